@@ -1,0 +1,1 @@
+"""Monocular 3D detection: geometry, networks and prediction. Knows neither ROS nor data sets."""

@@ -1,0 +1,1 @@
+"""Data sets, learning and scoring. Knows no ROS."""
