@@ -1,0 +1,218 @@
+"""Pictures of detections: 3D boxes on the camera image, and the scene from above.
+
+Every function returns a new RGB uint8 array and leaves its input alone. Predictions carry the colour of their
+class, ground truth is white. The colours are the palette of Okabe and Ito (2008), told apart by colour-blind eyes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from add_model import boxes as box3d
+from add_model.camera import Camera
+from add_model.detection import Detections
+
+CLASS_COLOURS = {"Car": (86, 180, 233), "Pedestrian": (230, 119, 0), "Cyclist": (240, 228, 66)}
+OTHER_COLOUR = (204, 121, 167)
+TRUTH_COLOUR = (255, 255, 255)
+
+_BACKGROUND, _GRID, _INK, _HALO = (24, 27, 31), (58, 64, 71), (196, 202, 208), (0, 0, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SHIFT = 4  # OpenCV draws at 1/16 pixel
+_LEGIBLE_WIDTH = 960  # pixels an image is enlarged to before boxes and labels are drawn side by side
+
+
+def class_colour(name: str) -> tuple[int, int, int]:
+    """RGB in 0..255 of a class, in pictures and markers alike."""
+    return CLASS_COLOURS.get(str(name), OTHER_COLOUR)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    camera: Camera,
+    boxes: np.ndarray,
+    colours: Sequence[tuple[int, int, int]],
+    labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Draw 3D boxes (N, 7) in the frame of the camera's P, far ones first, the front face crossed.
+
+    image is (H, W, 3) uint8 RGB of the camera's size; colours and labels have one entry per box (an empty label is
+    not drawn). What lies behind the camera or outside the image is cut, boxes with NaN are left out.
+    """
+    if image.shape != (camera.height, camera.width, 3) or image.dtype != np.uint8:
+        raise ValueError(
+            f"the image must be uint8 of shape {(camera.height, camera.width, 3)} like its camera, "
+            f"got {image.dtype} {image.shape}"
+        )
+    canvas = np.ascontiguousarray(image).copy()
+    edges = box3d.project_edges(boxes, camera)
+    crosses = box3d.project_edges(boxes, camera, box3d.FRONT_DIAGONALS)
+    far_first = np.argsort(-np.linalg.norm(boxes[:, :3], axis=1), kind="stable")
+    unit = max(1.0, camera.width / 640)
+    anchors = {}
+    for i in far_first:
+        frame, cross = _clip(edges[i], camera.width, camera.height), _clip(crosses[i], camera.width, camera.height)
+        if not len(frame):
+            continue
+        extent = np.ptp(frame.reshape(-1, 2), axis=0).max()
+        width = max(1, round(unit * min(1.0, extent / (40 * unit))))
+        _lines(canvas, [*frame, *cross], _HALO, width + 2 if extent > 24 * unit else width + 1)
+        _lines(canvas, cross, colours[i], max(1, width - 1))
+        _lines(canvas, frame, colours[i], width)
+        anchors[i] = frame.reshape(-1, 2).min(axis=0), frame.reshape(-1, 2).max(axis=0)
+    taken: list[tuple[int, int, int, int]] = []
+    for i in reversed(far_first) if labels is not None else ():
+        if i in anchors and labels[i]:
+            _label(canvas, labels[i], *anchors[i], colours[i], 0.42 * max(1.0, camera.width / 1000), taken)
+    return canvas
+
+
+def draw_detections(
+    image: np.ndarray, camera: Camera, detections: Detections, truth: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw detections with class, score and distance, over ground-truth boxes (M, 7) where given."""
+    if truth is not None and len(truth):
+        image = draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth))
+    distances = np.linalg.norm(detections.boxes[:, :3] + camera.translation, axis=1)
+    labels = [
+        f"{name} {score:.2f} | {distance:.0f} m"
+        for name, score, distance in zip(detections.names, detections.scores, distances, strict=True)
+    ]
+    return draw_boxes(image, camera, detections.boxes, [class_colour(name) for name in detections.names], labels)
+
+
+def birds_eye_view(
+    camera: Camera,
+    detections: Detections,
+    truth: np.ndarray | None = None,
+    width: int = 480,
+    height: int = 640,
+    reach: float = 60.0,
+) -> np.ndarray:
+    """The scene from above, (height, width, 3): the camera at the bottom looks up, `reach` metres fit its height.
+
+    Grid lines stand every 10 metres (more where the picture is small); the lighter wedge is what the camera sees.
+    A stroke from the centre to the front marks the heading, the front edge is thick. Ground truth is white and filled.
+    """
+    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    scale = height / (reach * 1.06)
+    origin = np.array([(width - 1) / 2, height - 1 - 0.04 * reach * scale])
+
+    def pixels(ground: np.ndarray) -> np.ndarray:
+        return origin + np.asarray(ground, float) * (scale, -scale)
+
+    own = camera.own_frame()
+    middle = (camera.height - 1) / 2
+    sides = own.lift(np.array([[-0.5, middle, 2 * reach], [camera.width - 0.5, middle, 2 * reach]]))[:, [0, 2]]
+    wedge = pixels(np.vstack([[0, 0], sides]))
+    _fill(canvas, wedge, (255, 255, 255), 0.06)
+    font = 0.4 * max(0.8, min(1.4, height / 500))
+    step = next((s for s in (10, 20, 50, 100, 200, 500) if s * scale >= 40), 1000)
+    for metres in range(step, int(reach) + 1, step):
+        (_, y), x = pixels((0, metres)), metres * scale
+        _lines(canvas, np.array([[(0, y), (width - 1, y)]]), _GRID, 1)
+        for side in (-x, x):
+            if abs(side) < width:
+                _lines(canvas, np.array([[(origin[0] + side, 0), (origin[0] + side, height - 1)]]), _GRID, 1)
+        if y > 30 * font:
+            cv2.putText(canvas, f"{metres} m", (4, int(y) - 4), _FONT, font, _INK, 1, cv2.LINE_AA)
+    _lines(canvas, np.array([[(origin[0], 0), (origin[0], origin[1])]]), _GRID, 1)
+    _lines(canvas, [wedge[[0, 1]], wedge[[0, 2]]], (120, 128, 136), 1)
+    _fill(canvas, origin + 0.011 * height * np.array([(-1, 0.9), (0, -1), (1, 0.9)]), _INK, 1.0)
+
+    line = max(1, round(height / 400))
+    if truth is not None:
+        for box in truth + np.r_[camera.translation, [0] * 4]:
+            _footprint(canvas, box, TRUTH_COLOUR, pixels, line, fill=0.35)
+    boxes = detections.boxes + np.r_[camera.translation, [0] * 4]
+    for i in np.argsort(detections.scores, kind="stable"):
+        _footprint(canvas, boxes[i], class_colour(detections.names[i]), pixels, line, fill=0.25)
+    return canvas
+
+
+def side_by_side(
+    image: np.ndarray,
+    camera: Camera,
+    detections: Detections,
+    truth: np.ndarray | None = None,
+    reach: float = 60.0,
+) -> np.ndarray:
+    """One picture: the image with its boxes, and the bird's-eye view at its right, equally high.
+
+    Images narrower than 960 pixels are enlarged first, so that labels stay legible.
+    """
+    if camera.width < _LEGIBLE_WIDTH:
+        camera_large = camera.resize(_LEGIBLE_WIDTH, max(1, round(camera.height * _LEGIBLE_WIDTH / camera.width)))
+        size = (camera_large.width, camera_large.height)
+        image, camera = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), camera_large
+    left = draw_detections(image, camera, detections, truth)
+    height = max(camera.height, 240)
+    right = birds_eye_view(camera, detections, truth, width=max(240, round(0.8 * height)), height=height, reach=reach)
+    left = cv2.copyMakeBorder(left, 0, height - camera.height, 0, 4, cv2.BORDER_CONSTANT, value=_BACKGROUND)
+    return np.hstack([left, right])
+
+
+def _clip(segments: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Segments (E, 2, 2) cut to just outside the image (Liang and Barsky 1984); those that miss it are dropped."""
+    margin = 8.0
+    segments = segments[np.isfinite(segments).all(axis=(1, 2))]
+    start, step = segments[:, 0], segments[:, 1] - segments[:, 0]
+    low, high = np.array([-margin, -margin]), np.array([width + margin, height + margin])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = (low - start) / step, (high - start) / step
+    still, inside = step == 0, (start >= low) & (start <= high)
+    enter = np.where(still, np.where(inside, -np.inf, np.inf), np.minimum(a, b)).max(axis=1, initial=0.0)
+    leave = np.where(still, np.inf, np.maximum(a, b)).min(axis=1, initial=1.0)
+    kept = enter < leave
+    ends = np.stack([enter, leave], axis=1)[kept]
+    return start[kept, None] + ends[..., None] * step[kept, None]
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.rint(np.asarray(points) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _lines(canvas: np.ndarray, segments: Sequence[np.ndarray], colour: tuple[int, int, int], width: int) -> None:
+    if len(segments):
+        cv2.polylines(canvas, list(_fixed(np.stack(segments))), False, colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def _fill(canvas: np.ndarray, polygon: np.ndarray, colour: tuple[int, int, int], opacity: float) -> None:
+    layer = canvas.copy()
+    cv2.fillPoly(layer, [_fixed(polygon)], colour, cv2.LINE_AA, _SHIFT)
+    cv2.addWeighted(layer, opacity, canvas, 1 - opacity, 0, dst=canvas)
+
+
+def _footprint(canvas, box, colour, pixels, line: int, fill: float) -> None:
+    height, width = canvas.shape[:2]
+    points = pixels(box3d.corners(box[None])[0, :4][:, [0, 2]])
+    centre = pixels(box[[0, 2]])
+    if not np.isfinite(points).all() or (np.abs(centre - (width / 2, height / 2)) > 4 * max(width, height)).any():
+        return
+    _fill(canvas, points, colour, fill)
+    outline = [points[[i, (i + 1) % 4]] for i in range(4)]
+    _lines(canvas, [*outline, np.stack([centre, points[:2].mean(axis=0)])], colour, line)
+    _lines(canvas, outline[:1], colour, line + 2)
+
+
+def _label(canvas, text: str, low: np.ndarray, high: np.ndarray, colour, size: float, taken: list) -> None:
+    """Write above the box, or where that place is taken further up, then below; give up where all are taken."""
+    (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, size, 1)
+    box_width, box_height = text_width + 6, text_height + baseline + 3
+    height, width = canvas.shape[:2]
+    x = int(np.clip((low[0] + high[0] - box_width) / 2, 0, max(0, width - box_width)))
+    above = [math.floor(low[1]) - 2 - (k + 1) * box_height for k in range(5)]
+    below = [math.ceil(high[1]) + 2 + k * box_height for k in range(3)]
+    for y in [*above, *below, max(0, above[0])]:
+        free = all(x + box_width <= x0 or x1 <= x or y + box_height <= y0 or y1 <= y for x0, y0, x1, y1 in taken)
+        if free and 0 <= y <= height - box_height:
+            taken.append((x, y, x + box_width, y + box_height))
+            cv2.rectangle(canvas, (x, y), (x + box_width, y + box_height), colour, -1)
+            dark = np.dot(colour, (0.299, 0.587, 0.114)) < 110
+            ink = (255, 255, 255) if dark else (0, 0, 0)
+            cv2.putText(canvas, text, (x + 3, y + text_height + 2), _FONT, size, ink, 1, cv2.LINE_AA)
+            return
