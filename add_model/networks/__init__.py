@@ -1,0 +1,1 @@
+"""Backbones and necks in plain torch: images to feature maps, nothing of detection."""

