@@ -1,0 +1,1 @@
+"""Where training samples come from: KITTI folders, image sequences and the synthetic world."""

@@ -1,0 +1,63 @@
+"""One training sample: an image with its camera, labelled objects and, where known, its depth map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from add_model import boxes as box3d
+from add_model.camera import Camera
+
+DONT_CARE = "DontCare"
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The N labelled objects of one frame.
+
+    names:     (N,) KITTI type names; 'DontCare' rows have a 2D box only and NaN elsewhere
+    boxes:     (N, 7) as `add_model.boxes` defines them, in the frame of the camera's P, metres
+    boxes2d:   (N, 4) left, top, right, bottom in pixels
+    truncated: (N,) share of the object outside the image, 0 to 1
+    occluded:  (N,) 0 fully visible, 1 partly, 2 largely occluded, 3 unknown
+    """
+
+    names: np.ndarray
+    boxes: np.ndarray
+    boxes2d: np.ndarray
+    truncated: np.ndarray
+    occluded: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Objects:
+        """The objects that a mask, index array or slice picks."""
+        return Objects(
+            self.names[index], self.boxes[index], self.boxes2d[index], self.truncated[index], self.occluded[index]
+        )
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """KITTI's observation angle (N,), radians."""
+        return box3d.alpha(self.boxes)
+
+    @classmethod
+    def empty(cls) -> Objects:
+        """No objects."""
+        return cls(np.empty(0, dtype="U1"), np.empty((0, 7)), np.empty((0, 4)), np.empty(0), np.empty(0, dtype=int))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image (H, W, 3) uint8 RGB with its camera, its objects and optionally depth (H, W) float32.
+
+    Depth is the camera's projective depth in metres (see `add_model.camera`), 0 where unknown.
+    """
+
+    id: str
+    image: np.ndarray
+    camera: Camera
+    objects: Objects = field(default_factory=Objects.empty)
+    depth: np.ndarray | None = None
