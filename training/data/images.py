@@ -1,0 +1,85 @@
+"""Image files: reading them as RGB, and telling from a few bytes whether one is whole and how large it is."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class ImageError(ValueError):
+    """An image file that cannot be read; the message names it."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a PNG or JPEG file as (H, W, 3) uint8 RGB; greyscale and 16-bit files are converted.
+
+    Raises ImageError where the file is missing, empty or cannot be decoded.
+    """
+    image = _decode(path, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
+
+
+def read_unchanged(path: str | Path) -> np.ndarray:
+    """Read an image file with its own channels and bit depth. Raises ImageError."""
+    return _decode(path, cv2.IMREAD_UNCHANGED)
+
+
+def _decode(path: str | Path, mode: int) -> np.ndarray:
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from None
+    image = cv2.imdecode(encoded, mode) if encoded.size else None
+    if image is None:
+        raise ImageError(f"{path}: " + ("cannot be decoded as an image" if encoded.size else "the file is empty"))
+    return image
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) in pixels from the file's header, without decoding it.
+
+    Raises ImageError where the file is missing, empty, neither PNG nor JPEG, or cut off at its end.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+            if head.startswith(_JPEG):
+                head += file.read(1 << 18)
+            end = file.seek(0, 2)
+            file.seek(max(0, end - (1 << 12)))
+            tail = file.read()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from None
+    if not head:
+        raise ImageError(f"{path}: the file is empty")
+    if head.startswith(_PNG) and len(head) >= 33:
+        whole, size = b"IEND" in tail, struct.unpack(">II", head[16:24])
+    elif head.startswith(_JPEG):
+        whole, size = b"\xff\xd9" in tail, _jpeg_size(head)
+    else:
+        raise ImageError(f"{path}: neither a PNG nor a JPEG file")
+    if not whole or size is None or 0 in size:
+        raise ImageError(f"{path}: the file is cut off or damaged")
+    return size
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    position = 2
+    while position + 9 <= len(head) and head[position] == 0xFF:
+        marker = head[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        if marker in _JPEG_SIZE_MARKERS:
+            height, width = struct.unpack(">HH", head[position + 5 : position + 9])
+            return width, height
+        position += 2 + struct.unpack(">H", head[position + 2 : position + 4])[0]
+    return None
