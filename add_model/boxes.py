@@ -30,7 +30,7 @@ def wrap(angle: Any) -> Any:
 
 
 def from_kitti(location: np.ndarray, dimensions: np.ndarray, rotation_y: np.ndarray) -> np.ndarray:
-    """KITTI's location (N, 3) of the bottom centre, dimensions (N, 3) as h, w, l and rotation_y (N,) -> boxes (N, 7)."""
+    """KITTI's bottom centre (N, 3), dimensions (N, 3) as h, w, l and rotation_y (N,) -> boxes (N, 7)."""
     location, dimensions = np.asarray(location, float).reshape(-1, 3), np.asarray(dimensions, float).reshape(-1, 3)
     boxes = np.empty((len(location), 7))
     boxes[:, :3] = location
@@ -82,7 +82,7 @@ def flip(boxes: np.ndarray) -> np.ndarray:
 
 
 def project_edges(boxes: np.ndarray, camera: Camera, edges: np.ndarray = EDGES) -> np.ndarray:
-    """Image segments (N, E, 2, 2) of the boxes' edges in pixels, cut at the camera plane; NaN where wholly behind it."""
+    """The edges as image segments (N, E, 2, 2) in pixels, cut at the camera plane; NaN where wholly behind it."""
     ends = corners(boxes)[:, edges]
     depth = ends @ camera.P[2, :3] + camera.P[2, 3]
     gap = depth[..., 0] - depth[..., 1]

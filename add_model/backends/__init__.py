@@ -1,0 +1,39 @@
+"""What runs a network: ONNX Runtime (no torch needed) or torch. Both are called alike, see `Backend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class ModelError(Exception):
+    """A model that can't be used. The message says which, why, and what to do."""
+
+
+class Candidates(NamedTuple):
+    """A network's K candidates: scores (K,), labels (K,), boxes (K, 7), boxes2d (K, 4), depth_std (K,)."""
+
+    scores: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    boxes2d: np.ndarray
+    depth_std: np.ndarray
+
+
+class Backend(Protocol):
+    """A loaded network. Called with a canvas (H, W, 3) uint8 RGB and its P (3, 4)."""
+
+    device: str
+    classes: tuple[str, ...]
+    focal: float  # pixels: the focal length at which the network wants to see images
+    multiple: int  # canvas sides are multiples of this
+
+    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates: ...
+
+
+def require_file(path: Path) -> None:
+    """Raise ModelError where there is no such file."""
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist; give the path of an .onnx or .safetensors file")

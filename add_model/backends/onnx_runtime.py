@@ -1,0 +1,49 @@
+"""ONNX Runtime: the default on a CPU. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from add_model.backends import Candidates, ModelError, require_file
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise ModelError("ONNX Runtime is not installed; install it with: pip install onnxruntime") from error
+
+
+def cuda_provider() -> bool:
+    """Whether this ONNX Runtime build can run on CUDA."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+class OnnxBackend:
+    """A network exported by `add_model.export`. device is 'cpu' or 'cuda'; threads None leaves it to ONNX Runtime.
+
+    Raises ModelError where the file is missing, is no ONNX model, or was not exported by this project.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+        require_file(path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        providers = ["CUDAExecutionProvider"] * (device == "cuda") + ["CPUExecutionProvider"]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exception classes share no public base
+            raise ModelError(f"{path} can't be loaded as an ONNX model: {error}") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if not {"classes", "focal", "multiple"} <= metadata.keys():
+            raise ModelError(f"{path} was not exported by this project; export it with: python -m training.export")
+        self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        self.classes = tuple(metadata["classes"].split(","))
+        self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
+
+    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
+        inputs = {"image": canvas[None], "P": P[None].astype(np.float32)}
+        outputs = self._session.run(list(Candidates._fields), inputs)
+        return Candidates(*(output[0] for output in outputs))

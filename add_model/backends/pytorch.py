@@ -1,0 +1,42 @@
+"""torch: for CUDA, and for checking the exported graph. Imports torch, so import this module only when it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from add_model.backends import Candidates, ModelError, require_file
+
+try:
+    import torch
+
+    from add_model.models import MULTIPLE, load
+except ImportError as error:
+    raise ModelError(f"the torch backend needs torch and safetensors ({error}); see 'Installation'") from error
+
+from add_model.coder import CLASSES, REFERENCE_FOCAL
+
+
+class TorchBackend:
+    """A network saved as safetensors by `add_model.models.save`. device is 'cpu' or 'cuda'.
+
+    Raises ModelError where the file is missing or holds other weights than it says.
+    """
+
+    classes = CLASSES
+    focal = REFERENCE_FOCAL
+    multiple = MULTIPLE
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+        require_file(path)
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = device
+        self._network = load(path).eval().to(device)
+
+    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
+        with torch.inference_mode():
+            image = torch.from_numpy(canvas)[None].to(self.device)
+            decoded = self._network(image, torch.from_numpy(P.astype(np.float32))[None].to(self.device))
+        return Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))

@@ -1,0 +1,63 @@
+"""Which backend runs a model on which device."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from add_model.backends import Backend, ModelError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver reports; 0 without a driver. Imports nothing heavy."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    usable = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if usable else 0
+
+
+def open_backend(path: Path, device: str = "auto", threads: int | None = None) -> tuple[Backend, str | None]:
+    """The backend for a model file and a device, and a note where the device asked for could not be had.
+
+    An .onnx file runs in ONNX Runtime; on CUDA, where ONNX Runtime has no CUDA support, the .safetensors file of the
+    same name beside it runs in torch. Raises ModelError where neither works.
+    """
+    if device not in DEVICES:
+        raise ModelError(f"device {device!r} is unknown; choose one of: {', '.join(DEVICES)}")
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise ModelError(f"model {path} is neither .onnx nor .safetensors")
+    note = None
+    if device != "cpu" and cuda_devices():
+        try:
+            return _open(path, "cuda", threads), None
+        except ModelError as error:
+            note = f"CUDA is present but can't be used ({error}); running on the CPU"
+    elif device == "cuda":
+        note = "device 'cuda' was asked for, but no CUDA device was found; running on the CPU"
+    return _open(path, "cpu", threads), note
+
+
+def _open(path: Path, device: str, threads: int | None) -> Backend:
+    if path.suffix == ".onnx":
+        from add_model.backends.onnx_runtime import OnnxBackend, cuda_provider
+
+        if device == "cpu" or cuda_provider():
+            return _on(OnnxBackend(path, device, threads), device)
+        path = path.with_suffix(".safetensors")
+    from add_model.backends.pytorch import TorchBackend
+
+    try:
+        return TorchBackend(path, device, threads)
+    except (RuntimeError, AssertionError) as error:  # torch's CUDA start-up errors
+        raise ModelError(f"torch can't use {device}: {error}") from error
+
+
+def _on(backend: Backend, device: str) -> Backend:
+    if backend.device != device:
+        raise ModelError(f"ONNX Runtime fell back to {backend.device}")
+    return backend

@@ -1,0 +1,1 @@
+"""Detectors, each readable on its own, with its own loss."""

@@ -1,0 +1,108 @@
+"""MonoDLE (Ma et al., 'Delving into Localization Errors for Monocular 3D Object Detection', CVPR 2021).
+
+A centre-based detector: a heatmap of projected 3D centres, and at its peaks depth with its uncertainty, 3D size,
+heading and the 2D box. Where this differs from the paper: regression heads are computed at the peaks only, depth is
+coded at a reference focal length (`add_model.coder`), and a detection's score is its heatmap peak times the
+probability that its depth is right to a metre, which stays within [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, Coder
+from add_model.detectors.heads import PeakHeads
+
+OUTPUTS = {
+    "offset_3d": 2,
+    "depth": 2,  # coded depth and log variance
+    "size_3d": 3,
+    "heading": 2 * HEADING_BINS,
+    "offset_2d": 2,
+    "size_2d": 2,
+}
+_DEPTH_TOLERANCE = 1.0  # metres
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The best K candidates of each image, best first: what prediction and export return.
+
+    scores (B, K) in [0, 1]; labels (B, K) index CLASSES; boxes (B, K, 7) in P's frame; boxes2d (B, K, 4) in pixels
+    of the network's input; depth_std (B, K) metres.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor
+    boxes2d: Tensor
+    depth_std: Tensor
+
+
+class MonoDLE(nn.Module):
+    """backbone: images -> feature maps, with `.channels`, MEAN and STD; neck: maps -> (B, C, h, w) at stride 4."""
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module, hidden: int = 256, peaks: int = 50) -> None:
+        super().__init__()
+        self.backbone, self.neck, self.peaks = backbone, neck, peaks
+        self.coder = Coder(stride=4)
+        self.heat = nn.Sequential(
+            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(CLASSES), 1)
+        )
+        nn.init.constant_(
+            self.heat[-1].bias, -math.log(99)
+        )  # starts at a probability of 0.01 (focal loss, section 4.1)
+        self.heads = PeakHeads(neck.channels, hidden, OUTPUTS)
+        self.register_buffer("mean", torch.tensor(backbone.MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean_sizes", torch.tensor(MEAN_SIZES), persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> (B, C, H / 4, W / 4)."""
+        images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        return self.neck(self.backbone(images))
+
+    def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
+        """The quantities of `Coder` at cells (B, K) of the features."""
+        return _quantities(self.heads(features, cell))
+
+    def regress_dense(self, features: Tensor) -> dict[str, Tensor]:
+        """The same at every cell, row by row."""
+        return _quantities(self.heads.dense(features))
+
+    def forward(self, images: Tensor, P: Tensor) -> Decoded:
+        """Images (B, H, W, 3) uint8 RGB and their P (B, 3, 4) -> the best candidates."""
+        features = self.features(images)
+        heat = self.heat(features).sigmoid()
+        scores, label, cell = top_peaks(heat, self.peaks)
+        outputs = self.regress(features, cell)
+        boxes, boxes2d, depth_std = self.coder.decode(cell, heat.shape[3], label, outputs, P, self.mean_sizes)
+        # A Laplace distribution of this standard deviation puts this share within the tolerance.
+        scores = scores * (1 - torch.exp(-math.sqrt(2) * _DEPTH_TOLERANCE / depth_std))
+        scores, order = scores.sort(dim=1, descending=True)
+        pick = lambda values: values.gather(1, order[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
+        return Decoded(scores, label.gather(1, order), pick(boxes), pick(boxes2d), depth_std.gather(1, order))
+
+
+def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The local maxima of heat (B, C, h, w) -> (scores, class index, cell as row * w + column), each (B, count)."""
+    peaks = heat * (functional.max_pool2d(heat, 3, stride=1, padding=1) == heat)
+    scores, index = peaks.flatten(1).topk(count, dim=1)
+    cells = heat.shape[2] * heat.shape[3]
+    label = index // cells
+    return scores, label, index - label * cells  # ONNX's remainder takes no symbolic size
+
+
+def _quantities(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    quantities = dict(raw)
+    coded, log_variance = raw["depth"].unbind(-1)
+    quantities["depth"] = 1 / (coded.sigmoid() + 1e-6) - 1
+    # Bounded, so that a bad start can't overflow: a standard deviation of 2 cm to 55 m.
+    quantities["log_variance"] = log_variance.clamp(-8, 8)
+    return quantities

@@ -1,0 +1,48 @@
+"""Network -> one ONNX file with normalisation before and decoding behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from add_model.backends import Candidates
+from add_model.coder import CLASSES, REFERENCE_FOCAL
+from add_model.models import MULTIPLE
+
+OPSET = 20
+
+
+class _Flat(nn.Module):
+    """The detector with a plain tuple as its output, which is what ONNX knows."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor, P: Tensor) -> tuple[Tensor, ...]:
+        decoded = self.detector(image, P)
+        return tuple(getattr(decoded, name) for name in Candidates._fields)
+
+
+def export_onnx(detector: nn.Module, path: Path) -> None:
+    """Write the detector (in eval mode) as ONNX: inputs `image` (1, H, W, 3) uint8 RGB and `P` (1, 3, 4), both sides
+    free multiples of 32; outputs as `Candidates`, each with a leading 1.
+    """
+    image = torch.zeros(1, 6 * MULTIPLE, 20 * MULTIPLE, 3, dtype=torch.uint8)
+    P = torch.tensor([[[REFERENCE_FOCAL, 0, 320, 20], [0, REFERENCE_FOCAL, 96, 0.1], [0, 0, 1, 0.003]]])
+    rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
+    program = torch.onnx.export(
+        _Flat(detector.eval()),
+        (image, P),
+        dynamo=True,
+        external_data=False,
+        opset_version=OPSET,
+        input_names=["image", "P"],
+        output_names=list(Candidates._fields),
+        dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
+        verbose=False,
+    )
+    program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(REFERENCE_FOCAL), multiple=str(MULTIPLE))
+    program.save(path, external_data=False)

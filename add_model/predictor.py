@@ -1,0 +1,89 @@
+"""Image and camera in, detections out: what the node, the bag tools and the commands all call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from add_model import boxes as box3d
+from add_model.backends import Candidates, ModelError
+from add_model.backends.select import open_backend
+from add_model.camera import Camera
+from add_model.detection import Detections
+from add_model.view import pad_to_multiple, resample, scaled_size
+
+__all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "finish", "prepare"]
+
+SHIPPED_MODEL = Path(__file__).parent / "weights" / "monodle_lite0.onnx"
+# Twice what a KITTI image takes: cameras with a wider view are seen smaller, not slower.
+MAX_PIXELS = 2 * 640 * 192
+
+
+class Predictor:
+    """A loaded detector for images of any size and any pinhole camera.
+
+    model: an .onnx or .safetensors file, None for the weights that ship with the package.
+    device: 'auto' (CUDA where there is a device), 'cpu' or 'cuda'. Where CUDA can't be had, the CPU is used and
+    `device_note` says why. threads: CPU threads, None for all cores.
+    max_pixels: the most pixels the network is given. Images that would have more at the network's focal length are
+    scaled down further, and depths are scaled accordingly.
+
+    Raises ModelError where the model can't be used.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.model_path = Path(model).expanduser() if model else SHIPPED_MODEL
+        self._backend, self.device_note = open_backend(self.model_path, device, threads)
+        self._max_pixels = max_pixels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the network's labels."""
+        return self._backend.classes
+
+    @property
+    def device(self) -> str:
+        """The device in use: 'cpu' or 'cuda'."""
+        return self._backend.device
+
+    def predict(self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0) -> Detections:
+        """Detections with at least this score, best first, with boxes in the frame of camera.P.
+
+        image (H, W, 3) uint8 RGB, rectified. Raises ValueError where it is something else, or not the camera's size.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        if image.shape[:2] != (camera.height, camera.width):
+            raise ValueError(
+                f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
+            )
+        canvas, seen = prepare(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
+        found = finish(self._backend(canvas, seen.P), self.classes, camera, seen)
+        return found[found.scores >= score_threshold]
+
+
+def prepare(
+    image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, Camera]:
+    """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
+    width, height = scaled_size(camera, focal, max_pixels)
+    return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
+
+
+def finish(candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera) -> Detections:
+    """What a network found on the canvas of `seen` -> detections in the image of `camera`."""
+    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
+    # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
+    scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
+    boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
+    visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
+    keep = visible & np.isfinite(boxes).all(axis=1)
+    names = np.array(classes)[labels]
+    return Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))[keep]
