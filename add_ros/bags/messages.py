@@ -1,0 +1,103 @@
+"""Samples to messages as bags hold them, and back: pure functions on the message classes of a rosbags typestore.
+
+Everything is published in this camera's own optical frame: CameraInfo carries P = [K | 0], and ground truth that
+KITTI gives in the reference camera's frame is shifted by the camera's translation K^-1 P[:, 3].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.typesys.store import Typestore
+
+from add_model import boxes as box3d
+from add_model.camera import Camera
+
+_JPEG_QUALITY = 95
+
+
+def header(types: Typestore, stamp: int, frame_id: str) -> Any:
+    """std_msgs/Header; stamp in nanoseconds."""
+    time = types.types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
+    return types.types["std_msgs/msg/Header"](time, frame_id)
+
+
+def stamp_of(message: Any) -> int:
+    """The header's stamp in nanoseconds."""
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def image(types: Typestore, pixels: np.ndarray, stamp: int, frame_id: str) -> Any:
+    """sensor_msgs/Image, rgb8, of an RGB image (H, W, 3) uint8."""
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    return types.types["sensor_msgs/msg/Image"](
+        header(types, stamp, frame_id), height, width, "rgb8", 0, 3 * width, data
+    )
+
+
+def compressed_image(types: Typestore, pixels: np.ndarray, stamp: int, frame_id: str) -> Any:
+    """sensor_msgs/CompressedImage, JPEG at quality 95, of an RGB image (H, W, 3) uint8."""
+    _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return types.types["sensor_msgs/msg/CompressedImage"](
+        header(types, stamp, frame_id), "rgb8; jpeg compressed bgr8", data.reshape(-1)
+    )
+
+
+def camera_info(types: Typestore, camera: Camera, stamp: int, frame_id: str) -> Any:
+    """sensor_msgs/CameraInfo of a rectified image: K = P[:, :3], no distortion, R = I, P = [K | 0]."""
+    K = camera.P[:, :3]
+    region = types.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    return types.types["sensor_msgs/msg/CameraInfo"](
+        header(types, stamp, frame_id),
+        camera.height,
+        camera.width,
+        "plumb_bob",
+        np.zeros(5),
+        K.reshape(-1).copy(),
+        np.eye(3).reshape(-1),
+        camera.own_frame().P.reshape(-1).copy(),
+        0,
+        0,
+        region,
+    )
+
+
+def detections(
+    types: Typestore, names: np.ndarray, scores: np.ndarray, boxes: np.ndarray, stamp: int, frame_id: str
+) -> Any:
+    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names."""
+    make = types.types
+    head = header(types, stamp, frame_id)
+    entries = []
+    for name, score, box, turn in zip(names, scores, boxes, box3d.quaternions(boxes), strict=True):
+        pose = make["geometry_msgs/msg/Pose"](
+            make["geometry_msgs/msg/Point"](*map(float, box[:3])),
+            make["geometry_msgs/msg/Quaternion"](*map(float, turn)),
+        )
+        hypothesis = make["vision_msgs/msg/ObjectHypothesisWithPose"](
+            make["vision_msgs/msg/ObjectHypothesis"](str(name), float(score)),
+            make["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36)),
+        )
+        size = make["geometry_msgs/msg/Vector3"](*map(float, box[3:6]))
+        extent = make["vision_msgs/msg/BoundingBox3D"](pose, size)
+        entries.append(make["vision_msgs/msg/Detection3D"](head, [hypothesis], extent, ""))
+    return make["vision_msgs/msg/Detection3DArray"](head, entries)
+
+
+def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A Detection3DArray, of a bag or of rclpy -> names (N,), scores (N,) and boxes (N, 7) in its own frame.
+
+    Each detection gives its best hypothesis; one without any has an empty name and a score of NaN.
+    """
+    names, scores, boxes = [], [], np.empty((len(message.detections), 7))
+    for row, detection in zip(boxes, message.detections, strict=True):
+        best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
+        names.append(best.class_id if best else "")
+        scores.append(best.score if best else np.nan)
+        centre, turn, size = detection.bbox.center.position, detection.bbox.center.orientation, detection.bbox.size
+        row[:6] = centre.x, centre.y, centre.z, size.x, size.y, size.z
+        row[6] = box3d.rotation_y(np.array([[turn.x, turn.y, turn.z, turn.w]]))[0]
+    return np.array(names, dtype=str), np.array(scores, dtype=float), boxes

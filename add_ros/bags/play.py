@@ -1,0 +1,231 @@
+"""Play a rosbag2 over DDS: `python -m add_ros.bags.play BAG`, without a ROS installation.
+
+Messages are published as the CDR bytes that the bag holds, at their own pace times --rate and with the QoS that was
+recorded. Message types that are not installed are skipped and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from rosbags.interfaces import Connection, Qos, QosDurability, QosReliability
+from rosbags.rosbag2 import Reader
+from rosgraph_msgs.msg import Clock
+from tqdm import tqdm
+
+from add_ros.bags import types
+from add_ros.bags.errors import BagError
+from add_ros.bags.process import interrupt, message_class, start_rclpy
+from add_ros.bags.reading import open_bag, raw_messages
+
+_SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
+
+
+def playing_qos(recorded: list[Qos]) -> QoSProfile:
+    """The QoS to offer for what was recorded: reliable unless every publisher was best effort, latched if all were."""
+    best_effort = bool(recorded) and all(qos.reliability is QosReliability.BEST_EFFORT for qos in recorded)
+    latched = bool(recorded) and all(qos.durability is QosDurability.TRANSIENT_LOCAL for qos in recorded)
+    return QoSProfile(
+        depth=max([10, *(min(qos.depth, 1000) for qos in recorded)]),
+        reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+class Player:
+    """Publishers for the playable topics of an open bag.
+
+    topics: the topics to play, None for all; remap: recorded topic -> published topic; clock: Hz of /clock, 0 for none.
+    `published` counts messages by topic, `skipped` by reason. Raises BagError on topics that the bag does not have.
+    """
+
+    def __init__(
+        self, node: Node, reader: Reader, topics: list[str] | None, remap: dict[str, str], rate: float, clock: float
+    ) -> None:
+        there = {connection.topic for connection in reader.connections}
+        if absent := sorted({*(topics or []), *remap} - there):
+            raise BagError(
+                f"{reader.path} has no topic {', '.join(absent)}; it has {', '.join(sorted(there)) or 'none'}"
+            )
+        self._node, self._reader, self._rate, self._clock_period = node, reader, rate, clock and 1 / clock
+        self._clock = node.create_publisher(Clock, "/clock", 10) if clock else None
+        self.published: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.max_delay = 0.0
+        self._publishers: dict[str, Any] = {}
+        self.playable: list[Connection] = []
+        for connection in reader.connections:
+            if topics is not None and connection.topic not in topics:
+                continue
+            if reason := _unplayable(connection):
+                self.skipped[f"{connection.topic}: {reason}"] += connection.msgcount
+                continue
+            self.playable.append(connection)
+            name = remap.get(connection.topic, connection.topic)
+            if connection.topic not in self._publishers:
+                recorded = [
+                    qos
+                    for same in reader.connections
+                    if same.topic == connection.topic
+                    for qos in same.ext.offered_qos_profiles
+                ]
+                cls = message_class(connection.msgtype)
+                self._publishers[connection.topic] = node.create_publisher(cls, name, playing_qos(recorded))
+
+    def wait_for_subscribers(self, timeout: float) -> None:
+        """Return once every played topic has a subscriber and no new one came for half a second.
+
+        Raises BagError that names the topics without one after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        counts, since = None, time.monotonic()
+        while True:
+            now = {topic: p.get_subscription_count() for topic, p in self._publishers.items()}
+            if now != counts:
+                counts, since = now, time.monotonic()
+            if all(counts.values()) and time.monotonic() - since >= _SETTLED:
+                return
+            if time.monotonic() >= deadline and not all(counts.values()):
+                lonely = [self._publishers[topic].topic_name for topic, count in counts.items() if not count]
+                raise BagError(
+                    f"no subscriber to {', '.join(lonely)} after {timeout:g} s; "
+                    "choose the topics to play with --topics, or play without --wait-for-subscribers"
+                )
+            time.sleep(0.02)
+
+    def play(self) -> None:
+        """Publish the bag once."""
+        began, first = time.monotonic(), None
+        bar = tqdm(total=sum(c.msgcount for c in self.playable), unit="msg", disable=None, leave=False)
+        with bar:
+            for connection, stamp, data in raw_messages(self._reader, self.playable):
+                first = stamp if first is None else first
+                self._wait_until(began + (stamp - first) / 1e9 / self._rate, stamp)
+                self._publishers[connection.topic].publish(bytes(data))
+                self.published[connection.topic] += 1
+                bar.update()
+
+    def flush(self) -> None:
+        """Wait until reliable subscribers have confirmed everything, at most two seconds."""
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=2))
+
+    def _wait_until(self, moment: float, stamp: int) -> None:
+        """Sleep until a moment of the monotonic clock at which the bag's clock shows `stamp`, ticking /clock."""
+        while (left := moment - time.monotonic()) > 0:
+            if self._clock:
+                self._tick(stamp - round(left * 1e9 * self._rate))
+            time.sleep(min(left, self._clock_period or left))
+        self.max_delay = max(self.max_delay, -left)
+        if self._clock:
+            self._tick(stamp)
+
+    def _tick(self, nanoseconds: int) -> None:
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(max(0, nanoseconds), 10**9)
+        self._clock.publish(message)
+
+
+def _unplayable(connection: Connection) -> str | None:
+    if message_class(connection.msgtype) is None:
+        return f"message type {connection.msgtype} is not installed"
+    installed = types.installed_hash(connection.msgtype)
+    if installed and connection.digest.startswith("RIHS01_") and connection.digest != installed:
+        return f"the installed {connection.msgtype} has other fields than the recorded one"
+    return None
+
+
+def _remap(text: str) -> tuple[str, str]:
+    old, separator, new = text.partition(":=")
+    if not (separator and old and new):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD:=NEW")
+    return old, new
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="add_ros.bags.play", description=__doc__.splitlines()[0])
+    parser.add_argument("bag", help="a rosbag2 folder, or a .mcap or .db3 file")
+    parser.add_argument("--rate", type=_positive, default=1.0, help="times the recorded pace (default 1)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
+    parser.add_argument(
+        "--clock", type=_positive, nargs="?", const=40.0, default=0.0, metavar="HZ",
+        help="publish the bag's time on /clock, 40 times a second or HZ, for nodes with use_sim_time",
+    )  # fmt: skip
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play these only")
+    parser.add_argument(
+        "--remap",
+        type=_remap,
+        nargs="+",
+        default=[],
+        metavar="OLD:=NEW",
+        help="publish a recorded topic by another name",
+    )
+    parser.add_argument(
+        "--wait-for-subscribers", type=_positive, metavar="SECONDS",
+        help="hold the first message until every played topic has a subscriber, so that none is lost; "
+        "fail after so many seconds",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def _summary(player: Player) -> None:
+    for topic, count in sorted(player.published.items()):
+        print(f"{topic}: {count} messages published")
+    for reason, count in sorted(player.skipped.items()):
+        print(f"skipped {count} messages of {reason}", file=sys.stderr)
+    if player.max_delay > 0.1:
+        print(f"publishing fell behind by up to {player.max_delay:.1f} s: lower --rate", file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0 when the bag was played or stopped by Ctrl-C, 1 on a bag that cannot be played."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _arguments(remove_ros_args(argv))
+    start_rclpy(argv, on_stop=interrupt)
+    player = None
+    try:
+        with open_bag(arguments.bag) as reader:
+            node = rclpy.create_node("bag_player")
+            player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)
+            if not player.playable:
+                _summary(player)
+                raise BagError(f"nothing in {arguments.bag} can be played")
+            if arguments.wait_for_subscribers:
+                player.wait_for_subscribers(arguments.wait_for_subscribers)
+            player.play()
+            while arguments.loop:
+                player.play()
+            player.flush()
+        _summary(player)
+    except BagError as error:
+        print(f"play: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if player:
+            _summary(player)
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""What the player and the recorder share as processes: stopping, and the Python classes of message types."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+
+def interrupt() -> None:
+    """Leave by KeyboardInterrupt."""
+    raise KeyboardInterrupt
+
+
+def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
+    """rclpy.init that leaves SIGINT and SIGTERM to Python: `on_stop` is called in the main thread.
+
+    SIGINT too is taken over in any case: background jobs of a shell are started with it ignored.
+    """
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: on_stop())
+
+
+def message_class(msgtype: str) -> Any | None:
+    """The Python class of a type such as 'sensor_msgs/msg/Image', None where its package is not installed."""
+    try:
+        package, folder, name = msgtype.split("/")
+        return getattr(importlib.import_module(f"{package}.{folder}"), name)
+    except (ValueError, ImportError, AttributeError):
+        return None

@@ -1,0 +1,146 @@
+"""Record topics from DDS into a rosbag2: `python -m add_ros.bags.record BAG TOPIC...`, without a ROS installation.
+
+Messages are written as the CDR bytes that arrived, stamped with the time of their arrival. Each subscription takes
+the QoS that its publishers offer. Ctrl-C closes the bag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+import threading
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.utilities import remove_ros_args
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Writer
+
+from add_ros.bags import types
+from add_ros.bags.errors import BagError
+from add_ros.bags.process import message_class, start_rclpy
+from add_ros.bags.write import STORAGES, offered_qos, open_writer
+
+_DISCOVERY_PERIOD = 0.05  # seconds
+_DEPTH = 50
+
+
+def recording_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
+    """The most that every publisher offers: reliable if all are, latched if all are."""
+    reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
+    latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
+    return QoSProfile(
+        depth=_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+class Recorder:
+    """Subscribes to each topic as soon as it has a publisher, and again where a later one offers less.
+
+    `counts` holds the messages by topic, `refused` the topics that cannot be recorded and why.
+    """
+
+    def __init__(self, node: Node, writer: Writer, topics: list[str]) -> None:
+        self.node, self._writer, self._types = node, writer, types.typestore()
+        self.topics = [node.resolve_topic_name(topic) for topic in topics]
+        self.counts: Counter[str] = Counter(dict.fromkeys(self.topics, 0))
+        self.refused: dict[str, str] = {}
+        self._subscriptions: dict[str, tuple] = {}
+        self._connections: dict[str, Connection] = {}
+        node.create_timer(_DISCOVERY_PERIOD, self._discover)
+
+    def _discover(self) -> None:
+        for topic in self.topics:
+            if topic in self.refused:
+                continue
+            publishers = self.node.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._subscribe(topic, publishers)
+
+    def _subscribe(self, topic: str, publishers: list[TopicEndpointInfo]) -> None:
+        qos = recording_qos(publishers)
+        key = (qos.reliability, qos.durability)
+        subscription, current = self._subscriptions.get(topic, (None, None))
+        if key == current:
+            return
+        if subscription:
+            self.node.destroy_subscription(subscription)
+        else:
+            msgtype = publishers[0].topic_type
+            try:
+                cls = message_class(msgtype)
+                if cls is None:
+                    raise types.UnknownTypeError(f"message type {msgtype} is not installed")
+                types.register(self._types, msgtype)
+            except types.UnknownTypeError as error:
+                self.refused[topic] = str(error)
+                print(f"record: {topic} is not recorded: {error}", file=sys.stderr, flush=True)
+                return
+            offered = offered_qos(
+                qos.reliability == ReliabilityPolicy.RELIABLE, qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            )
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=self._types, offered_qos_profiles=[offered]
+            )
+        cls = message_class(self._connections[topic].msgtype)
+        subscription = self.node.create_subscription(cls, topic, partial(self._write, topic), qos, raw=True)
+        self._subscriptions[topic] = subscription, key
+        print(f"recording {topic} ({self._connections[topic].msgtype}, {qos.reliability.name.lower()})", flush=True)
+
+    def _write(self, topic: str, data: bytes) -> None:
+        self._writer.write(self._connections[topic], time.time_ns(), data)
+        self.counts[topic] += 1
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="add_ros.bags.record", description=__doc__.splitlines()[0])
+    parser.add_argument("bag", type=Path, help="the bag folder to create")
+    parser.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
+    parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
+    parser.add_argument("--compress", action="store_true", help="compress with zstd")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0 when stopped by Ctrl-C or SIGTERM, 1 where the bag cannot be written."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _arguments(remove_ros_args(argv))
+    stop = threading.Event()
+    start_rclpy(argv, on_stop=stop.set)
+    try:
+        writer = open_writer(arguments.bag, arguments.storage, arguments.compress)
+    except BagError as error:
+        print(f"record: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    try:
+        recorder = Recorder(rclpy.create_node("bag_recorder"), writer, arguments.topics)
+        executor = SingleThreadedExecutor()
+        executor.add_node(recorder.node)
+        # A flag, not an exception: a message half written would spoil the bag.
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        writer.close()
+    except (OSError, sqlite3.Error) as error:
+        print(f"record: cannot write to {arguments.bag}: {error}; the bag is incomplete", file=sys.stderr)
+        writer.abort()
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    for topic, count in sorted(recorder.counts.items()):
+        print(f"{topic}: {count} messages recorded")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

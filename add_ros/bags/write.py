@@ -1,0 +1,122 @@
+"""Write camera frames with their calibration and ground truth to a rosbag2, one frame at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+
+from add_ros.bags import messages, types
+from add_ros.bags.errors import BagError
+from training.data.sample import Sample
+
+STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+IMAGE, CAMERA_INFO, GROUND_TRUTH = "image_rect", "camera_info", "ground_truth"
+
+_FOREVER = QosTime(9223372036, 854775807)
+
+
+def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
+    """The QoS profile that a publisher offers, as bags keep it."""
+    return Qos(
+        QosHistory.KEEP_LAST,
+        depth,
+        QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
+    )
+
+
+def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
+    """A writer of a new bag folder. `compress` packs mcap chunks, and sqlite3 messages, with zstd.
+
+    Raises BagError where the path exists or cannot be created.
+    """
+    if path.exists():
+        raise BagError(f"{path} exists already: name another bag, or remove it first")
+    writer = Writer(path, version=Writer.VERSION_LATEST, storage_plugin=STORAGES[storage])
+    if compress:
+        mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
+        writer.set_compression(mode, CompressionFormat.ZSTD)
+    try:
+        writer.open()
+    except (OSError, WriterError) as error:
+        raise BagError(f"cannot create the bag {path}: {error}") from error
+    return writer
+
+
+class CameraBagWriter:
+    """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag.
+
+    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is
+    set, ground_truth. `counts` holds the messages per topic, `not_written` the labels without a 3D box, by name.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        storage: str = "mcap",
+        compress: bool = False,
+        compressed_images: bool = False,
+        ground_truth: bool = True,
+        camera: str = "/camera",
+        frame_id: str = "camera_optical_frame",
+    ) -> None:
+        self.path, self.frame_id = Path(path), frame_id
+        self.counts: Counter[str] = Counter()
+        self.not_written: Counter[str] = Counter()
+        self._compressed_images, self._ground_truth = compressed_images, ground_truth
+        self._types = types.typestore()
+        self._writer = open_writer(self.path, storage, compress)
+        camera = "/" + camera.strip("/") if camera.strip("/") else ""
+        image = (f"{IMAGE}/compressed", "CompressedImage") if compressed_images else (IMAGE, "Image")
+        self._image = self._connect(f"{camera}/{image[0]}", f"sensor_msgs/msg/{image[1]}")
+        self._info = self._connect(f"{camera}/{CAMERA_INFO}", "sensor_msgs/msg/CameraInfo")
+        self._truth = self._connect(f"{camera}/{GROUND_TRUTH}", types.DETECTIONS) if ground_truth else None
+
+    def write(self, sample: Sample, stamp: int) -> None:
+        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image."""
+        if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
+            raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")
+        encode = messages.compressed_image if self._compressed_images else messages.image
+        self._put(self._info, stamp, messages.camera_info(self._types, sample.camera, stamp, self.frame_id))
+        self._put(self._image, stamp, encode(self._types, sample.image, stamp, self.frame_id))
+        if self._truth:
+            has_box = np.isfinite(sample.objects.boxes).all(axis=1)
+            self.not_written.update(map(str, sample.objects.names[~has_box]))
+            objects = sample.objects[has_box]
+            boxes = objects.boxes + np.r_[sample.camera.translation, [0] * 4]
+            truth = messages.detections(self._types, objects.names, np.ones(len(objects)), boxes, stamp, self.frame_id)
+            self._put(self._truth, stamp, truth)
+
+    def _connect(self, topic: str, msgtype: str) -> Any:
+        return self._writer.add_connection(topic, msgtype, typestore=self._types, offered_qos_profiles=[offered_qos()])
+
+    def _put(self, connection: Any, stamp: int, message: Any) -> None:
+        try:
+            self._writer.write(connection, stamp, self._types.serialize_cdr(message, connection.msgtype))
+        except OSError as error:
+            raise BagError(f"cannot write to {self.path}: {error}") from error
+        self.counts[connection.topic] += 1
+
+    def __enter__(self) -> CameraBagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._writer.close()
+        else:
+            self._writer.abort()
+            shutil.rmtree(self.path, ignore_errors=True)
