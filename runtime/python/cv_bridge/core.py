@@ -84,7 +84,7 @@ class CvBridge:
         data = np.frombuffer(_bytes_of(img_msg.data), np.uint8)
         if data.size < height * step:
             raise CvBridgeError(
-                f"the data is truncated: {data.size} bytes of the {height * step} that height {height} * step {step} needs"
+                f"the data is truncated: {data.size} bytes, but height {height} * step {step} is {height * step}"
             )
         pixel = (channels * dtype.itemsize,) if channels == 1 else (channels * dtype.itemsize, dtype.itemsize)
         shape = (height, width) if channels == 1 else (height, width, channels)

