@@ -1,0 +1,65 @@
+"""How the camera and the street's actors move, and where all of it is in the camera's frame at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.world import meshes
+from training.data.world.placement import Placement
+from training.data.world.scene import BEHIND, Actor, Street, actors
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The camera on the street at one moment.
+
+    along, lateral: metres along the road and to the right of its centre line
+    yaw:   radians to the right, in the world frame
+    height: metres above the ground below it
+    slope: the ground's rise in the camera frame: dy of the ground per metre (forward, to the right)
+    """
+
+    along: float
+    lateral: float
+    yaw: float
+    height: float
+    slope: tuple[float, float]
+
+
+def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
+    """The actor at this time as the camera at this pose has it: upright, its bottom on the ground below its centre."""
+    along, lateral = actor.along + actor.speed[0] * time, actor.lateral + actor.speed[1] * time
+    dx = street.centre(along) + lateral - street.centre(pose.along) - pose.lateral
+    dz = along - pose.along
+    cosine, sine = np.cos(pose.yaw), np.sin(pose.yaw)
+    x, z = cosine * dx - sine * dz, sine * dx + cosine * dz
+    turn = street.direction(along) + actor.heading - pose.yaw
+    length, width, height = actor.size
+    bottom = pose.height + pose.slope[0] * z + pose.slope[1] * x - actor.lift
+    rotation_y = (turn - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+    steps = len(actor.steps)
+    # A stride's cycle covers about 1.4 m on foot; pedals turn once in 3 m.
+    cycle = 1.4 if actor.label == "Pedestrian" else 3.0
+    phase = actor.phase + np.hypot(*actor.speed) * time / cycle * meshes.STRIDES
+    return Placement(
+        actor.steps[int(phase) % steps],
+        np.array([x, bottom - height / 2, z, length, width, height, rotation_y]),
+        actor.colours,
+        actor.label,
+        actor.paper,
+        actor.paper_metres,
+        actor.shadow,
+    )
+
+
+def placements(street: Street, pose: Pose, time: float, reach: float) -> list[Placement]:
+    """All that may be in view at this time up to `reach` metres ahead."""
+    found = []
+    for actor in actors(street, pose.along - BEHIND, pose.along + reach, time):
+        placement = place(street, pose, actor, time)
+        x, z, radius = placement.box[0], placement.box[2], np.hypot(actor.size[0], actor.size[1]) / 2
+        if -radius < z < reach and abs(x) - radius < 1.6 * max(z + radius, 0) + 2:
+            found.append(placement)
+    return found
