@@ -1,0 +1,1 @@
+"""The ROS 2 side of the package: the detector node, its messages, and bag tools."""

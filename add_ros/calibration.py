@@ -1,0 +1,130 @@
+"""sensor_msgs/CameraInfo -> the camera of an image, and the undistortion that the image needs for it.
+
+The camera is given in its own optical frame, whatever the CameraInfo's projection refers to: K with no fourth
+column, so that a right stereo camera or KITTI's P2 gives the same messages as the camera alone would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from add_model.camera import Camera
+from add_ros.rejected import Rejected
+
+_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
+_FISHEYE = ("equidistant", "fisheye")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The `camera` of the image that `rectify` returns; `source` says in words where it came from."""
+
+    camera: Camera
+    maps: tuple[np.ndarray, np.ndarray] | None
+    source: str
+
+    def rectify(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) as this camera, which has no distortion, sees it."""
+        return image if self.maps is None else cv2.remap(image, *self.maps, cv2.INTER_LINEAR)
+
+
+class Calibrator:
+    """CameraInfo messages -> Calibration; everything is computed once for each CameraInfo that differs.
+
+    rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
+    decides ('rect' or 'raw' in its last part), otherwise whether D has values.
+    """
+
+    def __init__(self, rectification: str, topic: str) -> None:
+        self._rectification = rectification
+        self._name = _camera_topic(topic)
+        self._key: tuple[Any, ...] | None = None
+        self._calibration: Calibration | None = None
+
+    def __call__(self, info: Any, width: int, height: int) -> Calibration:
+        """The calibration for an image of this size. Raises Rejected where the CameraInfo can't hold for it."""
+        k, d, p = (np.array(values, dtype=np.float64) for values in (info.k, info.d, info.p))
+        window = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+        size = (info.width, info.height, info.binning_x, info.binning_y, width, height)
+        key = (k.tobytes(), d.tobytes(), p.tobytes(), info.distortion_model, window, size)
+        if key != self._key or self._calibration is None:
+            self._calibration = self._calibrate(info, k.reshape(3, 3), d, p.reshape(3, 4), width, height)
+            self._key = key
+        return self._calibration
+
+    def _calibrate(
+        self, info: Any, k: np.ndarray, d: np.ndarray, p: np.ndarray, width: int, height: int
+    ) -> Calibration:
+        if k[0, 0] == 0:
+            raise Rejected(
+                "uncalibrated",
+                "the camera is not calibrated (K[0] is 0): calibrate it, or set the driver's camera_info",
+            )
+        _check_size(info, width, height)
+        rectified, why = self._is_rectified(d)
+        if rectified:
+            matrix, name = (p[:, :3], "P") if p[0, 0] != 0 else (k, "K (P is zero)")
+            return Calibration(_camera(matrix, info, width, height, name[0]), None, f"{name}, rectified: {why}")
+        camera = _camera(k, info, width, height, "K")
+        if not d.any():
+            return Calibration(camera, None, f"K, raw without distortion: {why}")
+        return Calibration(camera, _undistortion(info.distortion_model, d, camera), f"K and D, raw: {why}")
+
+    def _is_rectified(self, d: np.ndarray) -> tuple[bool, str]:
+        if self._rectification != "auto":
+            return self._rectification == "rectified", "the parameter rectification says so"
+        if "rect" in self._name:
+            return True, f"the topic is named {self._name}"
+        if "raw" in self._name:
+            return False, f"the topic is named {self._name}"
+        return not d.any(), "D has values" if d.any() else "D is zero"
+
+
+def _camera_topic(topic: str) -> str:
+    parts = [part for part in topic.split("/") if part]
+    return parts[-2] if len(parts) > 1 and parts[-1] == "compressed" else parts[-1]
+
+
+def _check_size(info: Any, width: int, height: int) -> None:
+    full = (info.roi.width or info.width, info.roi.height or info.height)
+    expected = full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
+    if expected != (width, height):
+        region = f", region of interest {info.roi.width}x{info.roi.height}" if info.roi.width or info.roi.height else ""
+        binned = f", binning {info.binning_x}x{info.binning_y}" if max(info.binning_x, info.binning_y) > 1 else ""
+        raise Rejected(
+            "size mismatch",
+            f"the image is {width}x{height} but its camera_info describes {expected[0]}x{expected[1]} "
+            f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution",
+        )
+
+
+def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -> Camera:
+    if not np.allclose(matrix[2], (0, 0, 1), atol=1e-6):
+        raise Rejected("invalid camera_info", f"the last row of {name} must be 0 0 1, got {matrix[2]}")
+    roi, full = info.roi, (info.roi.width or info.width, info.roi.height or info.height)
+    try:
+        camera = Camera(np.hstack([matrix, np.zeros((3, 1))]), info.width, info.height)
+        return camera.crop(roi.x_offset, roi.y_offset, *full).resize(width, height)
+    except ValueError as error:
+        raise Rejected("invalid camera_info", f"{name} of the camera_info is unusable: {error}") from error
+
+
+def _undistortion(model: str, d: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    if model not in _COEFFICIENTS:
+        raise Rejected(
+            "unsupported distortion",
+            f"distortion model '{model}' is not one of {', '.join(_COEFFICIENTS)}; where the images are rectified "
+            "already, set the parameter rectification to rectified",
+        )
+    if len(d) not in _COEFFICIENTS[model] or not np.isfinite(d).all():
+        counts = " or ".join(map(str, _COEFFICIENTS[model]))
+        raise Rejected(
+            "invalid camera_info", f"distortion model {model} needs {counts} finite coefficients in D, got {d.tolist()}"
+        )
+    k, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
+    compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
+    return tuple(compute(k, d, np.eye(3), k, size, cv2.CV_16SC2))

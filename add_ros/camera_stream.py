@@ -1,0 +1,198 @@
+"""One camera's way through the node: subscribe, pair, keep the newest frame, and publish what is found in it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from add_model.predictor import Predictor
+from add_ros import images
+from add_ros.calibration import Calibrator
+from add_ros.health import LOST, NEWER_FRAME, Health, Throttle
+from add_ros.markers import MarkerBoard
+from add_ros.matched_subscription import MatchedSubscription
+from add_ros.messages import detection_array
+from add_ros.pairing import Pairing
+from add_ros.rejected import Rejected
+from add_ros.target_frame import TargetFrame
+
+IMAGE_DEPTH = 1  # the newest wins
+INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
+OUTPUT_DEPTH = 10
+PATIENCE = 0.05  # seconds that an image waits for the CameraInfo of its stamp
+SILENCE = 3.0  # seconds after which a topic that was never heard is reported
+REMINDER = 15.0  # seconds until it is reported again
+LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """The parameters that a stream needs, as `add_ros.parameters` describes them."""
+
+    image_transport: str
+    reliability: str
+    rectification: str
+
+
+class CameraStream:
+    """The topics of one camera, below `name` where it has one. `wake` is called when a frame is ready for `process`."""
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        settings: StreamSettings,
+        to_target: TargetFrame | None,
+        wake: Callable[[], None],
+    ) -> None:
+        self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
+        self.health = Health()
+        self._log, self._throttle, self._reminder = node.get_logger(), Throttle(LOG_PERIOD), Throttle(REMINDER)
+        self._board, self._publishing, self._stopped = MarkerBoard(), threading.Lock(), False
+        self._newest: tuple[Any, Any] | None = None
+        self._newest_lock = threading.Lock()
+        self._source, self._fell_back_once = "", False
+        prefix = f"{name}/" if name else ""
+        self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
+        self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
+        self._pairing = Pairing(self._ready, self._fell_back, self._unpaired)
+        self._started = time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._patience = node.create_timer(PATIENCE, self._give_up_waiting, clock=steady)
+        self._patience.cancel()
+        self._to_rgb = images.rgb_from_image
+        kind, topic = Image, node.resolve_topic_name(f"{prefix}image")
+        if settings.image_transport == "compressed":
+            self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
+            topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
+        self.image = MatchedSubscription(
+            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_lost
+        )
+        self.info = MatchedSubscription(
+            node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings.reliability, self._on_info, lambda _: None
+        )
+        self._calibrator = Calibrator(settings.rectification, self.image.topic)
+
+    def __str__(self) -> str:
+        return f"{self.image.topic} ({self.image.type_name}) and {self.info.topic} -> {self._detections.topic_name}"
+
+    def match(self) -> None:
+        """Follow the publishers' quality of service."""
+        self.image.match()
+        self.info.match()
+
+    def watch(self) -> None:
+        """Report topics that have been silent since the start."""
+        waited = time.monotonic() - self._started
+        for topic in (self.image, self.info):
+            if topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):
+                self._log.warning(
+                    f"nothing has arrived on {topic.topic} ({topic.type_name}) for {waited:.0f} s: {topic.silence()}"
+                )
+
+    def process(self, predictor: Predictor, score_threshold: float, marker_lifetime: float) -> bool:
+        """Detect in the newest frame and publish; False where there is none."""
+        with self._newest_lock:
+            frame, self._newest = self._newest, None
+        if frame is None:
+            return False
+        started = time.perf_counter()
+        try:
+            image, calibration = self._decode(*frame)
+            found = predictor.predict(calibration.rectify(image), calibration.camera, score_threshold)
+            header = frame[0].header
+            message = detection_array(found, header)
+            if self._to_target is not None:
+                message = self._to_target(message)
+            markers = self._board.update(found, header, marker_lifetime)
+        except Rejected as problem:
+            self._reject(problem.reason, str(problem))
+            return True
+        except Exception as error:  # whatever one frame does to the model, the next one is still served
+            self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
+            return True
+        self._publish(message, markers)
+        processing_ms = 1e3 * (time.perf_counter() - started)
+        now, stamp = self._node.get_clock().now(), Time.from_msg(header.stamp, self._node.get_clock().clock_type)
+        self.health.published(processing_ms, (now - stamp).nanoseconds / 1e6, len(found))
+        return True
+
+    def clear_markers(self) -> None:
+        """Take everything off the display."""
+        with self._publishing:
+            self._markers.publish(self._board.clear())
+
+    def stop(self) -> None:
+        """Publish no more, and leave no markers behind."""
+        with self._publishing:
+            self._stopped = True
+            self._markers.publish(self._board.clear())
+        self._markers.wait_for_all_acked(Duration(seconds=0.1))
+
+    def _publish(self, message: Detection3DArray, markers: MarkerArray) -> None:
+        with self._publishing:
+            if not self._stopped:
+                self._detections.publish(message)
+                self._markers.publish(markers)
+
+    def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
+        pixels = self._to_rgb(image)
+        calibration = self._calibrator(info, pixels.shape[1], pixels.shape[0])
+        if calibration.source != self._source:
+            self._source = calibration.source
+            self._log.info(
+                f"{self.image.topic}: using {calibration.source} "
+                "(the parameter rectification: rectified or raw overrides this)"
+            )
+        return pixels, calibration
+
+    def _on_image(self, message: Any) -> None:
+        self.health.received()
+        self._pairing.add_image(message)
+        if self._pairing.waiting:
+            self._patience.reset()
+
+    def _on_info(self, message: Any) -> None:
+        self._pairing.add_info(message)
+
+    def _give_up_waiting(self) -> None:
+        self._patience.cancel()
+        self._pairing.flush()
+
+    def _on_lost(self, count: int) -> None:
+        self.health.dropped(LOST, count)
+
+    def _ready(self, image: Any, info: Any) -> None:
+        with self._newest_lock:
+            replaced, self._newest = self._newest is not None, (image, info)
+        if replaced:
+            self.health.dropped(NEWER_FRAME)
+        self._wake()
+
+    def _fell_back(self, image: Any, info: Any) -> None:
+        if not self._fell_back_once:
+            self._fell_back_once = True
+            ours, theirs = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
+            self._log.warning(
+                f"no message on {self.info.topic} has the image's stamp {ours}: using the latest one, of {theirs} "
+                "(said once)"
+            )
+
+    def _unpaired(self) -> None:
+        self.health.dropped("no camera_info")  # `watch` says so where it lasts
+
+    def _reject(self, reason: str, message: str) -> None:
+        count = self.health.dropped(reason)
+        if self._throttle.ready(reason):
+            self._log.error(f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)")

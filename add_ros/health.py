@@ -1,0 +1,126 @@
+"""What one camera's stream has done so far, as counters, and as a diagnostic_msgs/DiagnosticStatus."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+NEWER_FRAME = "newer frame"  # the only reason for a drop that is normal: under load the newest frame wins
+LOST = "lost in transport"
+STALLED = 2.0  # seconds without an image after which a running stream is reported
+_REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
+
+
+class Throttle:
+    """Says yes to each key once per period, in seconds."""
+
+    def __init__(self, period: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._period, self._clock = period, clock
+        self._last: dict[str, float] = {}
+
+    def ready(self, key: str) -> bool:
+        """Whether this key may be logged now."""
+        now = self._clock()
+        if key in self._last and now - self._last[key] < self._period:
+            return False
+        self._last[key] = now
+        return True
+
+
+class Health:
+    """Counters of one camera. Called from any thread; `clock` gives seconds that only go forward."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock, self._clock = threading.Lock(), clock
+        self._received = self._published = self._objects = 0
+        self._dropped: Counter[str] = Counter()
+        self._last_received: float | None = None
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._window_start = self._clock()
+        self._processing: list[float] = []
+        self._latency: list[float] = []
+        self._problems: Counter[str] = Counter()
+
+    def received(self) -> None:
+        """An image came in."""
+        with self._lock:
+            self._received += 1
+            self._last_received = self._clock()
+
+    def published(self, processing_ms: float, latency_ms: float, objects: int) -> None:
+        """An image's detections went out."""
+        with self._lock:
+            self._published += 1
+            self._objects = objects
+            self._processing.append(processing_ms)
+            self._latency.append(latency_ms)
+
+    def dropped(self, reason: str, count: int = 1) -> int:
+        """Images were dropped; returns how many that makes for this reason."""
+        with self._lock:
+            self._dropped[reason] += count
+            if reason != NEWER_FRAME:
+                self._problems[reason] += count
+            return self._dropped[reason]
+
+    def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
+        """The state now; means and maxima are those since the last call."""
+        with self._lock:
+            level, message = self._summary(budget_ms)
+            elapsed = max(self._clock() - self._window_start, 1e-6)
+            values = {
+                "device": device,
+                "model": model,
+                "frames_in": self._received,
+                "frames_out": self._published,
+                "frames_dropped": self._dropped.total(),
+                **{f"frames_dropped ({reason})": count for reason, count in sorted(self._dropped.items())},
+                "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
+                "processing_time_ms": _mean(self._processing),
+                "processing_time_max_ms": _max(self._processing),
+                "pipeline_latency_ms": _mean(self._latency),
+                "pipeline_latency_max_ms": _max(self._latency),
+                "detections_last_frame": self._objects,
+            }
+            self._start_window()
+        return DiagnosticStatus(
+            level=level,
+            name=name,
+            message=message,
+            hardware_id=device,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+
+    def _summary(self, budget_ms: float) -> tuple[bytes, str]:
+        if self._last_received is None:
+            return DiagnosticStatus.WARN, "waiting for images"
+        silence = self._clock() - self._last_received
+        problems = ", ".join(f"{count} x {reason}" for reason, count in self._problems.most_common())
+        if problems and not self._processing:
+            return DiagnosticStatus.ERROR, f"no image was usable: {problems}"
+        if silence > STALLED:
+            return DiagnosticStatus.WARN, f"no image for {silence:.0f} s"
+        warnings = [f"dropped {problems}"] if problems else []
+        for what, times in (("processing", self._processing), ("pipeline latency", self._latency)):
+            if times and abs(np.mean(times)) > _REPLAY:
+                warnings.append(
+                    "image stamps and this node's clock differ: replaying a bag needs use_sim_time and /clock"
+                )
+            elif times and np.mean(times) > budget_ms:
+                warnings.append(f"{what} {np.mean(times):.0f} ms is over the budget of {budget_ms:.0f} ms")
+        return (DiagnosticStatus.WARN, "; ".join(warnings)) if warnings else (DiagnosticStatus.OK, "detecting")
+
+
+def _mean(times: list[float]) -> str:
+    return f"{np.mean(times):.1f}" if times else ""
+
+
+def _max(times: list[float]) -> str:
+    return f"{np.max(times):.1f}" if times else ""

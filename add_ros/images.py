@@ -1,0 +1,99 @@
+"""sensor_msgs images -> RGB arrays (H, W, 3) uint8."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import cv2
+import numpy as np
+from cv_bridge import CvBridge, CvBridgeError
+
+from add_ros.rejected import Rejected
+
+# Bytes per pixel; nv12 and nv21 carry half a row more of chroma for each row.
+_PIXEL_BYTES = {
+    **dict.fromkeys(["mono8", "8UC1", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8", "nv12", "nv21"], 1),
+    **dict.fromkeys(["mono16", "bayer_rggb16", "bayer_bggr16", "bayer_gbrg16", "bayer_grbg16"], 2),
+    **dict.fromkeys(["uyvy", "yuv422", "yuyv", "yuv422_yuy2"], 2),
+    **dict.fromkeys(["rgb8", "bgr8", "8UC3"], 3),
+    **dict.fromkeys(["rgba8", "bgra8", "8UC4"], 4),
+    **dict.fromkeys(["rgb16", "bgr16"], 6),
+    **dict.fromkeys(["rgba16", "bgra16"], 8),
+}
+_UNNAMED = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}  # OpenCV's channel order
+ENCODINGS = tuple(_PIXEL_BYTES)
+_BAYER = {  # OpenCV names a pattern by its second row, ROS by its first
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+}
+
+
+def rgb_from_image(message: Any) -> np.ndarray:
+    """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises Rejected."""
+    encoding, width, height, step = message.encoding, message.width, message.height, message.step
+    if encoding not in _PIXEL_BYTES:
+        raise Rejected(
+            "unsupported encoding", f"image encoding '{encoding}' is not one of: {', '.join(sorted(ENCODINGS))}"
+        )
+    if width < 1 or height < 1:
+        raise Rejected("malformed image", f"the image is empty: {width}x{height}")
+    row = width * _PIXEL_BYTES[encoding]
+    if step < row:
+        raise Rejected("malformed image", f"image step {step} is shorter than a row: {width} {encoding} pixels = {row}")
+    rows = height * 3 // 2 if encoding in ("nv12", "nv21") else height
+    if len(message.data) < rows * step:
+        raise Rejected(
+            "truncated image",
+            f"image data has {len(message.data)} bytes, {rows} rows of step {step} need {rows * step}",
+        )
+    if encoding in ("nv12", "nv21"):
+        return _semi_planar(message, rows)
+    if encoding in _UNNAMED:
+        message = copy.copy(message)
+        message.encoding = _UNNAMED[encoding]
+    try:
+        image = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
+    except (CvBridgeError, cv2.error, TypeError, ValueError) as error:
+        raise Rejected("malformed image", f"the {width}x{height} {encoding} image does not convert: {error}") from error
+    return np.ascontiguousarray(image)
+
+
+def rgb_from_compressed(message: Any) -> np.ndarray:
+    """sensor_msgs/CompressedImage (JPEG, PNG and what else OpenCV reads) -> RGB (H, W, 3) uint8. Raises Rejected."""
+    data = bytes(message.data)
+    if "compressedDepth" in message.format:
+        raise Rejected("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
+    if _cut_short(data):
+        raise Rejected("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
+    mosaic = next((code for name, code in _BAYER.items() if message.format.endswith(f"compressed {name}")), None)
+    flags = cv2.IMREAD_GRAYSCALE if mosaic is not None else cv2.IMREAD_COLOR
+    try:
+        # The pixels as the camera model knows them: an EXIF orientation must not turn them.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise Rejected(
+            "malformed image", f"{len(data)} bytes of format '{message.format}' are no image that OpenCV can decode"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if mosaic is None else mosaic)
+
+
+def _cut_short(data: bytes) -> bool:
+    # OpenCV fills the missing part of a JPEG with grey and only prints a warning.
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-64:]
+    return False
+
+
+def _semi_planar(message: Any, rows: int) -> np.ndarray:
+    if message.width % 2 or message.height % 2:
+        raise Rejected("malformed image", f"{message.encoding} needs even sizes, got {message.width}x{message.height}")
+    planes = np.frombuffer(message.data, np.uint8, rows * message.step).reshape(rows, message.step)[:, : message.width]
+    code = cv2.COLOR_YUV2RGB_NV12 if message.encoding == "nv12" else cv2.COLOR_YUV2RGB_NV21
+    return cv2.cvtColor(np.ascontiguousarray(planes), code)

@@ -1,0 +1,84 @@
+"""Detections -> RViz markers that neither flicker nor go stale."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, Vector3
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from add_model import boxes as box3d
+from add_model.detection import Detections
+
+BOXES, LABELS = "boxes", "labels"
+_COLOURS = {"Car": (0.1, 0.9, 0.3), "Pedestrian": (1.0, 0.3, 0.2), "Cyclist": (0.2, 0.6, 1.0)}
+_OTHER = (1.0, 0.8, 0.1)
+_FRONT = (1.0, 1.0, 1.0)
+_LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
+
+
+class MarkerBoard:
+    """The markers on show: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    def update(self, detections: Detections, header: Header, lifetime: float) -> MarkerArray:
+        """The markers of one frame, and a DELETE for every one of the frame before that is not replaced."""
+        seconds, fraction = divmod(lifetime, 1.0)
+        common = {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
+        markers = []
+        rows = zip(detections.names, detections.scores, detections.boxes, box3d.corners(detections.boxes), strict=True)
+        for i, (name, score, box, corners) in enumerate(rows):
+            markers += [_edges(i, str(name), corners, common), _label(i, str(name), float(score), box, common)]
+        for i in range(len(detections), self._shown):
+            markers += [Marker(header=header, ns=ns, id=i, action=Marker.DELETE) for ns in (BOXES, LABELS)]
+        self._shown = len(detections)
+        return MarkerArray(markers=markers)
+
+    def clear(self) -> MarkerArray:
+        """Takes everything off the board."""
+        self._shown = 0
+        return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
+
+
+def _edges(identity: int, name: str, corners: np.ndarray, common: dict) -> Marker:
+    body = _colour(_COLOURS.get(name, _OTHER))
+    lines = np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()
+    ends = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
+    marker = Marker(
+        **common,
+        ns=BOXES,
+        id=identity,
+        type=Marker.LINE_LIST,
+        action=Marker.ADD,
+        scale=Vector3(x=_LINE_WIDTH),
+        color=body,
+        points=[ends[i] for i in lines],
+        colors=[body] * box3d.EDGES.size + [_colour(_FRONT)] * box3d.FRONT_DIAGONALS.size,
+    )
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _label(identity: int, name: str, score: float, box: np.ndarray, common: dict) -> Marker:
+    distance = float(np.linalg.norm(box[:3]))
+    marker = Marker(
+        **common,
+        ns=LABELS,
+        id=identity,
+        type=Marker.TEXT_VIEW_FACING,
+        action=Marker.ADD,
+        scale=Vector3(z=_TEXT_HEIGHT),
+        color=_colour(_FRONT),
+        text=f"{name} {score:.2f} {distance:.1f} m",
+    )
+    above = float(box[1] - box[5] / 2 - _TEXT_HEIGHT)
+    marker.pose.position = Point(x=float(box[0]), y=above, z=float(box[2]))
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _colour(rgb: tuple[float, float, float]) -> ColorRGBA:
+    return ColorRGBA(r=rgb[0], g=rgb[1], b=rgb[2], a=1.0)

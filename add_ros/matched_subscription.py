@@ -1,0 +1,172 @@
+"""A subscription whose reliability and durability follow what the publishers offer, as rosbag2's recorder does.
+
+A reliable subscriber never hears a best-effort camera, and a best-effort one loses large images that a reliable
+one would get: neither fixed choice serves all cameras.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+_FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
+Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
+# What every publisher's offer satisfies.
+_UNDEMANDING: Choice = (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+
+
+class MatchedSubscription:
+    """Subscribes at once, and again whenever `match` (to be called now and then) finds that the offers have changed.
+
+    While it changes over, the old subscription stays until the new one has heard something, so nothing is missed;
+    a message that both hear is passed on once.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        kind: Any,
+        topic: str,
+        depth: int,
+        reliability: str,
+        callback: Callable[[Any], None],
+        on_lost: Callable[[int], None],
+    ) -> None:
+        self._node, self._kind, self._depth, self._callback, self._on_lost = node, kind, depth, callback, on_lost
+        self._fixed = _FIXED.get(reliability)
+        self._retiring: Any = None
+        self._last: tuple[int, int] | None = None
+        self._changed = False
+        self.received = 0
+        self._choice = (self._fixed or _UNDEMANDING[0], _UNDEMANDING[1])
+        self._subscription = self._subscribe(topic)
+        self.topic = self._subscription.topic_name
+
+    @property
+    def type_name(self) -> str:
+        """Such as 'sensor_msgs/msg/Image'."""
+        return type_name(self._kind)
+
+    def match(self) -> None:
+        """Look at the publishers and subscribe anew where another quality of service serves them better."""
+        choice = choose(p.qos_profile for p in self._publishers() if p.topic_type == self.type_name)
+        if choice is None:
+            return
+        choice = (self._fixed or choice[0], choice[1])
+        if choice == self._choice:
+            return
+        if self._retiring is not None:
+            self._node.destroy_subscription(self._retiring)
+        self._choice, self._retiring = choice, self._subscription
+        self._subscription, self._changed = self._subscribe(self.topic), True
+        self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
+
+    def silence(self) -> str:
+        """Why nothing has arrived, as far as the graph tells: one or two sentences."""
+        mine, others = f"this node requests {_words(*self._choice)}", self._publishers()
+        same = [p for p in others if p.topic_type == self.type_name]
+        if same:
+            offers = sorted(
+                f"{p.node_name} ({_words(p.qos_profile.reliability, p.qos_profile.durability)})" for p in same
+            )
+            incompatible = not all(_satisfies(p.qos_profile, self._choice) for p in same)
+            hint = "these do not match: set the parameter reliability to auto" if incompatible else "they send nothing"
+            return f"{len(same)} publisher(s): {', '.join(offers)}; {mine}; {hint}"
+        if others:
+            kinds = ", ".join(sorted({p.topic_type for p in others}))
+            hint = " (set the parameter image_transport to compressed)" if "CompressedImage" in kinds else ""
+            return f"its publishers send {kinds}, not {self.type_name}{hint}"
+        near = similar(self.topic, self.type_name, self._node.get_topic_names_and_types())
+        hint = f"topics of this type: {', '.join(near)}" if near else "there is no other topic of this type"
+        return f"nobody publishes there ({mine}); {hint}"
+
+    def _publishers(self) -> list[Any]:
+        return self._node.get_publishers_info_by_topic(self.topic)
+
+    def _subscribe(self, topic: str) -> Any:
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=self._depth, reliability=self._choice[0], durability=self._choice[1]
+        )
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=self._incompatible,
+            message_lost=lambda event: self._on_lost(event.total_count_change),
+            use_default_callbacks=False,
+        )
+        holder: list[Any] = []
+        holder.append(
+            self._node.create_subscription(
+                self._kind, topic, lambda message: self._heard(message, holder[0]), profile, event_callbacks=events
+            )
+        )
+        return holder[0]
+
+    def _heard(self, message: Any, subscription: Any) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if subscription is self._subscription and self._changed:
+            self._changed = False
+            if self._retiring is not None:
+                self._node.destroy_subscription(self._retiring)
+                self._retiring = None
+            if stamp == self._last:
+                return
+        self._last = stamp
+        self.received += 1
+        self._callback(message)
+
+    def _incompatible(self, event: Any) -> None:
+        if self._fixed is None:
+            return  # `match` is about to follow the new publisher
+        offers = ", ".join(
+            f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}"
+            for p in self._publishers()
+            if not _satisfies(p.qos_profile, self._choice)
+        )
+        self._node.get_logger().warning(
+            f"{self.topic}: incompatible quality of service, nothing will arrive: "
+            f"{offers or 'a publisher offers less'}, this node requests {_words(*self._choice)}; "
+            "set the parameter reliability to auto"
+        )
+
+
+def choose(offers: Iterable[QoSProfile]) -> Choice | None:
+    """The most that all publishers offer, None where there are none."""
+    offers = list(offers)
+    if not offers:
+        return None
+    reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+    latched = all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+    return (
+        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def similar(topic: str, kind: str, topics: Iterable[tuple[str, list[str]]], limit: int = 5) -> list[str]:
+    """Other topics of this type, the most alike in name first."""
+    names = [name for name, kinds in topics if kind in kinds and name != topic]
+    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, name, topic).ratio())[:limit]
+
+
+def type_name(kind: Any) -> str:
+    """A message class -> such as 'sensor_msgs/msg/Image'."""
+    package, folder = kind.__module__.split(".")[:2]
+    return f"{package}/{folder}/{kind.__name__}"
+
+
+def _satisfies(offer: QoSProfile, choice: Choice) -> bool:
+    reliable = choice[0] != ReliabilityPolicy.RELIABLE or offer.reliability == ReliabilityPolicy.RELIABLE
+    latched = choice[1] != DurabilityPolicy.TRANSIENT_LOCAL or offer.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    return reliable and latched
+
+
+def _words(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> str:
+    return f"{reliability.name.lower()} {durability.name.lower()}"

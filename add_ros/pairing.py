@@ -1,0 +1,83 @@
+"""Images paired with the CameraInfo of the same stamp, or with the latest one where there is none.
+
+message_filters' TimeSynchronizer is not used here: it waits for ever where stamps differ, holds a queue of whole
+images, and throws away what is new when a looping bag jumps back in time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+_REMEMBERED = 16
+
+
+class Pairing:
+    """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
+
+    An image without its CameraInfo waits until `flush`, which the owner calls after a while. When that had to
+    fall back to the latest CameraInfo, `on_fallback(image, info)` is called, and from then on images do not wait,
+    until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Any, Any], None],
+        on_fallback: Callable[[Any, Any], None],
+        on_unpaired: Callable[[], None],
+    ) -> None:
+        self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
+        self._infos: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._latest: Any = None
+        self._waiting: Any = None
+        self._recent: tuple[int, int] | None = None
+        self._patient = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an image waits for its CameraInfo."""
+        return self._waiting is not None
+
+    def add_image(self, image: Any) -> None:
+        """A new image."""
+        self.flush()
+        self._recent = _stamp(image)
+        info = self._infos.get(self._recent)
+        if info is not None:
+            self._patient = True
+            self._emit(image, info)
+            return
+        self._waiting = image
+        if not self._patient:
+            self.flush()
+
+    def add_info(self, info: Any) -> None:
+        """A new CameraInfo."""
+        stamp = _stamp(info)
+        self._latest = info
+        self._infos[stamp] = info
+        self._infos.move_to_end(stamp)
+        if len(self._infos) > _REMEMBERED:
+            self._infos.popitem(last=False)
+        if stamp == self._recent:
+            self._patient = True
+            if self._waiting is not None:
+                image, self._waiting = self._waiting, None
+                self._emit(image, info)
+
+    def flush(self) -> None:
+        """Stop waiting: emit the waiting image with the latest CameraInfo, or drop it where there is none."""
+        image, self._waiting = self._waiting, None
+        if image is None:
+            return
+        if self._latest is None:
+            self._on_unpaired()
+            return
+        self._patient = False
+        self._on_fallback(image, self._latest)
+        self._emit(image, self._latest)
+
+
+def _stamp(message: Any) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec

@@ -1,0 +1,85 @@
+"""Starts the detector, and RViz where asked for: `ros2 launch add_ros detector.launch.py image:=/camera/image_raw`."""
+
+import os
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+
+ARGUMENTS = [
+    DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+    DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of the camera's CameraInfo."),
+    DeclareLaunchArgument(
+        "model",
+        default_value="",
+        description="Model file, .onnx or .safetensors; empty: what params_file says, else the weights that ship here.",
+    ),
+    DeclareLaunchArgument(
+        "device", default_value="", description="auto, cpu or cuda; empty: what params_file says, else auto."
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(CONFIG / "detector.yaml"),
+        description="YAML file with the node's parameters, below /**: ros__parameters:.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", description="Take the time from /clock, as for bags: true or false."
+    ),
+    DeclareLaunchArgument(
+        "rviz", default_value="false", description="Start RViz with config/detector.rviz too: true or false."
+    ),
+    DeclareLaunchArgument(
+        "fixed_frame", default_value="camera_optical_frame", description="RViz's fixed frame: the frame_id that the images carry."
+    ),
+]
+
+
+def transport() -> list[SetEnvironmentVariable]:
+    """Fast DDS's default transport loses large images; the profile that ships here does not. The user's own wins."""
+    name = (
+        "FASTRTPS_DEFAULT_PROFILES_FILE"
+        if os.environ.get("ROS_DISTRO") == "humble"
+        else "FASTDDS_DEFAULT_PROFILES_FILE"
+    )
+    if name in os.environ or "FASTDDS_BUILTIN_TRANSPORTS" in os.environ:
+        return []
+    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml"))]
+
+
+def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The actions for the arguments' values."""
+    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    given = {name: value[name] for name in ("model", "device") if value[name]}
+    sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")}
+    topics = {name: value[name] for name in ("image", "camera_info")}
+    detector = Node(
+        package="add_ros",
+        executable="detector",
+        name="detector",
+        namespace=value["namespace"],
+        parameters=[value["params_file"], given | sim_time],
+        remappings=list(topics.items()),
+        output="screen",
+    )
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=value["namespace"],
+        arguments=["-d", str(CONFIG / "detector.rviz"), "-f", value["fixed_frame"]],
+        parameters=[sim_time],
+        remappings=list(topics.items()),
+        condition=IfCondition(value["rviz"]),
+    )
+    return [detector, rviz]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by ros2 launch."""
+    return LaunchDescription([*ARGUMENTS, *transport(), OpaqueFunction(function=nodes)])
