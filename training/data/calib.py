@@ -118,3 +118,11 @@ def _read_raw_velodyne(path: Path) -> np.ndarray:
     if rotation is None or translation is None:
         raise CalibrationError(f"{path}: lines 'R: ' with 9 numbers and 'T: ' with 3 numbers are needed")
     return np.hstack([rotation, translation])
+
+
+def raw_image_sizes(path: str | Path) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """(width, height) of camera 2's images before and after rectification, where a raw calibration gives them."""
+    path = Path(path)
+    lines = _keyed_lines(path)
+    before, after = (_matrix(path, lines, (key,), (2,)) for key in ("S_02", "S_rect_02"))
+    return tuple(None if size is None else (int(size[0]), int(size[1])) for size in (before, after))
