@@ -42,7 +42,7 @@ def check_python() -> None:
     if not PYTHONS[0] <= version <= PYTHONS[1]:
         first, last = (".".join(map(str, v)) for v in PYTHONS)
         raise SetupError(
-            f"Python {version[0]}.{version[1]} ({sys.executable}) is not supported, {first} to {last} are. Choose one:\n"
+            f"Python {version[0]}.{version[1]} ({sys.executable}) is not supported; {first} to {last} are:\n"
             f"    make setup PYTHON=python{last}\n"
             "or install one first:\n"
             "    sudo apt-get install -y python3 python3-venv python3-dev        (Debian, Ubuntu)"
@@ -134,7 +134,7 @@ def install(python: Path, log: Path, requirements: list) -> None:
             "pip could not install the requirements:\n    "
             + "\n    ".join(errors[-5:] or ["see the log"])
             + f"\nThe whole log is in {log}. Check the network (a proxy: set HTTPS_PROXY), the free disk space "
-            "(0.5 GB, 1.5 GB or more with training), then run the same command again."
+            "(1 GB, several with training), then run the same command again."
         )
 
 
