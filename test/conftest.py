@@ -1,0 +1,42 @@
+"""What all tests share: an own corner of the ROS graph for each process, KITTI frames where there are some."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _domain() -> str:
+    """A ROS domain of this pytest process's own: runs side by side, and the workers of one run, don't hear each other."""
+    worker = re.fullmatch(r"gw(\d+)", os.environ.get("PYTEST_XDIST_WORKER", ""))
+    run, number = (os.getppid(), int(worker[1])) if worker else (os.getpid(), 0)
+    return str(1 + (7 * run + number) % 100)  # above 101 the ports collide with Linux's ephemeral ones
+
+
+# Before anything imports rclpy; processes that tests start inherit it.
+os.environ["ROS_DOMAIN_ID"] = _domain()
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
+os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="add_ros_test_log_")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in each run: a test that fails here fails everywhere.
+settings.register_profile("add_ros", deadline=None, derandomize=True, database=None)
+settings.load_profile("add_ros")
+
+
+@pytest.fixture(scope="session")
+def kitti_mini() -> Path:
+    """The folder with a few frames of KITTI: the environment variable KITTI_MINI, else shared/kitti_mini beside here."""
+    folder = Path(os.environ.get("KITTI_MINI", ROOT.parent / "shared" / "kitti_mini"))
+    if not folder.is_dir():
+        pytest.skip(f"no KITTI frames at {folder}; set KITTI_MINI to a folder with some")
+    return folder
