@@ -100,7 +100,7 @@ def project_boxes(boxes: np.ndarray, camera: Camera) -> np.ndarray:
 
     A box wholly behind the camera gives a row of NaN.
     """
-    pixels = project_edges(boxes, camera).reshape(len(boxes), -1, 2)
+    pixels = project_edges(boxes, camera).reshape(len(boxes), 2 * len(EDGES), 2)
     seen = ~np.isnan(pixels[..., 0])
     low = np.where(seen[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
     high = np.where(seen[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)

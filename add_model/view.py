@@ -29,11 +29,14 @@ def scaled_size(camera: Camera, focal: float, max_pixels: int | None = None) -> 
 
 
 def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The image (H, W, 3) at another size, without aliasing when it shrinks."""
-    if image.shape[1::-1] == (width, height):
-        return image
-    shrinks = width < image.shape[1] and height < image.shape[0]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    """The image (H, W, 3) at another size: area averages along the axes that shrink, linear along those that grow."""
+    # One after the other: OpenCV's INTER_AREA is off by a fraction of a pixel along an axis that grows.
+    shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
+    if shrunk != image.shape[1::-1]:
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if shrunk != (width, height):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 def pad_to_multiple(image: np.ndarray, camera: Camera, multiple: int = 32) -> tuple[np.ndarray, Camera]:

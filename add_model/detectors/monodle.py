@@ -59,6 +59,7 @@ class MonoDLE(nn.Module):
             self.heat[-1].bias, -math.log(99)
         )  # starts at a probability of 0.01 (focal loss, section 4.1)
         self.heads = PeakHeads(neck.channels, hidden, OUTPUTS)
+        nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
         self.register_buffer("mean", torch.tensor(backbone.MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
         self.register_buffer("mean_sizes", torch.tensor(MEAN_SIZES), persistent=False)

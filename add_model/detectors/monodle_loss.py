@@ -29,7 +29,10 @@ def monodle_loss(
     count = mean(mask.sum().float()).clamp(min=1)
     logits = detector.heat(features)
     losses = {"heatmap": focal_loss(logits, targets["heatmap"], targets["ignore"]) / count}
-    outputs = {key: value[mask] for key, value in detector.regress(features, targets["cell"]).items()}
+    # Half precision would round depth to one part in 256, more than what is to be learnt.
+    with torch.autocast(features.device.type, enabled=False):
+        outputs = detector.regress(features.float(), targets["cell"])
+    outputs = {key: value[mask] for key, value in outputs.items()}
     wanted = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
     for key in ("offset_2d", "size_2d", "offset_3d"):
         losses[key] = (outputs[key] - wanted[key]).abs().sum() / (2 * count)

@@ -1,0 +1,67 @@
+"""Detectors by name, and their weights as safetensors files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from add_model.backends import ModelError
+from add_model.detectors.monodle import MonoDLE
+from add_model.networks.dla import DLA34
+from add_model.networks.dla_up import DLAUp
+from add_model.networks.efficientnet_lite import EfficientNetLite0
+from add_model.networks.pyramid import FeaturePyramid
+
+MULTIPLE = 32  # every backbone's coarsest stride: sides of the network's input are multiples of it
+
+
+def monodle_lite0() -> MonoDLE:
+    """MonoDLE on EfficientNet-lite0: for CPUs and small GPUs."""
+    backbone = EfficientNetLite0()
+    return MonoDLE(backbone, FeaturePyramid(backbone.channels, 64), hidden=128)
+
+
+def monodle_dla34() -> MonoDLE:
+    """MonoDLE in its published size: DLA-34 and DLAUp."""
+    backbone = DLA34()
+    return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256)
+
+
+MODELS: Mapping[str, Callable[[], nn.Module]] = {"monodle_lite0": monodle_lite0, "monodle_dla34": monodle_dla34}
+
+
+def build(name: str) -> nn.Module:
+    """A detector with fresh weights. Raises ModelError for an unknown name."""
+    if name not in MODELS:
+        raise ModelError(f"model {name!r} is unknown; choose one of: {', '.join(MODELS)}")
+    return MODELS[name]()
+
+
+def save(path: Path, name: str, detector: nn.Module) -> None:
+    """Write a detector's weights, and its name, so that `load` can build it."""
+    tensors = {key: value.contiguous() for key, value in detector.state_dict().items()}
+    save_file(tensors, path, metadata={"model": name})
+
+
+def load(path: Path) -> nn.Module:
+    """The detector that `save` wrote. Raises ModelError where the file is not one, or its weights don't fit."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            name = (file.metadata() or {}).get("model")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    if name is None:
+        raise ModelError(
+            f"{path} does not say which model its weights are for; export it with: python -m training.export"
+        )
+    detector = build(name)
+    try:
+        detector.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not hold the weights of {name}: {error}") from error
+    return detector

@@ -1,0 +1,172 @@
+"""Samples -> what the network is trained and scored on: views at its focal length, with targets, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from add_model.camera import Camera
+from add_model.coder import REFERENCE_FOCAL, Coder
+from add_model.predictor import prepare
+from add_model.view import PADDING, scaled_size
+from training.data import augment
+from training.data.rng import generator
+from training.data.sample import Objects, Sample
+from training.data.world import World
+
+
+class Frames(Protocol):
+    """Indexable samples: a KITTI folder, or a stretch of the synthetic world."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class WorldFrames:
+    """`count` streets of the synthetic world from number `first` on."""
+
+    world: World
+    first: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> Sample:
+        """Frame `index` of these."""
+        return self.world.sample(self.first + index)
+
+
+class Batch(NamedTuple):
+    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4) and the targets of `Coder.encode`, stacked."""
+
+    images: Tensor
+    P: Tensor
+    targets: Mapping[str, Tensor]
+
+
+class Scene(NamedTuple):
+    """One frame to be scored: the canvas (H, W, 3) with its P (3, 4), and what the answer is compared with."""
+
+    id: str
+    canvas: Tensor
+    P: Tensor
+    camera: Camera
+    seen: Camera
+    objects: Objects
+
+    def to(self, *where: object, **how: object) -> Scene:
+        """The scene with its tensors moved (Lightning calls this)."""
+        return self._replace(canvas=self.canvas.to(*where, **how), P=self.P.to(*where, **how))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training view differs from the frame.
+
+    flip: probability of mirroring. photometric: whether colours change. zoom: range of factors on the focal length,
+    log-uniform; the camera follows exactly, so metres stay metres. size: of the view, pixels (width, height).
+    """
+
+    flip: float = 0.5
+    photometric: bool = True
+    zoom: tuple[float, float] = (0.75, 1.35)
+    size: tuple[int, int] = (640, 192)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A view of the sample at the reference focal length times a random zoom."""
+        if rng.random() < self.flip:
+            sample = augment.flip(sample)
+        focal = REFERENCE_FOCAL * float(np.exp(rng.uniform(*np.log(self.zoom))))
+        sample = augment.resize(sample, *scaled_size(sample.camera, focal))
+        left, top = (
+            int(rng.integers(min(0, have - want), max(0, have - want) + 1))
+            for have, want in zip((sample.camera.width, sample.camera.height), self.size, strict=True)
+        )
+        sample = augment.crop(sample, left, top, *self.size, fill=PADDING)
+        if self.photometric:
+            sample = replace(sample, image=augment.photometric(sample.image, rng))
+        return sample
+
+
+def teachable(objects: Objects) -> np.ndarray:
+    """(N,) whether enough of an object is visible to learn from: at most largely occluded, most of it in the image."""
+    return (objects.occluded <= 2) & (objects.truncated <= 0.7)
+
+
+class TrainingViews(Dataset):
+    """Augmented views with targets. A key is epoch * count + index, so that a view depends on nothing else.
+
+    frames: the frames of an epoch, always `count` of them.
+    """
+
+    def __init__(
+        self, frames: Callable[[int], Frames], count: int, augmentation: Augmentation, coder: Coder, seed: int
+    ) -> None:
+        self.frames, self.count, self.augmentation, self.coder, self.seed = frames, count, augmentation, coder, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: int) -> tuple[np.ndarray, np.ndarray, dict]:
+        epoch, index = divmod(key, self.count)
+        view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index))
+        objects = view.objects
+        targets = self.coder.encode(view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects))
+        return view.image, view.camera.P.astype(np.float32), targets
+
+
+class Scenes(Dataset):
+    """Frames as the predictor sees them, with their labels."""
+
+    def __init__(self, frames: Frames, multiple: int = 32) -> None:
+        self.frames, self.multiple = frames, multiple
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Scene:
+        sample = self.frames.sample(index)
+        canvas, seen = prepare(sample.image, sample.camera, REFERENCE_FOCAL, self.multiple)
+        P = torch.from_numpy(seen.P.astype(np.float32))
+        return Scene(sample.id, torch.from_numpy(canvas), P, sample.camera, seen, sample.objects)
+
+
+class EpochKeys(Sampler[int]):
+    """The keys of one process's share of an epoch, shuffled by (seed, epoch); Lightning calls `set_epoch`."""
+
+    def __init__(self, frames: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        self.frames, self.seed, self.rank, self.processes, self.epoch = frames, seed, rank, processes, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.frames // self.processes)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.frames)
+        # Every process takes as many steps, so the first frames fill up the last round.
+        share = np.resize(order, len(self) * self.processes)[self.rank :: self.processes]
+        return iter((self.epoch * self.frames + share).tolist())
+
+
+def collate(items: list[tuple[np.ndarray, np.ndarray, dict]]) -> Batch:
+    """Stack what `TrainingViews` gives."""
+    images, P, targets = zip(*items, strict=True)
+    stacked = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in targets[0]}
+    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(P)), stacked)
+
+
+def only(items: list[Scene]) -> Scene:
+    """The one scene of a validation batch: scenes differ in size."""
+    (scene,) = items
+    return scene

@@ -1,0 +1,110 @@
+"""LightningDataModules: KITTI folders and the synthetic world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.accelerators import CUDAAccelerator
+from torch.utils.data import DataLoader, Dataset
+
+from add_model.coder import Coder
+from training.data.batches import Augmentation, EpochKeys, Frames, Scenes, TrainingViews, WorldFrames, collate, only
+from training.data.kitti import KittiFolder
+from training.data.splits import PUBLISHED, published_split, read_ids
+from training.data.world import World
+
+
+class Loaders(lightning.LightningDataModule):
+    """Loaders over `count` training frames an epoch, and over `val_frames`; the data modules below say which."""
+
+    count: int
+    val_frames: Frames
+
+    def __init__(self, augmentation: Augmentation, batch_size: int, workers: int, seed: int) -> None:
+        super().__init__()
+        self.augmentation, self.batch_size, self.workers, self.seed = augmentation, batch_size, workers, seed
+
+    def frames(self, epoch: int) -> Frames:
+        """The training frames of an epoch."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader:
+        views = TrainingViews(self.frames, self.count, self.augmentation, Coder(), self.seed)
+        keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(views, batch_size=self.batch_size, sampler=keys, collate_fn=collate)
+
+    def val_dataloader(self) -> DataLoader:
+        mine = range(self.trainer.global_rank, len(self.val_frames), self.trainer.world_size)
+        return self._loader(Scenes(self.val_frames), batch_size=1, sampler=mine, collate_fn=only)
+
+    def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
+        pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
+        return DataLoader(
+            dataset, num_workers=self.workers, persistent_workers=self.workers > 0, pin_memory=pin, **options
+        )
+
+
+class KittiData(Loaders):
+    """A folder in KITTI's object layout.
+
+    root: the folder that holds training/. train, val: a file of frame ids (from here or from the root), or the name
+    of a published split.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        train: str = "chen_train",
+        val: str = "chen_val",
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        batch_size: int = 16,
+        workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(augmentation, batch_size, workers, seed)
+        self.root, self.train, self.val = root, train, val
+
+    def setup(self, stage: str) -> None:
+        """Look at all the files that the stage needs."""
+        if stage == "fit":
+            self._train_frames = KittiFolder(self.root, _ids(self.root, self.train))
+            self.count = len(self._train_frames)
+        self.val_frames = KittiFolder(self.root, _ids(self.root, self.val))
+
+    def frames(self, epoch: int) -> Frames:
+        """The same in every epoch."""
+        return self._train_frames
+
+
+def _ids(root: str, split: str) -> list[str]:
+    if split in PUBLISHED:
+        return list(published_split(split))
+    path = Path(split)
+    return list(read_ids(path if path.is_file() else Path(root) / split))
+
+
+class WorldData(Loaders):
+    """The synthetic world. Every epoch has new streets; validation's come from another seed's world.
+
+    count: streets an epoch; val_count: streets for validation.
+    """
+
+    def __init__(
+        self,
+        world: World = World(width=621, height=188, focal=360.5),  # noqa: B008 - frozen
+        count: int = 2000,
+        val_count: int = 200,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        batch_size: int = 8,
+        workers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(augmentation, batch_size, workers, seed)
+        self.world, self.count = world, count
+        self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count)
+
+    def frames(self, epoch: int) -> Frames:
+        """Streets that no other epoch has."""
+        return WorldFrames(self.world, epoch * self.count, self.count)

@@ -1,0 +1,59 @@
+"""python -m training.export: a training checkpoint -> .onnx and .safetensors, as the predictor loads them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from add_model.backends import ModelError
+from add_model.export import export_onnx
+from add_model.models import build, load, save
+
+_PREFIX = "detector."
+
+
+def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
+    """The model's name and the detector of a checkpoint that `LitDetector` wrote. Unpickles no code.
+
+    Raises ModelError where it is not such a checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not checkpoints
+        raise ModelError(f"{path} is not a checkpoint: {error}") from error
+    if "model_name" not in checkpoint:
+        raise ModelError(f"{path} was not written by python -m training")
+    detector = build(checkpoint["model_name"])
+    weights = checkpoint["state_dict"]
+    detector.load_state_dict(
+        {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
+    )
+    return checkpoint["model_name"], detector
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; see --help."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a .ckpt of python -m training fit")
+    parser.add_argument("--out", type=Path, required=True, help="path without suffix, such as weights/my_model")
+    options = parser.parse_args(arguments)
+    try:
+        name, detector = read_checkpoint(options.checkpoint)
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return 2
+    weights, graph = (options.out.with_name(options.out.name + suffix) for suffix in (".safetensors", ".onnx"))
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save(weights, name, detector)
+    # From the file, so that what was written is what is exported.
+    export_onnx(load(weights), graph)
+    for path in (weights, graph):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""python -m training.predict: run a model over KITTI frames and write KITTI result files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
+from training.data.kitti import KittiError, KittiFolder
+from training.data.labels import write_results
+from training.data.splits import PUBLISHED, published_split, read_ids
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; see --help."""
+    parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__)
+    parser.add_argument("--kitti", type=Path, required=True, help="folder in KITTI's object layout")
+    parser.add_argument("--ids", default=None, help=f"file of frame ids, or {' or '.join(PUBLISHED)} (default: all)")
+    parser.add_argument("--split", choices=("training", "testing"), default="training")
+    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help=".onnx or .safetensors (default: shipped)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the result files, new or empty")
+    options = parser.parse_args(arguments)
+    if options.out.is_dir() and any(options.out.iterdir()):
+        print(f"{options.out} is not empty: old results would be scored with the new ones; empty it", file=sys.stderr)
+        return 2
+    try:
+        ids = None
+        if options.ids:
+            ids = published_split(options.ids) if options.ids in PUBLISHED else read_ids(options.ids)
+        frames = KittiFolder(options.kitti, ids, options.split)
+        predictor = Predictor(options.model, options.device)
+    except (ModelError, KittiError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if predictor.device_note:
+        print(predictor.device_note, file=sys.stderr)
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = 0
+    for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
+        sample = frames.sample(index)
+        detections = predictor.predict(sample.image, sample.camera)
+        write_results(options.out / f"{sample.id}.txt", detections, sample.camera)
+        found += len(detections)
+    print(f"{len(frames)} frames, {found} detections -> {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
