@@ -13,22 +13,31 @@ PARTLY, LARGELY, HIDDEN = 0.85, 0.5, 0.08  # visible shares below which an objec
 TRUNCATED = 0.9  # share outside the image above which an object is DontCare
 
 
-def _extent(placement: Placement, camera: Camera) -> np.ndarray | None:
-    """(4,) left, top, right, bottom of the object's shape in pixels, not clipped; None if it is behind the camera."""
-    mesh, (x, y, z, length, width, height, rotation_y) = placement.mesh, placement.box
-    ends = mesh.quads[:, [[0, 1], [1, 2], [2, 3], [3, 0]]].reshape(-1, 2, 3) * (length, height, width)
-    cosine, sine = np.cos(rotation_y), np.sin(rotation_y)
-    forward, down, side = np.moveaxis(ends, -1, 0)
-    ends = np.stack([x + cosine * forward + sine * side, y + down, z + cosine * side - sine * forward], axis=-1)
+def _extents(placements: list[Placement], K: np.ndarray) -> np.ndarray:
+    """(N, 4) left, top, right, bottom of each shape in pixels, not clipped; NaN for one wholly behind the camera."""
+    extents = np.full((len(placements), 4), np.nan)
+    for i, placement in enumerate(placements):
+        x, y, z, length, width, height, rotation_y = placement.box.tolist()
+        forward, down, side = placement.mesh.corners * np.array([[length], [height], [width]])
+        cosine, sine = np.cos(rotation_y), np.sin(rotation_y)
+        points = x + cosine * forward + sine * side, y + down, z + cosine * side - sine * forward
+        if points[2].min() < NEAR:
+            points = _cut(np.stack(points, axis=1)[placement.mesh.edges])
+            if not points.size:
+                continue
+        u = (K[0, 0] * points[0] + K[0, 1] * points[1]) / points[2] + K[0, 2]
+        v = K[1, 1] * points[1] / points[2] + K[1, 2]
+        extents[i] = u.min(), v.min(), u.max(), v.max()
+    return extents
+
+
+def _cut(ends: np.ndarray) -> np.ndarray:
+    """Edges (E, 2, 3) cut at the near plane -> (3, n) points in front of it."""
+    ends = ends[ends[..., 2].max(axis=1) >= NEAR]
     depth = ends[..., 2]
-    ends, depth = ends[depth.max(axis=1) >= NEAR], depth[depth.max(axis=1) >= NEAR]
-    if not len(ends):
-        return None
     gap = depth[:, ::-1] - depth
     share = np.divide(NEAR - depth, gap, out=np.zeros_like(gap), where=(depth < NEAR) & (gap != 0))
-    points = ends + share[..., None] * (ends[:, ::-1] - ends)
-    pixels = camera.project(points.reshape(-1, 3))[:, :2]
-    return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
+    return (ends + share[..., None] * (ends[:, ::-1] - ends)).reshape(-1, 3).T
 
 
 def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reach: float, smallest: float) -> Objects:
@@ -38,13 +47,12 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
     is seen are left out. Those that are nearly hidden, nearly outside, farther than `reach` metres or lower than
     `smallest` pixels are DontCare.
     """
-    own = camera.own_frame()
+    present = [p for p in np.flatnonzero(buffers.seen).tolist() if placements[p].label is not None]
+    extents = _extents([placements[p] for p in present], camera.P[:, :3])
     limit = np.array([camera.width - 1, camera.height - 1] * 2, float)
     names, boxes, boxes2d, truncated, occluded = [], [], [], [], []
-    for p, placement in enumerate(placements):
-        if placement.label is None or not buffers.seen[p]:
-            continue
-        full = _extent(placement, own)
+    for p, full in zip(present, extents, strict=True):
+        placement = placements[p]
         clipped = np.clip(full, 0, limit)
         sizes, inside = full[2:] - full[:2], clipped[2:] - clipped[:2]
         outside = 1 - np.prod(inside) / max(np.prod(sizes), 1e-9)

@@ -7,7 +7,7 @@ object's shape touches its label's box on all six sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -34,6 +34,17 @@ class Mesh:
     decal_of: np.ndarray
     two_sided: np.ndarray
     uv: np.ndarray
+
+    @cached_property
+    def corners(self) -> np.ndarray:
+        """(3, V) distinct corners: forward, down, side."""
+        return np.unique(self.quads.reshape(-1, 3), axis=0).T
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """(E, 2) the quads' edges as indices into `corners`."""
+        _, index = np.unique(self.quads.reshape(-1, 3), axis=0, return_inverse=True)
+        return index.reshape(-1, 4)[:, [[0, 1], [1, 2], [2, 3], [3, 0]]].reshape(-1, 2)
 
 
 class _Builder:

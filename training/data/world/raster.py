@@ -17,6 +17,7 @@ from training.data.world.placement import Placement
 NEAR = 0.15  # metres: faces are cut there
 SKY, GROUND, FIRST_FACE = 0, 1, 2
 _SIDES = 5  # of a quad cut by the near plane
+_PIXELS_WORTH_A_CALL = 250  # below so many pixels a face, faces are cheaper to draw all at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Buffers:
     prints: dict[int, tuple[int, int, np.ndarray]]
 
 
-def _clip_near(polygon: np.ndarray) -> np.ndarray:
+def clip_near(polygon: np.ndarray) -> np.ndarray:
     """A convex polygon (n, 3) cut at z = NEAR -> (m, 3)."""
     kept = []
     for here, there in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
@@ -78,113 +79,124 @@ def _clip_near(polygon: np.ndarray) -> np.ndarray:
 def faces(placements: list[Placement], K: np.ndarray, width: int, height: int) -> Faces:
     """Transform, cull and project all quads of all placements."""
     counts = np.array([len(p.mesh.quads) for p in placements], dtype=int)
-    if not len(counts):
-        placements, counts = [], np.zeros(0, dtype=int)
     owner = np.repeat(np.arange(len(placements)), counts)
     meshes = [p.mesh for p in placements]
     unit = np.concatenate([np.zeros((0, 4, 3)), *(m.quads for m in meshes)])
     material = np.concatenate([np.zeros(0, int), *(m.material for m in meshes)])
     local = np.concatenate([np.zeros(0, int), *(m.decal_of for m in meshes)])
     two_sided = np.concatenate([np.zeros(0, bool), *(m.two_sided for m in meshes)])
-    uv = np.concatenate([np.zeros((0, 4, 2)), *(m.uv for m in meshes)])
-    decal_of = np.where(local < 0, -1, local + np.repeat(np.cumsum(counts) - counts, counts))
-    boxes = np.array([p.box for p in placements]).reshape(-1, 7)[owner]
-    forward, down, side = np.moveaxis(unit * boxes[:, None, [3, 5, 4]], 2, 0)
-    cosine, sine = np.cos(boxes[:, 6:7]), np.sin(boxes[:, 6:7])
-    quads = np.stack([cosine * forward + sine * side, down, cosine * side - sine * forward], axis=2)
-    quads += boxes[:, None, :3]
+    boxes = np.array([p.box for p in placements]).reshape(-1, 7)
+    turn = np.stack([np.cos(boxes[:, 6]), np.sin(boxes[:, 6])], axis=1)[owner, None]
+    forward, down, side = (unit[..., i] * boxes[owner, size, None] for i, size in enumerate((3, 5, 4)))
+    quads = np.empty_like(unit)
+    quads[..., 0] = turn[..., 0] * forward + turn[..., 1] * side + boxes[owner, 0, None]
+    quads[..., 1] = down + boxes[owner, 1, None]
+    quads[..., 2] = turn[..., 0] * side - turn[..., 1] * forward + boxes[owner, 2, None]
 
-    normal = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
-    length = np.linalg.norm(normal, axis=1)
+    normal = _cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
+    length = np.sqrt((normal * normal).sum(axis=1))
     normal /= np.maximum(length, 1e-12)[:, None]
-    centre = quads.mean(axis=1)
-    distance = np.einsum("fi,fi->f", normal, centre)
-    flip = two_sided & (distance > 0)
-    normal[flip] *= -1
-    distance[flip] *= -1
-    nearest, farthest = quads[..., 2].min(axis=1), quads[..., 2].max(axis=1)
-    keep = (distance < -1e-4) & (length > 1e-9) & (farthest > NEAR)
-
-    polygons = np.empty((len(quads), _SIDES, 2))
-    whole = keep & (nearest >= NEAR)
-    pixels = quads[whole] @ K.T
-    polygons[whole, :4] = pixels[..., :2] / pixels[..., 2:]
-    polygons[whole, 4] = polygons[whole, 3]
-    for f in np.flatnonzero(keep & ~whole):
-        cut = _clip_near(quads[f])
-        if len(cut) < 3:
-            keep[f] = False
-            continue
+    distance = (normal * (quads[:, 0] + quads[:, 1] + quads[:, 2] + quads[:, 3])).sum(axis=1) / 4
+    away = np.where(two_sided & (distance > 0), -1.0, 1.0)
+    distance *= away
+    z = quads[..., 2]
+    in_front = z > NEAR
+    count_in_front = in_front[:, 0].astype(int) + in_front[:, 1] + in_front[:, 2] + in_front[:, 3]
+    keep = (distance < -1e-4) & (length > 1e-9) & (count_in_front > 0)
+    chosen = np.flatnonzero(keep)
+    quads, whole = quads[chosen], count_in_front[chosen] == 4
+    depth = np.where(whole[:, None], z[chosen], 1.0)
+    polygons = np.empty((len(chosen), _SIDES, 2))
+    polygons[:, :4, 0] = (K[0, 0] * quads[..., 0] + K[0, 1] * quads[..., 1]) / depth + K[0, 2]
+    polygons[:, :4, 1] = K[1, 1] * quads[..., 1] / depth + K[1, 2]
+    polygons[:, 4] = polygons[:, 3]
+    for f in np.flatnonzero(~whole):
+        cut = clip_near(quads[f])
         pixels = cut @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
         polygons[f] = pixels[np.minimum(np.arange(_SIDES), len(pixels) - 1)]
-    low, high = np.ceil(polygons.min(axis=1, initial=np.inf)), np.floor(polygons.max(axis=1, initial=-np.inf))
-    with np.errstate(invalid="ignore"):
-        keep &= (low[:, 0] <= high[:, 0]) & (low[:, 1] <= high[:, 1])
-        keep &= (low[:, 0] < width) & (high[:, 0] >= 0) & (low[:, 1] < height) & (high[:, 1] >= 0)
-    index = np.cumsum(keep) - keep  # of the first kept face at or after each
-    inverse = (normal[keep] / distance[keep, None]) @ np.linalg.inv(K)
-    kept_decal = decal_of[keep]
+    low, high = _bounds(polygons)
+    visible = (low[:, 0] <= high[:, 0]) & (low[:, 1] <= high[:, 1])
+    visible &= (low[:, 0] < width) & (high[:, 0] >= 0) & (low[:, 1] < height) & (high[:, 1] >= 0)
+    chosen, quads, polygons = chosen[visible], quads[visible], polygons[visible]
+    normal = normal[chosen] * away[chosen, None]
+    inverse = (normal / distance[chosen, None]) @ np.linalg.inv(K)
+    # A decal's range starts at a face that may be culled: the first kept one at or after it takes its place.
+    kept_before = np.searchsorted(chosen, local[chosen] + (np.cumsum(counts) - counts)[owner[chosen]])
     return Faces(
-        quads[keep],
-        owner[keep],
-        material[keep],
-        normal[keep],
+        quads,
+        owner[chosen],
+        material[chosen],
+        normal,
         inverse,
-        np.where(kept_decal < 0, -1, index[np.maximum(kept_decal, 0)] if len(index) else kept_decal),
-        uv[keep],
-        polygons[keep],
+        np.where(local[chosen] < 0, -1, kept_before),
+        np.concatenate([np.zeros((0, 4, 2)), *(m.uv for m in meshes)])[chosen],
+        polygons,
     )
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """np.cross, three times as fast on many short vectors."""
+    out = np.empty_like(a)
+    out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
+    out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
+    out[:, 2] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return out
+
+
+def _bounds(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last pixel (F, 2) whose centre may lie in each polygon (F, sides, 2)."""
+    low, high = polygons[:, 0], polygons[:, 0]
+    for side in range(1, polygons.shape[1]):
+        low, high = np.minimum(low, polygons[:, side]), np.maximum(high, polygons[:, side])
+    return np.ceil(low), np.floor(high)
 
 
 @dataclass(frozen=True, eq=False)
 class _Spans:
-    """Per face its window, and per row of the window the first and last covered column."""
+    """Which pixels each face covers: a window, and per row of the window a run of columns.
 
-    window: list[tuple[int, int, int, int]]  # top, bottom, left, right, inclusive
-    first: np.ndarray  # (F + 1,) where each face's rows start
-    left: np.ndarray  # (T, 1) int32
-    extent: np.ndarray  # (T, 1) uint32, columns covered; 0 for none
-    base: np.ndarray  # (T, 1) float32, inverse depth at the window's left column
+    window: (F, 4) top, bottom, left, right, inclusive
+    first:  (F + 1,) where each face's rows start
+    left:   (T,) int32 first covered column of the row
+    extent: (T,) int32 columns covered, 0 for none
+    base:   (T,) float32 inverse depth at the window's left column
+    """
+
+    window: np.ndarray
+    first: np.ndarray
+    left: np.ndarray
+    extent: np.ndarray
+    base: np.ndarray
 
 
 def _spans(f: Faces, width: int, height: int) -> _Spans:
-    low = np.maximum(np.ceil(f.polygons.min(axis=1, initial=np.inf)), 0).astype(int)
-    high = np.floor(f.polygons.max(axis=1, initial=-np.inf))
+    low, high = _bounds(f.polygons)
+    low = np.maximum(low, 0).astype(int)
     high = np.minimum(high, [width - 1, height - 1]).astype(int)
     rows = high[:, 1] - low[:, 1] + 1
     first = np.concatenate([[0], np.cumsum(rows)])
     face = np.repeat(np.arange(len(f)), rows)
     v = (np.arange(first[-1]) - first[face] + low[face, 1]).astype(float)
     corners, ends = f.polygons, np.roll(f.polygons, -1, axis=1)
-    cross = corners[..., 0] * ends[..., 1] - corners[..., 1] * ends[..., 0]
-    winding = np.sign(cross.sum(axis=1))
-    rise = ends[..., 1] - corners[..., 1]
+    winding = (corners[..., 0] * ends[..., 1] - corners[..., 1] * ends[..., 0]).sum(axis=1)
+    rise = (ends[..., 1] - corners[..., 1]) * np.sign(winding)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        run = np.where(rise != 0, (ends[..., 0] - corners[..., 0]) / rise, 0.0)
+        run = np.where(rise != 0, (ends[..., 0] - corners[..., 0]) / (ends[..., 1] - corners[..., 1]), 0.0)
     at_zero = corners[..., 0] - run * corners[..., 1]
-    bounds_left = (rise * winding[:, None]) < 0
-    flat = rise == 0
-    left = np.full(len(v), -1e9)
-    right = np.full(len(v), 1e9)
+    left, right = low[face, 0].astype(float), high[face, 0].astype(float)
+    # Edges that go up bound a polygon on the left, those that go down on the right, level ones by its window.
+    lower = np.where(rise < 0, at_zero, -1e9), np.where(rise < 0, run, 0.0)
+    upper = np.where(rise > 0, at_zero, 1e9), np.where(rise > 0, run, 0.0)
     for side in range(_SIDES):
-        u = at_zero[face, side] + run[face, side] * v
-        lower, none = bounds_left[face, side], flat[face, side]
-        np.maximum(left, u, out=left, where=lower & ~none)
-        np.minimum(right, u, out=right, where=~lower & ~none)
-    start = np.maximum(np.ceil(left), low[face, 0])
-    stop = np.minimum(np.floor(right), high[face, 0])
-    extent = np.maximum(stop - start + 1, 0)
+        np.maximum(left, lower[0][face, side] + lower[1][face, side] * v, out=left)
+        np.minimum(right, upper[0][face, side] + upper[1][face, side] * v, out=right)
+    start = np.ceil(left)
+    extent = np.maximum(np.floor(right) - start + 1, 0)
     a, b, c = f.inverse.T
     base = (b[face] * v + c[face]) + a[face] * low[face, 0]
-    window = np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], axis=1).tolist()
-    return _Spans(
-        window,
-        first,
-        start.astype(np.int32)[:, None],
-        extent.astype(np.uint32)[:, None],
-        base.astype(np.float32)[:, None],
-    )
+    window = np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], axis=1)
+    return _Spans(window, first, start.astype(np.int32), extent.astype(np.int32), base.astype(np.float32))
 
 
 def _paper(f: Faces, i: int, placement: Placement, K: np.ndarray, window) -> np.ndarray:
@@ -218,6 +230,149 @@ def _paper(f: Faces, i: int, placement: Placement, K: np.ndarray, window) -> np.
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """One placement by itself: inverse depth `near` (h, w) and face `name` (h, w) over a window that starts at (y, x)."""
+
+    y: int
+    x: int
+    near: np.ndarray
+    name: np.ndarray
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Where it lies in the image."""
+        return slice(self.y, self.y + len(self.near)), slice(self.x, self.x + self.near.shape[1])
+
+
+class _Rasteriser:
+    """Draws faces one by one into an image-sized or smaller buffer, or many small ones at once."""
+
+    def __init__(self, f: Faces, placements: list[Placement], K: np.ndarray, width: int, height: int) -> None:
+        self.f, self.placements, self.K = f, placements, K
+        self.spans = _spans(f, width, height)
+        self.windows = self.spans.window.tolist()
+        self.columns = np.arange(width, dtype=np.int32)
+        self.slope = f.inverse[:, 0].astype(np.float32)
+        self.decal_of, self.material, self.owner = f.decal_of.tolist(), f.material.tolist(), f.owner.tolist()
+        self.bounds = np.searchsorted(f.owner, np.arange(len(placements) + 1)).tolist()
+        self.prints: dict[int, tuple[int, int, np.ndarray]] = {}
+
+    def extent(self, placement: int) -> tuple[int, int, int, int]:
+        """Rows and columns [y0, y1), [x0, x1) of all its faces."""
+        own = self.spans.window[self.bounds[placement] : self.bounds[placement + 1]]
+        return own[:, 0].min(), own[:, 1].max() + 1, own[:, 2].min(), own[:, 3].max() + 1
+
+    def draw(self, placement: int, near: np.ndarray, name: np.ndarray, y0: int, x0: int) -> None:
+        """Draw one placement, face by face, over what `near` and `name` hold; they start at pixel (y0, x0)."""
+        spans = self.spans
+        for i in range(self.bounds[placement], self.bounds[placement + 1]):
+            top, bottom, left, right = self.windows[i]
+            rows = slice(spans.first[i], spans.first[i + 1])
+            shown = self.columns[left : right + 1] - spans.left[rows, None]
+            shown = shown.view(np.uint32) < spans.extent[rows, None].view(np.uint32)
+            area = slice(top - y0, bottom + 1 - y0), slice(left - x0, right + 1 - x0)
+            names = name[area]
+            if self.decal_of[i] >= 0:
+                shown &= names >= FIRST_FACE + self.decal_of[i]
+                shown &= names < FIRST_FACE + i
+            else:
+                depth = spans.base[rows, None] + self.slope[i] * self.columns[: right + 1 - left]
+                shown &= depth > near[area]
+            if self.material[i] == TEXTURE:
+                if not shown.any():
+                    continue
+                shown = self._print(i, shown)
+            if self.decal_of[i] < 0:
+                np.copyto(near[area], depth, where=shown)
+            np.copyto(names, np.int32(FIRST_FACE + i), where=shown)
+
+    def _print(self, i: int, shown: np.ndarray) -> np.ndarray:
+        placement = self.placements[self.owner[i]]
+        if placement.paper is None:
+            return shown
+        picture = _paper(self.f, i, placement, self.K, self.windows[i])
+        self.prints[i] = (self.windows[i][0], self.windows[i][2], picture)
+        return shown & (picture[..., 3] > 127) if placement.paper.cutout else shown
+
+    def alone(self, placement: int) -> _Shape:
+        """One placement by itself."""
+        y0, y1, x0, x1 = self.extent(placement)
+        shape = _Shape(y0, x0, np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.int32))
+        self.draw(placement, shape.near, shape.name, y0, x0)
+        return shape
+
+    def all_alone(self, placements: list[int]) -> list[_Shape]:
+        """The same for many small placements at once: all pixels of all their faces in a few array operations."""
+        if not placements:
+            return []
+        spans = self.spans
+        chosen = np.concatenate([np.arange(self.bounds[p], self.bounds[p + 1]) for p in placements])
+        extents = np.array([self.extent(p) for p in placements])
+        heights, widths = extents[:, 1] - extents[:, 0], extents[:, 3] - extents[:, 2]
+        offsets = np.concatenate([[0], np.cumsum(heights * widths)])
+        which = np.repeat(np.arange(len(placements)), [self.bounds[p + 1] - self.bounds[p] for p in placements])
+        count = spans.first[chosen + 1] - spans.first[chosen]
+        face = np.repeat(np.arange(len(chosen)), count)
+        starts = np.cumsum(count) - count
+        row_in_face = np.arange(len(face)) - starts[face]
+        row = spans.first[chosen][face] + row_in_face
+        v = spans.window[chosen, 0][face] + row_in_face
+        place = which[face]
+        key0 = offsets[place] + (v - extents[place, 0]) * widths[place] - extents[place, 2] + spans.left[row]
+        steps0 = spans.left[row] - spans.window[chosen, 2][face]
+        near0 = spans.base[row] + self.slope[chosen][face] * steps0.astype(np.float32)
+
+        extent = spans.extent[row]
+        rep = np.repeat(np.arange(len(row)), extent)
+        step = np.arange(len(rep)) - (np.cumsum(extent) - extent)[rep]
+        key = key0[rep] + step
+        global_face = chosen[face]
+        depth = near0[rep] + self.slope[global_face][rep] * step.astype(np.float32)
+        owner_face = global_face[rep]
+        covered = self._covered(chosen, face, rep, v, step + spans.left[row][rep])
+        near, name = np.zeros(offsets[-1], np.float32), np.zeros(offsets[-1], np.int32)
+        is_decal = (self.f.decal_of[global_face] >= 0)[rep]
+        solid = covered & ~is_decal
+        key_solid, depth_solid = key[solid], depth[solid]
+        np.maximum.at(near, key_solid, depth_solid)
+        front = depth_solid == near[key_solid]
+        name[key_solid[front]] = FIRST_FACE + owner_face[solid][front]
+        # Decals lie on whatever face of their range is in front; the last one drawn is on top.
+        painted = covered & is_decal
+        key_painted, face_painted = key[painted], owner_face[painted]
+        below = name[key_painted]
+        on = (below >= FIRST_FACE + self.f.decal_of[face_painted]) & (below < FIRST_FACE + face_painted)
+        name[key_painted[on]] = FIRST_FACE + face_painted[on]
+        return [
+            _Shape(
+                int(y0), int(x0), near[first:last].reshape(h, w), name[first:last].reshape(h, w)
+            )
+            for (y0, _, x0, _), h, w, first, last in zip(
+                extents, heights, widths, offsets[:-1], offsets[1:], strict=True
+            )
+        ]  # fmt: skip
+
+    def _covered(
+        self, chosen: np.ndarray, face: np.ndarray, rep: np.ndarray, v: np.ndarray, u: np.ndarray
+    ) -> np.ndarray:
+        """False where a cut-out texture has a hole."""
+        covered = np.ones(len(rep), bool)
+        for local in np.flatnonzero(self.f.material[chosen] == TEXTURE).tolist():
+            i = int(chosen[local])
+            placement = self.placements[self.owner[i]]
+            if placement.paper is None:
+                continue
+            picture = _paper(self.f, i, placement, self.K, self.windows[i])
+            self.prints[i] = (self.windows[i][0], self.windows[i][2], picture)
+            if placement.paper.cutout:
+                low, high = np.searchsorted(face, [local, local + 1])
+                first, last = np.searchsorted(rep, [low, high])
+                rows = v[rep[first:last]] - self.windows[i][0]
+                covered[first:last] = picture[rows, u[first:last] - self.windows[i][2], 3] > 127
+        return covered
+
+
 def rasterise(
     f: Faces, placements: list[Placement], K: np.ndarray, ground: np.ndarray, width: int, height: int, reach: float
 ) -> Buffers:
@@ -227,55 +382,30 @@ def rasterise(
     ground_seen = inverse > 1 / reach
     inverse *= ground_seen
     face = ground_seen.astype(np.int32)
-    spans = _spans(f, width, height)
-    columns = np.arange(width, dtype=np.int32)
-    slopes = f.inverse[:, 0].astype(np.float32)
-    alone, prints = np.zeros(len(placements), int), {}
-    first, decal_of, material = spans.first, f.decal_of.tolist(), f.material.tolist()
-    bounds = np.searchsorted(f.owner, np.arange(len(placements) + 1))
-    windows = np.array(spans.window, dtype=int).reshape(-1, 4)
-    for p in np.unique(f.owner).tolist():
-        start, stop = int(bounds[p]), int(bounds[p + 1])
-        labelled = placements[p].label is not None
-        if labelled:
-            # By itself first: what it would cover alone tells how much of it is hidden.
-            own = windows[start:stop]
-            y0, x0 = own[:, 0].min(), own[:, 2].min()
-            y1, x1 = own[:, 1].max() + 1, own[:, 3].max() + 1
-            near, name = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.int32)
+    drawer = _Rasteriser(f, placements, K, width, height)
+    alone, seen = np.zeros(len(placements), int), np.zeros(len(placements), int)
+    pixels = np.concatenate([[0], np.cumsum(drawer.spans.extent)])[drawer.spans.first]
+    present = np.unique(f.owner).tolist()
+    # Those that count are drawn by themselves first: what each would cover alone tells how much of it is hidden.
+    labelled = [p for p in present if placements[p].label is not None]
+    small, shapes = [], {}
+    for p in labelled:
+        start, stop = drawer.bounds[p], drawer.bounds[p + 1]
+        if pixels[stop] - pixels[start] < _PIXELS_WORTH_A_CALL * (stop - start):
+            small.append(p)
         else:
-            y0 = x0 = 0
-            near, name = inverse, face
-        for i in range(start, stop):
-            top, bottom, left, right = spans.window[i]
-            rows = slice(first[i], first[i + 1])
-            shown = (columns[left : right + 1] - spans.left[rows]).view(np.uint32) < spans.extent[rows]
-            area = slice(top - y0, bottom + 1 - y0), slice(left - x0, right + 1 - x0)
-            depth = spans.base[rows] + slopes[i] * columns[: right + 1 - left]
-            names = name[area]
-            if decal_of[i] >= 0:
-                shown &= names >= FIRST_FACE + decal_of[i]
-                shown &= names < FIRST_FACE + i
-            else:
-                shown &= depth > near[area]
-            if material[i] == TEXTURE and placements[p].paper is not None:
-                picture = _paper(f, i, placements[p], K, spans.window[i])
-                if placements[p].paper.cutout:
-                    shown &= picture[..., 3] > 127
-                prints[i] = (top, left, picture)
-            if decal_of[i] < 0:
-                np.copyto(near[area], depth, where=shown)
-            np.copyto(names, FIRST_FACE + i, where=shown)
-        if labelled:
-            alone[p] = np.count_nonzero(near)
-            area = slice(y0, y1), slice(x0, x1)
-            shown = near > inverse[area]
-            np.copyto(inverse[area], near, where=shown)
-            np.copyto(face[area], name, where=shown)
-    seen = np.zeros(len(placements), int)
-    for p in np.flatnonzero(alone).tolist():
-        start, stop = int(bounds[p]), int(bounds[p + 1])
-        own = windows[start:stop]
-        names = face[own[:, 0].min() : own[:, 1].max() + 1, own[:, 2].min() : own[:, 3].max() + 1]
-        seen[p] = np.count_nonzero((names >= FIRST_FACE + start) & (names < FIRST_FACE + stop))
-    return Buffers(face, inverse, alone, seen, prints)
+            shapes[p] = drawer.alone(p)
+    shapes.update(zip(small, drawer.all_alone(small), strict=True))
+    for p, shape in shapes.items():
+        alone[p] = np.count_nonzero(shape.near)
+        shown = shape.near > inverse[shape.window]
+        np.copyto(inverse[shape.window], shape.near, where=shown)
+        np.copyto(face[shape.window], shape.name, where=shown)
+    clutter = [p for p in present if placements[p].label is None]
+    for p in sorted(clutter, key=lambda p: placements[p].box[2]):
+        drawer.draw(p, inverse, face, 0, 0)
+    for p, shape in shapes.items():
+        names = face[shape.window]
+        first, last = FIRST_FACE + drawer.bounds[p], FIRST_FACE + drawer.bounds[p + 1]
+        seen[p] = np.count_nonzero((names >= first) & (names < last))
+    return Buffers(face, inverse, alone, seen, drawer.prints)

@@ -7,6 +7,7 @@ moves along the road with the layer's speed. Lateral positions are metres to the
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -169,35 +170,36 @@ def _size(street: Street, rng: np.random.Generator, label: str) -> tuple[float, 
     return tuple(float(v) for v in np.maximum(mean + deviation * z, 0.45 * mean))
 
 
-_PAINTS = np.array(
-    [(22, 23, 26), (38, 40, 45), (150, 153, 158), (190, 193, 197), (225, 226, 226), (95, 98, 104), (28, 40, 75),
-     (120, 18, 22), (30, 62, 45), (52, 80, 130), (175, 160, 125), (200, 150, 20)], float,
+_PAINTS = (
+    (22, 23, 26), (38, 40, 45), (150, 153, 158), (190, 193, 197), (225, 226, 226), (95, 98, 104), (28, 40, 75),
+    (120, 18, 22), (30, 62, 45), (52, 80, 130), (175, 160, 125), (200, 150, 20),
 )  # fmt: skip
-_PAINT_SHARES = np.array([18, 12, 14, 14, 11, 10, 8, 5, 2, 3, 2, 1]) / 100
-_SKINS = np.array([(205, 160, 135), (180, 130, 100), (120, 82, 60), (85, 58, 45)], float)
+_PAINT_SHARES = (0.18, 0.30, 0.44, 0.58, 0.69, 0.79, 0.87, 0.92, 0.94, 0.97, 0.99, 1.0)  # cumulative
+_SKINS = ((205, 160, 135), (180, 130, 100), (120, 82, 60), (85, 58, 45))
 
 
 def _colours(rng: np.random.Generator, person: bool) -> np.ndarray:
-    colours = np.empty((meshes.MATERIALS, 3))
+    draw = rng.random(20).tolist()
     if person:
-        paint = rng.uniform(20, 170, 3)
+        paint = [20 + 150 * draw[i] for i in range(3)]
     else:
-        paint = _PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES)] * rng.uniform(0.8, 1.15)
-    colours[meshes.PAINT] = paint
-    colours[meshes.GLASS] = rng.uniform(14, 40) * np.array([0.95, 1.0, 1.08])
-    colours[meshes.DARK] = rng.uniform(14, 34)
-    colours[meshes.RUBBER] = rng.uniform(14, 30)
-    colours[meshes.METAL] = rng.uniform(70, 165)
-    colours[meshes.LAMP] = rng.uniform(170, 235)
-    colours[meshes.TAIL] = np.array([rng.uniform(120, 215), 18, 18])
-    colours[meshes.PLATE] = (225, 225, 215)
-    colours[meshes.SKIN] = _SKINS[rng.integers(len(_SKINS))] * rng.uniform(0.85, 1.1)
-    vivid = rng.random() < 0.4
-    colours[meshes.SHIRT] = rng.uniform(15, 230, 3) if vivid else rng.uniform(12, 210) * rng.uniform(0.85, 1.15, 3)
-    colours[meshes.TROUSERS] = rng.uniform(14, 110) * rng.uniform(0.8, 1.25, 3)
-    colours[meshes.HAIR] = rng.uniform(12, 90) * np.array([1.0, 0.85, 0.7])
-    colours[meshes.TEXTURE] = 1.0
-    return colours
+        gain = 0.8 + 0.35 * draw[0]
+        paint = [gain * v for v in _PAINTS[bisect(_PAINT_SHARES, draw[1] * 0.9999)]]
+    glass, dark, rubber, metal = 14 + 26 * draw[3], 14 + 20 * draw[4], 14 + 16 * draw[5], 70 + 95 * draw[6]
+    lamp, tail, tan, black = 170 + 65 * draw[7], 120 + 95 * draw[8], 0.85 + 0.25 * draw[9], 12 + 78 * draw[10]
+    if draw[11] < 0.4:
+        shirt = [15 + 215 * draw[i] for i in (12, 13, 14)]
+    else:
+        shirt = [(12 + 198 * draw[12]) * (0.85 + 0.3 * draw[i]) for i in (13, 14, 15)]
+    trousers = [(14 + 96 * draw[16]) * (0.8 + 0.45 * draw[i]) for i in (17, 18, 19)]
+    # In the order of the materials: paint, glass, dark, rubber, metal, lamp, tail, plate, skin, shirt, ...
+    return np.array(
+        [
+            paint, (0.95 * glass, glass, 1.08 * glass), (dark,) * 3, (rubber,) * 3, (metal,) * 3, (lamp,) * 3,
+            (tail, 18, 18), (225, 225, 215), [tan * v for v in _SKINS[int(4 * draw[2])]], shirt, trousers,
+            (black, 0.85 * black, 0.7 * black), (1.0, 1.0, 1.0),
+        ]
+    )  # fmt: skip
 
 
 def _vehicle(street, rng, along, lateral, heading, speed=(0.0, 0.0)) -> Actor:

@@ -11,10 +11,13 @@ from add_model import boxes as box3d
 from training.data.world import meshes
 from training.data.world.motion import Pose
 from training.data.world.placement import Placement
-from training.data.world.raster import FIRST_FACE, GROUND, NEAR, SKY, Buffers, Faces
+from training.data.world.raster import FIRST_FACE, GROUND, NEAR, SKY, Buffers, Faces, clip_near
 from training.data.world.road import HALF_WIDTH
 from training.data.world.scene import Street
 from training.data.world.textures import Pool
+
+_SHADOWS_TO = 60.0  # metres: shadows farther away are too thin to see
+_TURN = np.arange(10) * np.pi / 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,49 +128,47 @@ def _shadows(
     width: int, height: int,
 ) -> np.ndarray:  # fmt: skip
     """(height, width) uint8: how dark the ground is, 0 for fully lit."""
-    dark = np.zeros((height, width), np.uint8)
-    contact = np.zeros((height, width), np.uint8)
+    dark, contact = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    casting = [p for p in placements if p.shadow and p.box[2] < _SHADOWS_TO]
+    if not casting:
+        return dark
+    boxes = np.array([p.box for p in casting])
+    feet = box3d.corners(boxes)[:, :4][..., [0, 2]]
+    centres = boxes[:, None, [0, 2]]
     sun = _sun(light, yaw)
-    level, forward, right = ground
-
-    def draw(canvas, points, value) -> None:
-        hull = cv2.convexHull(points.astype(np.float32)).reshape(-1, 2)
-        floor = np.column_stack([hull[:, 0], level + forward * hull[:, 1] + right * hull[:, 0], hull[:, 1]])
-        if floor[:, 2].min() < NEAR:
-            kept = []
-            for here, there in zip(floor, np.roll(floor, -1, axis=0), strict=True):
-                if here[2] >= NEAR:
-                    kept.append(here)
-                if (here[2] >= NEAR) != (there[2] >= NEAR):
-                    kept.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
-            if len(kept) < 3:
-                return
-            floor = np.array(kept)
-        pixels = floor @ K.T
-        pixels = np.clip(pixels[:, :2] / pixels[:, 2:], -4000, 8000)
-        cv2.fillConvexPoly(canvas, np.round(pixels * 16).astype(np.int32), int(value), cv2.LINE_AA, 4)
-
-    sunlit = 255 * light.direct / (light.direct + light.ambient)
-    for p in placements:
-        if not p.shadow:
-            continue
-        x, _, z, length, wide, tall, _ = p.box
-        foot = box3d.corners(p.box[None])[0, :4][:, [0, 2]]
+    drift = -sun[[0, 2]] / max(-sun[1], 0.2)
+    tops = (feet - centres) * 0.8 + centres + drift * boxes[:, 5, None, None] * 0.95
+    disc = 0.4 * np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
+    sunlit = int(230 * light.direct / (light.direct + light.ambient))
+    for i, p in enumerate(casting):
+        wide, tall = boxes[i, 4], boxes[i, 5]
         if light.direct > 0.2:
-            drift = -sun[[0, 2]] / max(-sun[1], 0.2)
-            if p.mesh.two_sided.all() and p.paper is not None and p.paper.cutout:
-                bottom = level + forward * z + right * x - (p.box[1] + tall / 2)
-                turn = np.arange(10) * np.pi / 5
-                disc = np.stack([np.cos(turn), np.sin(turn)], axis=1) * wide * 0.4
-                points = np.concatenate([disc + (x, z) + drift * (bottom + tall * s) for s in (0.2, 0.85)])
+            if p.paper is not None and p.paper.cutout and p.mesh.two_sided.all():
+                bottom = ground[0] + ground[1] * boxes[i, 2] + ground[2] * boxes[i, 0] - (boxes[i, 1] + tall / 2)
+                crown = disc * wide + centres[i]
+                points = np.concatenate([crown + drift * (bottom + 0.2 * tall), crown + drift * (bottom + 0.85 * tall)])
             else:
-                narrow = (foot - (x, z)) * 0.8 + (x, z)
-                points = np.concatenate([foot, narrow + drift * tall * 0.95])
-            draw(dark, points, 0.9 * sunlit)
+                points = np.concatenate([feet[i], tops[i]])
+            _draw_on_ground(dark, points, ground, K, sunlit)
         if p.label is not None or tall < 1.3:
-            draw(contact, (foot - (x, z)) * 1.0 + (x, z), 175 if length > 2.5 else 110)
+            _draw_on_ground(contact, feet[i], ground, K, 175 if boxes[i, 3] > 2.5 else 110)
     size = max(3, round(width / 220) | 1)
     return np.maximum(dark, cv2.blur(contact, (size, max(3, size // 2 | 1))))
+
+
+def _draw_on_ground(
+    canvas: np.ndarray, points: np.ndarray, ground: tuple[float, float, float], K: np.ndarray, value: int
+) -> None:
+    """Fill the hull of the points (n, 2) as x, z, metres on the ground plane."""
+    hull = cv2.convexHull(points.astype(np.float32))[:, 0].astype(float)
+    floor = np.column_stack([hull[:, 0], ground[0] + ground[1] * hull[:, 1] + ground[2] * hull[:, 0], hull[:, 1]])
+    if floor[:, 2].min() < NEAR:
+        floor = clip_near(floor)
+        if len(floor) < 3:
+            return
+    pixels = floor @ K.T
+    pixels = np.clip(pixels[:, :2] / pixels[:, 2:], -4000, 8000)
+    cv2.fillConvexPoly(canvas, np.round(pixels * 16).astype(np.int32), value, cv2.LINE_AA, 4)
 
 
 def _ground(
@@ -180,50 +181,51 @@ def _ground(
     if not len(rows):
         return
     top, height, width = int(rows[0]), image.shape[0], image.shape[1]
-    inverse = np.maximum(np.abs(buffers.inverse[top:]), 1e-3)
-    inverse = np.where(seen[top:], inverse, 1.0).astype(np.float32)
-    z = 1 / inverse
-    x = z * ((np.arange(width) - K[0, 2]) / K[0, 0]).astype(np.float32)
+    forward, right = pose.slope
+    a, b, c = np.array([-right, 1.0, -forward]) / pose.height @ np.linalg.inv(K)
+    # Above the horizon, between the ground's pixels, the plane has no depth: any will do there.
+    z = (a * np.arange(width)).astype(np.float32) + (b * np.arange(top, height) + c).astype(np.float32)[:, None]
+    np.maximum(z, np.float32(1e-3), out=z)
+    np.divide(np.float32(1), z, out=z)
+    ray = ((np.arange(width) - K[0, 2]) / K[0, 0]).astype(np.float32)
     cosine, sine = np.float32(np.cos(pose.yaw)), np.float32(np.sin(pose.yaw))
-    along = sine * -x + cosine * z
-    across = cosine * x + sine * z
+    along = z * (cosine - sine * ray)
+    across = z * (cosine * ray + sine)
     amplitude, scale, phase = street.bend
-    offset = np.float32(street.centre(pose.along) + pose.lateral)
-    bend = np.sin(along * np.float32(1 / scale) + np.float32(pose.along / scale + phase))
-    across += offset
-    across -= np.float32(amplitude) * bend
-    along += np.float32(pose.along % 4800)
+    bend = along * np.float32(1 / scale)
+    bend += np.float32(pose.along / scale + phase)
+    np.sin(bend, out=bend)
+    bend *= np.float32(amplitude)
+    across -= bend
+    across += np.float32(street.centre(pose.along) + pose.lateral)
     np.clip(across, -HALF_WIDTH + 0.2, HALF_WIDTH - 0.2, out=across)
-    across += np.float32(HALF_WIDTH)
-    middle = z[:, width // 2] if seen[top:, width // 2].all() else np.where(seen[top:], z, 0).max(axis=1)
+    middle = z[:, width // 2]
     # Metres of road per row of the image decide how coarse a picture it needs.
-    spread = middle**2 / (K[1, 1] * pose.height)
     profile = street.profile
     limits = [1.6 / profile.texels[i + 1][0] for i in range(len(profile.levels) - 1)]
-    level = np.searchsorted(limits, spread)
+    level = np.searchsorted(limits, middle**2 / (K[1, 1] * pose.height))
     colours = np.empty((height - top, width, 3), np.uint8)
     edges = np.flatnonzero(np.diff(level)) + 1
     for first, last in zip([0, *edges], [*edges, height - top], strict=True):
         picture, (per_along, per_across) = profile.levels[level[first]], profile.texels[level[first]]
         band = slice(first, last)
-        colours[band] = cv2.remap(
-            picture,
-            across[band] * np.float32(per_across) - np.float32(0.5),
-            (along[band] * np.float32(per_along)) % np.float32(len(picture)) - np.float32(0.5),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_WRAP,
-        )
+        lines = along[band] * np.float32(per_along)
+        lines += np.float32(pose.along * per_along % len(picture) - 0.5)
+        columns = across[band] * np.float32(per_across)
+        columns += np.float32(HALF_WIDTH * per_across - 0.5)
+        cv2.remap(picture, columns, lines, cv2.INTER_LINEAR, dst=colours[band], borderMode=cv2.BORDER_WRAP)
     dark = _shadows(placements, (pose.height, *pose.slope), K, light, pose.yaw, width, height)[top:]
-    lit = light.ambient + light.direct * max(-light.sun[1], 0)
-    clear = _haze(light, z)
-    gain = dark.astype(np.float32)
-    gain *= np.float32(-lit / 255)
-    gain += np.float32(lit)
-    gain *= clear
-    veil = (1 - clear)[..., None] * light.sky[0].astype(np.float32)
-    painted = colours * gain[..., None] + veil
-    target = image[top:]
-    cv2.copyTo(np.clip(painted, 0, 255).astype(np.uint8), seen[top:].view(np.uint8), target)
+    clear = _haze(light, middle)[:, None]
+    # One unit of gain is 2 / 255, so that bright ground in the sun can be lit by more than 1.
+    lit = (light.ambient + light.direct * max(-light.sun[1], 0)) * clear / 2
+    gain = ((255 - dark) * lit.astype(np.float32)).astype(np.uint8)
+    colours = cv2.multiply(colours, cv2.merge([gain, gain, gain]), scale=2 / 255)
+    veil = light.sky[0] * (1 - clear)
+    hazy = int(np.searchsorted(-veil.max(axis=1), -1.0))
+    if hazy:
+        layer = np.repeat(np.clip(veil[:hazy, None], 0, 255).astype(np.uint8), width, axis=1)
+        colours[:hazy] = cv2.add(colours[:hazy], layer)
+    cv2.copyTo(colours, seen[top:].view(np.uint8), image[top:])
 
 
 def paint(
