@@ -13,7 +13,7 @@ import numpy as np
 from add_model import boxes as box3d
 from add_model.camera import Camera
 from training.data.calib import KittiCalib
-from training.data.images import ImageError, read_unchanged
+from training.data.images import ImageError, image_size, read_unchanged
 from training.data.sample import Objects
 
 NEAR = 0.1  # metres: nothing nearer to the camera gives depth
@@ -100,11 +100,16 @@ def dense_depth(path: str | Path) -> np.ndarray:
 
     Raises ImageError where it is missing, broken or of another kind.
     """
-    stored = read_unchanged(path)
-    if stored.dtype != np.uint16 or stored.ndim != 2:
-        channels = 1 if stored.ndim == 2 else stored.shape[2]
-        raise ImageError(
-            f"{path}: a depth image must be a 16-bit PNG of one channel (metres x 256), "
-            f"this one has {stored.dtype.itemsize * 8} bits and {channels} channels"
-        )
-    return stored.astype(np.float32) / 256
+    dense_size(path)
+    return read_unchanged(path).astype(np.float32) / 256
+
+
+def dense_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of a depth image from its header, not decoded. Raises ImageError as `dense_depth` does."""
+    size = image_size(path)
+    with open(path, "rb") as file:
+        head = file.read(26)
+    if not head.startswith(b"\x89PNG") or tuple(head[24:26]) != (16, 0):
+        kind = f"it has {head[24]} bits, PNG colour type {head[25]}" if head.startswith(b"\x89PNG") else "it is a JPEG"
+        raise ImageError(f"{path}: a depth image must be a 16-bit PNG of one channel (metres x 256), {kind}")
+    return size

@@ -13,7 +13,7 @@ import numpy as np
 
 from add_model.camera import Camera
 from training.data.calib import CalibrationError, KittiCalib, read_calib, write_calib
-from training.data.depth import dense_depth, lidar_depth, object_depth, read_velodyne
+from training.data.depth import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
 from training.data.labels import LabelError, read_objects
 from training.data.sample import Objects, Sample
@@ -179,7 +179,7 @@ class KittiFolder:
         if name not in present:
             return note("depth_2 file missing", frame, f"depth_2/{name}")
         try:
-            found = image_size(self.folder / "depth_2" / name)
+            found = dense_size(self.folder / "depth_2" / name)
         except ImageError as error:
             return note("depth_2 file broken", frame, self._short(error))
         if size and found != size:
