@@ -37,11 +37,13 @@ def draw_boxes(
     boxes: np.ndarray,
     colours: Sequence[tuple[int, int, int]],
     labels: Sequence[str] | None = None,
+    line: float | None = None,
 ) -> np.ndarray:
     """Draw 3D boxes (N, 7) in the frame of the camera's P, far ones first, the front face crossed.
 
     image is (H, W, 3) uint8 RGB of the camera's size; colours and labels have one entry per box (an empty label is
-    not drawn). What lies behind the camera or outside the image is cut, boxes with NaN are left out.
+    not drawn); line is the lines' width in pixels, None for what suits the image. What lies behind the camera or
+    outside the image is cut, boxes with NaN are left out.
     """
     if image.shape != (camera.height, camera.width, 3) or image.dtype != np.uint8:
         raise ValueError(
@@ -52,7 +54,7 @@ def draw_boxes(
     edges = box3d.project_edges(boxes, camera)
     crosses = box3d.project_edges(boxes, camera, box3d.FRONT_DIAGONALS)
     far_first = np.argsort(-np.linalg.norm(boxes[:, :3], axis=1), kind="stable")
-    unit = max(1.0, camera.width / 640)
+    unit = line or max(1.0, camera.width / 640)
     anchors = {}
     for i in far_first:
         frame, cross = _clip(edges[i], camera.width, camera.height), _clip(crosses[i], camera.width, camera.height)
@@ -76,7 +78,7 @@ def draw_detections(
 ) -> np.ndarray:
     """Draw detections with class, score and distance, over ground-truth boxes (M, 7) where given."""
     if truth is not None and len(truth):
-        image = draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth))
+        image = draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth), line=1)
     distances = np.linalg.norm(detections.boxes[:, :3] + camera.translation, axis=1)
     labels = [
         f"{name} {score:.2f} | {distance:.0f} m"
@@ -110,7 +112,7 @@ def birds_eye_view(
     sides = own.lift(np.array([[-0.5, middle, 2 * reach], [camera.width - 0.5, middle, 2 * reach]]))[:, [0, 2]]
     wedge = pixels(np.vstack([[0, 0], sides]))
     _fill(canvas, wedge, (255, 255, 255), 0.06)
-    font = 0.4 * max(0.8, min(1.4, height / 500))
+    font = 0.5 * max(0.8, min(1.4, height / 480))
     step = next((s for s in (10, 20, 50, 100, 200, 500) if s * scale >= 40), 1000)
     for metres in range(step, int(reach) + 1, step):
         (_, y), x = pixels((0, metres)), metres * scale
@@ -118,7 +120,7 @@ def birds_eye_view(
         for side in (-x, x):
             if abs(side) < width:
                 _lines(canvas, np.array([[(origin[0] + side, 0), (origin[0] + side, height - 1)]]), _GRID, 1)
-        if y > 30 * font:
+        if y > 24 * font:
             cv2.putText(canvas, f"{metres} m", (4, int(y) - 4), _FONT, font, _INK, 1, cv2.LINE_AA)
     _lines(canvas, np.array([[(origin[0], 0), (origin[0], origin[1])]]), _GRID, 1)
     _lines(canvas, [wedge[[0, 1]], wedge[[0, 2]]], (120, 128, 136), 1)

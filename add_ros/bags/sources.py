@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from add_ros.bags.errors import BagError
 from training.data.kitti import KittiFolder, read_ids
 from training.data.sample import Sample
+from training.data.sequences import open_sequence
+from training.data.world import World
 
 EPOCH = 1_000_000_000 * 10**9  # nanoseconds; the stamp of the first frame where nothing says when it was taken
 
@@ -29,17 +30,43 @@ class Source:
     description: str
 
 
-def stamps(rate: float) -> Iterator[int]:
-    """Stamps in nanoseconds of a camera of `rate` Hz."""
-    frame = 0
-    while True:
-        yield EPOCH + round(frame * 1e9 / rate)
-        frame += 1
+def open_source(root: Path, ids: str | None = None, rate: float | None = None, limit: int | None = None) -> Source:
+    """A folder in KITTI's object layout, or any image sequence that `training.data.sequences` reads.
+
+    ids names or lists frames of the object layout; rate (Hz) sets the stamps, by default the recorded ones or 10 Hz;
+    limit takes the first frames only. Raises ValueError (KittiError and others) on folders that are neither.
+    """
+    layout = next((folder for folder in (root / "training", root / "testing", root) if _is_object_layout(folder)), None)
+    if layout is not None:
+        return _kitti_frames(root, layout, ids, rate or 10.0, limit)
+    if ids:
+        raise ValueError(f"{root}: ids choose frames of KITTI's object layout, this is no such folder")
+    sequence = open_sequence(root)
+    count = min(len(sequence), limit or len(sequence))
+    frames = (
+        (sequence.sample(i), _stamp(i, rate) if rate else EPOCH + round(1e9 * sequence.times[i])) for i in range(count)
+    )
+    return Source(frames, count, False, f"{count} frames of the image sequence {root.name}")
 
 
-def kitti_frames(root: Path, ids: str | None, rate: float) -> Source:
-    """Frames of a folder in KITTI's object layout; testing frames, or such without label_2, have no ground truth."""
-    labelled = any((folder / "label_2").is_dir() for folder in (root / "training", root))
-    folder = KittiFolder(root, read_ids(ids) if ids else None, "training" if labelled else "testing")
-    frames = ((folder.sample(i), stamp) for i, stamp in zip(range(len(folder)), stamps(rate)))
-    return Source(frames, len(folder), labelled, f"{len(folder)} KITTI frames of {folder.folder}")
+def world_frames(frames: int, index: int, seed: int, rate: float = 10.0) -> Source:
+    """A drive through the synthetic world, which labels itself."""
+    clip = World(seed=seed).clip(index, frames, rate)
+    stamped = ((sample, _stamp(i, rate)) for i, sample in enumerate(clip))
+    return Source(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")
+
+
+def _is_object_layout(folder: Path) -> bool:
+    return (folder / "image_2").is_dir() and (folder / "calib").is_dir()
+
+
+def _kitti_frames(root: Path, layout: Path, ids: str | None, rate: float, limit: int | None) -> Source:
+    labelled = (layout / "label_2").is_dir()
+    folder = KittiFolder(layout, read_ids(ids) if ids else None, "training" if labelled else "testing")
+    count = min(len(folder), limit or len(folder))
+    frames = ((folder.sample(i), _stamp(i, rate)) for i in range(count))
+    return Source(frames, count, labelled, f"{count} frames of the KITTI object folder {root.name}")
+
+
+def _stamp(frame: int, rate: float) -> int:
+    return EPOCH + round(frame * 1e9 / rate)

@@ -1,0 +1,96 @@
+"""Make a rosbag2 from images: `python -m add_ros.bags.convert SOURCE BAG`, without a ROS installation.
+
+SOURCE is a folder in KITTI's object layout, an image sequence (KITTI tracking or raw, or a folder of images with a
+calib.txt); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
+where there are labels, ground_truth (vision_msgs/Detection3DArray), all in the camera's own optical frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from add_ros.bags import types
+from add_ros.bags.errors import BagError
+from add_ros.bags.sources import Source, open_source, world_frames
+from add_ros.bags.write import STORAGES, CameraBagWriter
+
+
+def write_bag(source: Source, writer: CameraBagWriter) -> None:
+    """Write all frames of a source, with a progress bar."""
+    for sample, stamp in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
+        writer.write(sample, stamp)
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1e6:
+        raise ValueError
+    return value
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="add_ros.bags.convert",
+        description=__doc__.split("\n\n", 1)[1],
+        usage="%(prog)s [options] SOURCE BAG\n       %(prog)s [options] --world FRAMES BAG",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="SOURCE BAG", help="what to read, the bag to create")
+    parser.add_argument("--world", type=_number, metavar="FRAMES", help="make this many frames of the synthetic world")
+    parser.add_argument("--street", type=int, default=0, help="which street of the synthetic world (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic world (default 0)")
+    parser.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
+    parser.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
+    parser.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
+    parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
+    parser.add_argument("--compress", action="store_true", help="compress the bag with zstd, without loss")
+    parser.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")
+    parser.add_argument("--camera", default="/camera", help="namespace of the topics (default /camera)")
+    parser.add_argument("--frame-id", default="camera_optical_frame", help="default camera_optical_frame")
+    arguments = parser.parse_args(argv)
+    if len(arguments.paths) != (1 if arguments.world else 2):
+        parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0, 1 where the source or the bag is unusable, 130 on Ctrl-C. Failure leaves no bag."""
+    a = _arguments(argv)
+    bag = a.paths[-1]
+    try:
+        if a.world:
+            source = world_frames(a.world, a.street, a.seed, a.rate or 10.0)
+        else:
+            source = open_source(a.paths[0], a.ids, a.rate, a.limit)
+        with CameraBagWriter(
+            bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
+        ) as writer:
+            write_bag(source, writer)
+    except (BagError, types.UnknownTypeError, ValueError, OSError, sqlite3.Error) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("convert: interrupted; the unfinished bag was removed", file=sys.stderr)
+        return 130
+    print(f"{bag}: {source.description}")
+    for topic, count in sorted(writer.counts.items()):
+        print(f"  {topic}: {count} messages")
+    if writer.not_written:
+        listed = ", ".join(f"{count} {name}" for name, count in writer.not_written.most_common())
+        print(f"  labels without a 3D box are not in ground_truth: {listed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows what came out.
+
+Without --kitti the clip is a drive through the synthetic world. A bag is written, played over DDS by one process,
+detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from add_ros.bags import types
+from add_ros.bags.convert import write_bag
+from add_ros.bags.errors import BagError
+from add_ros.bags.sources import Source, open_source, world_frames
+from add_ros.bags.write import CameraBagWriter
+from add_ros.demo import pipeline
+from add_ros.demo.page import Report, write_page
+from add_ros.demo.processes import ProcessError, config_folder, isolate
+from add_ros.demo.results import Run, read_frames, read_run
+
+HERTZ = 10.0
+_PACES = 1.0, 0.5, 0.25  # tried in turn where the machine is too slow to answer every frame
+_WORLD_FRAMES, _MOST_FRAMES = 50, 150
+_STREET, _SEED = 3, 2026  # a drive that no training uses
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="add_ros.demo", description=__doc__.split("\n\n", 1)[1])
+    parser.add_argument(
+        "--kitti", type=Path, metavar="DIR", help="real frames: a KITTI folder or drive, or images with a calib.txt"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page (default out/demo)")
+    parser.add_argument("--frames", type=int, help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})")
+    parser.add_argument("--model", help="model file (default: the weights that ship here)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    parser.add_argument("--score-threshold", type=float, default=0.3, help="default 0.3")
+    arguments = parser.parse_args(argv)
+    if arguments.frames is not None and arguments.frames < 1:
+        parser.error("--frames must be at least 1")
+    if not 0 <= arguments.score_threshold <= 1:
+        parser.error("--score-threshold must be 0 to 1")
+    return arguments
+
+
+def _source(arguments: argparse.Namespace) -> Source:
+    if arguments.kitti:
+        return open_source(arguments.kitti, rate=HERTZ, limit=arguments.frames or _MOST_FRAMES)
+    return world_frames(arguments.frames or _WORLD_FRAMES, _STREET, _SEED, HERTZ)
+
+
+def _play(bag: Path, out: Path, source: Source, node: list[str]) -> tuple[Run, float, list[str]]:
+    """Run at 10 Hz, and slower where frames stay unanswered; the last run, its pace, and what was lost before."""
+    earlier: list[str] = []
+    for pace in _PACES:
+        print(f"playing {source.count} frames at {pace * HERTZ:g} Hz through the node ...", flush=True)
+        pipeline.run(bag, out / "result", out / "logs", source.count, source.count / HERTZ, pace, node)
+        run = read_run(out / "result")
+        if len(run.answers) >= source.count:
+            break
+        if pace != _PACES[-1]:
+            earlier.append(f"At {pace * HERTZ:g} Hz {_lost(run, source.count)}")
+            print(f"  {earlier[-1]} Is the machine too slow or busy? Once more, slower.", flush=True)
+    return run, pace, earlier
+
+
+def _lost(run: Run, frames: int) -> str:
+    reasons = [f"{value} {key[16:-1]}" for key, value in run.diagnostics.items() if key.startswith("frames_dropped (")]
+    said = f" The node reports: {', '.join(reasons)}." if reasons else ""
+    return f"{frames - len(run.answers)} of {frames} frames were not answered.{said}"
+
+
+def _milliseconds(times: np.ndarray) -> str:
+    if not len(times):
+        return "unknown"
+    return f"median {np.median(times):.0f} ms, 95% {np.percentile(times, 95):.0f} ms, largest {times.max():.0f} ms"
+
+
+def _found(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+
+
+def _report(
+    arguments: argparse.Namespace, command: str, source: Source, run: Run, pace: float, earlier: list[str], began: float
+) -> Report:
+    real = arguments.kitti is not None
+    what = "real camera frames" if real else "rendered frames of a synthetic world, not real images"
+    model = Path(run.diagnostics.get("model", "unknown")).name
+    shown = [
+        f"{source.description[0].upper()}{source.description[1:]}: {what}. Each frame was published as a ROS 2 Image "
+        "with CameraInfo from a bag by one process, the detector node in another process answered with 3D boxes over "
+        "DDS, and a third recorded them. The boxes below are what was recorded, found in single images.",
+        "White boxes are the clip's exact labels." if source.ground_truth and not real else
+        "White boxes are the data set's labels." if source.ground_truth else
+        "These frames have no labels, so nothing here says how right the boxes are.",
+    ]  # fmt: skip
+    lost = source.count - len(run.answers)
+    processing = run.diagnostics.get("processing_time_ms")
+    table = [
+        ("Frames published", f"{source.count}, at {HERTZ * pace:g} Hz"),
+        ("Frames answered", f"{len(run.answers)}, {lost} lost"),
+        *(("Played before, too fast for this machine", text) for text in earlier),
+        ("Objects detected", f"{_found(run.found())} (score of at least {arguments.score_threshold:g})"),
+        ("Latency, frame published to detections received", _milliseconds(run.latencies_ms())),
+        ("Processing time in the node, mean of its last second", f"{processing} ms" if processing else "unknown"),
+        ("Marker messages for RViz", str(run.marker_messages)),
+        ("Model", model),
+        ("Device", run.diagnostics.get("device", "unknown")),
+        ("Date", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")),
+        ("Command", command),
+        ("Time for everything but this page", f"{time.monotonic() - began:.0f} s"),
+    ]
+    problem = _lost(run, source.count) if lost else None
+    title = f"3D detection over ROS 2: {'real frames' if real else 'synthetic clip'}"
+    return Report(title, shown, problem, table, source.ground_truth, HERTZ)
+
+
+def _run(arguments: argparse.Namespace, command: str) -> int:
+    began = time.monotonic()
+    out = arguments.out
+    isolate(config_folder())
+    source = _source(arguments)
+    out.mkdir(parents=True, exist_ok=True)
+    for old in ("input", "result", "logs"):
+        shutil.rmtree(out / old, ignore_errors=True)
+    print(f"writing {out / 'input'}: {source.description} ...", flush=True)
+    with CameraBagWriter(out / "input", ground_truth=source.ground_truth) as writer:
+        write_bag(source, writer)
+    node = ["-p", f"device:={arguments.device}", "-p", f"score_threshold:={arguments.score_threshold}"]
+    if arguments.model:
+        node += ["-p", f"model:={Path(arguments.model).resolve()}"]
+    run, pace, earlier = _play(out / "input", out, source, node)
+    report = _report(arguments, command, source, run, pace, earlier, began)
+    print("drawing the page ...", flush=True)
+    page = out / "index.html"
+    write_page(page, read_frames(out / "input", run), report)
+    values = dict(report.table)
+    print(f"\n{page.resolve()}")
+    print(f"  shown    {source.description} ({'real' if arguments.kitti else 'synthetic, not real images'})")
+    print(f"  frames   {source.count} in at {HERTZ * pace:g} Hz, {len(run.answers)} answered")
+    print(f"  objects  {values['Objects detected']}")
+    print(f"  latency  {_milliseconds(run.latencies_ms())}, published to received")
+    print(f"  model    {values['Model']} on {values['Device']}; everything took {time.monotonic() - began:.0f} s")
+    if report.problem:
+        print(f"demo: {report.problem} Logs: {out / 'logs'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0 when every frame was answered, 1 otherwise with what failed, 130 on Ctrl-C."""
+    arguments = _arguments(argv)
+    command = shlex.join(["python", "-m", "add_ros.demo", *(sys.argv[1:] if argv is None else argv)])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return _run(arguments, command)
+    except (ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; all its processes have ended", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

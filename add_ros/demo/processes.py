@@ -1,0 +1,122 @@
+"""The demo's child processes: started in their own DDS corner, logged to files, never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LOG_TAIL = 15  # lines
+
+
+class ProcessError(Exception):
+    """A process of the demo failed; the message ends with the tail of its log."""
+
+
+def isolate(config: Path) -> None:
+    """Set this process's environment, which its children inherit: an own domain, this machine alone, large images.
+
+    config is the folder with fastdds.xml. A Fast DDS profile or transport that the user has set is left alone.
+    """
+    humble = os.environ.get("ROS_DISTRO") == "humble"
+    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 50)
+    if humble:
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        os.environ.pop("ROS_LOCALHOST_ONLY", None)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if humble else "FASTDDS_DEFAULT_PROFILES_FILE"
+    if "FASTDDS_BUILTIN_TRANSPORTS" not in os.environ:
+        os.environ.setdefault(profile, str(config / "fastdds.xml"))
+
+
+def config_folder() -> Path:
+    """The folder with fastdds.xml: config/ of the checkout, or of the installed package. ProcessError on neither."""
+    candidates = [Path(__file__).resolve().parents[2] / "config"]
+    with contextlib.suppress(ImportError, LookupError, OSError):
+        from ament_index_python.packages import get_package_share_directory
+
+        candidates.append(Path(get_package_share_directory("add_ros")) / "config")
+    for folder in candidates:
+        if (folder / "fastdds.xml").is_file():
+            return folder
+    raise ProcessError(f"fastdds.xml is missing in {' and '.join(map(str, candidates))}: is the checkout complete?")
+
+
+class Child:
+    """A running `python -m module arguments`, whose output goes to `log`. It dies with this process."""
+
+    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+        self.name, self.log = module, log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops its children in order
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        """Raise ProcessError if it has ended."""
+        if not self.running:
+            raise self.failure(f"ended early with exit code {self._process.returncode}")
+
+    def wait(self, timeout: float) -> None:
+        """Wait for its end. Raises ProcessError where it fails or does not end in time."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"did not end within {timeout:.0f} s") from None
+        if code:
+            raise self.failure(f"failed with exit code {code}")
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Interrupt it as Ctrl-C does. Raises ProcessError unless it ends with exit code 0 in time."""
+        self.check()
+        self._process.send_signal(signal.SIGINT)
+        self.wait(timeout)
+
+    def end(self) -> None:
+        """Make sure that it is gone, whatever state it is in."""
+        for number, patience in ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+            if not self.running:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+
+    def failure(self, what: str) -> ProcessError:
+        """An error about this process, with the tail of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
+        tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+        return ProcessError(f"{self.name} {what}. The end of {self.log}:\n{tail}")
+
+
+def wait_until(condition, timeout: float, children: list[Child]) -> bool:
+    """Poll until condition() holds: whether it did in time. Raises ProcessError as soon as a child has ended."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        for child in children:
+            child.check()
+        time.sleep(0.05)
+    return condition()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
