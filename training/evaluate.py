@@ -1,0 +1,48 @@
+"""Score KITTI result files: python -m training.evaluate --labels DIR --results DIR [--ids FILE] [--json FILE].
+
+Prints the official benchmark's table (2D, AOS, BEV, 3D; easy, moderate, hard) and writes it as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from training.data.labels import LabelError
+from training.evaluation.average_precision import evaluate
+from training.evaluation.folders import FolderError, listed, read_frames
+from training.evaluation.table import format_table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status, 1 where the input cannot be scored."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[2])
+    parser.add_argument("--labels", required=True, metavar="DIR", help="KITTI label files, such as training/label_2")
+    parser.add_argument("--results", required=True, metavar="DIR", help="result files, one per frame: ID.txt")
+    parser.add_argument("--ids", metavar="FILE", help="frame ids to score, one per line; all labelled ones by default")
+    parser.add_argument("--json", metavar="FILE", help="where to write the table as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        frames = read_frames(options.labels, options.results, options.ids)
+        scores = evaluate(frames.labels, frames.results)
+        if options.json:
+            Path(options.json).write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
+    except (FolderError, LabelError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(format_table(scores))
+    print(f"{len(frames.ids)} frames, {sum(map(len, frames.results))} detections")
+    if frames.without_results:
+        names = listed(frames.without_results)
+        print(f"{len(frames.without_results)} frames have no result file, counted as no detections: {names}")
+    if frames.not_scored:
+        print(
+            f"{len(frames.not_scored)} result files are not among the ids and not scored: {listed(frames.not_scored)}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""KITTI's object benchmark: average precision and orientation similarity, by the rules of the official kit.
+
+`evaluate` scores tables held in memory (`training.data.labels` makes them from files, objects or detections);
+`training.evaluation.folders` reads whole folders. Percentages agree with the official C++ program. Where that
+divides 0 by 0, because every detection above a threshold is ignored, precision is 0 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from training.data.labels import COLUMNS, LabelTable
+from training.data.sample import DONT_CARE
+from training.evaluation.matching import Pairs, by_overlap, by_score, match
+from training.evaluation.overlap import footprint_intersection, ratio, rectangle_area, rectangle_intersection
+
+CLASSES = ("Car", "Pedestrian", "Cyclist")
+NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}  # beside the class: neither hit nor miss
+DIFFICULTIES = ("easy", "moderate", "hard")
+MIN_HEIGHT = (40, 25, 25)  # pixels
+MAX_OCCLUSION = (0, 1, 2)
+MAX_TRUNCATION = (0.15, 0.3, 0.5)
+METRICS = ("bbox", "aos", "bev", "3d")
+# The intersection over union that a match must exceed. The loose set keeps the strict one in 2D.
+MIN_OVERLAP = {
+    "strict": {
+        "Car": {"bbox": 0.7, "bev": 0.7, "3d": 0.7},
+        "Pedestrian": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
+        "Cyclist": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
+    },
+    "loose": {
+        "Car": {"bbox": 0.7, "bev": 0.5, "3d": 0.5},
+        "Pedestrian": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
+        "Cyclist": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
+    },
+}
+RECALLS = np.linspace(0, 1, 41)
+_POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
+# Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
+# official kit's own, operation by operation, so that its ties are kept to the last bit.
+_ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
+_NEVER = -10000000  # the official kit's first pass takes no score at or below it
+_BOX2D = [COLUMNS[name] for name in ("left", "top", "right", "bottom")]
+_FOOTPRINT = [COLUMNS[name] for name in ("x", "z", "length", "width", "rotation_y")]
+_CODES = {name.lower(): code for code, name in enumerate((*CLASSES, *NEIGHBOURS.values(), DONT_CARE))}
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What `evaluate` finds.
+
+    curves: [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at `RECALLS`
+            for easy, moderate and hard, made monotone from the right; None where the official kit does not evaluate
+    """
+
+    curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
+
+    def percent(self, points: str = "R40", overlaps: str = "strict") -> dict[str, dict[str, list[float] | None]]:
+        """[class][metric] -> average precision for easy, moderate, hard in percent; None where not evaluated."""
+        return {
+            name: {metric: _average(curve, _POINTS[points]) for metric, curve in curves.items()}
+            for name, curves in self.curves[overlaps].items()
+        }
+
+    def to_json(self) -> dict[str, dict[str, dict[str, dict[str, list[float] | None]]]]:
+        """[R40, R11][strict, loose][class][metric] -> percent for easy, moderate, hard."""
+        return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in _POINTS}
+
+
+def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
+    return None if curve is None else [float(value) for value in 100 * curve[:, points].mean(axis=1)]
+
+
+def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Scores:
+    """Score results against labels; the n-th table of each belongs to the n-th frame, empty where nothing was found.
+
+    Raises ValueError where the numbers of frames differ or a detection has no score.
+    """
+    if len(labels) != len(results):
+        raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
+    truths, detections = _Rows.of(labels), _Rows.of(results)
+    if np.isnan(detections["score"]).any():
+        raise ValueError("a detection has no score; result files are read with scores=True")
+    dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
+    aos = not (detections["alpha"] == -10).any()
+    classes = {name: _score_class(name, truths, detections, dont_care, aos) for name in CLASSES}
+    return Scores({overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP})
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of many frames' tables, in order: code of the type name (-1 for others), values, frame and place."""
+
+    code: np.ndarray
+    values: np.ndarray
+    frame: np.ndarray
+
+    @classmethod
+    def of(cls, tables: Sequence[LabelTable]) -> _Rows:
+        code = np.array([_CODES.get(name.lower(), -1) for table in tables for name in table.names], dtype=int)
+        values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
+        return cls(code, values, np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def __getitem__(self, index: str | np.ndarray) -> np.ndarray | _Rows:
+        """A column by its name, or the rows that a mask or index array picks."""
+        if isinstance(index, str):
+            return self.values[:, COLUMNS[index]]
+        return _Rows(self.code[index], self.values[index], self.frame[index])
+
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """Radius (N,) of the circle about the footprint."""
+        return np.hypot(self["length"], self["width"]) / 2
+
+
+def _same_frame(a: _Rows, b: _Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of all pairs from a and b in one frame, those of a first in order."""
+    start = np.searchsorted(b.frame, a.frame, side="left")
+    count = np.searchsorted(b.frame, a.frame, side="right") - start
+    first = np.repeat(np.arange(len(a)), count)
+    place = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    return first, place + np.repeat(start, count)
+
+
+def _intersections(a: _Rows, b: _Rows, i: np.ndarray, j: np.ndarray) -> dict[str, np.ndarray]:
+    """Common area in the image, area on the ground, volume of rows i of a with rows j of b."""
+    image = rectangle_intersection(a.values[:, _BOX2D][i], b.values[:, _BOX2D][j])
+    ground, volume = np.zeros(len(i)), np.zeros(len(i))
+    x, z = a["x"][i] - b["x"][j], a["z"][i] - b["z"][j]
+    near = np.flatnonzero(x * x + z * z < (a.reach[i] + b.reach[j]) ** 2)
+    i, j = i[near], j[near]
+    ground[near] = footprint_intersection(a.values[:, _FOOTPRINT][i], b.values[:, _FOOTPRINT][j])
+    top = np.maximum(a["y"][i] - a["height"][i], b["y"][j] - b["height"][j])
+    volume[near] = ground[near] * np.maximum(np.minimum(a["y"][i], b["y"][j]) - top, 0)
+    return {"bbox": image, "bev": ground, "3d": volume}
+
+
+def _sizes(rows: _Rows) -> dict[str, np.ndarray]:
+    footprint = rows["length"] * rows["width"]
+    return {
+        "bbox": rectangle_area(rows.values[:, _BOX2D]),
+        "bev": footprint,
+        "3d": rows["height"] * rows["length"] * rows["width"],
+    }
+
+
+def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray]:
+    """The largest share of each detection that lies in one DontCare region, per metric."""
+    region, detection = _same_frame(regions, detections)
+    common, size = _intersections(detections, regions, detection, region), _sizes(detections)
+    shares = {metric: np.zeros(len(detections)) for metric in common}
+    for metric, share in shares.items():
+        np.maximum.at(share, detection, ratio(common[metric], size[metric][detection]))
+    return shares
+
+
+def _score_class(
+    name: str, truths: _Rows, detections: _Rows, dont_care: dict[str, np.ndarray], aos: bool
+) -> dict[str, dict[str, np.ndarray | None]]:
+    """[strict, loose][metric] -> curves (3, 41) of one class, None where not evaluated."""
+    own, neighbour = _CODES[name.lower()], _CODES[NEIGHBOURS.get(name, name).lower()]
+    truths = truths[(truths.code == own) | (truths.code == neighbour)]
+    pixels = np.abs(detections["top"] - detections["bottom"]).astype(np.int64)  # the kit's integer height
+    # A detection of another class takes part where it is too short: it absorbs a ground truth.
+    partakes = (detections.code == own) | (pixels < max(MIN_HEIGHT))
+    detections, pixels = detections[partakes], pixels[partakes]
+    dont_care = {metric: share[partakes] for metric, share in dont_care.items()}
+
+    truth, detection = _same_frame(truths, detections)
+    common = _intersections(detections, truths, detection, truth)
+    size_d, size_t = _sizes(detections), _sizes(truths)
+    overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
+    of_class = detections[detections.code == own]
+    found = _evaluated(of_class)
+
+    def curves(metric: str, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        threshold += _ROUNDING[metric]
+        enough = np.flatnonzero(overlap[metric] > threshold)
+        t, d = truth[enough], detection[enough]
+        pairs = Pairs(truths.frame[t], t, d, overlap[metric][enough])
+        cared = ~(dont_care[metric] > threshold)
+        levels = []
+        for level, minimum in enumerate(MIN_HEIGHT):
+            valid = (truths.code == own) & ~_too_hard(truths, level)
+            short = pixels < minimum
+            counts = (detections.code == own) & ~short
+            levels.append(_curve(pairs[(counts | short)[d]], truths, detections, valid, counts, cared))
+        precision, similarity = zip(*levels, strict=True)
+        return np.stack(precision), np.stack(similarity)
+
+    table: dict[str, dict[str, np.ndarray | None]] = {}
+    done: dict[tuple[str, float], tuple[np.ndarray, np.ndarray]] = {}
+    for overlaps, thresholds in MIN_OVERLAP.items():
+        table[overlaps] = dict.fromkeys(METRICS)
+        for metric, threshold in thresholds[name].items():
+            if not found[metric]:
+                continue
+            if (metric, threshold) not in done:
+                done[metric, threshold] = curves(metric, threshold)
+            precision, similarity = done[metric, threshold]
+            table[overlaps][metric] = precision
+            if metric == "bbox" and aos:
+                table[overlaps]["aos"] = similarity
+    return table
+
+
+def _evaluated(detections: _Rows) -> dict[str, bool]:
+    """A metric is evaluated where at least one detection of the class gives what it needs."""
+    placed = (detections["x"] != -1000) & (detections["z"] != -1000)
+    ground = placed & (detections["width"] > 0) & (detections["length"] > 0)
+    solid = ground & (detections["y"] != -1000) & (detections["height"] > 0)
+    return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
+
+
+def _too_hard(truths: _Rows, level: int) -> np.ndarray:
+    return (
+        (truths["occluded"] > MAX_OCCLUSION[level])
+        | (truths["truncated"] > MAX_TRUNCATION[level])
+        | (truths["bottom"] - truths["top"] <= MIN_HEIGHT[level])
+    )
+
+
+def _curve(
+    pairs: Pairs, truths: _Rows, detections: _Rows, valid: np.ndarray, counts: np.ndarray, cared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and orientation similarity (41,) of one class, metric and difficulty.
+
+    pairs: what overlaps enough; valid, counts: the truths and detections that are not ignored;
+    cared: the detections outside DontCare regions.
+    """
+    scores = detections["score"]
+    first = pairs[scores[pairs.detection] > _NEVER]
+    everything = np.zeros(len(detections), dtype=int)
+    hit = match(first, by_score(first, scores), everything, 1)[:, 0]
+    hit &= valid[first.truth] & counts[first.detection]
+    thresholds = recall_thresholds(scores[first.detection[hit]], int(valid.sum()))
+
+    # Thresholds fall: a detection takes part from the first one that its score reaches.
+    steps = len(thresholds)
+    since = np.searchsorted(-thresholds, -scores, side="left")
+    taken = match(pairs, by_overlap(pairs, counts), since, steps)
+    positive = taken[valid[pairs.truth] & counts[pairs.detection]]
+    spent = taken[(counts & cared)[pairs.detection]].sum(axis=0)
+    candidates = np.cumsum(np.bincount(since[counts & cared], minlength=steps + 1))[:steps]
+    true_positives, false_positives = positive.sum(axis=0), candidates - spent
+
+    turn = truths["alpha"][pairs.truth] - detections["alpha"][pairs.detection]
+    agreement = ((1 + np.cos(turn)) / 2)[valid[pairs.truth] & counts[pairs.detection]]
+    total = true_positives + false_positives
+    precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
+    np.divide(true_positives, total, out=precision[:steps], where=total > 0)
+    np.divide(agreement @ positive, total, out=similarity[:steps], where=total > 0)
+    return _monotone(precision), _monotone(similarity)
+
+
+def recall_thresholds(scores: np.ndarray, truths: int) -> np.ndarray:
+    """Up to 41 scores, falling, at which recall comes nearest to 0, 1/40, 2/40, ...
+
+    scores: of the true positives; truths: number of ground truths that count.
+    """
+    scores = np.sort(scores)[::-1]
+    thresholds, recall, i, last = [], 0.0, 0, len(scores) - 1
+    while i <= last:
+        # The loop of the official kit, started a little before the place where it stops: each test is the same
+        # floating-point comparison.
+        i = max(i, min(int(recall * truths) - 3, last))
+        while i < last and (i + 2) / truths - recall < recall - (i + 1) / truths:
+            i += 1
+        thresholds.append(scores[i])
+        recall += 1 / (len(RECALLS) - 1)
+        i += 1
+    return np.array(thresholds)
+
+
+def _monotone(values: np.ndarray) -> np.ndarray:
+    return np.maximum.accumulate(values[::-1])[::-1]
