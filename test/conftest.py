@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _domain() -> str:
-    """A ROS domain of this pytest process's own: runs side by side, and the workers of one run, don't hear each other."""
+    """A ROS domain of this process's own: runs side by side, and the workers of one run, don't hear each other."""
     worker = re.fullmatch(r"gw(\d+)", os.environ.get("PYTEST_XDIST_WORKER", ""))
     run, number = (os.getppid(), int(worker[1])) if worker else (os.getpid(), 0)
     return str(1 + (7 * run + number) % 100)  # above 101 the ports collide with Linux's ephemeral ones
@@ -35,7 +35,7 @@ settings.load_profile("add_ros")
 
 @pytest.fixture(scope="session")
 def kitti_mini() -> Path:
-    """The folder with a few frames of KITTI: the environment variable KITTI_MINI, else shared/kitti_mini beside here."""
+    """A folder with a few frames of KITTI: the environment variable KITTI_MINI, else one beside this repository."""
     folder = Path(os.environ.get("KITTI_MINI", ROOT.parent / "shared" / "kitti_mini"))
     if not folder.is_dir():
         pytest.skip(f"no KITTI frames at {folder}; set KITTI_MINI to a folder with some")
