@@ -1,7 +1,7 @@
 """Make a rosbag2 from images: `python -m add_ros.bags.convert SOURCE BAG`, without a ROS installation.
 
-SOURCE is a folder in KITTI's object layout, an image sequence (KITTI tracking or raw, or a folder of images with a
-calib.txt); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
+SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images with a calibration (KITTI's calib.txt or
+camera_info YAML); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
 where there are labels, ground_truth (vision_msgs/Detection3DArray), all in the camera's own optical frame.
 """
 
@@ -51,6 +51,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--street", type=int, default=0, help="which street of the synthetic world (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic world (default 0)")
     parser.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
+    parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     parser.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
     parser.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
     parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
@@ -58,7 +59,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")
     parser.add_argument("--camera", default="/camera", help="namespace of the topics (default /camera)")
     parser.add_argument("--frame-id", default="camera_optical_frame", help="default camera_optical_frame")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
         parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
     return arguments
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         if a.world:
             source = world_frames(a.world, a.street, a.seed, a.rate or 10.0)
         else:
-            source = open_source(a.paths[0], a.ids, a.rate, a.limit)
+            source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit)
         with CameraBagWriter(
             bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
         ) as writer:

@@ -39,6 +39,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--kitti", type=Path, metavar="DIR", help="real frames: a KITTI folder or drive, or images with a calib.txt"
     )
+    parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page (default out/demo)")
     parser.add_argument("--frames", type=int, help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})")
     parser.add_argument("--model", help="model file (default: the weights that ship here)")
@@ -54,7 +55,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _source(arguments: argparse.Namespace) -> Source:
     if arguments.kitti:
-        return open_source(arguments.kitti, rate=HERTZ, limit=arguments.frames or _MOST_FRAMES)
+        return open_source(arguments.kitti, arguments.calib, rate=HERTZ, limit=arguments.frames or _MOST_FRAMES)
     return world_frames(arguments.frames or _WORLD_FRAMES, _STREET, _SEED, HERTZ)
 
 
