@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +34,16 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
     along, lateral = actor.along + actor.speed[0] * time, actor.lateral + actor.speed[1] * time
     dx = street.centre(along) + lateral - street.centre(pose.along) - pose.lateral
     dz = along - pose.along
-    cosine, sine = np.cos(pose.yaw), np.sin(pose.yaw)
+    cosine, sine = math.cos(pose.yaw), math.sin(pose.yaw)
     x, z = cosine * dx - sine * dz, sine * dx + cosine * dz
     turn = street.direction(along) + actor.heading - pose.yaw
     length, width, height = actor.size
     bottom = pose.height + pose.slope[0] * z + pose.slope[1] * x - actor.lift
-    rotation_y = (turn - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+    rotation_y = (turn + math.pi / 2) % (2 * math.pi) - math.pi
     steps = len(actor.steps)
     # A stride's cycle covers about 1.4 m on foot; pedals turn once in 3 m.
     cycle = 1.4 if actor.label == "Pedestrian" else 3.0
-    phase = actor.phase + np.hypot(*actor.speed) * time / cycle * meshes.STRIDES
+    phase = actor.phase + math.hypot(*actor.speed) * time / cycle * meshes.STRIDES
     return Placement(
         actor.steps[int(phase) % steps],
         np.array([x, bottom - height / 2, z, length, width, height, rotation_y]),
@@ -54,12 +55,16 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
     )
 
 
-def placements(street: Street, pose: Pose, time: float, reach: float) -> list[Placement]:
-    """All that may be in view at this time up to `reach` metres ahead."""
+def placements(street: Street, pose: Pose, time: float, reach: float, sideways: float) -> list[Placement]:
+    """All that may be in view at this time, up to `reach` metres ahead and `sideways` times as far to the side."""
     found = []
     for actor in actors(street, pose.along - BEHIND, pose.along + reach, time):
+        ahead = actor.along + actor.speed[0] * time - pose.along
+        if not -BEHIND < ahead < 1.1 * reach:
+            continue
         placement = place(street, pose, actor, time)
-        x, z, radius = placement.box[0], placement.box[2], np.hypot(actor.size[0], actor.size[1]) / 2
-        if -radius < z < reach and abs(x) - radius < 1.6 * max(z + radius, 0) + 2:
+        x, _, z = placement.box[:3].tolist()
+        radius = math.hypot(actor.size[0], actor.size[1]) / 2
+        if -radius < z < reach and abs(x) - radius < sideways * (z + radius) + 1:
             found.append(placement)
     return found

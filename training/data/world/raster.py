@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from training.data.world import paper
 from training.data.world.meshes import TEXTURE
+from training.data.world.paper import Sheet
 from training.data.world.placement import Placement
 
 NEAR = 0.15  # metres: faces are cut there
@@ -55,14 +56,14 @@ class Buffers:
     inverse: (H, W) float32, 1 / depth, 0 for the sky
     alone:   per placement, pixels it would cover if nothing stood before it (labelled ones only, else 0)
     seen:    per placement, pixels of it that are seen (labelled ones only, else 0)
-    prints:  face index -> (top, left, picture (h, w, 3) uint8), the papered faces
+    papered: face index -> (top, left, sheet) of each papered face of which some may be seen
     """
 
     face: np.ndarray
     inverse: np.ndarray
     alone: np.ndarray
     seen: np.ndarray
-    prints: dict[int, tuple[int, int, np.ndarray]]
+    papered: dict[int, tuple[int, int, Sheet]]
 
 
 def clip_near(polygon: np.ndarray) -> np.ndarray:
@@ -199,37 +200,6 @@ def _spans(f: Faces, width: int, height: int) -> _Spans:
     return _Spans(window, first, start.astype(np.int32), extent.astype(np.int32), base.astype(np.float32))
 
 
-def _paper(f: Faces, i: int, placement: Placement, K: np.ndarray, window) -> np.ndarray:
-    """The texture (h, w, 4) as it lies on the face, over the face's window."""
-    top, bottom, left, right = window
-    quad, uv = f.quads[i], f.uv[i]
-    along, up = quad[1] - quad[0], quad[3] - quad[0]
-    repeats = np.ones(2)
-    if placement.paper_metres:
-        sizes = np.array([np.linalg.norm(along), np.linalg.norm(up)])
-        repeats = sizes / placement.paper_metres
-    frame = np.array([[*(uv[1] - uv[0]), 0], [*(uv[3] - uv[0]), 0], [*uv[0], 1]]).T
-    area = max((right - left + 1) * (bottom - top + 1), 1)
-    paper, level = placement.paper, 0
-    texels = paper.rgba.shape[0] * paper.rgba.shape[1] * repeats[0] * repeats[1]
-    while texels > 2.5 * area and level < len(paper.levels) - 1:
-        texels, level = texels / 4, level + 1
-    picture = paper.levels[level]
-    rows, columns = picture.shape[:2]
-    if np.abs(uv[1] - uv[0])[0] < 0.5:  # u runs along the quad's second edge
-        repeats = repeats[::-1]
-    scale = np.array([[columns * repeats[0], 0, -0.5], [0, rows * repeats[1], -0.5], [0, 0, 1]])
-    to_plane = np.linalg.inv(K @ np.stack([along, up, quad[0]], axis=1))
-    shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    return cv2.warpPerspective(
-        picture,
-        scale @ frame @ to_plane @ shift,
-        (right - left + 1, bottom - top + 1),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_WRAP if placement.paper_metres else cv2.BORDER_REPLICATE,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Shape:
     """One placement by itself: inverse depth `near` (h, w) and face `name` (h, w) over a window that starts at (y, x)."""
@@ -249,14 +219,20 @@ class _Rasteriser:
     """Draws faces one by one into an image-sized or smaller buffer, or many small ones at once."""
 
     def __init__(self, f: Faces, placements: list[Placement], K: np.ndarray, width: int, height: int) -> None:
-        self.f, self.placements, self.K = f, placements, K
+        self.f = f
         self.spans = _spans(f, width, height)
         self.windows = self.spans.window.tolist()
         self.columns = np.arange(width, dtype=np.int32)
         self.slope = f.inverse[:, 0].astype(np.float32)
-        self.decal_of, self.material, self.owner = f.decal_of.tolist(), f.material.tolist(), f.owner.tolist()
+        self.decal_of = f.decal_of.tolist()
         self.bounds = np.searchsorted(f.owner, np.arange(len(placements) + 1)).tolist()
-        self.prints: dict[int, tuple[int, int, np.ndarray]] = {}
+        papered = [
+            i for i in np.flatnonzero(f.material == TEXTURE).tolist() if placements[f.owner[i]].paper is not None
+        ]
+        owners = [placements[p] for p in f.owner[papered].tolist()]
+        laid = paper.sheets(owners, f.quads[papered], f.uv[papered], self.spans.window[papered], K)
+        self.sheets = dict(zip(papered, laid, strict=True))
+        self.papered: dict[int, tuple[int, int]] = {}
 
     def extent(self, placement: int) -> tuple[int, int, int, int]:
         """Rows and columns [y0, y1), [x0, x1) of all its faces."""
@@ -279,21 +255,15 @@ class _Rasteriser:
             else:
                 depth = spans.base[rows, None] + self.slope[i] * self.columns[: right + 1 - left]
                 shown &= depth > near[area]
-            if self.material[i] == TEXTURE:
+            if i in self.sheets:
                 if not shown.any():
                     continue
-                shown = self._print(i, shown)
+                self.papered[i] = (top, left)
+                if self.sheets[i].texture.cutout:
+                    shown &= self.sheets[i].holds()
             if self.decal_of[i] < 0:
                 np.copyto(near[area], depth, where=shown)
             np.copyto(names, np.int32(FIRST_FACE + i), where=shown)
-
-    def _print(self, i: int, shown: np.ndarray) -> np.ndarray:
-        placement = self.placements[self.owner[i]]
-        if placement.paper is None:
-            return shown
-        picture = _paper(self.f, i, placement, self.K, self.windows[i])
-        self.prints[i] = (self.windows[i][0], self.windows[i][2], picture)
-        return shown & (picture[..., 3] > 127) if placement.paper.cutout else shown
 
     def alone(self, placement: int) -> _Shape:
         """One placement by itself."""
@@ -360,16 +330,14 @@ class _Rasteriser:
         covered = np.ones(len(rep), bool)
         for local in np.flatnonzero(self.f.material[chosen] == TEXTURE).tolist():
             i = int(chosen[local])
-            placement = self.placements[self.owner[i]]
-            if placement.paper is None:
+            if i not in self.sheets:
                 continue
-            picture = _paper(self.f, i, placement, self.K, self.windows[i])
-            self.prints[i] = (self.windows[i][0], self.windows[i][2], picture)
-            if placement.paper.cutout:
+            top, _, left, _ = self.windows[i]
+            self.papered[i] = (top, left)
+            if self.sheets[i].texture.cutout:
                 low, high = np.searchsorted(face, [local, local + 1])
                 first, last = np.searchsorted(rep, [low, high])
-                rows = v[rep[first:last]] - self.windows[i][0]
-                covered[first:last] = picture[rows, u[first:last] - self.windows[i][2], 3] > 127
+                covered[first:last] = self.sheets[i].holds()[v[rep[first:last]] - top, u[first:last] - left]
         return covered
 
 
@@ -408,4 +376,4 @@ def rasterise(
         names = face[shape.window]
         first, last = FIRST_FACE + drawer.bounds[p], FIRST_FACE + drawer.bounds[p + 1]
         seen[p] = np.count_nonzero((names >= first) & (names < last))
-    return Buffers(face, inverse, alone, seen, drawer.prints)
+    return Buffers(face, inverse, alone, seen, {i: (*drawer.papered[i], drawer.sheets[i]) for i in drawer.papered})

@@ -7,6 +7,7 @@ moves along the road with the layer's speed. Lateral positions are metres to the
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,15 +82,15 @@ class Street:
     trees: float  # per 100 m and side
     crossing: float | None  # metres ahead of the standing camera at which others cross, None if it drives
 
-    def centre(self, along: np.ndarray | float) -> np.ndarray | float:
+    def centre(self, along: float) -> float:
         """Sideways position of the centre line in the world frame, metres."""
         amplitude, scale, phase = self.bend
-        return amplitude * np.sin(along / scale + phase)
+        return amplitude * math.sin(along / scale + phase)
 
     def direction(self, along: float) -> float:
         """The road's heading in the world frame, radians to the right."""
         amplitude, scale, phase = self.bend
-        return float(np.arctan(amplitude / scale * np.cos(along / scale + phase)))
+        return math.atan(amplitude / scale * math.cos(along / scale + phase))
 
 
 def street(seed: int, index: int, size_spread: float, size_range: tuple[float, float] | None) -> Street:
@@ -161,13 +162,16 @@ def _chunk(street: Street, layer: int, chunk: int) -> tuple[Actor, ...]:
 
 
 def _size(street: Street, rng: np.random.Generator, label: str) -> tuple[float, float, float]:
-    mean, deviation = np.array(SIZES[label])
+    means, deviations = SIZES[label]
+    common, *own = rng.standard_normal(4).tolist()
+    factor = rng.random()
     if street.size_range is not None:
-        factor = rng.uniform(*street.size_range) * np.clip(rng.normal(1, 0.04, 3), 0.9, 1.1)
-        return tuple(float(v) for v in mean * factor)
-    common, own = rng.normal(), rng.normal(size=3)
-    z = np.clip((0.5 * common + 0.87 * own) * street.size_spread, -2.5 * street.size_spread, 2.5 * street.size_spread)
-    return tuple(float(v) for v in np.maximum(mean + deviation * z, 0.45 * mean))
+        low, high = street.size_range
+        factor = low + (high - low) * factor
+        return tuple(m * factor * (1 + 0.04 * max(-2.5, min(2.5, z))) for m, z in zip(means, own, strict=True))
+    # Length, width and height go together a little, as they do in KITTI.
+    mixed = (max(-2.5, min(2.5, 0.5 * common + 0.87 * z)) * street.size_spread for z in own)
+    return tuple(max(m + d * z, 0.45 * m) for m, d, z in zip(means, deviations, mixed, strict=True))
 
 
 _PAINTS = (
@@ -372,7 +376,7 @@ def _lining(rng, pool, start, lateral) -> Actor:
             metres=2.0, shadow=False,
         )  # fmt: skip
     colours = _tint(rng)
-    colours[meshes.DARK] = paper.rgba[..., :3].mean(axis=(0, 1)) * colours[meshes.TEXTURE]
+    colours[meshes.DARK] = paper.rgb.mean(axis=(0, 1)) * colours[meshes.TEXTURE]
     return _clutter(start + CHUNK / 2, lateral, size, colours, meshes.block(), lift=-0.2, paper=paper, metres=metres)
 
 

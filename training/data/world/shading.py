@@ -17,6 +17,7 @@ from training.data.world.scene import Street
 from training.data.world.textures import Pool
 
 _SHADOWS_TO = 60.0  # metres: shadows farther away are too thin to see
+_GREYS = np.arange(256.0)[:, None]
 _TURN = np.arange(10) * np.pi / 5
 
 
@@ -167,7 +168,7 @@ def _draw_on_ground(
         if len(floor) < 3:
             return
     pixels = floor @ K.T
-    pixels = np.clip(pixels[:, :2] / pixels[:, 2:], -4000, 8000)
+    pixels = np.minimum(np.maximum(pixels[:, :2] / pixels[:, 2:], -4000), 8000)
     cv2.fillConvexPoly(canvas, np.round(pixels * 16).astype(np.int32), value, cv2.LINE_AA, 4)
 
 
@@ -248,16 +249,22 @@ def paint(
         _sky(layer, count, light, pool, K, pose.yaw)
         cv2.copyTo(layer, sky[:count].view(np.uint8), image[:count])
     _ground(image, buffers, street, pose, light, K, placements)
-    for i, (top, left, picture) in buffers.prints.items():
-        height, width = picture.shape[:2]
-        area = slice(top, top + height), slice(left, left + width)
-        seen = buffers.face[area] == FIRST_FACE + i
-        if not seen.any():
+    for i, (top, left, sheet) in buffers.papered.items():
+        width, height = sheet.size
+        seen = buffers.face[top : top + height, left : left + width] == FIRST_FACE + i
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        if not len(rows):
             continue
-        table = np.arange(256)[:, None] * (factor[i] * clear[i]) + light.sky[0] * (1 - clear[i])
-        table = np.clip(table, 0, 255).astype(np.uint8)
-        shaded = cv2.LUT(np.ascontiguousarray(picture[..., :3]), table[:, None])
-        cv2.copyTo(shaded, seen.view(np.uint8), image[area])
+        y, x = int(rows[0]), int(columns[0])
+        seen = np.ascontiguousarray(seen[y : rows[-1] + 1, x : columns[-1] + 1])
+        height, width = seen.shape
+        picture = sheet.part(y, x, (width, height)).colours()
+        top, left = top + y, left + x
+        table = _GREYS * (factor[i] * clear[i]) + light.sky[0] * (1 - clear[i])
+        table = np.minimum(table, 255).astype(np.uint8)
+        cv2.copyTo(
+            cv2.LUT(picture, table[:, None]), seen.view(np.uint8), image[top : top + height, left : left + width]
+        )
     return image
 
 

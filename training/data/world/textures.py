@@ -14,19 +14,29 @@ _POOL_STREAM = 0x7E87
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """A picture (h, w, 4) uint8 RGBA; where `cutout`, texels with alpha below 128 are holes."""
+    """A picture (h, w, 3) uint8 RGB and its opacity (h, w) uint8; where `cutout`, opacity below 128 is a hole."""
 
-    rgba: np.ndarray
+    rgb: np.ndarray
+    alpha: np.ndarray
     cutout: bool = False
 
     @cached_property
     def levels(self) -> list[np.ndarray]:
         """The picture and its halvings, for faces far away."""
-        levels = [self.rgba]
-        while min(levels[-1].shape[:2]) >= 16 and len(levels) < 5:
-            rows, columns = levels[-1].shape[:2]
-            levels.append(cv2.resize(levels[-1], (columns // 2, rows // 2), interpolation=cv2.INTER_AREA))
-        return levels
+        return _halvings(self.rgb)
+
+    @cached_property
+    def alphas(self) -> list[np.ndarray]:
+        """The opacity at the same levels."""
+        return _halvings(self.alpha)
+
+
+def _halvings(picture: np.ndarray) -> list[np.ndarray]:
+    levels = [picture]
+    while min(levels[-1].shape[:2]) >= 16 and len(levels) < 5:
+        rows, columns = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (columns // 2, rows // 2), interpolation=cv2.INTER_AREA))
+    return levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +73,12 @@ def _shade(colour: np.ndarray, noise: np.ndarray, amplitude: float) -> np.ndarra
 
 
 def _opaque(picture: np.ndarray) -> Texture:
-    alpha = np.full(picture.shape[:2], 255, np.uint8)
-    return Texture(np.dstack([np.clip(picture, 0, 255).astype(np.uint8), alpha]))
+    return Texture(np.clip(picture, 0, 255).astype(np.uint8), np.full(picture.shape[:2], 255, np.uint8))
 
 
 def _cutout(picture: np.ndarray, mask: np.ndarray) -> Texture:
     alpha = np.where(mask, 255, 0).astype(np.uint8)
-    return Texture(np.dstack([np.clip(picture, 0, 255).astype(np.uint8), alpha]), cutout=True)
+    return Texture(np.clip(picture, 0, 255).astype(np.uint8), alpha, cutout=True)
 
 
 def _facade(rng: np.random.Generator) -> Texture:

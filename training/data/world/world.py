@@ -101,7 +101,8 @@ class World:
         K = camera.P[:, :3]
         pool = textures.pool(self.seed)
         light = shading.light(self.seed, index, self.brightness, self.noise)
-        things = placements(scene, pose, time, 1.25 * self.reach)
+        sideways = max(K[0, 2], self.width - 1 - K[0, 2]) / K[0, 0]
+        things = placements(scene, pose, time, 1.25 * self.reach, sideways)
         forward, right = pose.slope
         ground = np.array([-right, 1.0, -forward]) / pose.height @ np.linalg.inv(K)
         faces = raster.faces(things, K, self.width, self.height)
