@@ -20,11 +20,14 @@ NEAR = 0.1  # metres: nothing nearer to the camera gives depth
 
 
 def read_velodyne(path: str | Path) -> np.ndarray:
-    """Read a velodyne file: (N, 4) float32 as x, y, z in metres in the velodyne frame, and reflectance."""
-    values = np.fromfile(path, np.float32)
-    if values.size % 4:
-        raise ValueError(f"{path}: {values.nbytes} bytes are not rows of 4 float32 (x, y, z, reflectance)")
-    return values.reshape(-1, 4)
+    """Read a velodyne file: (N, 4) float32 as x, y, z in metres in the velodyne frame, and reflectance.
+
+    Raises ValueError where the file does not consist of such rows.
+    """
+    stored = np.fromfile(path, np.uint8)
+    if stored.size % 16:
+        raise ValueError(f"{path}: {stored.size} bytes are not rows of 4 float32 (x, y, z, reflectance)")
+    return stored.view("<f4").reshape(-1, 4)
 
 
 def lidar_depth(points: np.ndarray, calib: KittiCalib, camera: Camera) -> np.ndarray:
@@ -33,22 +36,26 @@ def lidar_depth(points: np.ndarray, calib: KittiCalib, camera: Camera) -> np.nda
     `camera` may be the resized, cropped camera of the frame whose calibration is `calib`.
     Raises CalibrationError where the calibration has no velodyne.
     """
-    return point_depth(calib.velodyne_to_camera(points), camera)
+    return point_depth(calib.velodyne_to_camera(_finite(points[:, :3])), camera)
 
 
 def point_depth(points: np.ndarray, camera: Camera) -> np.ndarray:
     """The same for points (N, 3) in the frame of the camera's P, metres; points that are not finite are left out."""
-    transformed = points @ camera.P[:, :3].T + camera.P[:, 3]
-    transformed = transformed[transformed[:, 2] > NEAR]  # NaN compares false
+    transformed = _finite(points) @ camera.P[:, :3].T + camera.P[:, 3]
+    transformed = transformed[transformed[:, 2] > NEAR]
     depth = transformed[:, 2]
     column = np.floor(transformed[:, 0] / depth + 0.5)
     row = np.floor(transformed[:, 1] / depth + 0.5)
-    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height) & np.isfinite(depth)
+    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     pixel = (row[inside] * camera.width + column[inside]).astype(np.int64)
     nearest = np.full(camera.height * camera.width, np.inf, np.float32)
     np.minimum.at(nearest, pixel, depth[inside].astype(np.float32))
     nearest[np.isinf(nearest)] = 0
     return nearest.reshape(camera.height, camera.width)
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def object_depth(objects: Objects, camera: Camera) -> np.ndarray:
