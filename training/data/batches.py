@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -43,6 +43,21 @@ class WorldFrames:
     def sample(self, index: int) -> Sample:
         """Frame `index` of these."""
         return self.world.sample(self.first + index)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Frames picked from several sources, each as (source, index)."""
+
+    picks: Sequence[tuple[Frames, int]]
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def sample(self, index: int) -> Sample:
+        """The frame of pick `index`."""
+        source, position = self.picks[index]
+        return source.sample(position)
 
 
 class Batch(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
@@ -10,7 +10,17 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader, Dataset
 
 from add_model.coder import Coder
-from training.data.batches import Augmentation, EpochKeys, Frames, Scenes, TrainingViews, WorldFrames, collate, only
+from training.data.batches import (
+    Augmentation,
+    EpochKeys,
+    Frames,
+    Picked,
+    Scenes,
+    TrainingViews,
+    WorldFrames,
+    collate,
+    only,
+)
 from training.data.kitti import KittiFolder
 from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
@@ -83,6 +93,47 @@ def _ids(root: str, split: str) -> list[str]:
         return list(published_split(split))
     path = Path(split)
     return list(read_ids(path if path.is_file() else Path(root) / split))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Frames of a folder in KITTI's object layout, as `KittiData` names them, and how many of them an epoch takes.
+
+    count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch.
+    """
+
+    root: str
+    ids: str
+    count: int | None = None
+
+
+class MixedData(Loaders):
+    """Several folders in KITTI's object layout, such as a rendered world and real frames, mixed in every epoch."""
+
+    def __init__(
+        self,
+        train: list[Source],
+        val: Source,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        batch_size: int = 8,
+        workers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(augmentation, batch_size, workers, seed)
+        self.train, self.val = train, val
+
+    def setup(self, stage: str) -> None:
+        """Look at all the files that the stage needs."""
+        if stage == "fit":
+            self._folders = [KittiFolder(source.root, _ids(source.root, source.ids)) for source in self.train]
+            self._counts = [source.count or len(f) for source, f in zip(self.train, self._folders, strict=True)]
+            self.count = sum(self._counts)
+        self.val_frames = KittiFolder(self.val.root, _ids(self.val.root, self.val.ids))
+
+    def frames(self, epoch: int) -> Frames:
+        """Each source's share of the epoch, one after the other."""
+        parts = zip(self._folders, self._counts, strict=True)
+        return Picked([(f, (epoch * n + k) % len(f)) for f, n in parts for k in range(n)])
 
 
 class WorldData(Loaders):
