@@ -1,0 +1,218 @@
+"""The package as colcon, pip and rosdep see it, and what its layers may import."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from catkin_pkg.package import parse_package
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("add_model", "training", "add_ros")
+HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "onnxscript", "tensorboard"}
+# The only modules of training/data that may import torch: they hand samples to it.
+TORCH_FEEDERS = {"training.data.batches", "training.data.module"}
+ROS_PACKAGES = {
+    "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "diagnostic_updater", "geometry_msgs",
+    "launch", "launch_ros", "message_filters", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
+    "std_msgs", "tf2_geometry_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs",
+}  # fmt: skip
+
+
+def modules():
+    """Dotted name -> file, for every Python file of the three layers."""
+    found = {}
+    for layer in LAYERS:
+        for file in (ROOT / layer).rglob("*.py"):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def imports(name, at_start):
+    """Dotted names that a module imports: when it is imported itself, or anywhere (inside functions too)."""
+    found = set()
+
+    def visit(node):
+        for child in ast.iter_child_nodes(node):
+            if at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if at_start and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                package = name.split(".")
+                if MODULES[name].name != "__init__.py":
+                    package = package[:-1]
+                base = ".".join(package[: len(package) - child.level + 1]) if child.level else ""
+                source = ".".join(filter(None, [base, child.module]))
+                found.add(source)
+                found.update(f"{source}.{alias.name}" for alias in child.names)
+            else:
+                visit(child)
+
+    visit(ast.parse(MODULES[name].read_text()))
+    return frozenset(found)
+
+
+def loaded_with(name):
+    """Everything that importing a module imports, followed through this repository's own modules."""
+    done, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        if module in done:
+            continue
+        done.add(module)
+        todo += [".".join(module.split(".")[:n]) for n in range(1, module.count(".") + 1)]
+        if module in MODULES:
+            todo += imports(module, at_start=True)
+    return done
+
+
+def top(names):
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    "layer, forbidden",
+    [
+        ("add_model", ROS_PACKAGES | {"training", "add_ros", "rosbags", "lightning", "pytorch_lightning"}),
+        ("training", ROS_PACKAGES | {"add_ros", "rosbags"}),
+    ],
+)
+def test_layers_import_downwards_only(layer, forbidden):
+    wrong = {
+        name: bad
+        for name in MODULES
+        if name.split(".")[0] == layer and (bad := top(imports(name, at_start=False)) & forbidden)
+    }
+    assert not wrong
+
+
+def test_only_offline_tools_use_training():
+    users = {
+        name for name in MODULES if name.startswith("add_ros") and "training" in top(imports(name, at_start=False))
+    }
+    assert {name for name in users if not name.startswith(("add_ros.bags", "add_ros.demo"))} == set()
+    assert "training" not in top(loaded_with("add_ros.detector"))
+
+
+def test_the_node_readers_and_evaluator_start_without_torch():
+    light = [
+        name
+        for name in MODULES
+        if name.startswith(("add_ros", "training.data", "training.evalua")) and name not in TORCH_FEEDERS
+    ]
+    assert len(light) > 20
+    wrong = {name: heavy for name in light if (heavy := top(loaded_with(name)) & HEAVY)}
+    assert not wrong
+
+
+def test_importing_them_for_real_loads_no_torch():
+    names = [
+        "add_ros.detector",
+        "training.data.kitti",
+        "training.data.labels",
+        "training.data.world",
+        "training.evaluate",
+    ]
+    program = f"import sys, {', '.join(names)}; print(sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_package_xml_names_every_ros_dependency():
+    warnings = []
+    package = parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert not warnings
+    assert (package.name, package.package_format, package.licenses) == ("add_ros", 3, ["Apache-2.0"])
+    assert package.get_build_type() == "ament_python"
+    used = set()
+    for name in MODULES:
+        used |= top(imports(name, at_start=False)) & ROS_PACKAGES
+    for file in (ROOT / "launch").glob("*.py"):
+        tree = ast.parse(file.read_text())
+        used |= {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)} & ROS_PACKAGES
+    assert used <= {depend.name for depend in package.exec_depends}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What `setup.py install`, which colcon calls, puts below a prefix."""
+    folder = tmp_path_factory.mktemp("install")
+    command = [
+        sys.executable, "-W", "ignore", "setup.py", "-q", "egg_info", "--egg-base", str(folder),
+        "build", "--build-base", str(folder / "build"),
+        "install", "--prefix", str(folder / "prefix"), "--no-compile", "--single-version-externally-managed",
+        "--record", str(folder / "record"),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": ""})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "prefix"
+
+
+def test_an_install_is_complete(installed):
+    share = installed / "share" / "add_ros"
+    assert (installed / "share" / "ament_index" / "resource_index" / "packages" / "add_ros").is_file()
+    assert (share / "package.xml").is_file()
+    for folder in ("launch", "config"):
+        here = {file.name for file in (ROOT / folder).iterdir() if file.is_file()}
+        assert here
+        assert {file.name for file in (share / folder).iterdir()} == here
+    (site,) = (installed / "lib").glob("python*/site-packages")
+    for layer in LAYERS:
+        for file in (ROOT / layer).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                assert (site / file.relative_to(ROOT)).is_file(), f"setup.py leaves out {file.relative_to(ROOT)}"
+
+
+def test_programs_are_where_ros2_run_looks(installed):
+    (info,) = (installed / "lib").glob("python*/site-packages/*.egg-info")
+    distribution = importlib.metadata.PathDistribution(info)
+    assert distribution.version == parse_package(str(ROOT / "package.xml")).version
+    programs = {entry.name: entry.value for entry in distribution.entry_points if entry.group == "console_scripts"}
+    assert {"detector", "bag_convert", "bag_play"} <= set(programs)
+    assert {file.name for file in (installed / "lib" / "add_ros").iterdir()} == set(programs)
+    for target in programs.values():
+        module, function = target.split(":")
+        assert function in {
+            n.name for n in ast.parse(MODULES[module].read_text()).body if isinstance(n, ast.FunctionDef)
+        }
+
+
+def test_constraints_cover_every_requirement():
+    """The lock names each requirement, for each Python that is supported, and tells of no place but the index."""
+    from packaging.requirements import Requirement
+
+    lock = [line for line in (ROOT / "requirements" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+    assert not [line for line in lock if re.search(r"[@/\\]|--", line)]
+    pinned = [Requirement(line) for line in lock]
+    assert all(re.fullmatch(r"==[^,*]+", str(pin.specifier)) for pin in pinned)
+    for file in (ROOT / "requirements").glob("*.txt"):
+        if file.name in ("apt.txt", "constraints.txt"):
+            continue
+        for line in file.read_text().splitlines():
+            if not line or line.startswith(("#", "-r")):
+                continue
+            wanted = Requirement(line)
+            for python in ("3.10", "3.11", "3.12", "3.13"):
+                here = {"python_version": python, "python_full_version": f"{python}.5"}
+                pins = [
+                    pin
+                    for pin in pinned
+                    if pin.name.lower().replace("_", "-") == wanted.name.lower().replace("_", "-")
+                    and (pin.marker is None or pin.marker.evaluate(here))
+                ]
+                assert len(pins) == 1, f"{wanted} for Python {python} in {file.name}: {pins}"
+                version = str(pins[0].specifier).removeprefix("==")
+                assert wanted.specifier.contains(version), f"{pins[0]} against {wanted} in {file.name}"
