@@ -167,7 +167,7 @@ def _tracking_folder(root: Path) -> Path | None:
 
 def _tracking(folder: Path) -> Sequence:
     base, images = folder.parents[1], _image_files(folder)
-    numbered = all(image.stem.isdigit() for image in images)
+    numbered = all(image.stem.isdecimal() for image in images)
     if not numbered:
         raise SequenceError(f"{folder}: images of a tracking sequence are named by frame number, such as 000000.png")
     camera = Camera(read_calib(base / "calib" / f"{folder.name}.txt").P2, *_common_size(images))
@@ -245,7 +245,7 @@ def _image_files(folder: Path) -> list[Path]:
     if not files:
         raise SequenceError(f"{folder}: no images found; it holds {_contents(folder)}")
     # By number where all names are numbers: 9.png comes before 10.png.
-    numbered = all(file.stem.isdigit() for file in files)
+    numbered = all(file.stem.isdecimal() for file in files)
     return sorted(files, key=lambda file: (int(file.stem) if numbered else 0, file.name))
 
 

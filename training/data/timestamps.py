@@ -27,7 +27,7 @@ def read_timestamps(path: str | Path) -> np.ndarray:
             continue
         try:
             stamps.append(_nanoseconds(line.strip()))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise TimestampError(
                 f"{path}, line {number}: {line.strip()!r} is not a time: a date and time, seconds such as 1.25, "
                 "or whole nanoseconds are needed"
@@ -58,7 +58,7 @@ def nominal(count: int) -> np.ndarray:
 def _pick(stamps: np.ndarray, images: list[Path], path: Path) -> np.ndarray:
     if len(stamps) == len(images):
         return stamps
-    if all(image.stem.isdigit() and int(image.stem) < len(stamps) for image in images):
+    if all(image.stem.isdecimal() and int(image.stem) < len(stamps) for image in images):
         return stamps[[int(image.stem) for image in images]]
     raise TimestampError(
         f"{path}: {len(stamps)} times for {len(images)} images; one line per image is needed (or remove the file)"
@@ -79,22 +79,31 @@ def _increasing(stamps: np.ndarray, images: list[Path], source: str) -> np.ndarr
 def _is_time(stem: str) -> bool:
     """EuRoC's nanoseconds (19 digits) or TUM's seconds (1305031102.175304)."""
     whole, _, fraction = stem.partition(".")
-    return (len(whole) == 19 and whole.isdigit() and not fraction) or (
-        len(whole) == 10 and whole.isdigit() and fraction.isdigit()
+    return (len(whole) == 19 and whole.isdecimal() and not fraction) or (
+        len(whole) == 10 and whole.isdecimal() and fraction.isdecimal()
     )
 
 
 def _nanoseconds(text: str) -> int:
-    if text.isdigit():
+    stamp = _parse(text)
+    if not 0 <= stamp < 2**63:
+        raise ValueError(text)
+    return stamp
+
+
+def _parse(text: str) -> int:
+    if text.isdecimal():
         return int(text)
     if "e" in text.lower():
         return round(float(text) * 1e9)
     whole, _, fraction = text.partition(".")
-    if fraction and not (fraction.isdigit() and fraction.isascii()):
+    if fraction and not (fraction.isdecimal() and fraction.isascii()):
         raise ValueError(text)
     # As text: a float has no room for nanoseconds since 1970.
     rest = int(fraction[:9].ljust(9, "0")) if fraction else 0
     if ":" in whole:
         date = datetime.strptime(whole.replace("T", " "), "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
         return int(date.timestamp()) * 1_000_000_000 + rest
+    if whole.startswith("-"):
+        raise ValueError(text)
     return int(whole) * 1_000_000_000 + rest
