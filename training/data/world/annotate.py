@@ -45,7 +45,7 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
 
     boxes2d enclose the whole shape as projected, also what is hidden, clipped to the image. Objects of which no pixel
     is seen are left out. Those that are nearly hidden, nearly outside, farther than `reach` metres or lower than
-    `smallest` pixels are DontCare.
+    `smallest` pixels are DontCare, with truncated and occluded -1 as KITTI has them.
     """
     present = [p for p in np.flatnonzero(buffers.seen).tolist() if placements[p].label is not None]
     extents = _extents([placements[p] for p in present], camera.P[:, :3])
@@ -62,8 +62,8 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
         if far or visible < HIDDEN or outside > TRUNCATED:
             names.append(DONT_CARE)
             boxes.append(np.full(7, np.nan))
-            truncated.append(np.nan)
-            occluded.append(3)
+            truncated.append(-1.0)
+            occluded.append(-1)
             continue
         names.append(placement.label)
         boxes.append(np.concatenate([placement.box[:3] - camera.translation, placement.box[3:]]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -187,7 +188,7 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
     ends = []
     for x_end, station in ((-0.5, stations[0]), (0.5, stations[-1])):
         first = b.here
-        for low, high in zip(levels, levels[1:], strict=False):
+        for low, high in pairwise(levels):
             b.quad(
                 [point(station, low, -1), point(station, low, 1), point(station, high, 1), point(station, high, -1)],
                 DARK if low is levels[0] else PAINT,
@@ -214,7 +215,7 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
     for side in (-1, 1):
         first = b.here
         for k in range(len(stations) - 1):
-            for low, high in zip(levels, levels[1:], strict=False):
+            for low, high in pairwise(levels):
                 material = DARK if low is levels[0] else PAINT
                 a, c = stations[k], stations[k + 1]
                 b.quad(
@@ -237,7 +238,7 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
                 (0, 0.3, 0),
                 first,
             )
-    for a, c in zip(stations, stations[1:], strict=False):
+    for a, c in pairwise(stations):
         b.quad(
             [point(a, levels[-1], -1), point(c, levels[-1], -1), point(c, levels[-1], 1), point(a, levels[-1], 1)],
             PAINT,
@@ -288,7 +289,7 @@ def _cabin(b: _Builder, body: _Body, panel_van: bool) -> None:
             (1 - t) * ((1 - s) * q[0] + s * q[1]) + t * ((1 - s) * q[3] + s * q[2])
         )
         edges = np.linspace(0.05, 0.97, body.pillars + 1) if not panel_van else np.array([0.72, 0.97])
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             b.quad(
                 [mix(low, 0.08), mix(high - 0.025, 0.08), mix(high - 0.025, 0.88), mix(low, 0.88)], GLASS, centre, first
             )

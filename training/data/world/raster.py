@@ -202,7 +202,7 @@ def _spans(f: Faces, width: int, height: int) -> _Spans:
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """One placement by itself: inverse depth `near` (h, w) and face `name` (h, w) over a window that starts at (y, x)."""
+    """One placement by itself: inverse depth `near` (h, w) and face `name` (h, w) over a window from (y, x) on."""
 
     y: int
     x: int

@@ -41,7 +41,7 @@ def _halvings(picture: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Every texture of one world: lists by purpose, `sky` (h, w) uint8 clouds and `noise` (h, w, 3) uint8 around 128."""
+    """Every texture of one world; `sky` (h, w) uint8 are clouds, `noise` (h, w, 3) uint8 is noise around 128."""
 
     facades: list[Texture]
     foliage: list[Texture]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,9 +13,14 @@ from training.data.sample import Sample
 from training.data.world import raster, shading, textures
 from training.data.world.annotate import annotate
 from training.data.world.motion import Pose, placements
+from training.data.world.placement import Placement
 from training.data.world.scene import Street, street
+from training.data.world.shading import Light
 
 _CAMERA_STREAM = 4
+_GROUND_TO = 250.0  # metres: what lies beyond counts as sky; 16-bit depth images end there
+_STEEPEST = 5.0  # degrees
+_WANDER_SCALE = 18.0  # metres of road over which the camera sways by one radian
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,33 @@ class World:
     noise: tuple[float, float] = (1.0, 5.0)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError that names the field where a value makes no picture."""
+        for name in ("width", "height", "focal", "reach"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"World: {name} must be positive, got {getattr(self, name)}")
+        for name in (
+            "focal_range",
+            "principal_range",
+            "camera_height",
+            "pitch",
+            "roll",
+            "size_range",
+            "brightness",
+            "noise",
+        ):
+            given = getattr(self, name)
+            if given is not None and not given[0] <= given[1]:
+                raise ValueError(f"World: {name} must be (lowest, highest), got {tuple(given)}")
+        for name in ("focal_range", "camera_height", "size_range", "brightness"):
+            given = getattr(self, name)
+            if given is not None and given[0] <= 0:
+                raise ValueError(f"World: {name} must be positive, got {tuple(given)}")
+        if max(map(abs, (*self.pitch, *self.roll))) > _STEEPEST:
+            raise ValueError(f"World: pitch and roll must be within +-{_STEEPEST:g} degrees: objects stand upright")
+        if self.seed < 0:
+            raise ValueError(f"World: seed must not be negative, got {self.seed}")
+
     def sample(self, index: int) -> Sample:
         """Frame `index` (any integer from 0), each from a street of its own."""
         return next(self.clip(index, 1))
@@ -64,51 +97,86 @@ class World:
 
         Frame k is at k / rate seconds; its id is '<index>' for the first frame and '<index>_<k>' after that.
         """
-        scene = street(self.seed, index, self.size_spread, self.size_range)
-        camera, drive = self._camera(index, scene)
+        drive = _Drive.start(self, index)
         for frame in range(frames):
-            time = frame / rate
             name = f"{index:06d}" if frame == 0 else f"{index:06d}_{frame:06d}"
-            yield self._render(name, index, frame, scene, camera, drive(time), time)
+            moment = drive.at(frame / rate)
+            yield _photograph(name, moment, drive, (index * 131 + frame * 61, index * 17 + frame * 97))
 
-    def _camera(self, index: int, scene: Street):
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, _CAMERA_STREAM]))
-        focal = self.focal * rng.uniform(*self.focal_range)
-        centre = (np.array([self.width, self.height]) - 1) / 2 + rng.uniform(*self.principal_range, 2) * self.width
+    def moment(self, index: int, time: float = 0.0) -> Moment:
+        """What the frame of street `index` at `time` seconds is a picture of."""
+        return _Drive.start(self, index).at(time)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The street before the camera at one moment: `things` are in the camera's own frame."""
+
+    camera: Camera
+    pose: Pose
+    things: list[Placement]
+
+    @property
+    def ground(self) -> np.ndarray:
+        """(3,) a, b, c: the ground's inverse depth at pixel (u, v) is a u + b v + c."""
+        forward, right = self.pose.slope
+        return np.array([-right, 1.0, -forward]) / self.pose.height @ np.linalg.inv(self.camera.P[:, :3])
+
+
+@dataclass(frozen=True, eq=False)
+class _Drive:
+    """A camera's way along one street."""
+
+    world: World
+    scene: Street
+    camera: Camera
+    light: Light
+    height: float
+    tilt: tuple[float, float]  # pitch and roll at rest, radians
+    lateral: float
+    look: float  # radians that the camera looks to the right of the road's direction
+    wander: float  # metres to either side
+    bounce: float  # radians
+    phases: tuple[float, ...]
+
+    @classmethod
+    def start(cls, world: World, index: int) -> _Drive:
+        if index < 0:
+            raise ValueError(f"streets are numbered from 0, got {index}")
+        scene = street(world.seed, index, world.size_spread, world.size_range)
+        light = shading.light(world.seed, index, world.brightness, world.noise)
+        rng = np.random.default_rng(np.random.SeedSequence([world.seed, index, _CAMERA_STREAM]))
+        focal = world.focal * rng.uniform(*world.focal_range)
+        centre = (np.array([world.width, world.height]) - 1) / 2 + rng.uniform(*world.principal_range, 2) * world.width
         K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1.0]])
-        shift = np.array(self.baseline)
-        camera = Camera(np.hstack([K, (K @ shift)[:, None]]), self.width, self.height)
-        height = rng.uniform(*self.camera_height)
-        pitch, roll = np.radians([rng.uniform(*self.pitch), rng.uniform(*self.roll)])
+        camera = Camera(np.hstack([K, (K @ np.array(world.baseline))[:, None]]), world.width, world.height)
+        height = rng.uniform(*world.camera_height)
+        tilt = tuple(np.radians([rng.uniform(*world.pitch), rng.uniform(*world.roll)]).tolist())
         offset, wander, look = rng.normal(0, 0.25), rng.uniform(0.0, 0.25), rng.normal(0, 0.02)
         phases, bounce = rng.uniform(0, 2 * np.pi, 4), np.radians(rng.uniform(0.05, 0.25))
+        lateral = scene.profile.own[0] + offset
+        return cls(world, scene, camera, light, height, tilt, lateral, look, wander, bounce, tuple(phases.tolist()))
 
-        def drive(time: float) -> Pose:
-            along = scene.speed * time
-            swing = along / 18 + phases[0]
-            moving = min(scene.speed / 5, 1.0)
-            yaw = scene.direction(along) + np.arctan(wander / 18 * np.cos(swing)) + look
-            nod = bounce * moving * (np.sin(7.0 * time + phases[1]) + 0.6 * np.sin(2.1 * time + phases[2]))
-            lean = 0.5 * bounce * moving * np.sin(3.3 * time + phases[3])
-            lateral = scene.profile.own[0] + offset + wander * np.sin(swing)
-            return Pose(along, lateral, yaw, height, (np.tan(pitch + nod), np.tan(roll + lean)))
+    def at(self, time: float) -> Moment:
+        scene, phases, K = self.scene, self.phases, self.camera.P[:, :3]
+        along = scene.speed * time
+        swing = along / _WANDER_SCALE + phases[0]
+        bounce = self.bounce * min(scene.speed / 5, 1.0)
+        yaw = scene.direction(along) + math.atan(self.wander / _WANDER_SCALE * math.cos(swing)) + self.look
+        pitch = self.tilt[0] + bounce * (math.sin(7.0 * time + phases[1]) + 0.6 * math.sin(2.1 * time + phases[2]))
+        roll = self.tilt[1] + 0.5 * bounce * math.sin(3.3 * time + phases[3])
+        lateral = self.lateral + self.wander * math.sin(swing)
+        pose = Pose(along, lateral, yaw, self.height, (math.tan(pitch), math.tan(roll)))
+        sideways = max(K[0, 2], self.world.width - 1 - K[0, 2]) / K[0, 0]
+        return Moment(self.camera, pose, placements(scene, pose, time, 1.25 * self.world.reach, sideways))
 
-        return camera, drive
 
-    def _render(
-        self, name: str, index: int, frame: int, scene: Street, camera: Camera, pose: Pose, time: float
-    ) -> Sample:
-        K = camera.P[:, :3]
-        pool = textures.pool(self.seed)
-        light = shading.light(self.seed, index, self.brightness, self.noise)
-        sideways = max(K[0, 2], self.width - 1 - K[0, 2]) / K[0, 0]
-        things = placements(scene, pose, time, 1.25 * self.reach, sideways)
-        forward, right = pose.slope
-        ground = np.array([-right, 1.0, -forward]) / pose.height @ np.linalg.inv(K)
-        faces = raster.faces(things, K, self.width, self.height)
-        buffers = raster.rasterise(faces, things, K, ground, self.width, self.height, 4 * self.reach)
-        image = shading.paint(buffers, faces, things, scene, pose, light, K, pool)
-        image = shading.expose(image, light, pool, (index * 131 + frame * 61, index * 17 + frame * 97))
-        depth = np.divide(1, buffers.inverse, out=np.zeros_like(buffers.inverse), where=buffers.inverse > 0)
-        objects = annotate(things, buffers, camera, self.reach, self.smallest)
-        return Sample(name, image, camera, objects, depth)
+def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]) -> Sample:
+    world, camera, light = drive.world, moment.camera, drive.light
+    K, pool = camera.P[:, :3], textures.pool(world.seed)
+    faces = raster.faces(moment.things, K, world.width, world.height)
+    buffers = raster.rasterise(faces, moment.things, K, moment.ground, world.width, world.height, _GROUND_TO)
+    image = shading.paint(buffers, faces, moment.things, drive.scene, moment.pose, light, K, pool)
+    image = shading.expose(image, light, pool, grain)
+    depth = np.divide(1, buffers.inverse, out=np.zeros_like(buffers.inverse), where=buffers.inverse > 0)
+    return Sample(name, image, camera, annotate(moment.things, buffers, camera, world.reach, world.smallest), depth)

@@ -1,0 +1,88 @@
+"""Write frames of the synthetic world: python -m training.world --out DIR --frames N [--seed S] [--clip].
+
+The folder has KITTI's object layout, with exact dense depth beside it: training/image_2, calib, label_2, depth_2
+(16-bit PNG, metres x 256, 0 for the sky) and ImageSets/NAME.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from training.data.calib import write_calib
+from training.data.labels import write_objects
+from training.data.sample import Sample
+from training.data.world import World
+
+
+def write_frame(folder: Path, name: str, sample: Sample) -> None:
+    """Write one sample with depth as frame `name` into image_2, calib, label_2 and depth_2 of an existing folder.
+
+    Raises OSError where a file cannot be written.
+    """
+    depth = np.round(np.minimum(sample.depth, 65535 / 256) * 256).astype(np.uint16)
+    for kind, picture in (("image_2", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)), ("depth_2", depth)):
+        path = folder / kind / f"{name}.png"
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    write_calib(folder / "calib" / f"{name}.txt", sample.camera.P)
+    write_objects(folder / "label_2" / f"{name}.txt", sample.objects)
+
+
+def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str) -> list[str]:
+    """Write samples as frames `first`, `first` + 1, ... into root/training and ImageSets; returns their ids."""
+    for kind in ("image_2", "calib", "label_2", "depth_2"):
+        (root / "training" / kind).mkdir(parents=True, exist_ok=True)
+    names = []
+    for number, sample in enumerate(samples, first):
+        names.append(f"{number:06d}")
+        write_frame(root / "training", names[-1], sample)
+    (root / "ImageSets").mkdir(exist_ok=True)
+    (root / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return names
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    defaults = World()
+    parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__.splitlines()[2])
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write, in KITTI's layout")
+    parser.add_argument("--frames", required=True, type=int, metavar="N", help="how many frames")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another world (default 0)")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first street (default 0)")
+    parser.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
+    parser.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames a second of --clip (10)")
+    parser.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
+    parser.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
+    parser.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
+    options = parser.parse_args(arguments)
+    if options.frames < 1 or options.first < 0 or options.rate <= 0:
+        parser.error("--frames must be 1 or more, --first 0 or more, --rate positive")
+    focal = options.focal if options.focal is not None else defaults.focal * options.width / defaults.width
+    try:
+        world = World(width=options.width, height=options.height, focal=focal, seed=options.seed)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.clip:
+        samples = world.clip(options.first, options.frames, options.rate)
+    else:
+        samples = map(world.sample, range(options.first, options.first + options.frames))
+    try:
+        names = write_folder(
+            options.out, tqdm(samples, total=options.frames, unit="frame"), options.first, options.split
+        )
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(names)} frames, {names[0]} to {names[-1]}, in {options.out}; listed in ImageSets/{options.split}.txt")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
