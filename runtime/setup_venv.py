@@ -112,7 +112,7 @@ def make_venv(folder: Path) -> Path:
     done = (
         subprocess.run([str(python), "-c", ask], env=env, capture_output=True, text=True) if python.exists() else None
     )
-    again = "remove it and start again:\n    make clean-venv setup"
+    again = f"remove it and start again:\n    make clean-venv setup PYTHON={sys.executable}"
     if done is None or done.returncode:
         raise SetupError(f"{folder} is no working virtual environment; {again}")
     wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -129,12 +129,17 @@ def install(python: Path, log: Path, requirements: list) -> None:
     constraints = ROOT / "requirements" / "constraints.txt"
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     if not run(log, *pip, "-c", str(constraints), *files):
-        errors = [line for line in log.read_text(errors="replace").splitlines() if "ERROR" in line or "error:" in line]
+        text = log.read_text(errors="replace")
+        errors = [line for line in text.splitlines() if "ERROR" in line or "error:" in line]
+        if "connection broken" in text or "ConnectionError" in text or "Max retries exceeded" in text:
+            reason = "the package index cannot be reached; check the network (behind a proxy: set HTTPS_PROXY)"
+        elif "No space left" in text:
+            reason = "the disk is full; 1 GB is needed, several with training"
+        else:
+            reason = "pip could not install the requirements (is the package index there, and does it have them all?)"
         raise SetupError(
-            "pip could not install the requirements:\n    "
-            + "\n    ".join(errors[-5:] or ["see the log"])
-            + f"\nThe whole log is in {log}. Check the network (a proxy: set HTTPS_PROXY), the free disk space "
-            "(1 GB, several with training), then run the same command again."
+            f"{reason}:\n    " + "\n    ".join(errors[-5:] or ["see the log"]) + f"\nThe whole log is in {log}. "
+            "Then run the same command again."
         )
 
 
