@@ -129,18 +129,20 @@ def install(python: Path, log: Path, requirements: list) -> None:
     constraints = ROOT / "requirements" / "constraints.txt"
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     if not run(log, *pip, "-c", str(constraints), *files):
-        text = log.read_text(errors="replace")
-        errors = [line for line in text.splitlines() if "ERROR" in line or "error:" in line]
-        if "connection broken" in text or "ConnectionError" in text or "Max retries exceeded" in text:
-            reason = "the package index cannot be reached; check the network (behind a proxy: set HTTPS_PROXY)"
-        elif "No space left" in text:
-            reason = "the disk is full; 1 GB is needed, several with training"
-        else:
-            reason = "pip could not install the requirements (is the package index there, and does it have them all?)"
-        raise SetupError(
-            f"{reason}:\n    " + "\n    ".join(errors[-5:] or ["see the log"]) + f"\nThe whole log is in {log}. "
-            "Then run the same command again."
-        )
+        raise SetupError(f"{pip_failure(log)}\nThe whole log is in {log}. Then run the same command again.")
+
+
+def pip_failure(log: Path) -> str:
+    """Why pip failed, from its log."""
+    text = log.read_text(errors="replace")
+    if any(sign in text for sign in ("connection broken", "ConnectionError", "Max retries exceeded")):
+        return "the package index cannot be reached; check the network (behind a proxy: set HTTPS_PROXY)."
+    if "No space left" in text:
+        return "the disk is full; 1 GB is needed, several with training."
+    errors = [line for line in text.splitlines() if "ERROR" in line or "error:" in line][-5:]
+    return "pip could not install the requirements (does the package index have them all?):\n    " + "\n    ".join(
+        errors
+    )
 
 
 def add_paths(python: Path) -> None:
