@@ -19,7 +19,7 @@ from visualization_msgs.msg import MarkerArray
 from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.calibration import Calibrator
-from add_ros.health import LOST, NEWER_FRAME, Health, Throttle
+from add_ros.health import MISSED, NEWER_FRAME, Health, Throttle
 from add_ros.markers import MarkerBoard
 from add_ros.matched_subscription import MatchedSubscription
 from add_ros.messages import detection_array
@@ -77,7 +77,7 @@ class CameraStream:
             self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
             topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
         self.image = MatchedSubscription(
-            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_lost
+            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_missed
         )
         self.info = MatchedSubscription(
             node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings.reliability, self._on_info, lambda _: None
@@ -170,8 +170,8 @@ class CameraStream:
         self._patience.cancel()
         self._pairing.flush()
 
-    def _on_lost(self, count: int) -> None:
-        self.health.dropped(LOST, count)
+    def _on_missed(self, count: int) -> None:
+        self.health.dropped(MISSED, count)
 
     def _ready(self, image: Any, info: Any) -> None:
         with self._newest_lock:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-NEWER_FRAME = "newer frame"  # the only reason for a drop that is normal: under load the newest frame wins
-LOST = "lost in transport"
+NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
+MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
 STALLED = 2.0  # seconds without an image after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
 
@@ -47,11 +47,13 @@ class Health:
         self._processing: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
+        self._heard = self._missed = 0
 
     def received(self) -> None:
         """An image came in."""
         with self._lock:
             self._received += 1
+            self._heard += 1
             self._last_received = self._clock()
 
     def published(self, processing_ms: float, latency_ms: float, objects: int) -> None:
@@ -66,7 +68,9 @@ class Health:
         """Images were dropped; returns how many that makes for this reason."""
         with self._lock:
             self._dropped[reason] += count
-            if reason != NEWER_FRAME:
+            if reason == MISSED:
+                self._missed += count
+            elif reason != NEWER_FRAME:
                 self._problems[reason] += count
             return self._dropped[reason]
 
@@ -108,6 +112,11 @@ class Health:
         if silence > STALLED:
             return DiagnosticStatus.WARN, f"no image for {silence:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
+        if self._missed > self._heard:
+            warnings.append(
+                f"{self._missed} of {self._missed + self._heard} images did not get here: the transport loses them "
+                "(FASTDDS_DEFAULT_PROFILES_FILE, see docs/node.md) or the machine is overloaded"
+            )
         for what, times in (("processing", self._processing), ("pipeline latency", self._latency)):
             if times and abs(np.mean(times)) > _REPLAY:
                 warnings.append(

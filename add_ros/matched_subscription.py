@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -20,12 +21,16 @@ except ImportError:  # Humble
 
 _FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
-# What every publisher's offer satisfies.
-_UNDEMANDING: Choice = (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+# While nobody publishes. Reliable, since a first message can't get lost between the two sides' discoveries then; a
+# best-effort publisher does not match this, but by the time the change over serves it, it is known here.
+_INITIAL: Choice = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 
 
 class MatchedSubscription:
-    """Subscribes at once, and again whenever `match` (to be called now and then) finds that the offers have changed.
+    """Subscribes when `match` is first called, and again whenever it finds that the offers have changed.
+
+    `match` is to be called a few times per second; the first time a little after the node's creation, when
+    publishers that are already there have been discovered.
 
     While it changes over, the old subscription stays until the new one has heard something, so nothing is missed;
     a message that both hear is passed on once.
@@ -39,17 +44,18 @@ class MatchedSubscription:
         depth: int,
         reliability: str,
         callback: Callable[[Any], None],
-        on_lost: Callable[[int], None],
+        on_missed: Callable[[int], None],
     ) -> None:
-        self._node, self._kind, self._depth, self._callback, self._on_lost = node, kind, depth, callback, on_lost
+        self._node, self._kind, self._depth, self._callback, self._on_missed = node, kind, depth, callback, on_missed
         self._fixed = _FIXED.get(reliability)
-        self._retiring: Any = None
-        self._last: tuple[int, int] | None = None
-        self._changed = False
+        self.topic: str = node.resolve_topic_name(topic)
         self.received = 0
-        self._choice = (self._fixed or _UNDEMANDING[0], _UNDEMANDING[1])
-        self._subscription = self._subscribe(topic)
-        self.topic = self._subscription.topic_name
+        self._choice = (self._fixed or _INITIAL[0], _INITIAL[1])
+        self._subscription: Any = None
+        self._retiring: Any = None
+        self._changed = self._starved = False
+        self._last: tuple[int, int] | None = None
+        self._sequences: dict[bytes, int] = {}
 
     @property
     def type_name(self) -> str:
@@ -58,17 +64,20 @@ class MatchedSubscription:
 
     def match(self) -> None:
         """Look at the publishers and subscribe anew where another quality of service serves them better."""
+        if self._starved:
+            self._starved = False
+            self._explain_starving()
         choice = choose(p.qos_profile for p in self._publishers() if p.topic_type == self.type_name)
-        if choice is None:
-            return
-        choice = (self._fixed or choice[0], choice[1])
-        if choice == self._choice:
-            return
-        if self._retiring is not None:
-            self._node.destroy_subscription(self._retiring)
-        self._choice, self._retiring = choice, self._subscription
-        self._subscription, self._changed = self._subscribe(self.topic), True
-        self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
+        choice = self._choice if choice is None else (self._fixed or choice[0], choice[1])
+        if self._subscription is None:
+            self._choice = choice
+            self._subscription = self._subscribe()
+        elif choice != self._choice:
+            if self._retiring is not None:
+                self._node.destroy_subscription(self._retiring)
+            self._choice, self._retiring = choice, self._subscription
+            self._subscription, self._changed = self._subscribe(), True
+            self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
 
     def silence(self) -> str:
         """Why nothing has arrived, as far as the graph tells: one or two sentences."""
@@ -92,24 +101,25 @@ class MatchedSubscription:
     def _publishers(self) -> list[Any]:
         return self._node.get_publishers_info_by_topic(self.topic)
 
-    def _subscribe(self, topic: str) -> Any:
+    def _subscribe(self) -> Any:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=self._depth, reliability=self._choice[0], durability=self._choice[1]
         )
         events = SubscriptionEventCallbacks(
             incompatible_qos=self._incompatible,
-            message_lost=lambda event: self._on_lost(event.total_count_change),
             use_default_callbacks=False,
         )
         holder: list[Any] = []
-        holder.append(
-            self._node.create_subscription(
-                self._kind, topic, lambda message: self._heard(message, holder[0]), profile, event_callbacks=events
-            )
-        )
+
+        def heard(message: Any, about: Any) -> None:
+            self._heard(message, about, holder[0])
+
+        # Humble's callbacks get the message alone.
+        callback = heard if hasattr(Subscription, "CallbackType") else lambda message: heard(message, {})
+        holder.append(self._node.create_subscription(self._kind, self.topic, callback, profile, event_callbacks=events))
         return holder[0]
 
-    def _heard(self, message: Any, subscription: Any) -> None:
+    def _heard(self, message: Any, about: Any, subscription: Any) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         if subscription is self._subscription and self._changed:
             self._changed = False
@@ -120,11 +130,23 @@ class MatchedSubscription:
                 return
         self._last = stamp
         self.received += 1
+        self._count_missed(about)
         self._callback(message)
 
-    def _incompatible(self, event: Any) -> None:
-        if self._fixed is None:
-            return  # `match` is about to follow the new publisher
+    def _count_missed(self, about: Any) -> None:
+        number, publisher = about.get("publication_sequence_number"), about.get("publisher_gid")
+        if not number or not publisher:
+            return  # this middleware does not tell
+        before = self._sequences.get(publisher["data"])
+        self._sequences[publisher["data"]] = number
+        if before is not None and number > before + 1:
+            self._on_missed(number - before - 1)
+
+    def _incompatible(self, _: Any) -> None:
+        # With auto, `match` is about to follow the new publisher; its node's name is not known yet either.
+        self._starved = self._fixed is not None
+
+    def _explain_starving(self) -> None:
         offers = ", ".join(
             f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}"
             for p in self._publishers()

@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -36,7 +35,9 @@ ARGUMENTS = [
         "rviz", default_value="false", description="Start RViz with config/detector.rviz too: true or false."
     ),
     DeclareLaunchArgument(
-        "fixed_frame", default_value="camera_optical_frame", description="RViz's fixed frame: the frame_id that the images carry."
+        "fixed_frame",
+        default_value="camera_optical_frame",
+        description="RViz's fixed frame: the frame_id that the images carry.",
     ),
 ]
 
