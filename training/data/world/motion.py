@@ -10,6 +10,9 @@ import numpy as np
 from training.data.world import meshes
 from training.data.world.placement import Placement
 from training.data.world.scene import BEHIND, Actor, Street, actors
+from training.data.world.textures import pool
+
+_WOODS = 190.0  # metres
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
 
 def placements(street: Street, pose: Pose, time: float, reach: float, sideways: float) -> list[Placement]:
     """All that may be in view at this time, up to `reach` metres ahead and `sideways` times as far to the side."""
-    found = []
+    found = _backdrop(street, pose)
     for actor in actors(street, pose.along - BEHIND, pose.along + reach, time):
         ahead = actor.along + actor.speed[0] * time - pose.along
         if not -BEHIND < ahead < 1.1 * reach:
@@ -67,4 +70,20 @@ def placements(street: Street, pose: Pose, time: float, reach: float, sideways: 
         radius = math.hypot(actor.size[0], actor.size[1]) / 2
         if -radius < z < reach and abs(x) - radius < sideways * (z + radius) + 1:
             found.append(placement)
+    return found
+
+
+def _backdrop(street: Street, pose: Pose) -> list[Placement]:
+    """Woods on the horizon, so far away that they keep their distance."""
+    found = []
+    for height, azimuth in zip(street.backdrop, (-0.7, 0.0, 0.7), strict=True):
+        if not height:
+            continue
+        turn = azimuth - pose.yaw
+        x, z = _WOODS * math.sin(turn), _WOODS * math.cos(turn)
+        bottom = pose.height + pose.slope[0] * z + pose.slope[1] * x + 2
+        # A board looks along its own x axis.
+        box = np.array([x, bottom - height / 2, z, 1.0, 1.5 * _WOODS, height, turn - math.pi / 2])
+        colours = np.full((meshes.MATERIALS, 3), 0.8)
+        found.append(Placement(meshes.board(), box, colours, paper=pool(street.seed).treeline, shadow=False))
     return found

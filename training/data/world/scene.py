@@ -80,6 +80,7 @@ class Street:
     kinds: tuple[str, ...]  # what each moving layer carries
     walkers: float  # people standing about, per 100 m and side
     trees: float  # per 100 m and side
+    backdrop: tuple[float, ...]  # heights (m) of the woods on the horizon, left, ahead and right; 0 for none
     crossing: float | None  # metres ahead of the standing camera at which others cross, None if it drives
 
     def centre(self, along: float) -> float:
@@ -111,12 +112,12 @@ def street(seed: int, index: int, size_spread: float, size_range: tuple[float, f
         kinds.append(kind)
         traffic.append(float(headway))
 
-    dense = rng.uniform(9, 40)
+    dense = rng.uniform(10, 60)
     for i, lane in enumerate(profile.own):
         layer("vehicle", lane, speed if i == 0 else speed * rng.uniform(1.0, 1.25), dense * rng.uniform(0.8, 2.2))
     for lane in profile.oncoming:
         layer("vehicle", lane, -rng.uniform(5, 14), dense * rng.uniform(0.7, 2.5))
-    crowd = rng.uniform(6, 40) if rng.random() < 0.45 else np.inf
+    crowd = rng.uniform(8, 80) if rng.random() < 0.4 else np.inf
     for kerb, width, outward in ((profile.left, profile.pavement[0], -1), (profile.right, profile.pavement[1], 1)):
         width = max(width, 1.8)
         for share, pace in ((0.42, rng.uniform(1.0, 1.6)), (0.8, -rng.uniform(1.0, 1.6))):
@@ -125,12 +126,13 @@ def street(seed: int, index: int, size_spread: float, size_range: tuple[float, f
     layer("rider", right_edge, rng.uniform(3, 6), riders)
     layer("rider", left_edge, -rng.uniform(3, 6), riders * rng.uniform(1, 3))
     parked = tuple(float(rng.uniform(0.15, 0.95)) for _ in range(2))
-    walkers = float(rng.uniform(2, 14) if rng.random() < 0.35 else 0)
+    walkers = float(rng.uniform(1, 8) if rng.random() < 0.3 else 0)
     trees = float(rng.uniform(0, 5) if profile.verge_is_built else rng.uniform(2, 14))
     crossing = float(rng.uniform(9, 22)) if halted else None
+    backdrop = tuple(float(h) for h in rng.uniform(5, 26, 3) * (rng.random(3) < 0.85))
     return Street(
         seed, index, size_spread, size_range, profile, bend, parked, tuple(traffic), speed,
-        tuple(layers), tuple(kinds), walkers, trees, crossing,
+        tuple(layers), tuple(kinds), walkers, trees, backdrop, crossing,
     )  # fmt: skip
 
 

@@ -188,7 +188,8 @@ def _bicycle_wheel() -> Texture:
 
 def _treeline(rng: np.random.Generator) -> Texture:
     height, width = 128, 1024
-    ridge = 58 + 16 * fractal(rng, 8, width, 5, 4)[0] + 6 * rng.standard_normal(width).astype(np.float32)
+    rough = cv2.GaussianBlur(rng.standard_normal((1, width)).astype(np.float32), (0, 0), 4)[0]
+    ridge = 50 + 12 * cv2.GaussianBlur(fractal(rng, 8, width, 5, 4)[:1], (0, 0), 12)[0] + 22 * rough
     v = np.arange(height, dtype=np.float32)[:, None]
     light = 0.6 * fractal(rng, height, width, 5, 8) + 0.3 * rng.standard_normal((height, width)) + (50 - v) / 80
     return _cutout(_shade((70, 84, 58), light.astype(np.float32), 0.35), v > ridge)

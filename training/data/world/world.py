@@ -39,7 +39,7 @@ class World:
     size_spread:       factor on KITTI's standard deviations of object sizes
     size_range:        if given, sizes are instead the class means times a common factor from this range
     reach:             metres beyond which objects are DontCare
-    smallest:          pixels; lower objects are DontCare
+    smallest:          lower objects are DontCare: a share of the focal length (the default is 13 pixels in KITTI)
     brightness, noise: the camera's exposure and its noise's standard deviation in grey levels
     seed:              another seed is another world: other streets, textures and roads
     """
@@ -56,7 +56,7 @@ class World:
     size_spread: float = 1.0
     size_range: tuple[float, float] | None = None
     reach: float = 75.0
-    smallest: float = 7.0
+    smallest: float = 0.018
     brightness: tuple[float, float] = (1.0, 1.7)
     noise: tuple[float, float] = (1.0, 5.0)
     seed: int = 0
