@@ -15,7 +15,7 @@ import numpy as np
 
 from training.data.labels import COLUMNS, LabelTable
 from training.data.sample import DONT_CARE
-from training.evaluation.matching import Pairs, by_overlap, by_score, match
+from training.evaluation.matching import Pairs, match
 from training.evaluation.overlap import footprint_intersection, ratio, rectangle_area, rectangle_intersection
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -103,6 +103,7 @@ class _Rows:
     def of(cls, tables: Sequence[LabelTable]) -> _Rows:
         code = np.array([_CODES.get(name.lower(), -1) for table in tables for name in table.names], dtype=int)
         values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
+        values = np.asfortranarray(values)  # columns are picked far more often than rows
         return cls(code, values, np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class _Rows:
         """A column by its name, or the rows that a mask or index array picks."""
         if isinstance(index, str):
             return self.values[:, COLUMNS[index]]
-        return _Rows(self.code[index], self.values[index], self.frame[index])
+        return _Rows(self.code[index], np.asfortranarray(self.values[index]), self.frame[index])
 
     @cached_property
     def reach(self) -> np.ndarray:
@@ -120,26 +121,27 @@ class _Rows:
         return np.hypot(self["length"], self["width"]) / 2
 
 
-def _same_frame(a: _Rows, b: _Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of all pairs from a and b in one frame, those of a first in order."""
+def _meeting(a: _Rows, b: _Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pairs from a and b in one frame that may touch in the image or on the ground, a's in order."""
     start = np.searchsorted(b.frame, a.frame, side="left")
     count = np.searchsorted(b.frame, a.frame, side="right") - start
-    first = np.repeat(np.arange(len(a)), count)
-    place = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
-    return first, place + np.repeat(start, count)
+    i = np.repeat(np.arange(len(a)), count)
+    j = np.arange(len(i)) + np.repeat(start - np.cumsum(count) + count, count)
+    image = (a["left"][i] < b["right"][j]) & (b["left"][j] < a["right"][i])
+    ground = (a["x"][i] - b["x"][j]) ** 2 + (a["z"][i] - b["z"][j]) ** 2 < (a.reach[i] + b.reach[j]) ** 2
+    touch = np.flatnonzero(image | ground)
+    return i[touch], j[touch]
 
 
 def _intersections(a: _Rows, b: _Rows, i: np.ndarray, j: np.ndarray) -> dict[str, np.ndarray]:
     """Common area in the image, area on the ground, volume of rows i of a with rows j of b."""
-    image = rectangle_intersection(a.values[:, _BOX2D][i], b.values[:, _BOX2D][j])
-    ground, volume = np.zeros(len(i)), np.zeros(len(i))
-    x, z = a["x"][i] - b["x"][j], a["z"][i] - b["z"][j]
-    near = np.flatnonzero(x * x + z * z < (a.reach[i] + b.reach[j]) ** 2)
-    i, j = i[near], j[near]
-    ground[near] = footprint_intersection(a.values[:, _FOOTPRINT][i], b.values[:, _FOOTPRINT][j])
-    top = np.maximum(a["y"][i] - a["height"][i], b["y"][j] - b["height"][j])
-    volume[near] = ground[near] * np.maximum(np.minimum(a["y"][i], b["y"][j]) - top, 0)
-    return {"bbox": image, "bev": ground, "3d": volume}
+    top = np.maximum((a["y"] - a["height"])[i], (b["y"] - b["height"])[j])
+    ground = footprint_intersection(a.values[:, _FOOTPRINT][i], b.values[:, _FOOTPRINT][j])
+    return {
+        "bbox": rectangle_intersection(a.values[:, _BOX2D][i], b.values[:, _BOX2D][j]),
+        "bev": ground,
+        "3d": ground * np.maximum(np.minimum(a["y"][i], b["y"][j]) - top, 0),
+    }
 
 
 def _sizes(rows: _Rows) -> dict[str, np.ndarray]:
@@ -153,7 +155,7 @@ def _sizes(rows: _Rows) -> dict[str, np.ndarray]:
 
 def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray]:
     """The largest share of each detection that lies in one DontCare region, per metric."""
-    region, detection = _same_frame(regions, detections)
+    region, detection = _meeting(regions, detections)
     common, size = _intersections(detections, regions, detection, region), _sizes(detections)
     shares = {metric: np.zeros(len(detections)) for metric in common}
     for metric, share in shares.items():
@@ -173,7 +175,7 @@ def _score_class(
     detections, pixels = detections[partakes], pixels[partakes]
     dont_care = {metric: share[partakes] for metric, share in dont_care.items()}
 
-    truth, detection = _same_frame(truths, detections)
+    truth, detection = _meeting(truths, detections)
     common = _intersections(detections, truths, detection, truth)
     size_d, size_t = _sizes(detections), _sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
@@ -235,28 +237,27 @@ def _curve(
     pairs: what overlaps enough; valid, counts: the truths and detections that are not ignored;
     cared: the detections outside DontCare regions.
     """
-    scores = detections["score"]
-    first = pairs[scores[pairs.detection] > _NEVER]
-    everything = np.zeros(len(detections), dtype=int)
-    hit = match(first, by_score(first, scores), everything, 1)[:, 0]
-    hit &= valid[first.truth] & counts[first.detection]
-    thresholds = recall_thresholds(scores[first.detection[hit]], int(valid.sum()))
+    scores, hit = detections["score"], valid[pairs.truth] & counts[pairs.detection]
+    at_all = np.where(scores > _NEVER, 0, 1)
+    first = match(pairs, -scores[pairs.detection], at_all, 1)
+    thresholds = recall_thresholds(scores[pairs.detection[first.at(0) & hit]], int(valid.sum()))
 
     # Thresholds fall: a detection takes part from the first one that its score reaches.
     steps = len(thresholds)
     since = np.searchsorted(-thresholds, -scores, side="left")
-    taken = match(pairs, by_overlap(pairs, counts), since, steps)
-    positive = taken[valid[pairs.truth] & counts[pairs.detection]]
-    spent = taken[(counts & cared)[pairs.detection]].sum(axis=0)
-    candidates = np.cumsum(np.bincount(since[counts & cared], minlength=steps + 1))[:steps]
-    true_positives, false_positives = positive.sum(axis=0), candidates - spent
-
+    # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
+    # first in the file.
+    second = match(pairs, np.where(counts[pairs.detection], -pairs.overlap, 1.0), since, steps)
+    true_positives = second.total(hit)
+    false_positives = np.cumsum(np.bincount(since[counts & cared], minlength=steps + 1))[:steps]
+    false_positives = false_positives - second.total((counts & cared)[pairs.detection])
     turn = truths["alpha"][pairs.truth] - detections["alpha"][pairs.detection]
-    agreement = ((1 + np.cos(turn)) / 2)[valid[pairs.truth] & counts[pairs.detection]]
+    agreement = second.total(np.where(hit, (1 + np.cos(turn)) / 2, 0.0))
+
     total = true_positives + false_positives
     precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
     np.divide(true_positives, total, out=precision[:steps], where=total > 0)
-    np.divide(agreement @ positive, total, out=similarity[:steps], where=total > 0)
+    np.divide(agreement, total, out=similarity[:steps], where=total > 0)
     return _monotone(precision), _monotone(similarity)
 
 

@@ -2,7 +2,7 @@
 
 Within a frame each ground truth, in file order, takes the detection it likes best among those still free. What it
 likes does not depend on what is taken, so candidate pairs can be sorted beforehand, and the walk down the sorted
-pairs runs for all frames side by side.
+pairs runs for all frames side by side. Pairs that share neither side with another one, the most by far, need no walk.
 """
 
 from __future__ import annotations
@@ -33,50 +33,65 @@ class Pairs:
         return Pairs(self.frame[index], self.truth[index], self.detection[index], self.overlap[index])
 
 
-def by_score(pairs: Pairs, scores: np.ndarray) -> np.ndarray:
-    """Order (E,) of the first pass: each ground truth prefers the highest score, the first in file on a tie."""
-    return np.lexsort((-scores[pairs.detection], pairs.truth))
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Which of E pairs are matched at each of S steps.
 
-
-def by_overlap(pairs: Pairs, counts: np.ndarray) -> np.ndarray:
-    """Order (E,) of the second pass: the valid detection of largest overlap, else the first in file that is ignored.
-
-    counts: (detections,) True for valid detections.
+    since:  (E,) for a pair without rivals the step from which on it is matched, S for others
+    walked: indices of the pairs with rivals that are ever matched, and taken (walked, S) bool when they are
     """
-    return np.lexsort((np.where(counts[pairs.detection], -pairs.overlap, 1.0), pairs.truth))
+
+    since: np.ndarray
+    walked: np.ndarray
+    taken: np.ndarray
+
+    def at(self, step: int) -> np.ndarray:
+        """Mask (E,) of the pairs matched at a step."""
+        mask = self.since <= step
+        mask[self.walked] = self.taken[:, step]
+        return mask
+
+    def total(self, weights: np.ndarray) -> np.ndarray:
+        """Sum (S,) over the matched pairs of weights (E,)."""
+        steps = self.taken.shape[1]
+        return np.cumsum(np.bincount(self.since, weights, steps + 1))[:steps] + weights[self.walked] @ self.taken
 
 
-def match(pairs: Pairs, order: np.ndarray, since: np.ndarray, steps: int) -> np.ndarray:
-    """Which pairs are matched, (E, steps) bool: at each step every detection d with since[d] <= step takes part.
+def match(pairs: Pairs, dislike: np.ndarray, since: np.ndarray, steps: int) -> Matches:
+    """Match greedily at each step, where detection d takes part from step since[d] on.
 
-    order: (E,) from `by_score` or `by_overlap`.
+    dislike: (E,) each ground truth prefers its pair of least dislike, the first in order where they are equal.
     """
-    pairs_in_order, start = pairs[order], since[pairs.detection][order]
-    taken_in_order = start[:, None] <= np.arange(steps)
-    contested = _contested(pairs_in_order)
-    walk = np.flatnonzero(contested)
-    if walk.size:
-        _, truth = np.unique(pairs_in_order.truth[walk], return_inverse=True)
-        _, detection = np.unique(pairs_in_order.detection[walk], return_inverse=True)
+    start = since[pairs.detection]
+    walked = np.flatnonzero(_has_rivals(pairs))
+    walked = walked[np.lexsort((dislike[walked], pairs.truth[walked]))]
+    taken = start[walked, None] <= np.arange(steps)
+    if walked.size:
+        truth, detection = _renumber(pairs.truth[walked]), _renumber(pairs.detection[walked])
         truth_free = np.ones((truth.max() + 1, steps), dtype=bool)
         detection_free = np.ones((detection.max() + 1, steps), dtype=bool)
-        for turn in _turns(pairs_in_order.frame[walk]):
-            t, d, e = truth[turn], detection[turn], walk[turn]
-            chosen = taken_in_order[e] & truth_free[t] & detection_free[d]
-            taken_in_order[e] = chosen
+        for turn in _turns(pairs.frame[walked]):
+            t, d = truth[turn], detection[turn]
+            chosen = taken[turn] & truth_free[t] & detection_free[d]
+            taken[turn] = chosen
             truth_free[t] &= ~chosen
             detection_free[d] &= ~chosen
-    taken = np.empty_like(taken_in_order)
-    taken[order] = taken_in_order
-    return taken
+    start[walked] = steps
+    ever = np.flatnonzero(taken.any(axis=1))
+    return Matches(start, walked[ever], taken[ever])
 
 
-def _contested(pairs: Pairs) -> np.ndarray:
-    # Most pairs share neither side with another one: they need no walk.
+def _has_rivals(pairs: Pairs) -> np.ndarray:
     if not len(pairs):
         return np.zeros(0, dtype=bool)
     of_truth, of_detection = np.bincount(pairs.truth), np.bincount(pairs.detection)
     return (of_truth[pairs.truth] > 1) | (of_detection[pairs.detection] > 1)
+
+
+def _renumber(index: np.ndarray) -> np.ndarray:
+    used = np.zeros(index.max() + 1, dtype=bool)
+    used[index] = True
+    return (np.cumsum(used) - 1)[index]
 
 
 def _turns(frame: np.ndarray) -> list[np.ndarray]:
