@@ -13,9 +13,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from add_model.detection import Detections
 from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.calibration import Calibrator
@@ -62,7 +64,7 @@ class CameraStream:
         self._board, self._publishing, self._stopped = MarkerBoard(), threading.Lock(), False
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
-        self._source, self._fell_back_once = "", False
+        self._source, self._fell_back_once, self._cleared = "", False, False
         prefix = f"{name}/" if name else ""
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
@@ -115,23 +117,17 @@ class CameraStream:
             message = detection_array(found, header)
             if self._to_target is not None:
                 message = self._to_target(message)
-            markers = self._board.update(found, header, marker_lifetime)
+            self._publish(message, found, header, marker_lifetime)
         except Rejected as problem:
             self._reject(problem.reason, str(problem))
             return True
         except Exception as error:  # whatever one frame does to the model, the next one is still served
             self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
             return True
-        self._publish(message, markers)
         processing_ms = 1e3 * (time.perf_counter() - started)
         now, stamp = self._node.get_clock().now(), Time.from_msg(header.stamp, self._node.get_clock().clock_type)
         self.health.published(processing_ms, (now - stamp).nanoseconds / 1e6, len(found))
         return True
-
-    def clear_markers(self) -> None:
-        """Take everything off the display."""
-        with self._publishing:
-            self._markers.publish(self._board.clear())
 
     def stop(self) -> None:
         """Publish no more, and leave no markers behind."""
@@ -140,11 +136,16 @@ class CameraStream:
             self._markers.publish(self._board.clear())
         self._markers.wait_for_all_acked(Duration(seconds=0.1))
 
-    def _publish(self, message: Detection3DArray, markers: MarkerArray) -> None:
+    def _publish(self, message: Detection3DArray, found: Detections, header: Header, marker_lifetime: float) -> None:
         with self._publishing:
-            if not self._stopped:
-                self._detections.publish(message)
-                self._markers.publish(markers)
+            if self._stopped:
+                return
+            self._detections.publish(message)
+            if not self._cleared:  # what an earlier run left; not before, since a new publisher is not found at once
+                self._cleared = True
+                self._markers.publish(self._board.clear())
+            # In the camera's frame always: RViz transforms by itself.
+            self._markers.publish(self._board.update(found, header, marker_lifetime))
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
         pixels = self._to_rgb(image)

@@ -96,8 +96,6 @@ class DetectorNode(Node):
     def _announce(self, predictor: Predictor) -> None:
         if predictor.device_note:
             self.get_logger().warning(predictor.device_note)
-        for stream in self._streams:
-            stream.clear_markers()
         self._predictor = predictor
         self._tell_labels()
         self.get_logger().info(

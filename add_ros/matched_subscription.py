@@ -65,7 +65,6 @@ class MatchedSubscription:
     def match(self) -> None:
         """Look at the publishers and subscribe anew where another quality of service serves them better."""
         if self._starved:
-            self._starved = False
             self._explain_starving()
         choice = choose(p.qos_profile for p in self._publishers() if p.topic_type == self.type_name)
         choice = self._choice if choice is None else (self._fixed or choice[0], choice[1])
@@ -143,18 +142,20 @@ class MatchedSubscription:
             self._on_missed(number - before - 1)
 
     def _incompatible(self, _: Any) -> None:
-        # With auto, `match` is about to follow the new publisher; its node's name is not known yet either.
+        # With auto, `match` is about to follow the new publisher.
         self._starved = self._fixed is not None
 
     def _explain_starving(self) -> None:
+        starving = [p for p in self._publishers() if not _satisfies(p.qos_profile, self._choice)]
+        if any("UNKNOWN" in p.node_name for p in starving):
+            return  # the name of a node is known a little later than its publishers
+        self._starved = False
         offers = ", ".join(
-            f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}"
-            for p in self._publishers()
-            if not _satisfies(p.qos_profile, self._choice)
+            f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}" for p in starving
         )
         self._node.get_logger().warning(
             f"{self.topic}: incompatible quality of service, nothing will arrive: "
-            f"{offers or 'a publisher offers less'}, this node requests {_words(*self._choice)}; "
+            f"{offers or 'a publisher offered less'}, this node requests {_words(*self._choice)}; "
             "set the parameter reliability to auto"
         )
 
