@@ -43,7 +43,7 @@ def draw_boxes(
 
     image is (H, W, 3) uint8 RGB of the camera's size; colours and labels have one entry per box (an empty label is
     not drawn); line is the lines' width in pixels, None for what suits the image. What lies behind the camera or
-    outside the image is cut, boxes with NaN are left out.
+    outside the image is cut, boxes with NaN or millions of metres are left out.
     """
     if image.shape != (camera.height, camera.width, 3) or image.dtype != np.uint8:
         raise ValueError(
@@ -51,6 +51,8 @@ def draw_boxes(
             f"got {image.dtype} {image.shape}"
         )
     canvas = np.ascontiguousarray(image).copy()
+    sane = _sane(boxes)
+    boxes = np.where(sane[:, None], boxes, np.nan)
     edges = box3d.project_edges(boxes, camera)
     crosses = box3d.project_edges(boxes, camera, box3d.FRONT_DIAGONALS)
     far_first = np.argsort(-np.linalg.norm(boxes[:, :3], axis=1), kind="stable")
@@ -79,7 +81,8 @@ def draw_detections(
     """Draw detections with class, score and distance, over ground-truth boxes (M, 7) where given."""
     if truth is not None and len(truth):
         image = draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth), line=1)
-    distances = np.linalg.norm(detections.boxes[:, :3] + camera.translation, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances = np.linalg.norm(detections.boxes[:, :3] + camera.translation, axis=1)
     labels = [
         f"{name} {score:.2f} | {distance:.0f} m"
         for name, score, distance in zip(detections.names, detections.scores, distances, strict=True)
@@ -128,11 +131,12 @@ def birds_eye_view(
 
     line = max(1, round(height / 400))
     if truth is not None:
-        for box in truth + np.r_[camera.translation, [0] * 4]:
+        for box in truth[_sane(truth)] + np.r_[camera.translation, [0] * 4]:
             _footprint(canvas, box, TRUTH_COLOUR, pixels, line, fill=0.35)
-    boxes = detections.boxes + np.r_[camera.translation, [0] * 4]
-    for i in np.argsort(detections.scores, kind="stable"):
-        _footprint(canvas, boxes[i], class_colour(detections.names[i]), pixels, line, fill=0.25)
+    shown = detections[_sane(detections.boxes)]
+    boxes = shown.boxes + np.r_[camera.translation, [0] * 4]
+    for i in np.argsort(shown.scores, kind="stable"):
+        _footprint(canvas, boxes[i], class_colour(shown.names[i]), pixels, line, fill=0.25)
     return canvas
 
 
@@ -156,6 +160,11 @@ def side_by_side(
     right = birds_eye_view(camera, detections, truth, width=max(240, round(0.8 * height)), height=height, reach=reach)
     left = cv2.copyMakeBorder(left, 0, height - camera.height, 0, 4, cv2.BORDER_CONSTANT, value=_BACKGROUND)
     return np.hstack([left, right])
+
+
+def _sane(boxes: np.ndarray) -> np.ndarray:
+    """Which boxes (N, 7) can be drawn at all: (N,) bool; NaN compares false."""
+    return (np.abs(boxes) < 1e6).all(axis=1)
 
 
 def _clip(segments: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -193,7 +202,7 @@ def _footprint(canvas, box, colour, pixels, line: int, fill: float) -> None:
     height, width = canvas.shape[:2]
     points = pixels(box3d.corners(box[None])[0, :4][:, [0, 2]])
     centre = pixels(box[[0, 2]])
-    if not np.isfinite(points).all() or (np.abs(centre - (width / 2, height / 2)) > 4 * max(width, height)).any():
+    if not (np.abs(points - (width / 2, height / 2)) < 8 * max(width, height)).all():
         return
     _fill(canvas, points, colour, fill)
     outline = [points[[i, (i + 1) % 4]] for i in range(4)]
