@@ -42,17 +42,19 @@ def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def pad_to_multiple(image: np.ndarray, camera: Camera, multiple: int = 32) -> tuple[np.ndarray, Camera]:
     """Image and camera, padded at the right and the bottom until both sides are multiples."""
     width, height = (math.ceil(side / multiple) * multiple for side in (camera.width, camera.height))
-    return window(image, camera, 0, 0, width, height)
+    return window(image, 0, 0, width, height, PADDING), camera.crop(0, 0, width, height)
 
 
 def window(
-    image: np.ndarray, camera: Camera, left: int, top: int, width: int, height: int
-) -> tuple[np.ndarray, Camera]:
-    """Image and camera of image[top:top + height, left:left + width], padded where the window leaves the image."""
-    right, bottom = left + width, top + height
-    inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    before_y, before_x = min(max(-top, 0), height), min(max(-left, 0), width)
-    after_y, after_x = height - before_y - inside.shape[0], width - before_x - inside.shape[1]
-    if before_y or before_x or after_y or after_x:
-        inside = cv2.copyMakeBorder(inside, before_y, after_y, before_x, after_x, cv2.BORDER_CONSTANT, value=PADDING)
-    return np.ascontiguousarray(inside), camera.crop(left, top, width, height)
+    array: np.ndarray, left: int, top: int, width: int, height: int, fill: int | tuple[int, int, int]
+) -> np.ndarray:
+    """array[top:top + height, left:left + width], with `fill` where the window leaves the array (H, W, ...)."""
+    rows, columns = array.shape[:2]
+    x0, x1, y0, y1 = max(left, 0), min(left + width, columns), max(top, 0), min(top + height, rows)
+    if (x0, y0, x1, y1) == (left, top, left + width, top + height):
+        return np.ascontiguousarray(array[y0:y1, x0:x1])
+    filled = np.empty((height, width, *array.shape[2:]), array.dtype)
+    filled[:] = fill
+    if x0 < x1 and y0 < y1:
+        filled[y0 - top : y1 - top, x0 - left : x1 - left] = array[y0:y1, x0:x1]
+    return filled

@@ -15,7 +15,7 @@ import numpy as np
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
-from add_model.view import PADDING, resample
+from add_model.view import PADDING, resample, window
 from training.data.sample import Objects, Sample
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
@@ -47,10 +47,10 @@ def crop(sample: Sample, left: int, top: int, width: int, height: int, fill: tup
     boxes2d = sample.objects.boxes2d - np.array([left, top, left, top], dtype=float)
     return replace(
         sample,
-        image=_window(sample.image, left, top, width, height, fill),
+        image=window(sample.image, left, top, width, height, fill),
         camera=camera,
         objects=_keep_visible(replace(sample.objects, boxes2d=boxes2d), camera),
-        depth=None if sample.depth is None else _window(sample.depth, left, top, width, height, 0),
+        depth=None if sample.depth is None else window(sample.depth, left, top, width, height, 0),
     )
 
 
@@ -129,20 +129,6 @@ def _keep_visible(objects: Objects, camera: Camera) -> Objects:
 
 def _area(rectangles: np.ndarray) -> np.ndarray:
     return np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1)
-
-
-def _window(
-    array: np.ndarray, left: int, top: int, width: int, height: int, fill: int | tuple[int, int, int]
-) -> np.ndarray:
-    rows, columns = array.shape[:2]
-    x0, x1, y0, y1 = max(left, 0), min(left + width, columns), max(top, 0), min(top + height, rows)
-    if (x0, y0, x1, y1) == (left, top, left + width, top + height):
-        return np.ascontiguousarray(array[y0:y1, x0:x1])
-    window = np.empty((height, width, *array.shape[2:]), array.dtype)
-    window[:] = fill
-    if x0 < x1 and y0 < y1:
-        window[y0 - top : y1 - top, x0 - left : x1 - left] = array[y0:y1, x0:x1]
-    return window
 
 
 def _resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:
