@@ -1,0 +1,211 @@
+"""The predictor on the shipped weights: backends agree, cameras of any kind are served, bad input is refused."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from add_model import boxes as box3d
+from add_model.backends import ModelError
+from add_model.backends.onnx_runtime import OnnxBackend
+from add_model.backends.pytorch import TorchBackend
+from add_model.backends.select import cuda_devices
+from add_model.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, Predictor, finish, prepare
+from training.data.world import World
+
+WEIGHTS = SHIPPED_MODEL.with_suffix(".safetensors")
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def street():
+    return World(seed=91).sample(3)
+
+
+def nearest(detections, objects, names=("Car",)):
+    """Pairs (object, detection) of confident detections and the labelled centres within 15% of their distance."""
+    wanted = objects[np.isin(objects.names, names)]
+    pairs = []
+    for k, box in enumerate(detections.boxes):
+        gaps = np.linalg.norm(wanted.boxes[:, [0, 2]] - box[[0, 2]], axis=1)
+        if len(gaps) and gaps.min() < 0.15 * np.hypot(box[0], box[2]):
+            pairs.append((int(gaps.argmin()), k))
+    return wanted, pairs
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 192), (1280, 384), (448, 320)])
+def test_onnx_and_torch_agree(street, width, height):
+    camera = street.camera.resize(width, height)
+    canvas, seen = prepare(street.image, street.camera, street.camera.fu * width / street.camera.width, 32, 10**9)
+    assert abs(seen.width - width) <= 32
+    onnx, torch = (backend(canvas, seen.P) for backend in (OnnxBackend(SHIPPED_MODEL), TorchBackend(WEIGHTS)))
+    top = onnx.scores > 1e-3  # below, near-ties may swap places
+    assert top.sum() >= 3
+    np.testing.assert_array_equal(onnx.labels[top], torch.labels[top])
+    for name in ("scores", "boxes", "depth_std"):
+        np.testing.assert_allclose(getattr(onnx, name)[top], getattr(torch, name)[top], atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(onnx.boxes2d[top], torch.boxes2d[top], atol=1e-2)
+    assert camera.width == width
+
+
+def test_cars_of_an_unseen_street_are_found_where_they_are(predictor, street):
+    found = predictor.predict(street.image, street.camera, 0.3)
+    cars, pairs = nearest(found[found.names == "Car"], street.objects)
+    assert len(pairs) >= 2
+    visible = (cars.occluded == 0) & (cars.truncated < 0.15) & (cars.boxes[:, 2] < 30)
+    assert visible.sum() >= 1
+    assert set(np.flatnonzero(visible)) <= {index for index, _ in pairs}
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.85, 1.2, 1.5])
+def test_distances_hold_for_other_focal_lengths(predictor, factor):
+    """The same street through a wider or longer lens: the same cars at the same distances within 10%."""
+    ratios = []
+    for index in range(4, 12):
+        world = World(seed=91)
+        here, there = world.sample(index), replace(world, focal=world.focal * factor).sample(index)
+        a = predictor.predict(here.image, here.camera, 0.3)
+        b = predictor.predict(there.image, there.camera, 0.3)
+        a, b = a[a.names == "Car"], b[b.names == "Car"]
+        cars_a, pairs_a = nearest(a, here.objects)
+        cars_b, pairs_b = nearest(b, there.objects)
+        for i, k in pairs_a:
+            for j, m in pairs_b:
+                if np.allclose(cars_a.boxes[i, :3], cars_b.boxes[j, :3], atol=1e-6):
+                    ratios.append(b.boxes[m, 2] / a.boxes[k, 2])
+    assert len(ratios) >= 10
+    assert abs(np.median(ratios) - 1) < 0.03
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.1) > 0.85
+
+
+def test_a_resampled_image_gives_the_same_boxes(predictor, street):
+    import cv2
+
+    big = cv2.resize(street.image, (2 * street.camera.width, 2 * street.camera.height), interpolation=cv2.INTER_CUBIC)
+    a = predictor.predict(street.image, street.camera, 0.3)
+    b = predictor.predict(big, street.camera.resize(*big.shape[1::-1]), 0.3)
+    assert len(a)
+    for box in a.boxes[a.scores > 0.5]:
+        assert np.abs(b.boxes[:, :3] - box[:3]).max(axis=1).min() < 0.05 * box[2]
+
+
+def test_a_fourth_column_moves_boxes_between_frames_only(predictor, street):
+    a = predictor.predict(street.image, street.camera)
+    b = predictor.predict(street.image, street.camera.own_frame())
+    np.testing.assert_allclose(a.boxes[:, :3] + street.camera.translation, b.boxes[:, :3], atol=1e-3)
+    np.testing.assert_allclose(a.boxes[:, 3:6], b.boxes[:, 3:6], atol=1e-4)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("focal", "width", "height"),
+    [
+        ((525, 525), 640, 480),
+        ((1900, 1900), 1920, 1080),
+        ((300, 300), 1280, 720),
+        ((100, 90), 64, 48),
+        ((500, 700), 33, 900),
+    ],
+)
+def test_any_camera_is_served(predictor, focal, width, height):
+    camera = Camera.pinhole(*focal, width / 2, height / 2, width, height)
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    found = predictor.predict(image, camera)
+    assert (found.boxes2d >= 0).all()
+    assert (found.boxes2d[:, 2] <= width - 1).all()
+    assert (found.boxes2d[:, 3] <= height - 1).all()
+    assert np.isfinite(found.boxes).all()
+    assert (camera.project(found.boxes[:, :3])[:, 2] > 0).all()
+
+
+def test_a_blank_image_has_nothing_in_it(predictor):
+    camera = Camera.pinhole(721, 721, 610, 172, 1242, 375)
+    for grey in (0, 128, 255):
+        assert len(predictor.predict(np.full((375, 1242, 3), grey, np.uint8), camera, 0.3)) == 0
+
+
+def test_finish_undoes_prepare(street):
+    canvas, seen = prepare(street.image, street.camera, 360.0, 32)
+    assert canvas.shape == (seen.height, seen.width, 3)
+    objects = street.objects[~np.isnan(street.objects.boxes[:, 0])]
+    in_front = objects[objects.boxes[:, 2] > 4]
+    rectangles = box3d.project_boxes(in_front.boxes, seen)
+    count = len(in_front)
+    candidates = (np.ones(count), np.zeros(count, int), in_front.boxes, rectangles, np.ones(count))
+    found = finish(candidates, ("Car",), street.camera, seen)
+    expected = box3d.clip_to_image(box3d.project_boxes(in_front.boxes, street.camera), street.camera)
+    np.testing.assert_allclose(found.boxes2d, expected, atol=1e-6)
+
+
+def test_wrong_images_are_refused(predictor):
+    camera = Camera.pinhole(500, 500, 160, 60, 320, 120)
+    for image in (
+        np.zeros((120, 320), np.uint8),
+        np.zeros((120, 320, 3), np.float32),
+        np.zeros((120, 320, 4), np.uint8),
+    ):
+        with pytest.raises(ValueError, match="uint8 RGB"):
+            predictor.predict(image, camera)
+    with pytest.raises(ValueError, match="image is 320x121 but the camera is 320x120"):
+        predictor.predict(np.zeros((121, 320, 3), np.uint8), camera)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.onnx", None, "does not exist"),
+        ("broken.onnx", b"not a model", "can't be loaded"),
+        ("broken.safetensors", b"not a model", "not a safetensors file"),
+        ("model.pt", b"", "neither .onnx nor .safetensors"),
+    ],
+)
+def test_unusable_models_say_why(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message) as caught:
+        Predictor(tmp_path / name, device="cpu")
+    assert name in str(caught.value)
+
+
+def test_a_foreign_onnx_file_is_refused(tmp_path):
+    import onnx
+
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(ModelError, match="not exported by this project"):
+        Predictor(tmp_path / "foreign.onnx", device="cpu")
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ModelError, match="choose one of: auto, cpu, cuda"):
+        Predictor(device="tpu")
+
+
+@pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a CUDA device")
+def test_without_cuda_the_cpu_serves_with_a_note():
+    predictor = Predictor(device="cuda")
+    assert predictor.device == "cpu"
+    assert "no CUDA device was found" in predictor.device_note
+    assert Predictor(device="auto").device_note is None
+
+
+def test_predicting_imports_no_torch():
+    code = (
+        "import sys, numpy as np; from add_model.predictor import Predictor; from add_model.camera import Camera;"
+        "Predictor(device='cpu').predict(np.zeros((96, 320, 3), np.uint8), Camera.pinhole(180, 180, 160, 48, 320, 96));"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
