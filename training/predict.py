@@ -11,7 +11,7 @@ from tqdm import tqdm
 from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
 from training.data.kitti import KittiError, KittiFolder
 from training.data.labels import write_results
-from training.data.splits import PUBLISHED, published_split, read_ids
+from training.data.splits import PUBLISHED, read_ids
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,10 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.out} is not empty: old results would be scored with the new ones; empty it", file=sys.stderr)
         return 2
     try:
-        ids = None
-        if options.ids:
-            ids = published_split(options.ids) if options.ids in PUBLISHED else read_ids(options.ids)
-        frames = KittiFolder(options.kitti, ids, options.split)
+        frames = KittiFolder(options.kitti, read_ids(options.ids) if options.ids else None, options.split)
         predictor = Predictor(options.model, options.device)
     except (ModelError, KittiError, ValueError, OSError) as error:
         print(error, file=sys.stderr)

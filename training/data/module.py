@@ -23,7 +23,7 @@ from training.data.batches import (
     only,
 )
 from training.data.kitti import KittiFolder
-from training.data.splits import PUBLISHED, published_split, read_ids
+from training.data.splits import PUBLISHED, read_ids
 from training.data.world import World
 
 
@@ -99,10 +99,8 @@ class KittiData(Loaders):
 
 
 def _ids(root: str, split: str) -> list[str]:
-    if split in PUBLISHED:
-        return list(published_split(split))
-    path = Path(split)
-    return list(read_ids(path if path.is_file() else Path(root) / split))
+    known = split in PUBLISHED or Path(split).is_file()
+    return read_ids(split if known else Path(root) / split)
 
 
 @dataclass(frozen=True)
