@@ -15,7 +15,7 @@ from add_model import boxes as box3d
 from training.data import augment
 from training.data.kitti import KittiFolder
 from training.data.sample import DONT_CARE
-from training.data.world import World, meshes, raster
+from training.data.world import World, mesh, props, raster
 from training.data.world.annotate import LARGELY, PARTLY
 from training.data.world.placement import Placement
 from training.world import main
@@ -87,10 +87,8 @@ def test_depth_equals_ray_casting():
             rng.uniform(0.5, 3, 14), rng.uniform(0.5, 3, 14), rng.uniform(-4, 4, 14),
         ]
     )  # fmt: skip
-    colours = np.ones((meshes.MATERIALS, 3))
-    things = [
-        Placement(meshes.block(meshes.PAINT), box, colours, "Car" if i % 2 else None) for i, box in enumerate(boxes)
-    ]
+    colours = np.ones((mesh.MATERIALS, 3))
+    things = [Placement(props.block(mesh.PAINT), box, colours, "Car" if i % 2 else None) for i, box in enumerate(boxes)]
     faces = raster.faces(things, K, width, height)
     buffers = raster.rasterise(faces, things, K, NO_GROUND, width, height, 100.0)
     expected = 1 / slab_depth(boxes, K, width, height)
@@ -162,12 +160,12 @@ def test_hidden_shares_equal_brute_force(index):
 def test_occlusion_levels():
     """A wall before a car, wider and wider."""
     K, width, height = np.array([[300.0, 0, 160.0], [0, 300.0, 60.0], [0, 0, 1]]), 320, 120
-    colours = np.ones((meshes.MATERIALS, 3))
-    car = Placement(meshes.block(meshes.PAINT), np.array([0, 1.0, 20, 2.0, 4.0, 1.5, np.pi / 2]), colours, "Car")
+    colours = np.ones((mesh.MATERIALS, 3))
+    car = Placement(props.block(mesh.PAINT), np.array([0, 1.0, 20, 2.0, 4.0, 1.5, np.pi / 2]), colours, "Car")
     shares = []
     for hidden in (0.0, 0.3, 0.7, 1.0):
         wall = Placement(
-            meshes.block(meshes.PAINT), np.array([-5.06 + 2.12 * hidden, 0, 10, 0.1, 8, 9, np.pi / 2]), colours
+            props.block(mesh.PAINT), np.array([-5.06 + 2.12 * hidden, 0, 10, 0.1, 8, 9, np.pi / 2]), colours
         )
         faces = raster.faces([car, wall], K, width, height)
         buffers = raster.rasterise(faces, [car, wall], K, NO_GROUND, width, height, 100.0)

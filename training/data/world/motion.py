@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.world import meshes
+from training.data.world import mesh, people, props
+from training.data.world.cast import Actor
 from training.data.world.placement import Placement
-from training.data.world.scene import BEHIND, Actor, Street, actors
+from training.data.world.scene import actors
+from training.data.world.street import Street
 from training.data.world.textures import pool
 
-_WOODS = 190.0  # metres
+_BEHIND = 12.0  # metres behind the camera at which things end
+_WOODS = 190.0  # metres to the horizon
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
     steps = len(actor.steps)
     # A stride's cycle covers about 1.4 m on foot; pedals turn once in 3 m.
     cycle = 1.4 if actor.label == "Pedestrian" else 3.0
-    phase = actor.phase + math.hypot(*actor.speed) * time / cycle * meshes.STRIDES
+    phase = actor.phase + math.hypot(*actor.speed) * time / cycle * people.STRIDES
     return Placement(
         actor.steps[int(phase) % steps],
         np.array([x, bottom - height / 2, z, length, width, height, rotation_y]),
@@ -61,9 +64,9 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
 def placements(street: Street, pose: Pose, time: float, reach: float, sideways: float) -> list[Placement]:
     """All that may be in view at this time, up to `reach` metres ahead and `sideways` times as far to the side."""
     found = _backdrop(street, pose)
-    for actor in actors(street, pose.along - BEHIND, pose.along + reach, time):
+    for actor in actors(street, pose.along - _BEHIND, pose.along + reach, time):
         ahead = actor.along + actor.speed[0] * time - pose.along
-        if not -BEHIND < ahead < 1.1 * reach:
+        if not -_BEHIND < ahead < 1.1 * reach:
             continue
         placement = place(street, pose, actor, time)
         x, _, z = placement.box[:3].tolist()
@@ -84,6 +87,6 @@ def _backdrop(street: Street, pose: Pose) -> list[Placement]:
         bottom = pose.height + pose.slope[0] * z + pose.slope[1] * x + 2
         # A board looks along its own x axis.
         box = np.array([x, bottom - height / 2, z, 1.0, 1.5 * _WOODS, height, turn - math.pi / 2])
-        colours = np.full((meshes.MATERIALS, 3), 0.8)
-        found.append(Placement(meshes.board(), box, colours, paper=pool(street.seed).treeline, shadow=False))
+        colours = np.full((mesh.MATERIALS, 3), 0.8)
+        found.append(Placement(props.board(), box, colours, paper=pool(street.seed).treeline, shadow=False))
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.world.meshes import Mesh
+from training.data.world.mesh import Mesh
 from training.data.world.textures import Texture
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.world import paper
-from training.data.world.meshes import TEXTURE
+from training.data.world.mesh import TEXTURE
 from training.data.world.paper import Sheet
 from training.data.world.placement import Placement
 

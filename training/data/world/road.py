@@ -11,6 +11,7 @@ import numpy as np
 from training.data.world.textures import fractal
 
 PROFILES = 24  # cross-sections in one world
+CHUNK = 30.0  # metres of road that are furnished together
 HALF_WIDTH = 32.0  # metres of ground to either side of the centre line
 PERIOD = 24.0  # metres after which markings repeat along the road
 _ACROSS, _ALONG = 20.0, 16.0  # texels per metre

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from add_model import boxes as box3d
-from training.data.world import meshes
+from training.data.world import mesh
 from training.data.world.motion import Pose
 from training.data.world.placement import Placement
 from training.data.world.raster import FIRST_FACE, GROUND, NEAR, SKY, Buffers, Faces, clip_near
 from training.data.world.road import HALF_WIDTH
-from training.data.world.scene import Street
+from training.data.world.street import Street
 from training.data.world.textures import Pool
 
 _SHADOWS_TO = 60.0  # metres: shadows farther away are too thin to see
@@ -90,12 +90,12 @@ def face_colours(f: Faces, placements: list[Placement], light: Light, yaw: float
     up = -f.normal[:, 1]
     strength = light.ambient * (0.72 + 0.28 * up) + light.direct * np.maximum(f.normal @ _sun(light, yaw), 0)
     strength = np.where(
-        f.material == meshes.TEXTURE, np.maximum(strength, 0.4 * (light.ambient + light.direct)), strength
+        f.material == mesh.TEXTURE, np.maximum(strength, 0.4 * (light.ambient + light.direct)), strength
     )
     warm = np.array([1.0, 0.985, 0.95])
     shade = strength[:, None] * warm
     # Paint and glass mirror the sky: more of it the higher they look.
-    mirror = meshes.GLOSS[f.material] * np.clip(0.35 + 0.65 * up, 0, 1) * (light.ambient + 0.4 * light.direct)
+    mirror = mesh.GLOSS[f.material] * np.clip(0.35 + 0.65 * up, 0, 1) * (light.ambient + 0.4 * light.direct)
     return albedo * shade + mirror[:, None] * light.sky.mean(axis=0), albedo * shade
 
 

@@ -14,8 +14,8 @@ from training.data.world import raster, shading, textures
 from training.data.world.annotate import annotate
 from training.data.world.motion import Pose, placements
 from training.data.world.placement import Placement
-from training.data.world.scene import Street, street
 from training.data.world.shading import Light
+from training.data.world.street import Street, street
 
 _CAMERA_STREAM = 4
 _GROUND_TO = 250.0  # metres: what lies beyond counts as sky; 16-bit depth images end there
