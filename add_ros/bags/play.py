@@ -16,7 +16,6 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection, Qos, QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.process import interrupt, message_class, start_rclpy
+from add_ros.bags.process import interrupt, message_class, split_arguments, start_rclpy
 from add_ros.bags.reading import open_bag, raw_messages
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
@@ -199,8 +198,9 @@ def _summary(player: Player) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0 when the bag was played or stopped by Ctrl-C, 1 on a bag that cannot be played."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = _arguments(remove_ros_args(argv))
-    start_rclpy(argv, on_stop=interrupt)
+    own, ros = split_arguments(argv)
+    arguments = _arguments(own)
+    start_rclpy(ros, on_stop=interrupt)
     player = None
     try:
         with open_bag(arguments.bag) as reader:

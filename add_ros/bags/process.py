@@ -26,6 +26,12 @@ def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
         signal.signal(number, lambda *_: on_stop())
 
 
+def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The command's own arguments, and those from --ros-args on."""
+    own = next((i for i, argument in enumerate(argv) if argument == "--ros-args"), len(argv))
+    return argv[:own], argv[own:]
+
+
 def message_class(msgtype: str) -> Any | None:
     """The Python class of a type such as 'sensor_msgs/msg/Image', None where its package is not installed."""
     try:

@@ -20,13 +20,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Writer
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.process import message_class, start_rclpy
+from add_ros.bags.process import message_class, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, offered_qos, open_writer
 
 _DISCOVERY_PERIOD = 0.05  # seconds
@@ -114,9 +113,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0 when stopped by Ctrl-C or SIGTERM, 1 where the bag cannot be written."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = _arguments(remove_ros_args(argv))
+    own, ros = split_arguments(argv)
+    arguments = _arguments(own)
     stop = threading.Event()
-    start_rclpy(argv, on_stop=stop.set)
+    start_rclpy(ros, on_stop=stop.set)
     try:
         writer = open_writer(arguments.bag, arguments.storage, arguments.compress)
     except BagError as error:
