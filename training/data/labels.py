@@ -139,19 +139,19 @@ def read_objects(path: str | Path) -> Objects:
     Raises LabelError also where a labelled object has no 3D box, that is a negative size.
     """
     table = read_table(path)
-    unusable = [
-        (row, axis)
-        for row, axis in np.argwhere(table.values[:, _DIMENSIONS] < 0)
-        if table.names[row].lower() != DONT_CARE.lower()
-    ]
-    if unusable:
-        row, axis = unusable[0]
-        size, name = table.values[row, _DIMENSIONS][axis], table.names[row]
-        raise LabelError(
-            f"{path}, object {row + 1} ({name}), field '{FIELDS[8 + axis]}': {size:g} is negative;"
-            f" an object without a 3D box is labelled {DONT_CARE}"
-        )
+    for row, axis in np.argwhere(table.values[:, _DIMENSIONS] < 0):
+        name, size = table.names[row], table.values[row, _DIMENSIONS][axis]
+        if name.lower() != DONT_CARE.lower():
+            raise LabelError(
+                f"{path}, line {_line_of(path, row)} ({name}), field '{FIELDS[8 + axis]}': {size:g} is negative;"
+                f" an object without a 3D box is labelled {DONT_CARE}"
+            )
     return table_objects(table)
+
+
+def _line_of(path: str | Path, row: int) -> int:
+    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    return [number for number, line in enumerate(lines, start=1) if line.split()][row]
 
 
 def table_objects(table: LabelTable) -> Objects:

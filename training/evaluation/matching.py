@@ -53,7 +53,7 @@ class Matches:
 
     def total(self, weights: np.ndarray) -> np.ndarray:
         """Sum (S,) over the matched pairs of weights (E,)."""
-        steps = self.taken.shape[1]
+        steps, weights = self.taken.shape[1], weights.astype(float)
         return np.cumsum(np.bincount(self.since, weights, steps + 1))[:steps] + weights[self.walked] @ self.taken
 
 
