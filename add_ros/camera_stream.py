@@ -32,7 +32,8 @@ from add_ros.target_frame import TargetFrame
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
 OUTPUT_DEPTH = 10
-PATIENCE = 0.05  # seconds that an image waits for the CameraInfo of its stamp
+PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
+PATIENCE_TICKS = 4  # counted in ticks: after a stall, what has come in meanwhile is read before time is up
 SILENCE = 3.0  # seconds after which a topic that was never heard is reported
 REMINDER = 15.0  # seconds until it is reported again
 LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
@@ -69,20 +70,22 @@ class CameraStream:
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
         self._pairing = Pairing(self._ready, self._fell_back, self._unpaired)
-        self._started = time.monotonic()
+        self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._patience = node.create_timer(PATIENCE, self._give_up_waiting, clock=steady)
+        self._ticks = 0
+        self._patience = node.create_timer(PATIENCE / PATIENCE_TICKS, self._tick, clock=steady)
         self._patience.cancel()
         self._to_rgb = images.rgb_from_image
         kind, topic = Image, node.resolve_topic_name(f"{prefix}image")
         if settings.image_transport == "compressed":
             self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
             topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
-        self.image = MatchedSubscription(
-            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_missed
-        )
+        # The executor serves subscriptions in this order: the CameraInfo before its image.
         self.info = MatchedSubscription(
             node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings.reliability, self._on_info, lambda _: None
+        )
+        self.image = MatchedSubscription(
+            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_missed
         )
         self._calibrator = Calibrator(settings.rectification, self.image.topic)
 
@@ -90,13 +93,14 @@ class CameraStream:
         return f"{self.image.topic} ({self.image.type_name}) and {self.info.topic} -> {self._detections.topic_name}"
 
     def match(self) -> None:
-        """Follow the publishers' quality of service."""
-        self.image.match()
+        """Subscribe, and follow the publishers' quality of service."""
+        self._started = self._started or time.monotonic()
         self.info.match()
+        self.image.match()
 
     def watch(self) -> None:
         """Report topics that have been silent since the start."""
-        waited = time.monotonic() - self._started
+        waited = 0.0 if self._started is None else time.monotonic() - self._started
         for topic in (self.image, self.info):
             if topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):
                 self._log.warning(
@@ -162,14 +166,18 @@ class CameraStream:
         self.health.received()
         self._pairing.add_image(message)
         if self._pairing.waiting:
+            self._ticks = 0
             self._patience.reset()
 
     def _on_info(self, message: Any) -> None:
         self._pairing.add_info(message)
 
-    def _give_up_waiting(self) -> None:
-        self._patience.cancel()
-        self._pairing.flush()
+    def _tick(self) -> None:
+        self._ticks += 1
+        if self._ticks >= PATIENCE_TICKS:
+            self._pairing.flush()
+        if not self._pairing.waiting:
+            self._patience.cancel()
 
     def _on_missed(self, count: int) -> None:
         self.health.dropped(MISSED, count)
@@ -186,8 +194,8 @@ class CameraStream:
             self._fell_back_once = True
             ours, theirs = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
             self._log.warning(
-                f"no message on {self.info.topic} has the image's stamp {ours}: using the latest one, of {theirs} "
-                "(said once)"
+                f"no message on {self.info.topic} has come in time with the image's stamp {ours}: "
+                f"using the latest one, of {theirs} (said once)"
             )
 
     def _unpaired(self) -> None:

@@ -103,12 +103,15 @@ class DetectorNode(Node):
         )
 
     def _match(self) -> None:
+        if self._predictor is None:
+            return  # by the time the model is loaded, publishers that are there have been discovered
         for stream in self._streams:
             stream.match()
 
     def _report(self) -> None:
-        for stream in self._streams:
-            stream.watch()
+        if self._predictor is not None:
+            for stream in self._streams:
+                stream.watch()
         self._tell_labels()
         device, model = "", "loading"
         if self._predictor is not None:
