@@ -160,6 +160,7 @@ class Bench:
 
     def status(self) -> dict[str, str]:
         """The values of the next diagnostics, with its level and message."""
+        self.spin_for(0.1)  # what has come in meanwhile is old
         self.diagnostics.clear()
         self.spin_until(lambda: self.diagnostics, "for diagnostics")
         (status, *_) = self.diagnostics[-1].status

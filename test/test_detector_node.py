@@ -1,8 +1,11 @@
 """The node as a process of its own, over DDS: one process serves all tests of this file."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+import yaml
 from detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
 from rclpy.qos import ReliabilityPolicy
 from visualization_msgs.msg import Marker
@@ -11,6 +14,7 @@ from add_model import boxes as box3d
 from add_model.camera import Camera
 from add_model.predictor import Predictor
 
+ROOT = Path(__file__).resolve().parents[1]
 BLANK = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
 
 
@@ -166,7 +170,7 @@ def test_malformed_frames_are_reported_counted_and_survived(detector, bench, rea
     detector.wait_for_log(f"({reason}: 1 frame(s)")
     (line,) = [line for line in detector.lines if f"({reason}:" in line]
     assert words in line and "/image" in line
-    assert bench.status()[f"frames_dropped ({reason})"] == "1"
+    bench.spin_until(lambda: bench.status().get(f"frames_dropped ({reason})") == "1", "for the count of drops")
     assert len(bench.detect(good(), camera_info()).detections) > 0
     assert stamp not in bench.received
 
@@ -225,6 +229,19 @@ def test_pairs_by_stamp_and_else_takes_the_latest_with_one_warning(detector, ben
         latest = bench.detect(good(), None)
         assert not np.allclose(rows(latest)[0], rows(exact)[0])
     assert detector.log.count("using the latest one") == 1
+
+
+def test_rviz_displays_what_the_node_has(bench):
+    messages = {"Image": "sensor_msgs/msg/Image", "MarkerArray": "visualization_msgs/msg/MarkerArray"}
+    displays = yaml.safe_load((ROOT / "config" / "detector.rviz").read_text())["Visualization Manager"]["Displays"]
+    shown = {"/" + d["Topic"]["Value"]: messages[d["Class"].split("/")[1]] for d in displays if "Topic" in d}
+    listens = bench.node.get_subscriber_names_and_types_by_node("detector", "/")
+    says = bench.node.get_publisher_names_and_types_by_node("detector", "/")
+    known = {name: kind for name, (kind, *_) in listens + says}
+    assert set(shown) == {"/image", "/markers"}
+    assert {name: known[name] for name in shown} == shown
+    (markers,) = [d for d in displays if d["Class"].endswith("MarkerArray")]
+    assert set(markers["Namespaces"]) == {"boxes", "labels"}
 
 
 def stamped(info, stamp):
