@@ -381,8 +381,8 @@ def test_ids_choose_the_frames(folders, capsys):
         (lambda f: (f / "results" / "000004.txt").write_text(label()), r"000004\.txt, line 1.*'score'"),
         (lambda f: (f / "labels" / "000005.txt").write_text("Car 0 0 x\n"), r"000005\.txt, line 1"),
         (lambda f: (f / "ids").write_text("000001\n000777\n"), "000777"),
-        (lambda f: (f / "ids").write_text("000001\n000001\n"), "twice: 000001"),
-        (lambda f: (f / "ids").write_text(""), "lists no frames"),
+        (lambda f: (f / "ids").write_text("000001\n000001\n"), "line 2: id 000001 stands in line 1 already"),
+        (lambda f: (f / "ids").write_text(""), "no frame ids"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_it, message):

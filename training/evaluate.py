@@ -10,9 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from training.data.labels import LabelError
 from training.evaluation.average_precision import evaluate
-from training.evaluation.folders import FolderError, listed, read_frames
+from training.evaluation.folders import listed, read_frames
 from training.evaluation.table import format_table
 
 
@@ -21,7 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[2])
     parser.add_argument("--labels", required=True, metavar="DIR", help="KITTI label files, such as training/label_2")
     parser.add_argument("--results", required=True, metavar="DIR", help="result files, one per frame: ID.txt")
-    parser.add_argument("--ids", metavar="FILE", help="frame ids to score, one per line; all labelled ones by default")
+    parser.add_argument(
+        "--ids", metavar="FILE", help="frame ids to score, one per line, or chen_val; default: all labelled"
+    )
     parser.add_argument("--json", metavar="FILE", help="where to write the table as JSON")
     options = parser.parse_args(arguments)
     try:
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         scores = evaluate(frames.labels, frames.results)
         if options.json:
             Path(options.json).write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
-    except (FolderError, LabelError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(format_table(scores))

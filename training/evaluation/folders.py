@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.labels import COLUMNS, LabelTable, read_table
+from training.data.splits import read_ids
 
 _SHOWN = 10
 
@@ -32,9 +33,10 @@ class Frames:
 
 
 def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None = None) -> Frames:
-    """Read the frames of a label folder, or those that the file `ids` lists, with their results.
+    """Read the frames of a label folder, or those that `ids` names (see `read_ids`), with their results.
 
-    Raises FolderError where a folder or a labelled frame is missing, LabelError where a file is malformed.
+    Raises FolderError where a folder or a labelled frame is missing, ValueError or FileNotFoundError where the ids
+    cannot be read, LabelError where a label or result file is malformed.
     """
     labels, results = Path(labels), Path(results)
     labelled, detected = _files(labels, "label"), _files(results, "result")
@@ -58,20 +60,6 @@ def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None 
         without_results=[name for name in wanted if name not in detected],
         not_scored=sorted(detected.keys() - set(wanted)),
     )
-
-
-def read_ids(path: str | Path) -> list[str]:
-    """Frame ids from a text file, one per line; blank lines are skipped, a repeated id is a FolderError."""
-    try:
-        ids = Path(path).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FolderError(f"cannot read the ids file {path}: {error}") from None
-    repeated = sorted(name for name in set(ids) if ids.count(name) > 1) if len(set(ids)) < len(ids) else []
-    if repeated:
-        raise FolderError(f"{path} lists frames twice: {listed(repeated)}")
-    if not ids:
-        raise FolderError(f"{path} lists no frames; it needs one id per line, such as 000123")
-    return ids
 
 
 def listed(names: list[str]) -> str:
