@@ -30,7 +30,7 @@ from add_ros.messages import label_info
 from add_ros.target_frame import TargetFrame
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
-_LAST_FRAME = 0.4  # seconds that a stopping node gives the frame in work
+_LAST_FRAME = 0.2  # seconds that a stopping node gives the frame in work
 
 
 class DetectorNode(Node):

@@ -6,17 +6,18 @@ images, and throws away what is new when a looping bag jumps back in time.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
 _REMEMBERED = 16
+_MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but nobody wants many of them
 
 
 class Pairing:
     """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
 
-    An image without its CameraInfo waits until `flush`, which the owner calls after a while. When that had to
+    An image without its CameraInfo waits until `flush`, which the owner calls after a while. When that has to
     fall back to the latest CameraInfo, `on_fallback(image, info)` is called, and from then on images do not wait,
     until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
     """
@@ -30,47 +31,52 @@ class Pairing:
         self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
         self._infos: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._latest: Any = None
-        self._waiting: Any = None
+        self._waiting: deque[Any] = deque()
         self._recent: tuple[int, int] | None = None
         self._patient = True
 
     @property
     def waiting(self) -> bool:
         """Whether an image waits for its CameraInfo."""
-        return self._waiting is not None
+        return bool(self._waiting)
 
     def add_image(self, image: Any) -> None:
         """A new image."""
-        self.flush()
         self._recent = _stamp(image)
         info = self._infos.get(self._recent)
         if info is not None:
+            self.flush()
             self._patient = True
             self._emit(image, info)
             return
-        self._waiting = image
+        self._waiting.append(image)
         if not self._patient:
             self.flush()
+        elif len(self._waiting) > _MOST_WAITING:
+            self._give_up(self._waiting.popleft())
 
     def add_info(self, info: Any) -> None:
         """A new CameraInfo."""
         stamp = _stamp(info)
-        self._latest = info
         self._infos[stamp] = info
         self._infos.move_to_end(stamp)
         if len(self._infos) > _REMEMBERED:
             self._infos.popitem(last=False)
-        if stamp == self._recent:
+        if any(_stamp(image) == stamp for image in self._waiting):
+            while _stamp(self._waiting[0]) != stamp:  # theirs would have come before this one
+                self._give_up(self._waiting.popleft())
+            self._emit(self._waiting.popleft(), info)
             self._patient = True
-            if self._waiting is not None:
-                image, self._waiting = self._waiting, None
-                self._emit(image, info)
+        elif stamp == self._recent:
+            self._patient = True
+        self._latest = info
 
     def flush(self) -> None:
-        """Stop waiting: emit the waiting image with the latest CameraInfo, or drop it where there is none."""
-        image, self._waiting = self._waiting, None
-        if image is None:
-            return
+        """Stop waiting: emit the waiting images with the latest CameraInfo, or drop them where there is none."""
+        while self._waiting:
+            self._give_up(self._waiting.popleft())
+
+    def _give_up(self, image: Any) -> None:
         if self._latest is None:
             self._on_unpaired()
             return

@@ -60,9 +60,20 @@ def test_waits_again_once_stamps_match_again():
     assert record.info(6).pairs == [(5, 1), (6, 6)]
 
 
-def test_a_newer_image_ends_the_wait():
-    record = Record().info(1).image(5).image(6)
-    assert record.pairs[0] == (5, 1)
+def test_images_ahead_of_their_infos_after_a_stall_still_match():
+    record = Record().info(1).image(5).image(6).info(4).info(5).info(6)
+    assert record.pairs == [(5, 5), (6, 6)] and not record.fallbacks
+
+
+def test_a_lost_info_costs_only_its_own_image_the_exact_pair():
+    record = Record().info(1).image(5).image(6).info(6)
+    assert record.pairs == [(5, 1), (6, 6)] and record.fallbacks == 1 and record.image(7).pairing.waiting
+
+
+def test_few_images_wait():
+    record = Record().info(1).image(5).image(6).image(7)
+    assert record.pairs == []
+    assert record.image(8).pairs[0] == (5, 1)
 
 
 def test_images_before_any_camera_info_are_counted():
