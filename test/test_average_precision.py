@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -389,7 +390,7 @@ def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_
     break_it(folders)
     assert run(folders, *(["--ids", str(folders / "ids")] if (folders / "ids").exists() else [])) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and __import__("re").search(message, error)
+    assert error.startswith("error: ") and re.search(message, error)
 
 
 def test_missing_folders_are_an_error(tmp_path, capsys):

@@ -39,7 +39,9 @@ def associate(objects: Objects, detections: Detections, name: str) -> Associatio
     """
     names = np.char.lower(objects.names.astype(str))
     valid = (names == name.lower()) & ~_too_hard(objects) & ~np.isnan(objects.boxes).any(axis=1)
-    alike = np.isin(names, [name.lower(), NEIGHBOURS.get(name, name).lower()])
+    alike = np.isin(
+        names, [name.lower(), *(other.lower() for own, other in NEIGHBOURS.items() if own.lower() == name.lower())]
+    )
     region = names == DONT_CARE.lower()
     truth = np.where(valid, FREE, IGNORED)
     detection = np.where(np.char.lower(detections.names.astype(str)) == name.lower(), FREE, IGNORED)

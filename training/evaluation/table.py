@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP, Scores
 
-_TITLES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
+TITLES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
 _OVERLAP_OF = {"bbox": "bbox", "aos": "bbox", "bev": "bev", "3d": "3d"}
 
 
@@ -12,7 +12,7 @@ def rows(scores: Scores, points: str, overlaps: str) -> list[tuple[str, str, flo
     """(class, metric's title, overlap, percent for easy, moderate, hard or None), one per line of the table."""
     percent = scores.percent(points, overlaps)
     return [
-        (name, _TITLES[metric], MIN_OVERLAP[overlaps][name][_OVERLAP_OF[metric]], percent[name][metric])
+        (name, TITLES[metric], MIN_OVERLAP[overlaps][name][_OVERLAP_OF[metric]], percent[name][metric])
         for name in CLASSES
         for metric in METRICS
     ]

@@ -1,0 +1,95 @@
+"""One HTML page about results: python -m training.report --labels DIR --results DIR --images DIR --out FILE.html.
+
+AP table, precision-recall curves, errors against distance, and the worst misses and false positives as pictures.
+With --kitti DIR the folders are those of KITTI's layout, and with --model FILE the results are predicted first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from add_model.camera import Camera
+from training.data.calib import read_calib
+from training.data.images import IMAGE_SUFFIXES, read_image
+from training.evaluation.folders import FolderError, read_frames
+from training.report.page import LoadImage, render
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status, 1 where there is nothing that can be reported."""
+    parser = argparse.ArgumentParser(prog="python -m training.report", description=__doc__.splitlines()[2])
+    parser.add_argument("--kitti", type=Path, metavar="DIR", help="KITTI object folder: gives labels, images, calib")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="label files (default: label_2 of --kitti)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--results", type=Path, metavar="DIR", help="result files, one per frame")
+    source.add_argument("--model", type=Path, metavar="FILE", help="predict with this model; needs --kitti")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="images; without them the page has no pictures")
+    parser.add_argument("--calib", type=Path, metavar="DIR", help="calibrations (default: calib beside the images)")
+    parser.add_argument("--ids", metavar="FILE", help="frame ids, one per line, or chen_val; default: all labelled")
+    parser.add_argument("--score", type=float, help="least score in pictures and errors (default: best F1 per class)")
+    parser.add_argument("--pictures", type=int, default=6, help="misses and false positives shown per class (6)")
+    parser.add_argument("--title", default="Detection report", help="heading of the page")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+    options = parser.parse_args(arguments)
+    if options.kitti is None and (options.model or options.labels is None):
+        parser.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
+    try:
+        folder = None if options.kitti is None else _training(options.kitti)
+        labels = options.labels or folder / "label_2"
+        images = options.images or (folder / "image_2" if folder else None)
+        calib = options.calib or (images.parent / "calib" if images else None)
+        with tempfile.TemporaryDirectory() as temporary:
+            results = options.results
+            if options.model:
+                results = _predict(options.kitti, options.model, options.ids, Path(temporary) / "results")
+            frames = read_frames(labels, results, options.ids)
+            load = None if images is None else _loader(images, calib, frames.ids)
+            page = render(frames, options.title, load, options.pictures, options.score)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(page, encoding="utf-8")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(options.out)
+    return 0
+
+
+def _training(kitti: Path) -> Path:
+    return kitti / "training" if (kitti / "training").is_dir() else kitti
+
+
+def _predict(kitti: Path, model: Path, ids: str | None, out: Path) -> Path:
+    from training.predict import main as predict
+
+    status = predict(
+        ["--kitti", str(kitti), "--model", str(model), "--out", str(out), *(["--ids", ids] if ids else [])]
+    )
+    if status:
+        raise FolderError(f"prediction with {model} failed")
+    return out
+
+
+def _loader(images: Path, calib: Path, ids: list[str]) -> LoadImage:
+    if not images.is_dir():
+        raise FolderError(f"the image folder {images} does not exist or is not a folder")
+    files = {path.stem: path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    missing = [name for name in ids if name not in files]
+    missing_calib = [name for name in ids if not (calib / f"{name}.txt").is_file()]
+    for kind, where, names in (("images", images, missing), ("calibrations", calib, missing_calib)):
+        if names:
+            raise FolderError(f"{len(names)} frames have no {kind} in {where}: {', '.join(names[:10])}")
+
+    def load(name: str) -> tuple[np.ndarray, Camera]:
+        image = read_image(files[name])
+        return image, Camera(read_calib(calib / f"{name}.txt").P2, image.shape[1], image.shape[0])
+
+    return load
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The worst misses and false positives of a class, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from add_model.camera import Camera
+from add_model.detection import Detections
+from add_model.drawing import side_by_side
+from training.data.sample import Objects
+from training.evaluation.association import FREE, associate
+
+_MARK = (255, 60, 60)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object that was missed or one detection that shows nothing labelled: frame index, 2D box and a sentence."""
+
+    frame: int
+    box2d: tuple[float, float, float, float]
+    text: str
+
+
+def worst_misses(objects: Sequence[Objects], detections: Sequence[Detections], name: str, count: int) -> list[Case]:
+    """Missed objects, those most clearly seen first: least occluded, then largest in the image."""
+    cases = []
+    for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
+        for m in np.flatnonzero(associate(truths, found, name).truth == FREE):
+            height = truths.boxes2d[m, 3] - truths.boxes2d[m, 1]
+            distance = np.hypot(truths.boxes[m, 0], truths.boxes[m, 2])
+            text = f"{name} missed at {distance:.0f} m, {height:.0f} pixels high, occlusion {truths.occluded[m]}"
+            cases.append((truths.occluded[m], -height, Case(frame, tuple(truths.boxes2d[m]), text)))
+    return _first(cases, count)
+
+
+def worst_false_positives(
+    objects: Sequence[Objects], detections: Sequence[Detections], name: str, count: int
+) -> list[Case]:
+    """Detections that show no labelled object, highest score first."""
+    cases = []
+    for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
+        for n in np.flatnonzero(associate(truths, found, name).detection == FREE):
+            distance = np.hypot(found.boxes[n, 0], found.boxes[n, 2])
+            text = f"{name} found with score {found.scores[n]:.2f} at {distance:.0f} m where none is labelled"
+            cases.append((-found.scores[n], 0, Case(frame, tuple(found.boxes2d[n]), text)))
+    return _first(cases, count)
+
+
+def _first(cases: list[tuple[float, float, Case]], count: int) -> list[Case]:
+    return [case for *_, case in sorted(cases, key=lambda case: (*case[:2], case[2].frame))[:count]]
+
+
+def picture(case: Case, image: np.ndarray, camera: Camera, objects: Objects, detections: Detections) -> bytes:
+    """The case as JPEG: the image with all boxes and a red frame around the case, beside the bird's-eye view."""
+    marked = image.copy()
+    margin = 4
+    left, top = (int(np.clip(v, -1e4, 1e4)) - margin for v in case.box2d[:2])
+    right, bottom = (int(np.clip(v, -1e4, 1e4)) + margin for v in case.box2d[2:])
+    cv2.rectangle(marked, (left, top), (right, bottom), _MARK, max(2, round(camera.width / 500)))
+    truth = objects.boxes[~np.isnan(objects.boxes).any(axis=1)]
+    drawn = side_by_side(marked, camera, detections, truth)
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not encoded:
+        raise ValueError(f"a picture of {drawn.shape} could not be encoded")
+    return data.tobytes()
