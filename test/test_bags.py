@@ -330,6 +330,19 @@ def test_player_fails_when_nobody_listens(tmp_path):
     assert "no subscriber to /camera" in said
 
 
+def test_player_waits_for_the_nodes_it_was_told(tmp_path):
+    write(tmp_path / "bag", 5)
+    with Process("record", tmp_path / "early", "/camera/camera_info"):
+        play = [tmp_path / "bag", "--topics", "/camera/camera_info", "--wait-for-subscribers"]
+        with Process("play", *play, 4, "--wait-for-nodes", "bag_recorder", "late_comer") as player:
+            code, said = player.finish()
+        assert code == 1
+        assert "no subscription of node late_comer after" in said
+        with Process("play", *play, 30, "--wait-for-nodes", "bag_recorder") as player:
+            code, said = player.finish()
+        assert code == 0, said
+
+
 def test_looping_player_stops_cleanly_and_counts_what_it_cannot_play(tmp_path):
     store = types.typestore()
     store.register(get_types_from_msg("int32 value", "strange_msgs/msg/Odd"))

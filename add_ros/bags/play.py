@@ -80,26 +80,34 @@ class Player:
                 cls = message_class(connection.msgtype)
                 self._publishers[connection.topic] = node.create_publisher(cls, name, playing_qos(recorded))
 
-    def wait_for_subscribers(self, timeout: float) -> None:
-        """Return once every played topic has a subscriber and no new one came for half a second.
+    def wait_for_subscribers(self, timeout: float, nodes: list[str]) -> None:
+        """Return once every played topic has a subscriber, each of `nodes` subscribes, and half a second has passed.
 
-        Raises BagError that names the topics without one after `timeout` seconds.
+        Raises BagError that names the topics and nodes still missing after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         counts, since = None, time.monotonic()
         while True:
-            now = {topic: p.get_subscription_count() for topic, p in self._publishers.items()}
+            now = {p.topic_name: p.get_subscription_count() for p in self._publishers.values()}
             if now != counts:
                 counts, since = now, time.monotonic()
-            if all(counts.values()) and time.monotonic() - since >= _SETTLED:
+            lonely = [topic for topic, count in counts.items() if not count]
+            absent = set(nodes) - self._listening() if nodes else set()
+            if not lonely and not absent and time.monotonic() - since >= _SETTLED:
                 return
-            if time.monotonic() >= deadline and not all(counts.values()):
-                lonely = [self._publishers[topic].topic_name for topic, count in counts.items() if not count]
+            if time.monotonic() >= deadline and (lonely or absent):
+                missing = [f"no subscriber to {', '.join(lonely)}"] * bool(lonely)
+                missing += [f"no subscription of node {', '.join(sorted(absent))}"] * bool(absent)
                 raise BagError(
-                    f"no subscriber to {', '.join(lonely)} after {timeout:g} s; "
+                    f"{' and '.join(missing)} after {timeout:g} s; "
                     "choose the topics to play with --topics, or play without --wait-for-subscribers"
                 )
             time.sleep(0.02)
+
+    def _listening(self) -> set[str]:
+        """The names of the nodes that subscribe to a played topic."""
+        topics = [publisher.topic_name for publisher in self._publishers.values()]
+        return {info.node_name for topic in topics for info in self._node.get_subscriptions_info_by_topic(topic)}
 
     def play(self) -> None:
         """Publish the bag once."""
@@ -183,6 +191,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help="hold the first message until every played topic has a subscriber, so that none is lost; "
         "fail after so many seconds",
     )  # fmt: skip
+    parser.add_argument(
+        "--wait-for-nodes", nargs="+", default=[], metavar="NODE",
+        help="with --wait-for-subscribers: nodes, by name, that must be among them",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -210,7 +222,7 @@ def main(argv: list[str] | None = None) -> int:
                 _summary(player)
                 raise BagError(f"nothing in {arguments.bag} can be played")
             if arguments.wait_for_subscribers:
-                player.wait_for_subscribers(arguments.wait_for_subscribers)
+                player.wait_for_subscribers(arguments.wait_for_subscribers, arguments.wait_for_nodes)
             player.play()
             while arguments.loop:
                 player.play()

@@ -49,7 +49,8 @@ def run(bag: Path, result: Path, logs: Path, frames: int, seconds: float, rate: 
             if not wait_until(watcher.recorded, _MATCH, children):
                 raise recorder.failure(f"did not subscribe to {DETECTIONS}")
             topics = ["--topics", f"{CAMERA}/{IMAGE}", INFO]
-            play = [str(bag), *topics, "--clock", "100", "--rate", str(rate), "--wait-for-subscribers", str(_MATCH)]
+            wait = ["--wait-for-subscribers", str(_MATCH), "--wait-for-nodes", "detector", "bag_recorder"]
+            play = [str(bag), *topics, "--clock", "100", "--rate", str(rate), *wait]
             player = start("add_ros.bags.play", play)
             wait_until(lambda: not player.running, _MATCH + seconds / rate + 30, [detector, recorder])
             player.wait(1.0)
