@@ -18,11 +18,11 @@ import torch
 
 from add_model import boxes as box3d
 from add_model.camera import Camera, lift
+from add_model.view import REFERENCE_FOCAL
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # Mean length, width, height in metres of each class in KITTI's training labels.
 MEAN_SIZES = ((3.884, 1.629, 1.526), (0.844, 0.660, 1.761), (1.763, 0.597, 1.737))
-REFERENCE_FOCAL = 360.0  # pixels: half of KITTI's, so that a KITTI image is seen as about 620x188
 HEADING_BINS = 12
 MAX_OBJECTS = 50
 # Types that look like a class without counting as it: their region teaches that class nothing.

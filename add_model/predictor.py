@@ -11,12 +11,13 @@ from add_model.backends import Candidates, ModelError
 from add_model.backends.select import open_backend
 from add_model.camera import Camera
 from add_model.detection import Detections
-from add_model.view import pad_to_multiple, resample, scaled_size
+from add_model.duplicates import without_duplicates
+from add_model.view import REFERENCE_FOCAL, pad_to_multiple, resample, scaled_size
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "finish", "prepare"]
 
 SHIPPED_MODEL = Path(__file__).parent / "weights" / "monodle_lite0.onnx"
-# Twice what a KITTI image takes: cameras with a wider view are seen smaller, not slower.
+# Twice what a KITTI image takes at the reference focal length: wider cameras are seen smaller, not slower.
 MAX_PIXELS = 2 * 640 * 192
 
 
@@ -26,8 +27,8 @@ class Predictor:
     model: an .onnx or .safetensors file, None for the weights that ship with the package.
     device: 'auto' (CUDA where there is a device), 'cpu' or 'cuda'. Where CUDA can't be had, the CPU is used and
     `device_note` says why. threads: CPU threads, None for all cores.
-    max_pixels: the most pixels the network is given. Images that would have more at the network's focal length are
-    scaled down further, and depths are scaled accordingly.
+    max_pixels: the most pixels the network is given, by default twice what it takes for a KITTI image. Images that
+    would have more at the network's focal length are scaled down further, and depths are scaled accordingly.
 
     Raises ModelError where the model can't be used.
     """
@@ -37,7 +38,7 @@ class Predictor:
         model: str | Path | None = None,
         device: str = "auto",
         threads: int | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int | None = None,
     ) -> None:
         self.model_path = Path(model).expanduser() if model else SHIPPED_MODEL
         self._backend, self.device_note = open_backend(self.model_path, device, threads)
@@ -70,15 +71,17 @@ class Predictor:
 
 
 def prepare(
-    image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int = MAX_PIXELS
+    image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int | None = None
 ) -> tuple[np.ndarray, Camera]:
     """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
+    if max_pixels is None:
+        max_pixels = round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
     width, height = scaled_size(camera, focal, max_pixels)
     return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
 
 
 def finish(candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera) -> Detections:
-    """What a network found on the canvas of `seen` -> detections in the image of `camera`."""
+    """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once."""
     scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
     # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
     scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
@@ -86,4 +89,5 @@ def finish(candidates: Candidates, classes: tuple[str, ...], camera: Camera, see
     visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
     keep = visible & np.isfinite(boxes).all(axis=1)
     names = np.array(classes)[labels]
-    return Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))[keep]
+    found = Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))
+    return without_duplicates(found[keep])

@@ -13,6 +13,7 @@ import numpy as np
 
 from add_model.camera import Camera
 
+REFERENCE_FOCAL = 360.0  # pixels: half of KITTI's, so that a KITTI image is seen as about 620x188
 PADDING = (124, 116, 104)  # ImageNet's mean colour, which the networks' normalisation turns into about zero
 
 

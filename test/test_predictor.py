@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from add_model import boxes as box3d
-from add_model.backends import ModelError
+from add_model.backends import Candidates, ModelError
 from add_model.backends.onnx_runtime import OnnxBackend
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import cuda_devices
@@ -137,11 +137,12 @@ def test_finish_undoes_prepare(street):
     objects = street.objects[~np.isnan(street.objects.boxes[:, 0])]
     in_front = objects[objects.boxes[:, 2] > 4]
     rectangles = box3d.project_boxes(in_front.boxes, seen)
-    count = len(in_front)
-    candidates = (np.ones(count), np.zeros(count, int), in_front.boxes, rectangles, np.ones(count))
-    found = finish(candidates, ("Car",), street.camera, seen)
     expected = box3d.clip_to_image(box3d.project_boxes(in_front.boxes, street.camera), street.camera)
-    np.testing.assert_allclose(found.boxes2d, expected, atol=1e-6)
+    for box, rectangle, answer in zip(in_front.boxes, rectangles, expected, strict=True):
+        candidates = Candidates(np.ones(1), np.zeros(1, int), box[None], rectangle[None], np.ones(1))
+        found = finish(candidates, ("Car",), street.camera, seen)
+        np.testing.assert_allclose(found.boxes2d[0], answer, atol=1e-6)
+        np.testing.assert_array_equal(found.boxes[0], box)
 
 
 def test_wrong_images_are_refused(predictor):

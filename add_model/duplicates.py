@@ -1,0 +1,43 @@
+"""One object, one detection: a heatmap's broad peak on a near object can have several local maxima."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from add_model.detection import Detections
+
+_OVERLAP = 0.6  # intersection over union of 2D boxes
+_DEPTH_RATIO = 1.3  # objects that hide one another are farther apart than this
+
+
+def without_duplicates(found: Detections) -> Detections:
+    """The detections (best first) without those that repeat a better one of their class.
+
+    A repetition covers the same part of the image at about the same depth, or has its centre inside the better one's
+    inner half on the ground.
+    """
+    if len(found) < 2:
+        return found
+    repeats = (found.names[:, None] == found.names) & (_same_view(found) | _same_place(found.boxes))
+    kept = np.ones(len(found), bool)
+    for k in range(1, len(found)):
+        kept[k] = not (repeats[k, :k] & kept[:k]).any()
+    return found[kept]
+
+
+def _same_view(found: Detections) -> np.ndarray:
+    boxes = found.boxes2d
+    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    ratio = found.boxes[:, None, 2] / found.boxes[:, 2]
+    near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
+    return near & (common > _OVERLAP * (area[:, None] + area - common))
+
+
+def _same_place(boxes: np.ndarray) -> np.ndarray:
+    apart = boxes[:, None, [0, 2]] - boxes[:, [0, 2]]
+    cosine, sine = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
+    along = np.abs(apart[..., 0] * cosine - apart[..., 1] * sine)
+    across = np.abs(apart[..., 0] * sine + apart[..., 1] * cosine)
+    return (along < boxes[:, 3] / 4) & (across < boxes[:, 4] / 4)
