@@ -71,28 +71,41 @@ def read_table(path: str | Path, scores: bool = False) -> LabelTable:
 
 def parse_table(text: str, source: str | Path, scores: bool = False) -> LabelTable:
     """The same for text at hand; `source` is what errors call it."""
+    width = _RESULT_FIELDS if scores else _LABEL_FIELDS
+    table = _parse_uniform(text, width)
+    if table is not None:
+        return table
     rows = [row for row in map(str.split, text.split("\n")) if row]
     if not rows:
         return LabelTable([], np.empty((0, len(COLUMNS))))
-    lengths = set(map(len, rows))
-    allowed = {_RESULT_FIELDS} if scores else {_LABEL_FIELDS, _RESULT_FIELDS}
-    if not lengths <= allowed:
-        raise _first_fault(text, source, allowed)
-    if len(lengths) > 1 or _LABEL_FIELDS in lengths:
-        rows = [row if len(row) == _RESULT_FIELDS else [*row, "nan"] for row in rows]
-    names = [row[0] for row in rows]
+    fault = _first_fault(text, source, {width, _RESULT_FIELDS})
+    if fault is not None:
+        raise fault
+    values = [[float(field) for field in [*row[1:], "nan"][: len(COLUMNS)]] for row in rows]
+    return LabelTable([row[0] for row in rows], np.array(values))
+
+
+def _parse_uniform(text: str, width: int) -> LabelTable | None:
+    """The table where every line has `width` good fields, which is nearly always and much faster; otherwise None."""
+    fields = text.split()
+    names = fields[::width]
+    lines = text.count("\n") + (not text.endswith("\n"))
+    if not fields or len(fields) != width * lines or any(name[0] in "+-.0123456789" for name in names):
+        return None
+    del fields[::width]
     try:
-        flat = np.array([float(field) for row in rows for field in row[1:]])
+        # Lines of uneven length put a name where a number belongs.
+        numbers = np.array(list(map(float, fields))).reshape(len(names), width - 1)
     except ValueError:
-        raise _first_fault(text, source, allowed) from None
-    values = flat.reshape(len(rows), len(COLUMNS))
-    # float() takes "1_0" and "nan": look again, field by field, only where there may be one.
-    occluded = values[:, _OCCLUDED]
-    bad = not np.isfinite(values[:, :-1]).all() or (occluded != np.trunc(occluded)).any() or "_" in text
-    if bad or (scores and not np.isfinite(values[:, -1]).all()):
-        fault = _first_fault(text, source, allowed)
-        if fault is not None:
-            raise fault
+        return None
+    occluded = numbers[:, _OCCLUDED]
+    # float() takes "1_0" and "nan".
+    if not np.isfinite(numbers).all() or (occluded != np.trunc(occluded)).any() or "_" in text:
+        return None
+    if width == _RESULT_FIELDS:
+        return LabelTable(names, numbers)
+    values = np.full((len(names), len(COLUMNS)), np.nan)
+    values[:, :-1] = numbers
     return LabelTable(names, values)
 
 

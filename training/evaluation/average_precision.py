@@ -101,7 +101,9 @@ class _Rows:
 
     @classmethod
     def of(cls, tables: Sequence[LabelTable]) -> _Rows:
-        code = np.array([_CODES.get(name.lower(), -1) for table in tables for name in table.names], dtype=int)
+        names = [name for table in tables for name in table.names]
+        codes = {name: _CODES.get(name.lower(), -1) for name in set(names)}
+        code = np.fromiter(map(codes.__getitem__, names), dtype=int, count=len(names))
         values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
         values = np.asfortranarray(values)  # columns are picked far more often than rows
         return cls(code, values, np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
@@ -179,6 +181,7 @@ def _score_class(
     common = _intersections(detections, truths, detection, truth)
     size_d, size_t = _sizes(detections), _sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
+    descending = np.argsort(-detections["score"], kind="stable")
     of_class = detections[detections.code == own]
     found = _evaluated(of_class)
 
@@ -193,7 +196,7 @@ def _score_class(
             valid = (truths.code == own) & ~_too_hard(truths, level)
             short = pixels < minimum
             counts = (detections.code == own) & ~short
-            levels.append(_curve(pairs[(counts | short)[d]], truths, detections, valid, counts, cared))
+            levels.append(_curve(pairs[(counts | short)[d]], truths, detections, descending, valid, counts, cared))
         precision, similarity = zip(*levels, strict=True)
         return np.stack(precision), np.stack(similarity)
 
@@ -230,12 +233,20 @@ def _too_hard(truths: _Rows, level: int) -> np.ndarray:
 
 
 def _curve(
-    pairs: Pairs, truths: _Rows, detections: _Rows, valid: np.ndarray, counts: np.ndarray, cared: np.ndarray
+    pairs: Pairs,
+    truths: _Rows,
+    detections: _Rows,
+    descending: np.ndarray,
+    valid: np.ndarray,
+    counts: np.ndarray,
+    cared: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and orientation similarity (41,) of one class, metric and difficulty.
 
-    pairs: what overlaps enough; valid, counts: the truths and detections that are not ignored;
-    cared: the detections outside DontCare regions.
+    pairs:         what overlaps enough
+    descending:    detections ordered by falling score
+    valid, counts: the truths and detections that are not ignored
+    cared:         the detections outside DontCare regions
     """
     scores, hit = detections["score"], valid[pairs.truth] & counts[pairs.detection]
     at_all = np.where(scores > _NEVER, 0, 1)
@@ -244,7 +255,9 @@ def _curve(
 
     # Thresholds fall: a detection takes part from the first one that its score reaches.
     steps = len(thresholds)
-    since = np.searchsorted(-thresholds, -scores, side="left")
+    since = np.empty(len(scores), dtype=int)
+    reached = np.searchsorted(-scores[descending], -thresholds, side="right")
+    since[descending] = np.cumsum(np.bincount(reached, minlength=len(scores) + 1))[:-1]
     # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
     # first in the file.
     second = match(pairs, np.where(counts[pairs.detection], -pairs.overlap, 1.0), since, steps)
