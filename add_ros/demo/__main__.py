@@ -75,10 +75,10 @@ def _play(bag: Path, out: Path, source: Source, node: list[str]) -> tuple[Run, f
 
 
 def _slower(pace: float, run: Run) -> float:
-    """A pace at which the node is busy for 60% of the time, by the processing time that it reported."""
-    processing = float(run.diagnostics.get("processing_time_ms", "nan"))
-    sustainable = 0.6 * 1000 / processing / HERTZ if processing > 0 else 0.0
-    return float(np.clip(sustainable, 0.4 * pace, 0.6 * pace))
+    """A pace that leaves the node time even for the slowest frame of its last second."""
+    slowest = float(run.diagnostics.get("processing_time_max_ms", "nan"))
+    sustainable = 0.6 * 1000 / slowest / HERTZ if slowest > 0 else 0.0
+    return float(np.clip(sustainable, 0.25 * pace, 0.6 * pace))
 
 
 def _lost(run: Run, frames: int) -> str:
