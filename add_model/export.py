@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from add_model.backends import Candidates
-from add_model.coder import CLASSES, REFERENCE_FOCAL
+from add_model.coder import CLASSES
 from add_model.models import MULTIPLE
 
 OPSET = 20
@@ -31,7 +31,7 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
     free multiples of 32; outputs as `Candidates`, each with a leading 1.
     """
     image = torch.zeros(1, 6 * MULTIPLE, 20 * MULTIPLE, 3, dtype=torch.uint8)
-    P = torch.tensor([[[REFERENCE_FOCAL, 0, 320, 20], [0, REFERENCE_FOCAL, 96, 0.1], [0, 0, 1, 0.003]]])
+    P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]])
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
     program = torch.onnx.export(
         _Flat(detector.eval()),
@@ -44,5 +44,5 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
         dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
         verbose=False,
     )
-    program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(REFERENCE_FOCAL), multiple=str(MULTIPLE))
+    program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(detector.focal), multiple=str(MULTIPLE))
     program.save(path, external_data=False)

@@ -15,6 +15,7 @@ from add_model.networks.dla import DLA34
 from add_model.networks.dla_up import DLAUp
 from add_model.networks.efficientnet_lite import EfficientNetLite0
 from add_model.networks.pyramid import FeaturePyramid
+from add_model.view import REFERENCE_FOCAL
 
 MULTIPLE = 32  # every backbone's coarsest stride: sides of the network's input are multiples of it
 
@@ -26,9 +27,9 @@ def monodle_lite0() -> MonoDLE:
 
 
 def monodle_dla34() -> MonoDLE:
-    """MonoDLE in its published size: DLA-34 and DLAUp."""
+    """MonoDLE in its published size: DLA-34 and DLAUp, on KITTI images of about 1280x384."""
     backbone = DLA34()
-    return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256)
+    return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL)
 
 
 MODELS: Mapping[str, Callable[[], nn.Module]] = {"monodle_lite0": monodle_lite0, "monodle_dla34": monodle_dla34}

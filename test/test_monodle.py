@@ -101,23 +101,23 @@ def detector():
 
 
 def test_the_loss_of_a_batch_is_the_sum_over_its_objects(detector):
-    """Normalised by the objects of all processes: two halves, each with the global mean count, sum to the whole."""
+    """Normalised by the objects of all processes: two halves, each with the global count, sum to the whole."""
     boxes = np.array([[-2.0, 1, 12, 4, 1.7, 1.5, 0.3], [2.0, 1, 9, 1.7, 0.6, 1.7, -1.0]])
     features = torch.randn(2, 64, 24, 64, generator=torch.Generator().manual_seed(0))
     targets = _targets([boxes, boxes[:1]])
     whole = monodle_loss(detector, features, targets)
     halves = [
         monodle_loss(
-            detector, features[k : k + 1], {key: v[k : k + 1] for key, v in targets.items()}, _mean_of(targets)
+            detector, features[k : k + 1], {key: v[k : k + 1] for key, v in targets.items()}, _total_of(targets), 2
         )
         for k in (0, 1)
     ]
-    for key in whole.keys() - {"size_3d"}:  # size is rescaled by ratios of sums, which the fake mean can't follow
+    for key in whole.keys() - {"size_3d"}:  # size is rescaled by ratios of sums, which the fake total can't follow
         torch.testing.assert_close(whole[key], (halves[0][key] + halves[1][key]) / 2)
 
 
-def _mean_of(targets):
-    return lambda value: targets["mask"].sum().float() / 2
+def _total_of(targets):
+    return lambda value: targets["mask"].sum().float()
 
 
 def test_an_image_without_objects_has_a_finite_loss_and_gradients(detector):

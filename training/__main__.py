@@ -1,24 +1,36 @@
-"""python -m training fit|validate|test --config FILE: train and score detectors with Lightning."""
+"""python -m training fit|validate|test|seeds --config FILE: train and score detectors with Lightning."""
 
 from __future__ import annotations
 
-from lightning.pytorch.cli import LightningCLI
+import errno
+import sys
 
-from training.data.module import Loaders
-from training.lit import LitDetector
+from add_model.backends import ModelError
+from training.data.kitti import KittiError
+from training.files import TrainingError
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see --help of each subcommand."""
-    LightningCLI(
-        LitDetector,
-        Loaders,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        args=arguments,
-    )
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; see --help of each subcommand. Returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["seeds"]:
+            from training.seeds import main as seeds
+
+            return seeds(arguments[1:])
+        from training.command import TrainingCommand
+
+        TrainingCommand(arguments)
+    except (TrainingError, ModelError, KittiError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full ({error}); make room and go on with --resume", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
 from add_model.backends import Candidates
 from add_model.coder import CLASSES
+from add_model.detection import Detections
 from add_model.detectors.monodle_loss import monodle_loss
 from add_model.models import build, load
 from add_model.predictor import finish
 from training.data.batches import Batch, Scene
-from training.data.labels import detections_table, objects_table
-from training.evaluation.average_precision import evaluate
+from training.data.labels import detections_table, objects_table, write_results
+from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
+from training.files import TrainingError
 from training.schedule import Cosine, StepDecay
 
 
@@ -21,8 +26,11 @@ class LitDetector(lightning.LightningModule):
     """Trains a detector and scores it with KITTI's average precision.
 
     model: a name in `add_model.models`
-    start: weights to start from: a .safetensors file, 'imagenet' for the backbone's, None for random ones
+    start: weights to start from: a .safetensors file, 'imagenet' or a .pth file for the backbone, None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
+
+    `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
+    `results` is the folder for the result files of a test, set by whoever starts one.
     """
 
     def __init__(
@@ -35,17 +43,16 @@ class LitDetector(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model_name = model
-        if start is None or start == "imagenet":
-            self.detector = build(model)
-            if start:
-                self.detector.backbone.load_imagenet()
-        else:
-            self.detector = load(start)
+        self.detector = _start(model, start)
         self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
+        self.scores: Scores | None = None
+        self.validation: dict[str, float] = {}
+        self.results: Path | None = None
+        self._seed = torch.initial_seed() % 2**32
         self._scored: list[tuple] = []
 
     def configure_optimizers(self) -> dict:
-        # Norms and biases are not decayed: they are few, and pulling them to zero only hurts.
+        """AdamW; norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
         decayed = [p for p in self.detector.parameters() if p.ndim > 1]
         others = [p for p in self.detector.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -54,37 +61,113 @@ class LitDetector(lightning.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_train_batch_start(self, _: Batch, index: int) -> None:
+        """Seed what a network draws by epoch and process, so that a resumed run draws the same."""
+        if index == 0:
+            words = np.random.SeedSequence((self._seed, self.current_epoch, self.global_rank)).generate_state(1)
+            torch.manual_seed(int(words[0]))
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        losses = monodle_loss(self.detector, self.detector.features(batch.images), batch.targets, self._mean)
-        total = sum(losses.values())
+        """The sum of the losses. Raises TrainingError where it is not finite."""
+        features = self.detector.features(batch.images)
+        losses = monodle_loss(self.detector, features, batch.targets, self._total, self.trainer.world_size)
+        loss = sum(losses.values())
+        # Asked in all processes alike, or those with finite losses would wait for the others for ever.
+        if not torch.isfinite(self._total(loss.detach())):
+            raise TrainingError(self._not_finite(losses, batch))
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch.images))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.images))
-        return total
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.images))
+        self.log("train/rate", self.lr_schedulers().get_last_lr()[0], batch_size=len(batch.images))
+        return loss
 
     def validation_step(self, scene: Scene, _: int) -> None:
-        with torch.autocast(self.device.type, enabled=False):
-            decoded = self.detector(scene.canvas[None], scene.P[None])
-        candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
-        found = finish(candidates, CLASSES, scene.camera, scene.seen)
+        """Detect in one frame and keep the result."""
+        found = self._detect(scene)
         self._scored.append((scene.id, objects_table(scene.objects), detections_table(found, scene.camera)))
 
     def on_validation_epoch_end(self) -> None:
+        """Score the frames of all processes and log the average precisions."""
         scored, self._scored = self._scored, []
+        if self.trainer.sanity_checking:
+            return
         if self.trainer.world_size > 1:
             everyone: list = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, scored)
             scored = [frame for share in everyone for frame in share]
         # A fixed order: ties in the scores are broken by it.
         scored.sort(key=lambda frame: frame[0])
-        scores = evaluate([labels for _, labels, _ in scored], [results for _, _, results in scored])
-        for overlaps in ("strict", "loose"):
-            for name, metrics in scores.percent("R40", overlaps).items():
-                for metric in ("bev", "3d"):
-                    moderate = metrics[metric][1] if metrics[metric] else 0.0
-                    self.log(f"val/{name}_{metric}_{overlaps}", moderate, rank_zero_only=True)
+        self.scores = evaluate([labels for _, labels, _ in scored], [results for _, _, results in scored])
+        self.validation = summary(self.scores)
+        self.log("val/frames", float(len(scored)), rank_zero_only=True)
+        for name, value in self.validation.items():
+            self.log(name, value, rank_zero_only=True)
+
+    def test_step(self, scene: Scene, _: int) -> None:
+        """Detect in one frame and write its result file."""
+        write_results(self.results / f"{scene.id}.txt", self._detect(scene), scene.camera)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Say which model the weights are for."""
         checkpoint["model_name"] = self.model_name
 
-    def _mean(self, value: Tensor) -> Tensor:
-        return self.all_gather(value).mean() if self.trainer.world_size > 1 else value
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Raises TrainingError where the weights are another model's."""
+        if checkpoint["model_name"] != self.model_name:
+            raise TrainingError(
+                f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
+            )
+
+    def _detect(self, scene: Scene) -> Detections:
+        with torch.autocast(self.device.type, enabled=False):
+            decoded = self.detector(scene.canvas[None], scene.P[None])
+        candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
+        return finish(candidates, CLASSES, scene.camera, scene.seen)
+
+    def _total(self, value: Tensor) -> Tensor:
+        # What is gathered carries no gradient: counts, and sums under no_grad.
+        return self.all_gather(value).sum() if self.trainer.world_size > 1 else value
+
+    def _not_finite(self, losses: dict[str, Tensor], batch: Batch) -> str:
+        bad = ", ".join(f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value))
+        return (
+            f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch}): "
+            f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
+            " lower model.rate, or set trainer.gradient_clip_val"
+        )
+
+
+def summary(scores: Scores) -> dict[str, float]:
+    """What is logged of a validation: AP_R40 in percent, 0 where nothing of a class was found.
+
+    `val/<class>_<bev or 3d>_<difficulty>`, and for the looser overlaps `val/<class>_<bev or 3d>_loose_moderate`.
+    """
+    values = {}
+    for name, metrics in scores.percent("R40", "strict").items():
+        for metric in ("bev", "3d"):
+            for level, percent in zip(DIFFICULTIES, metrics[metric] or (0.0,) * 3, strict=True):
+                values[f"val/{name}_{metric}_{level}"] = percent
+    for name, metrics in scores.percent("R40", "loose").items():
+        for metric in ("bev", "3d"):
+            values[f"val/{name}_{metric}_loose_moderate"] = (metrics[metric] or (0.0,) * 3)[1]
+    return values
+
+
+def _start(model: str, start: str | None) -> torch.nn.Module:
+    if start is not None and start.endswith(".safetensors"):
+        detector = load(Path(start))
+        if detector.state_dict().keys() != build(model).state_dict().keys():
+            raise TrainingError(f"model.start {start} does not hold the weights of model.model {model}")
+        return detector
+    detector = build(model)
+    if start is not None and start.endswith(".pth"):
+        detector.backbone.load_weights(start)
+    elif start == "imagenet" and hasattr(detector.backbone, "load_imagenet"):
+        detector.backbone.load_imagenet()
+    elif start == "imagenet":
+        raise TrainingError(
+            f"no ImageNet weights of {model}'s backbone come with a package: download dla34-ba72cf86.pth and give its"
+            " path as model.start, or model.start null for random ones"
+        )
+    elif start is not None:
+        raise TrainingError(f"model.start {start!r} is none of: imagenet, a .safetensors file, a .pth file, null")
+    return detector

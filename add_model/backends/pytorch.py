@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ModelError(f"the torch backend needs torch and safetensors ({error}); see 'Installation'") from error
 
-from add_model.coder import CLASSES, REFERENCE_FOCAL
+from add_model.coder import CLASSES
 
 
 class TorchBackend:
@@ -25,7 +25,6 @@ class TorchBackend:
     """
 
     classes = CLASSES
-    focal = REFERENCE_FOCAL
     multiple = MULTIPLE
 
     def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
@@ -34,6 +33,7 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self.device = device
         self._network = load(path).eval().to(device)
+        self.focal = self._network.focal
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         with torch.inference_mode():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, Coder
+from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder
 from add_model.detectors.heads import PeakHeads
 
 OUTPUTS = {
@@ -46,12 +46,24 @@ class Decoded:
 
 
 class MonoDLE(nn.Module):
-    """backbone: images -> feature maps, with `.channels`, MEAN and STD; neck: maps -> (B, C, h, w) at stride 4."""
+    """backbone: images -> feature maps, with `.channels`, MEAN and STD; neck: maps -> (B, C, h, w) at stride 4.
 
-    def __init__(self, backbone: nn.Module, neck: nn.Module, hidden: int = 256, peaks: int = 50) -> None:
+    focal: the focal length, pixels, to which images are scaled for this network. Depth stays coded at the coder's
+    reference focal length, and what is taught stays the same, seen larger or smaller.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        neck: nn.Module,
+        hidden: int = 256,
+        peaks: int = 50,
+        focal: float = REFERENCE_FOCAL,
+    ) -> None:
         super().__init__()
-        self.backbone, self.neck, self.peaks = backbone, neck, peaks
-        self.coder = Coder(stride=4)
+        self.backbone, self.neck, self.peaks, self.focal = backbone, neck, peaks, focal
+        zoom, reference = focal / REFERENCE_FOCAL, Coder()
+        self.coder = Coder(stride=4, min_height=reference.min_height * zoom, max_depth=reference.max_depth / zoom)
         self.heat = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(CLASSES), 1)
         )

@@ -13,20 +13,25 @@ from add_model.detectors.monodle import MonoDLE
 
 
 def identity(value: Tensor) -> Tensor:
-    """The mean over processes where there is one process."""
+    """The total over processes where there is one process."""
     return value
 
 
 def monodle_loss(
-    detector: MonoDLE, features: Tensor, targets: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor] = identity
+    detector: MonoDLE,
+    features: Tensor,
+    targets: Mapping[str, Tensor],
+    total: Callable[[Tensor], Tensor] = identity,
+    processes: int = 1,
 ) -> dict[str, Tensor]:
     """The losses of a batch by name; their sum is what is minimised.
 
-    features (B, C, h, w) from `detector.features`, targets from `Coder.encode`, stacked. `mean` averages a tensor
-    over all training processes: losses are divided by the number of objects of the whole batch, wherever they are.
+    features (B, C, h, w) from `detector.features`, targets from `Coder.encode`, stacked. `total` sums a tensor
+    over all training processes: losses are divided by the number of objects of the whole batch, wherever they are, and
+    multiplied by the number of processes, over which gradients are averaged afterwards.
     """
     mask = targets["mask"]
-    count = mean(mask.sum().float()).clamp(min=1)
+    count = total(mask.sum().float()).clamp(min=1) / processes
     logits = detector.heat(features)
     losses = {"heatmap": focal_loss(logits, targets["heatmap"], targets["ignore"]) / count}
     # Half precision would round depth to one part in 256, more than what is to be learnt.
@@ -38,7 +43,7 @@ def monodle_loss(
         losses[key] = (outputs[key] - wanted[key]).abs().sum() / (2 * count)
     losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], wanted["depth"]).sum() / count
     size = wanted["size_3d"] + detector.mean_sizes[wanted["label"]]
-    losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], wanted["size_3d"], size, mean) / (3 * count)
+    losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], wanted["size_3d"], size, total) / (3 * count)
     losses["heading"] = heading_loss(outputs["heading"], wanted["heading_bin"], wanted["heading_residual"]) / count
     return losses
 
@@ -58,13 +63,13 @@ def laplacian_loss(depth: Tensor, log_variance: Tensor, target: Tensor) -> Tenso
 
 
 def dimension_aware_loss(
-    size: Tensor, target: Tensor, full_size: Tensor, mean: Callable[[Tensor], Tensor] = identity
+    size: Tensor, target: Tensor, full_size: Tensor, total: Callable[[Tensor], Tensor] = identity
 ) -> Tensor:
     """Summed L1 relative to the object's own size, rescaled to the plain L1's magnitude (MonoDLE, section 4.3)."""
     error = (size - target).abs()
     relative = error / full_size
     with torch.no_grad():
-        compensation = mean(error.sum()) / mean(relative.sum()).clamp(min=1e-6)
+        compensation = total(error.sum()) / total(relative.sum()).clamp(min=1e-6)
     return relative.sum() * compensation
 
 

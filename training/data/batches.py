@@ -61,11 +61,12 @@ class Picked:
 
 
 class Batch(NamedTuple):
-    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4) and the targets of `Coder.encode`, stacked."""
+    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4), the targets of `Coder.encode`, stacked, and the frames' ids."""
 
     images: Tensor
     P: Tensor
     targets: Mapping[str, Tensor]
+    ids: tuple[str, ...]
 
 
 class Scene(NamedTuple):
@@ -87,8 +88,8 @@ class Scene(NamedTuple):
 class Augmentation:
     """How a training view differs from the frame.
 
-    flip: probability of mirroring. photometric: whether colours change. zoom: range of factors on the focal length,
-    log-uniform; the camera follows exactly, so metres stay metres. size: of the view, pixels (width, height).
+    flip: probability of mirroring. photometric: whether colours change. zoom: range of factors on the model's focal
+    length, log-uniform; the camera follows exactly, so metres stay metres. size: of the view, pixels (width, height).
     """
 
     flip: float = 0.5
@@ -96,11 +97,11 @@ class Augmentation:
     zoom: tuple[float, float] = (0.75, 1.35)
     size: tuple[int, int] = (640, 192)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A view of the sample at the reference focal length times a random zoom."""
+    def __call__(self, sample: Sample, rng: np.random.Generator, focal: float = REFERENCE_FOCAL) -> Sample:
+        """A view of the sample at this focal length, pixels, times a random zoom."""
         if rng.random() < self.flip:
             sample = augment.flip(sample)
-        focal = REFERENCE_FOCAL * float(np.exp(rng.uniform(*np.log(self.zoom))))
+        focal = focal * float(np.exp(rng.uniform(*np.log(self.zoom))))
         sample = augment.resize(sample, *scaled_size(sample.camera, focal))
         left, top = (
             int(rng.integers(min(0, have - want), max(0, have - want) + 1))
@@ -120,37 +121,44 @@ def teachable(objects: Objects) -> np.ndarray:
 class TrainingViews(Dataset):
     """Augmented views with targets. A key is epoch * count + index, so that a view depends on nothing else.
 
-    frames: the frames of an epoch, always `count` of them.
+    frames: the frames of an epoch, always `count` of them. focal: the model's, pixels.
     """
 
     def __init__(
-        self, frames: Callable[[int], Frames], count: int, augmentation: Augmentation, coder: Coder, seed: int
+        self,
+        frames: Callable[[int], Frames],
+        count: int,
+        augmentation: Augmentation,
+        coder: Coder,
+        seed: int,
+        focal: float = REFERENCE_FOCAL,
     ) -> None:
         self.frames, self.count, self.augmentation, self.coder, self.seed = frames, count, augmentation, coder, seed
+        self.focal = focal
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, key: int) -> tuple[np.ndarray, np.ndarray, dict]:
+    def __getitem__(self, key: int) -> tuple[np.ndarray, np.ndarray, dict, str]:
         epoch, index = divmod(key, self.count)
-        view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index))
+        view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
         objects = view.objects
         targets = self.coder.encode(view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects))
-        return view.image, view.camera.P.astype(np.float32), targets
+        return view.image, view.camera.P.astype(np.float32), targets, view.id
 
 
 class Scenes(Dataset):
     """Frames as the predictor sees them, with their labels."""
 
-    def __init__(self, frames: Frames, multiple: int = 32) -> None:
-        self.frames, self.multiple = frames, multiple
+    def __init__(self, frames: Frames, focal: float = REFERENCE_FOCAL, multiple: int = 32) -> None:
+        self.frames, self.focal, self.multiple = frames, focal, multiple
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Scene:
         sample = self.frames.sample(index)
-        canvas, seen = prepare(sample.image, sample.camera, REFERENCE_FOCAL, self.multiple)
+        canvas, seen = prepare(sample.image, sample.camera, self.focal, self.multiple)
         P = torch.from_numpy(seen.P.astype(np.float32))
         return Scene(sample.id, torch.from_numpy(canvas), P, sample.camera, seen, sample.objects)
 
@@ -174,11 +182,11 @@ class EpochKeys(Sampler[int]):
         return iter((self.epoch * self.frames + share).tolist())
 
 
-def collate(items: list[tuple[np.ndarray, np.ndarray, dict]]) -> Batch:
+def collate(items: list[tuple[np.ndarray, np.ndarray, dict, str]]) -> Batch:
     """Stack what `TrainingViews` gives."""
-    images, P, targets = zip(*items, strict=True)
+    images, P, targets, ids = zip(*items, strict=True)
     stacked = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in targets[0]}
-    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(P)), stacked)
+    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(P)), stacked, ids)
 
 
 def only(items: list[Scene]) -> Scene:

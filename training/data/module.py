@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader, Dataset
 
-from add_model.coder import Coder
 from training.data.batches import (
     Augmentation,
     EpochKeys,
@@ -23,15 +21,22 @@ from training.data.batches import (
     only,
 )
 from training.data.kitti import KittiFolder
-from training.data.splits import PUBLISHED, read_ids
+from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
 
 
 class Loaders(lightning.LightningDataModule):
-    """Loaders over `count` training frames an epoch, and over `val_frames`; the data modules below say which."""
+    """Loaders over `count` training frames an epoch, `val_frames` and `test_frames`; the data modules below say which.
+
+    batch_size: of one process. workers: loader processes of one process. seed: of shuffling and augmentation. Every
+    process takes its own share, so Lightning's own sampler stays off (use_distributed_sampler: false).
+    """
 
     count: int
     val_frames: Frames
+    test_frames: Frames
+    # A process without a frame to score is fine: frames are never dropped or scored twice to make shares equal.
+    allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(self, augmentation: Augmentation, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()
@@ -42,35 +47,37 @@ class Loaders(lightning.LightningDataModule):
         raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader:
-        views = TrainingViews(self.frames, self.count, self.augmentation, Coder(), self.seed)
+        """Batches of this process's share of the frames, another order each epoch."""
+        detector = self.trainer.lightning_module.detector
+        views = TrainingViews(self.frames, self.count, self.augmentation, detector.coder, self.seed, detector.focal)
         keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(views, batch_size=self.batch_size, sampler=keys, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader:
-        mine = range(self.trainer.global_rank, len(self.val_frames), self.trainer.world_size)
-        return self._loader(Scenes(self.val_frames), batch_size=1, sampler=mine, collate_fn=only)
+        """This process's share of the validation frames, one by one."""
+        return self._scenes(self.val_frames)
+
+    def test_dataloader(self) -> DataLoader:
+        """This process's share of the test frames, one by one."""
+        return self._scenes(self.test_frames)
+
+    def _scenes(self, frames: Frames) -> DataLoader:
+        mine = range(self.trainer.global_rank, len(frames), self.trainer.world_size)
+        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal)
+        return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=only)
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
         return DataLoader(
-            dataset,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=pin,
-            worker_init_fn=_one_thread,
-            **options,
+            dataset, num_workers=self.workers, persistent_workers=self.workers > 0, pin_memory=pin, **options
         )
-
-
-def _one_thread(_: int) -> None:
-    cv2.setNumThreads(0)  # workers are the parallelism: threads of their own would only crowd the cores
 
 
 class KittiData(Loaders):
     """A folder in KITTI's object layout.
 
     root: the folder that holds training/. train, val: a file of frame ids (from here or from the root), or the name
-    of a published split.
+    of a published split. test: the same, or None for the whole testing/ folder, which has no labels.
     """
 
     def __init__(
@@ -78,20 +85,26 @@ class KittiData(Loaders):
         root: str,
         train: str = "chen_train",
         val: str = "chen_val",
+        test: str | None = None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         batch_size: int = 16,
         workers: int = 4,
         seed: int = 0,
     ) -> None:
         super().__init__(augmentation, batch_size, workers, seed)
-        self.root, self.train, self.val = root, train, val
+        self.root, self.train, self.val, self.test = root, train, val, test
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
         if stage == "fit":
             self._train_frames = KittiFolder(self.root, _ids(self.root, self.train))
             self.count = len(self._train_frames)
-        self.val_frames = KittiFolder(self.root, _ids(self.root, self.val))
+        if stage in ("fit", "validate"):
+            self.val_frames = KittiFolder(self.root, _ids(self.root, self.val))
+        if stage == "test" and self.test is None:
+            self.test_frames = KittiFolder(self.root, split="testing")
+        elif stage == "test":
+            self.test_frames = KittiFolder(self.root, _ids(self.root, self.test))
 
     def frames(self, epoch: int) -> Frames:
         """The same in every epoch."""
@@ -99,8 +112,10 @@ class KittiData(Loaders):
 
 
 def _ids(root: str, split: str) -> list[str]:
-    known = split in PUBLISHED or Path(split).is_file()
-    return read_ids(split if known else Path(root) / split)
+    if split in PUBLISHED:
+        return list(published_split(split))
+    path = Path(split)
+    return list(read_ids(path if path.is_file() else Path(root) / split))
 
 
 @dataclass(frozen=True)
@@ -131,12 +146,12 @@ class MixedData(Loaders):
         self.train, self.val = train, val
 
     def setup(self, stage: str) -> None:
-        """Look at all the files that the stage needs."""
+        """Look at all the files that the stage needs; the frames to test on are those to validate on."""
         if stage == "fit":
             self._folders = [KittiFolder(source.root, _ids(source.root, source.ids)) for source in self.train]
             self._counts = [source.count or len(f) for source, f in zip(self.train, self._folders, strict=True)]
             self.count = sum(self._counts)
-        self.val_frames = KittiFolder(self.val.root, _ids(self.val.root, self.val.ids))
+        self.val_frames = self.test_frames = KittiFolder(self.val.root, _ids(self.val.root, self.val.ids))
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""
@@ -145,9 +160,9 @@ class MixedData(Loaders):
 
 
 class WorldData(Loaders):
-    """The synthetic world. Every epoch has new streets; validation's come from another seed's world.
+    """The synthetic world. Every epoch has new streets; validation's and the test's come from other seeds' worlds.
 
-    count: streets an epoch; val_count: streets for validation.
+    count: streets an epoch; val_count: streets for validation, and as many for the test.
     """
 
     def __init__(
@@ -163,6 +178,7 @@ class WorldData(Loaders):
         super().__init__(augmentation, batch_size, workers, seed)
         self.world, self.count = world, count
         self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count)
+        self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count)
 
     def frames(self, epoch: int) -> Frames:
         """Streets that no other epoch has."""

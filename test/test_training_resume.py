@@ -1,0 +1,97 @@
+"""A training that is killed and resumed ends as if nothing had happened: the same bits, the same files."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+import torch
+from training_bench import TIMEOUT, Training, configure, tensors
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run folder of a training that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = configure(folder / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    run = Training(folder, "fit", "--config", config)
+    assert run.finish() == 0, run.text()
+    return folder / "runs" / "tiny"
+
+
+def lines_of(path):
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def kill_when(run, moment):
+    """SIGKILL as soon as `moment` is true; whether the run was still going."""
+    end = time.monotonic() + TIMEOUT
+    while run.process.is_alive() and time.monotonic() < end:
+        if moment():
+            run.process.kill()
+            run.process.join()
+            return True
+        time.sleep(0.0005)
+    return False
+
+
+def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    folder = tmp_path / "runs" / "tiny"
+    metrics, delay = folder / "metrics.csv", random.Random(0)
+    first_step = lambda: lines_of(metrics) >= 2  # noqa: E731
+    for name, moment in (
+        ("in the first epoch", first_step),
+        ("while the first best checkpoint is written", (folder / "best.ckpt.part").exists),
+        ("while the first last checkpoint is written", (folder / "last.ckpt.part").exists),
+        ("after the first epoch", (folder / "last.ckpt").exists),
+        ("in the second epoch", lambda: lines_of(metrics) >= 5),
+        ("while the second checkpoint is written", (folder / "last.ckpt.part").exists),
+    ):
+        run = Training(tmp_path, "fit", "--config", config, "--resume")
+        assert kill_when(run, moment), f"{name}: the run had ended:\n{run.text()}"
+    killed = 0
+    while True:
+        run = Training(tmp_path, "fit", "--config", config, "--resume")
+        start, after = time.monotonic(), delay.uniform(0.2, 3.0) if killed < 3 else TIMEOUT
+        if not kill_when(run, lambda start=start, after=after: time.monotonic() - start > after):
+            break
+        killed += 1
+    assert run.finish() == 0, run.text()
+    assert "resuming" in run.text()
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    expected = tensors(whole / "last.ckpt", *parts)
+    assert len(expected) > 300
+    assert tensors(folder / "last.ckpt", *parts) == expected
+    assert tensors(folder / "best.ckpt", *parts) == tensors(whole / "best.ckpt", *parts)
+    assert metrics.read_bytes() == (whole / "metrics.csv").read_bytes()
+    loaded = [torch.load(place / "last.ckpt", weights_only=True) for place in (folder, whole)]
+    for key in ("run", "loops", "lr_schedulers", "epoch", "global_step"):
+        assert loaded[0][key] == loaded[1][key], key
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+def test_the_metrics_file_has_each_step_and_each_validation_once(whole):
+    lines = (whole / "metrics.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:]]
+    assert [row["step"] for row in rows if row["train/loss"]] == [str(step) for step in range(2 * EPOCHS)]
+    assert [row["epoch"] for row in rows if row["val/frames"]] == [str(epoch) for epoch in range(EPOCHS)]
+    assert {row["val/frames"] for row in rows} == {"", "3.0"}
+    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((whole / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_not_trained_over(whole):
+    """Without --resume a run folder is not overwritten; with it a finished run stays as it is."""
+    before = (whole / "last.ckpt").read_bytes(), (whole / "metrics.csv").read_bytes()
+    place, config = whole.parent.parent, whole.parent.parent / "tiny.yaml"
+    again = Training(place, "fit", "--config", config)
+    assert again.finish() == 1
+    assert f"holds a run of {EPOCHS} epochs already: continue it with --resume" in again.text()
+    more = Training(place, "fit", "--config", config, "--resume")
+    assert more.finish() == 0, more.text()
+    assert ((whole / "last.ckpt").read_bytes(), (whole / "metrics.csv").read_bytes()) == before

@@ -1,0 +1,110 @@
+"""A run's checkpoints: written whole or not at all, read without running code that is in them."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from training.curves import draw
+from training.files import TrainingError, write_atomically
+from training.metrics import MetricsFile
+
+LAST, BEST, CURVES = "last.ckpt", "best.ckpt", "curves.png"
+
+
+def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
+    """A checkpoint of python -m training, on the CPU. Unpickles no code.
+
+    Raises TrainingError where there is none, or it is something else.
+    """
+    if not Path(path).is_file():
+        raise TrainingError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # torch raises many kinds for files that are not checkpoints
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrainingError(f"{path} is not a checkpoint that can be read without running its code: {reason}") from None
+    if not isinstance(checkpoint, dict) or "model_name" not in checkpoint:
+        raise TrainingError(f"{path} was not written by python -m training")
+    return checkpoint
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints here."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the whole file or nothing. Raises TrainingError where the disk is full."""
+        data = io.BytesIO()  # torch's own file writer hides the reason of a failure
+        torch.save(checkpoint, data)
+        write_atomically(Path(path), data.getbuffer())
+
+    def load_checkpoint(
+        self, path: Any, map_location: Callable | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read one; code in it is never run, whatever weights_only says."""
+        return load_checkpoint(path)
+
+
+class KeepCheckpoints(Checkpoint):
+    """After each epoch last.ckpt, and best.ckpt where `monitor` has risen to its highest; the curves beside them.
+
+    The metrics so far are part of a checkpoint.
+    """
+
+    def __init__(self, folder: Path, metrics: MetricsFile, monitor: str) -> None:
+        self.folder, self.metrics, self.monitor = folder, metrics, monitor
+        self.best, self.best_epoch = -math.inf, -1
+        self._validated = False
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Remember that there are new scores."""
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save what the epoch has brought."""
+        self._require_finite(trainer, pl_module)
+        improved = self._validated and pl_module.validation[self.monitor] > self.best
+        if improved:
+            self.best, self.best_epoch = pl_module.validation[self.monitor], trainer.current_epoch
+            # Before the last one, which says that it is the best: killed in between, the epoch is done again.
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+        if self._validated and trainer.is_global_zero:
+            write_atomically(self.folder / CURVES, draw(self.metrics.rows, self.folder.name))
+        self._validated = False
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the run's history."""
+        checkpoint["run"] = {
+            "epochs": trainer.current_epoch + 1,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "metrics": self.metrics.rows,
+        }
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on from its history."""
+        run = checkpoint["run"]
+        self.best, self.best_epoch = run["best"], run["best_epoch"]
+        self.metrics.restore(run["metrics"])
+
+    def _require_finite(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        # Gradients can overflow where the losses did not.
+        bad = [name for name, value in module.state_dict().items() if not torch.isfinite(value).all()]
+        if bad:
+            raise TrainingError(
+                f"{len(bad)} weights are not finite after epoch {trainer.current_epoch} (step {trainer.global_step}),"
+                f" the first is {bad[0]}; lower model.rate, or set trainer.gradient_clip_val"
+            )

@@ -1,0 +1,203 @@
+"""The command line of training: LightningCLI, with a run folder that holds all there is of a run.
+
+A run folder has config.yaml, metrics.csv, curves.png, last.ckpt, best.ckpt, tensorboard/ and, after a test, test/.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, load_checkpoint
+from training.data.module import Loaders
+from training.evaluation.table import format_table
+from training.files import TrainingError
+from training.lit import LitDetector
+from training.metrics import NAME as METRICS
+from training.metrics import MetricsFile
+
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
+_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+
+
+class TrainingCommand(LightningCLI):
+    """fit, validate and test. Raises TrainingError where that can't be done."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(
+            LitDetector,
+            Loaders,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults=_DEFAULTS,
+            save_config_kwargs={"overwrite": True},
+            args=folder_of_data(arguments),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """What there is, and the arguments that the command line fills in itself."""
+        ours = {"model", "datamodule", "weights_only"}
+        return {
+            "fit": ours | {"train_dataloaders", "val_dataloaders", "ckpt_path"},
+            "validate": ours | {"dataloaders", "verbose"},
+            "test": ours | {"dataloaders", "verbose"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What a run is, beside its model, data and trainer."""
+        parser.add_argument("--run", type=str | None, default=None, help="run folder (default: runs/NAME_OF_CONFIG)")
+        parser.add_argument("--resume", action="store_true", help="fit: go on from the run folder's last checkpoint")
+        parser.add_argument(
+            "--best_by", type=str, default="val/Car_3d_moderate", help="fit: metric whose highest value is the best"
+        )
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Without Lightning's warning about arguments that are not those of the process."""
+        self.config = parser.parse_args(args)
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run folder, and the checkpoint that is needed."""
+        options = self.config[self.subcommand]
+        names = [Path(str(path)).stem for path in options.config or []]
+        self.folder = Path(options.run or f"runs/{names[-1] if names else 'unnamed'}")
+        self.checkpoint: Path | None = None
+        if self.subcommand == "fit":
+            self._choose_start(options.resume)
+        else:
+            self.save_config_callback = None
+            if options.resume:
+                raise TrainingError(f"--resume is for fit; {self.subcommand} takes --ckpt_path last, best or a file")
+            wanted = options.ckpt_path or "last"
+            self.checkpoint = self.folder / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
+            options.ckpt_path = None
+            load_checkpoint(self.checkpoint, mmap=True)
+        if self.checkpoint:
+            # Its weights are overwritten at once, and their file may be gone.
+            options.model.start = None
+
+    def _choose_start(self, resume: bool) -> None:
+        last = self.folder / LAST
+        if not last.is_file():
+            if resume:
+                say(f"{self.folder} has no checkpoint yet: starting afresh")
+            return
+        if not resume:
+            epochs = load_checkpoint(last, mmap=True)["run"]["epochs"]
+            raise TrainingError(
+                f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
+                " with --run, or remove it"
+            )
+        self.checkpoint, self.save_config_callback = last, None
+
+    def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
+        """The trainer, with the run folder's files attached."""
+        given = self._get(self.config_init, "trainer")
+        loggers = given.logger if isinstance(given.logger, list) else [given.logger]
+        loggers = [logger for logger in loggers if isinstance(logger, Logger)]
+        self.metrics = MetricsFile(self.folder)
+        if self.subcommand == "fit":
+            given.callbacks = [*self._callbacks(given.callbacks), self._keeper()]
+            # Events after the checkpoint are those of the part that is done again.
+            purge = self._resumed["global_step"] + 1 if self.checkpoint else None
+            board = TensorBoardLogger(self.folder, "tensorboard", "", default_hp_metric=False, purge_step=purge)
+            loggers = [self.metrics, board, *loggers]
+        plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
+        return super().instantiate_trainer(**options, logger=loggers or False, plugins=[*plugins, AtomicCheckpoints()])
+
+    def _callbacks(self, given: Any) -> list:
+        return given if isinstance(given, list) else [given] if given else []
+
+    def _keeper(self) -> KeepCheckpoints:
+        return KeepCheckpoints(self.folder, self.metrics, self._get(self.config, "best_by"))
+
+    @property
+    def _resumed(self) -> dict[str, Any]:
+        return load_checkpoint(self.checkpoint, mmap=True)
+
+    def fit(self, model: LitDetector, **arguments: Any) -> None:
+        """Train, from the start or from the last checkpoint, and print the table of the last validation."""
+        if self.checkpoint:
+            at = self._resumed
+            say(f"resuming {self.checkpoint} after {at['run']['epochs']} epochs ({at['global_step']} steps)")
+        else:
+            _remove_leftovers(self.folder)
+        try:
+            self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
+        except TrainingError as error:
+            raise TrainingError(f"{error}\n{last_good(self.folder)}") from error
+        keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepCheckpoints))
+        if model.scores:
+            say(format_table(model.scores))
+        if keeper.best_epoch >= 0:
+            say(f"best {keeper.monitor}: {keeper.best:.2f} after epoch {keeper.best_epoch} ({self.folder / BEST})")
+        say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps -> {self.folder}")
+
+    def validate(self, model: LitDetector, **arguments: Any) -> None:
+        """Score a checkpoint on the validation frames and print the table."""
+        self.trainer.validate(model, **self._scoring(arguments))
+        say(format_table(model.scores))
+        say(f"{self.checkpoint}, {int(self.trainer.callback_metrics.get('val/frames', 0))} frames")
+
+    def test(self, model: LitDetector, **arguments: Any) -> None:
+        """Write the result files of the test frames."""
+        model.results = self.folder / "test"
+        if self.trainer.is_global_zero:
+            model.results.mkdir(parents=True, exist_ok=True)
+            for old in model.results.glob("*.txt"):
+                old.unlink()  # of another checkpoint: it would be scored with the new ones
+        self.trainer.strategy.barrier() if self.trainer.world_size > 1 else None
+        self.trainer.test(model, **self._scoring(arguments))
+        say(f"{self.checkpoint}, {len(list(model.results.glob('*.txt')))} result files -> {model.results}")
+
+    def _scoring(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {**arguments, "ckpt_path": self.checkpoint, "weights_only": True, "verbose": False}
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Print, in one process only."""
+    print(text, flush=True)
+
+
+@rank_zero_only
+def _remove_leftovers(folder: Path) -> None:
+    # Of a run that ended within its first epoch.
+    for name in (BEST, CURVES, METRICS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def last_good(folder: Path) -> str:
+    """Which checkpoint a run that stopped has left, in a sentence."""
+    if not (folder / LAST).is_file():
+        return f"{folder} has no checkpoint yet: the first is written after the first epoch"
+    run = load_checkpoint(folder / LAST, mmap=True)["run"]
+    return f"the last good checkpoint is {folder / LAST}, after {run['epochs']} epochs; --resume goes on from it"
+
+
+def folder_of_data(arguments: list[str]) -> list[str]:
+    """`--data DIR` says `--data.root DIR`; `--data CLASS` stays, where it is no folder."""
+    rewritten = list(arguments)
+    for k, argument in enumerate(rewritten):
+        if argument.startswith("--data="):
+            value, template = argument.removeprefix("--data="), "--data.root={}"
+            if _is_folder(value):
+                rewritten[k] = template.format(value)
+        elif argument == "--data" and k + 1 < len(rewritten) and _is_folder(rewritten[k + 1]):
+            rewritten[k] = "--data.root"
+    return rewritten
+
+
+def _is_folder(value: str) -> bool:
+    known = {"KittiData", "MixedData", "WorldData"}
+    if Path(value).is_dir():
+        return True
+    return value not in known and not ("." in value and _CLASS_PATH.fullmatch(value))

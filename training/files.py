@@ -1,0 +1,55 @@
+"""Files of a training run that are whole or not there, whenever the process is killed or the disk is full."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class TrainingError(RuntimeError):
+    """A training that can't start or go on. The message says why and what to do."""
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Replace a file by one with these bytes; at any moment it is the old one or the new one, and survives a crash.
+
+    Raises TrainingError where the disk is full or the file can't be written; the old file stays.
+    """
+    # In the same folder, since a rename across file systems is a copy. What a killed process left is overwritten.
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise write_error(path, error, len(data)) from error
+
+
+def write_error(path: Path, error: OSError, size: int) -> TrainingError:
+    """What to tell where writing `size` bytes to a file failed."""
+    if error.errno in _FULL:
+        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+        return TrainingError(
+            f"the disk is full: {path} needs {size / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make room"
+        )
+    return TrainingError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself is durable only once its folder is.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
