@@ -14,7 +14,9 @@ from add_model.drawing import side_by_side
 from training.data.sample import Objects
 from training.evaluation.association import FREE, associate
 
-_MARK = (255, 60, 60)
+_MARK, _RIM = (255, 40, 40), (40, 0, 0)
+_MARGIN = 4  # pixels between the marked 2D box and the frame around it
+_LEAST_WIDTH = 960  # pixels that a narrower image is enlarged to
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,18 @@ def _first(cases: list[tuple[float, float, Case]], count: int) -> list[Case]:
 
 def picture(case: Case, image: np.ndarray, camera: Camera, objects: Objects, detections: Detections) -> bytes:
     """The case as JPEG: the image with all boxes and a red frame around the case, beside the bird's-eye view."""
-    marked = image.copy()
-    margin = 4
-    left, top = (int(np.clip(v, -1e4, 1e4)) - margin for v in case.box2d[:2])
-    right, bottom = (int(np.clip(v, -1e4, 1e4)) + margin for v in case.box2d[2:])
-    cv2.rectangle(marked, (left, top), (right, bottom), _MARK, max(2, round(camera.width / 500)))
+    scale = max(1.0, _LEAST_WIDTH / camera.width)
+    if scale > 1:
+        camera = camera.resize(_LEAST_WIDTH, max(1, round(camera.height * scale)))
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
     truth = objects.boxes[~np.isnan(objects.boxes).any(axis=1)]
-    drawn = side_by_side(marked, camera, detections, truth)
+    drawn = side_by_side(image, camera, detections, truth)
+    corners = np.clip(scale * np.array(case.box2d) + [-_MARGIN, -_MARGIN, _MARGIN, _MARGIN], 1, camera.width - 2)
+    left, top, right, bottom = corners.astype(int).tolist()
+    bottom = min(bottom, camera.height - 2)
+    # Last, and with a dark rim: it must be found among the boxes.
+    for colour, width in ((_RIM, 4), (_MARK, 2)):
+        cv2.rectangle(drawn, (left, top), (right, bottom), colour, width * max(1, round(camera.width / 1000)))
     encoded, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     if not encoded:
         raise ValueError(f"a picture of {drawn.shape} could not be encoded")
