@@ -32,8 +32,10 @@ def configure(path: Path, **changes: object) -> Path:
 class Training:
     """`python -m training ARGUMENTS` in `folder`, started at once; what it prints goes to `log`."""
 
-    def __init__(self, folder: Path, *arguments: object, environment: dict[str, str] | None = None) -> None:
-        self.log = folder / "log.txt"
+    def __init__(
+        self, folder: Path, *arguments: object, environment: dict[str, str] | None = None, log: str = "log.txt"
+    ) -> None:
+        self.log = folder / log
         words = [str(word) for word in arguments]
         self.process = _SERVER.Process(target=_train, args=(folder, self.log, words, environment or {}))
         self.process.start()

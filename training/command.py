@@ -26,6 +26,11 @@ _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
+class _Parser(LightningArgumentParser):
+    def print_usage(self, file: Any = None) -> None:
+        """Nothing: the usage of hundreds of options would bury the error that it is printed with."""
+
+
 class TrainingCommand(LightningCLI):
     """fit, validate and test. Raises TrainingError where that can't be done."""
 
@@ -36,6 +41,8 @@ class TrainingCommand(LightningCLI):
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            parser_class=_Parser,
+            parser_kwargs={"prog": "python -m training", "description": "Train and score. See also: seeds --help"},
             trainer_defaults=_DEFAULTS,
             save_config_kwargs={"overwrite": True},
             args=folder_of_data(arguments),

@@ -28,6 +28,7 @@ class LitDetector(lightning.LightningModule):
     model: a name in `add_model.models`
     start: weights to start from: a .safetensors file, 'imagenet' or a .pth file for the backbone, None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
+    frozen_norms: whether BatchNorm keeps the statistics that it starts with, for batches too small to have their own
 
     `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
     `results` is the folder for the result files of a test, set by whoever starts one.
@@ -40,9 +41,10 @@ class LitDetector(lightning.LightningModule):
         rate: float = 1.25e-3,
         weight_decay: float = 1e-5,
         schedule: Cosine | StepDecay = Cosine(),  # noqa: B008 - frozen
+        frozen_norms: bool = False,
     ) -> None:
         super().__init__()
-        self.model_name = model
+        self.model_name, self.frozen_norms = model, frozen_norms
         self.detector = _start(model, start)
         self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
         self.scores: Scores | None = None
@@ -50,6 +52,15 @@ class LitDetector(lightning.LightningModule):
         self.results: Path | None = None
         self._seed = torch.initial_seed() % 2**32
         self._scored: list[tuple] = []
+        self.train()  # Lightning takes the modes as it finds them
+
+    def train(self, mode: bool = True) -> LitDetector:
+        """Switch to training, but for frozen norms."""
+        super().train(mode)
+        for module in self.modules():
+            if self.frozen_norms and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def configure_optimizers(self) -> dict:
         """AdamW; norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
@@ -72,12 +83,13 @@ class LitDetector(lightning.LightningModule):
         features = self.detector.features(batch.images)
         losses = monodle_loss(self.detector, features, batch.targets, self._total, self.trainer.world_size)
         loss = sum(losses.values())
-        # Asked in all processes alike, or those with finite losses would wait for the others for ever.
-        if not torch.isfinite(self._total(loss.detach())):
+        # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
+        values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
+        if not torch.isfinite(values).all():
             raise TrainingError(self._not_finite(losses, batch))
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.images))
-        self.log("train/rate", self.lr_schedulers().get_last_lr()[0], batch_size=len(batch.images))
+        logged = {f"train/{name}": value for name, value in zip(losses, values, strict=True)}
+        self.log_dict(logged | {"train/rate": self.lr_schedulers().get_last_lr()[0]}, batch_size=len(batch.images))
+        self.log("train/loss", values.sum(), prog_bar=True, batch_size=len(batch.images))
         return loss
 
     def validation_step(self, scene: Scene, _: int) -> None:
@@ -125,7 +137,7 @@ class LitDetector(lightning.LightningModule):
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.
-        return self.all_gather(value).sum() if self.trainer.world_size > 1 else value
+        return self.all_gather(value).sum(0) if self.trainer.world_size > 1 else value
 
     def _not_finite(self, losses: dict[str, Tensor], batch: Batch) -> str:
         bad = ", ".join(f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value))

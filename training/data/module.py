@@ -20,7 +20,7 @@ from training.data.batches import (
     collate,
     only,
 )
-from training.data.kitti import KittiFolder
+from training.data.kitti import KittiError, KittiFolder
 from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
 
@@ -115,6 +115,8 @@ def _ids(root: str, split: str) -> list[str]:
     if split in PUBLISHED:
         return list(published_split(split))
     path = Path(split)
+    if not Path(root).is_dir():
+        raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
     return list(read_ids(path if path.is_file() else Path(root) / split))
 
 

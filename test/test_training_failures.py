@@ -1,0 +1,150 @@
+"""A training that can't go on stops with one message and keeps what it has."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from training_bench import Training, configure
+
+from training.checkpoints import load_checkpoint
+from training.command import folder_of_data
+from training.files import TrainingError, write_atomically
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_loss_step_and_frames(tmp_path):
+    """The rate leaps by 1e30 in the third of four epochs, whose second step then has no finite loss."""
+    leap = {"class_path": "training.schedule.StepDecay", "init_args": {"milestones": [0.5], "factor": 1e30}}
+    config = configure(tmp_path / "tiny.yaml", model={"schedule": leap}, trainer={"max_epochs": 4})
+    run = Training(tmp_path, "fit", "--config", config)
+    assert run.finish() == 1
+    message = run.text()[run.text().index("error: ") :]
+    assert "not finite at step 5 (epoch 2): " in message
+    assert "heatmap is " in message
+    assert message.count("0000") == 2, "the ids of both frames"
+    assert "last.ckpt, after 2 epochs" in message
+    assert "Traceback" not in run.text()
+    checkpoint = load_checkpoint(tmp_path / "runs" / "tiny" / "last.ckpt")
+    assert checkpoint["run"]["epochs"] == 2
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_full_disk_stops_and_keeps_the_last_checkpoint(tmp_path):
+    """/dev/full stands where the second checkpoint is written: every write to it says that no space is left."""
+    config = configure(tmp_path / "tiny.yaml")
+    assert Training(tmp_path, "fit", "--config", config, "--trainer.max_epochs", 1).finish() == 0
+    folder = tmp_path / "runs" / "tiny"
+    before = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt.part").symlink_to("/dev/full")
+    more = "fit", "--config", config, "--resume", "--trainer.max_epochs", 2
+    run = Training(tmp_path, *more)
+    assert run.finish() == 1
+    assert "error: the disk is full: runs/tiny/last.ckpt needs " in run.text()
+    assert "the last good checkpoint is runs/tiny/last.ckpt, after 1 epochs" in run.text()
+    assert "Traceback" not in run.text()
+    assert (folder / "last.ckpt").read_bytes() == before
+    again = Training(tmp_path, *more)
+    assert again.finish() == 0, again.text()
+    assert load_checkpoint(folder / "last.ckpt")["run"]["epochs"] == 2
+
+
+def test_an_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "a" / "file"
+    write_atomically(path, b"old")
+    path.with_name("file.part").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match="the disk is full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("writer", [torch.save, pickle.dump], ids=["torch", "pickle"])
+def test_a_checkpoint_never_runs_code(tmp_path, writer):
+    witness, path = tmp_path / "ran", tmp_path / "bad.ckpt"
+    data = io.BytesIO()
+    writer({"model_name": "monodle_lite0", "state_dict": Malice(witness)}, data)
+    path.write_bytes(data.getvalue())
+    with pytest.raises(TrainingError, match="without running its code"):
+        load_checkpoint(path)
+    assert not witness.exists()
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        load_checkpoint(tmp_path / "none.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(TrainingError, match="was not written by python -m training"):
+        load_checkpoint(tmp_path / "foreign.ckpt")
+    (tmp_path / "empty.ckpt").touch()
+    with pytest.raises(TrainingError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path / "empty.ckpt")
+
+
+def test_data_takes_a_folder_or_a_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "WorldData").mkdir()
+    for given, expected in (
+        (["--data", "some/where"], ["--data.root", "some/where"]),
+        (["--data=/some/where"], ["--data.root=/some/where"]),
+        (["--data", "missing"], ["--data.root", "missing"]),
+        (["--data", "../kitti"], ["--data.root", "../kitti"]),
+        (["--data", "KittiData"], ["--data", "KittiData"]),
+        (["--data", "my.module.Data"], ["--data", "my.module.Data"]),
+        (["--data", "WorldData"], ["--data.root", "WorldData"]),
+        (["--data"], ["--data"]),
+    ):
+        assert folder_of_data(["fit", *given]) == ["fit", *expected]
+
+
+MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.yaml"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "--config", "none.yaml"), "none.yaml"),
+        (("fit", "--config", MINI, "--data", "no/where"), "no/where: there is no such folder"),
+        (
+            ("fit", "--config", MINI, "--model.model", "resnet"),
+            "model 'resnet' is unknown; choose one of: monodle_lite0",
+        ),
+        (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
+        (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
+        (("fit", "--config", "wrong.yaml"), "raet"),
+        (("validate", "--config", MINI), "there is no checkpoint runs/monodle_kitti_mini/last.ckpt"),
+        (("validate", "--config", MINI, "--resume"), "--resume is for fit"),
+        (("test", "--config", MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
+        (("fit",), "fit.data"),
+        ((), "{fit,validate,test}"),
+    ],
+    ids=lambda value: " ".join(map(str, value))[-30:] if isinstance(value, tuple) else "",
+)
+@pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
+def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, arguments, message):
+    from training.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.yaml").write_text("model: {raet: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
+    monkeypatch.setattr("sys.argv", ["training"])
+    try:
+        status = main([str(word) for word in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    out = capfd.readouterr()
+    assert status in (1, 2)
+    assert message in out.err
+    assert "Traceback" not in out.err
+    assert len(out.err.splitlines()) <= 12, out.err
