@@ -60,7 +60,7 @@ class TrainingCommand(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What a run is, beside its model, data and trainer."""
-        parser.add_argument("--run", type=str | None, default=None, help="run folder (default: runs/NAME_OF_CONFIG)")
+        parser.add_argument("--folder", type=str | None, default=None, help="run folder (default: runs/NAME_OF_CONFIG)")
         parser.add_argument("--resume", action="store_true", help="fit: go on from the run folder's last checkpoint")
         parser.add_argument(
             "--best_by", type=str, default="val/Car_3d_moderate", help="fit: metric whose highest value is the best"
@@ -75,7 +75,7 @@ class TrainingCommand(LightningCLI):
         """Find the run folder, and the checkpoint that is needed."""
         options = self.config[self.subcommand]
         names = [Path(str(path)).stem for path in options.config or []]
-        self.folder = Path(options.run or f"runs/{names[-1] if names else 'unnamed'}")
+        self.folder = Path(options.folder or f"runs/{names[-1] if names else 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
             self._choose_start(options.resume)
@@ -101,7 +101,7 @@ class TrainingCommand(LightningCLI):
             epochs = load_checkpoint(last, mmap=True)["run"]["epochs"]
             raise TrainingError(
                 f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
-                " with --run, or remove it"
+                " with --folder, or remove it"
             )
         self.checkpoint, self.save_config_callback = last, None
 

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     for seed in seeds:
         print(f"seed {seed} -> {folder_of(out, seed)}", flush=True)
         command = [sys.executable, "-m", "training", "fit", "--config", options.config, "--resume", *fit_options]
-        command += ["--seed_everything", str(seed), "--run", str(folder_of(out, seed)), "--best_by", options.best_by]
+        command += ["--seed_everything", str(seed), "--folder", str(folder_of(out, seed)), "--best_by", options.best_by]
         if status := subprocess.run(command, check=False).returncode:
             print(f"error: seed {seed} failed; the same command goes on where it stopped", file=sys.stderr)
             return status
