@@ -10,7 +10,7 @@ import pytest
 import torch
 from training_bench import Training, configure
 
-from training.checkpoints import load_checkpoint
+from training.checkpoints import history, load_checkpoint
 from training.command import folder_of_data
 from training.files import TrainingError, write_atomically
 
@@ -91,6 +91,13 @@ def test_other_files_are_no_checkpoints(tmp_path):
     (tmp_path / "empty.ckpt").touch()
     with pytest.raises(TrainingError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "empty.ckpt")
+
+
+def test_a_checkpoint_without_history_is_not_resumed(tmp_path):
+    path = tmp_path / "old.ckpt"
+    torch.save({"model_name": "monodle_lite0"}, path)
+    with pytest.raises(TrainingError, match="no history to go on from"):
+        history(load_checkpoint(path), path)
 
 
 def test_data_takes_a_folder_or_a_class(tmp_path, monkeypatch):

@@ -37,6 +37,13 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
+def history(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What `KeepCheckpoints` added: epochs, best, best_epoch and metrics. Raises TrainingError where it did not."""
+    if "run" not in checkpoint:
+        raise TrainingError(f"{path} has no history to go on from; it can be validated and exported")
+    return checkpoint["run"]
+
+
 class AtomicCheckpoints(TorchCheckpointIO):
     """How Lightning writes and reads checkpoints here."""
 

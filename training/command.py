@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, load_checkpoint
+from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
 from training.data.module import Loaders
 from training.evaluation.table import format_table
 from training.files import TrainingError
@@ -98,7 +98,7 @@ class TrainingCommand(LightningCLI):
                 say(f"{self.folder} has no checkpoint yet: starting afresh")
             return
         if not resume:
-            epochs = load_checkpoint(last, mmap=True)["run"]["epochs"]
+            epochs = history(load_checkpoint(last, mmap=True), last)["epochs"]
             raise TrainingError(
                 f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
                 " with --folder, or remove it"
@@ -134,7 +134,9 @@ class TrainingCommand(LightningCLI):
         """Train, from the start or from the last checkpoint, and print the table of the last validation."""
         if self.checkpoint:
             at = self._resumed
-            say(f"resuming {self.checkpoint} after {at['run']['epochs']} epochs ({at['global_step']} steps)")
+            say(
+                f"resuming {self.checkpoint} after {history(at, self.checkpoint)['epochs']} epochs ({at['global_step']} steps)"
+            )
         else:
             _remove_leftovers(self.folder)
         try:
@@ -186,7 +188,7 @@ def last_good(folder: Path) -> str:
     """Which checkpoint a run that stopped has left, in a sentence."""
     if not (folder / LAST).is_file():
         return f"{folder} has no checkpoint yet: the first is written after the first epoch"
-    run = load_checkpoint(folder / LAST, mmap=True)["run"]
+    run = history(load_checkpoint(folder / LAST, mmap=True), folder / LAST)
     return f"the last good checkpoint is {folder / LAST}, after {run['epochs']} epochs; --resume goes on from it"
 
 

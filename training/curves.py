@@ -31,7 +31,7 @@ def draw(rows: Sequence[dict[str, float]], title: str) -> bytes:
     for axes in (losses, precision):
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize=7)
+            axes.legend(fontsize=7, handlelength=3)
     figure.suptitle(title)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
