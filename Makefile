@@ -25,7 +25,11 @@ RUNTIME := $(wildcard runtime/*.py runtime/vision_msgs/* runtime/vision_msgs/msg
 RUN_FILES := $(REQ)/runtime.txt $(REQ)/base.txt
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test train-setup lint format clean clean-venv
+# Frames as the network sees them: rendered at its focal length.
+SEEN := --width 621 --height 188 --focal 360.5
+TRAIN := $(VENV)/bin/python -m training
+
+.PHONY: help setup demo test train-setup weights lint format clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -41,6 +45,16 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+weights: $(READY)-train ## train the shipped weights anew: about 2 hours on 2 cores; data/kitti_mini must be there
+	@test -d data/kitti_mini/training || { echo "error: data/kitti_mini is missing: put or link a folder in KITTI's layout \
+	there, with frame ids in ImageSets/train.txt" >&2; exit 1; }
+	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
+	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
+	$(TRAIN) fit --config config/monodle_lite0_world.yaml --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_world/last.ckpt --out runs/monodle_lite0_world/weights
+	$(TRAIN) fit --config config/monodle_lite0_mini.yaml --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_mini/last.ckpt --out add_model/weights/monodle_lite0
 
 lint: $(READY)-test ## check style and format
 	$(VENV)/bin/ruff check .
