@@ -134,9 +134,8 @@ class TrainingCommand(LightningCLI):
         """Train, from the start or from the last checkpoint, and print the table of the last validation."""
         if self.checkpoint:
             at = self._resumed
-            say(
-                f"resuming {self.checkpoint} after {history(at, self.checkpoint)['epochs']} epochs ({at['global_step']} steps)"
-            )
+            epochs = history(at, self.checkpoint)["epochs"]
+            say(f"resuming {self.checkpoint} after {epochs} epochs ({at['global_step']} steps)")
         else:
             _remove_leftovers(self.folder)
         try:
@@ -163,7 +162,6 @@ class TrainingCommand(LightningCLI):
             model.results.mkdir(parents=True, exist_ok=True)
             for old in model.results.glob("*.txt"):
                 old.unlink()  # of another checkpoint: it would be scored with the new ones
-        self.trainer.strategy.barrier() if self.trainer.world_size > 1 else None
         self.trainer.test(model, **self._scoring(arguments))
         say(f"{self.checkpoint}, {len(list(model.results.glob('*.txt')))} result files -> {model.results}")
 
