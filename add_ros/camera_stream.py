@@ -11,7 +11,6 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
@@ -122,15 +121,12 @@ class CameraStream:
             if self._to_target is not None:
                 message = self._to_target(message)
             self._publish(message, found, header, marker_lifetime)
+            processing_ms = 1e3 * (time.perf_counter() - started)
+            self.health.published(processing_ms, self._age(header.stamp) / 1e6, len(found))
         except Rejected as problem:
             self._reject(problem.reason, str(problem))
-            return True
         except Exception as error:  # whatever one frame does to the model, the next one is still served
             self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
-            return True
-        processing_ms = 1e3 * (time.perf_counter() - started)
-        now, stamp = self._node.get_clock().now(), Time.from_msg(header.stamp, self._node.get_clock().clock_type)
-        self.health.published(processing_ms, (now - stamp).nanoseconds / 1e6, len(found))
         return True
 
     def stop(self) -> None:
@@ -150,6 +146,10 @@ class CameraStream:
                 self._markers.publish(self._board.clear())
             # In the camera's frame always: RViz transforms by itself.
             self._markers.publish(self._board.update(found, header, marker_lifetime))
+
+    def _age(self, stamp: Any) -> int:
+        # In nanoseconds; rclpy's Time refuses the negative stamps that a message can hold.
+        return self._node.get_clock().now().nanoseconds - (stamp.sec * 10**9 + stamp.nanosec)
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
         pixels = self._to_rgb(image)

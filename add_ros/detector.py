@@ -6,6 +6,7 @@ Ctrl-C stay responsive during inference, and always gets the newest frame.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -16,14 +17,16 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 from vision_msgs.msg import LabelInfo
 
 from add_model.camera import Camera
-from add_model.predictor import ModelError, Predictor
+from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
 from add_ros import parameters
 from add_ros.camera_stream import CameraStream, StreamSettings
 from add_ros.messages import label_info
@@ -76,9 +79,16 @@ class DetectorNode(Node):
         except ModelError as error:
             self.failure = str(error)
             return
-        except Exception as error:  # a worker that dies silently would leave a node that only seems to live
-            self.failure = f"the model can't be used: {type(error).__name__}: {error}"
+        except Exception as error:
+            path = values["model"] or SHIPPED_MODEL
+            self.failure = f"the model {path} can't be used: {type(error).__name__}: {error}"
             return
+        try:
+            self._serve(predictor)
+        except Exception as error:  # a worker that dies silently would leave a node that only seems to live
+            self.failure = f"the node can't go on: {type(error).__name__}: {error}"
+
+    def _serve(self, predictor: Predictor) -> None:
         if self._stopping.is_set():
             return
         self._announce(predictor)
@@ -136,15 +146,22 @@ class DetectorNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM: exit code 0, or 1 with one line that says why the node can't run."""
+    """Run until SIGINT or SIGTERM: exit code 0, or 1 with one line that says why the node can't run.
+
+    Arguments that ROS would silently leave out end with usage and exit code 2.
+    """
+    _refuse_plain_arguments(args)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
         # Own signal handlers, since rclpy's would take the context away before the markers are cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        return _fail(f"what follows --ros-args can't be used: {error}")
+    try:
         node = DetectorNode()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ParameterException) as error:
         return _fail(str(error))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -164,6 +181,17 @@ def main(args: list[str] | None = None) -> int:
     node.destroy_node()
     rclpy.try_shutdown()
     return code
+
+
+def _refuse_plain_arguments(args: list[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="detector",
+        usage="%(prog)s --ros-args [-r image:=TOPIC] [-r camera_info:=TOPIC] [-p NAME:=VALUE] [--params-file FILE]",
+        description="Camera images in, 3D detections out, as a ROS 2 node; docs/node.md has topics and parameters.",
+        epilog=f"parameters: {', '.join(parameter.name for parameter in parameters.PARAMETERS)}",
+    )
+    given = sys.argv if args is None else args
+    parser.parse_args(remove_ros_args(given)[1:])
 
 
 def _fail(message: str) -> int:

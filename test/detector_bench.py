@@ -163,14 +163,26 @@ class Bench:
         self.spin_for(0.1)  # what has come in meanwhile is old
         self.diagnostics.clear()
         self.spin_until(lambda: self.diagnostics, "for diagnostics")
-        (status, *_) = self.diagnostics[-1].status
-        return {value.key: value.value for value in status.values} | {
-            "level": status.level,
-            "message": status.message,
-        }
+        return _values(self.diagnostics[-1])
+
+    def status_after_work(self) -> dict[str, str]:
+        """The same of the first diagnostics, since these were last cleared, whose second saw a frame."""
+        worked: list[dict[str, str]] = []
+
+        def found() -> bool:
+            worked[:] = [values for values in map(_values, self.diagnostics) if values["processing_time_ms"]]
+            return bool(worked)
+
+        self.spin_until(found, "for diagnostics with times")
+        return worked[0]
 
     def close(self) -> None:
         self.node.destroy_node()
+
+
+def _values(diagnostics: DiagnosticArray) -> dict[str, str]:
+    status = diagnostics.status[0]
+    return {value.key: value.value for value in status.values} | {"level": status.level, "message": status.message}
 
 
 def picture(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:

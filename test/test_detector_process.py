@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
+from detector_bench import MODEL, PATIENCE, Bench, DetectorProcess, camera_info, image_message, picture
 from rclpy.qos import ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
@@ -37,6 +37,8 @@ def test_importing_the_node_imports_no_network_library():
         ({"score_threshold": 2.0}, "score_threshold"),
         ({"score_threshold": 1}, "score_threshold must be of type double"),
         ({"target_frame": "base_link"}, "tf2_ros"),
+        ({"cameras": "[]"}, "cameras must be a list"),
+        ({"use_sim_time": "maybe"}, "use_sim_time"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(parameters, words):
@@ -46,6 +48,13 @@ def test_what_cannot_start_says_why_in_one_line(parameters, words):
         assert detector.wait() == 1
         fatal = [line for line in detector.lines if "FATAL" in line]
         assert len(fatal) == 1 and words in fatal[0] and "Traceback" not in detector.log, detector.log
+
+
+def test_arguments_that_ros_would_leave_out_are_refused():
+    command = [sys.executable, "-m", "add_ros.detector", "-p", "score_threshold:=0.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "-p" in done.stderr.splitlines()[-1] and "--ros-args" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -85,7 +94,7 @@ def test_silence_is_explained(bench):
 def test_a_fixed_reliability_that_starves_is_explained(bench):
     bench.offer(ReliabilityPolicy.BEST_EFFORT)
     with DetectorProcess(model=MODEL, reliability="reliable") as detector:
-        detector.wait_for_log("incompatible quality of service")
+        detector.wait_for_log("/image: incompatible quality of service")
         line = next(line for line in detector.lines if "/image: incompatible" in line)
         assert "bench offers best_effort" in line and "requests reliable" in line
 
