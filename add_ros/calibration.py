@@ -17,6 +17,7 @@ from add_ros.rejected import Rejected
 
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
 _FISHEYE = ("equidistant", "fisheye")
+_NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of view of 0.06 and 178.9 degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Calibrator:
     """CameraInfo messages -> Calibration; everything is computed once for each CameraInfo that differs.
 
     rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
-    decides ('rect' or 'raw' in its last part), otherwise whether D has values.
+    decides ('rect' or 'raw' in its last part), otherwise whether D has values or the lens is a fisheye.
     """
 
     def __init__(self, rectification: str, topic: str) -> None:
@@ -65,23 +66,25 @@ class Calibrator:
                 "the camera is not calibrated (K[0] is 0): calibrate it, or set the driver's camera_info",
             )
         _check_size(info, width, height)
-        rectified, why = self._is_rectified(d)
+        # A fisheye lens is no pinhole even where all its coefficients are zero.
+        lens = "the lens is a fisheye" if info.distortion_model in _FISHEYE else "D has values" if d.any() else ""
+        rectified, why = self._is_rectified(lens)
         if rectified:
             matrix, name = (p[:, :3], "P") if p[0, 0] != 0 else (k, "K (P is zero)")
             return Calibration(_camera(matrix, info, width, height, name[0]), None, f"{name}, rectified: {why}")
         camera = _camera(k, info, width, height, "K")
-        if not d.any():
+        if not lens:
             return Calibration(camera, None, f"K, raw without distortion: {why}")
         return Calibration(camera, _undistortion(info.distortion_model, d, camera), f"K and D, raw: {why}")
 
-    def _is_rectified(self, d: np.ndarray) -> tuple[bool, str]:
+    def _is_rectified(self, lens: str) -> tuple[bool, str]:
         if self._rectification != "auto":
             return self._rectification == "rectified", "the parameter rectification says so"
         if "rect" in self._name:
             return True, f"the topic is named {self._name}"
         if "raw" in self._name:
             return False, f"the topic is named {self._name}"
-        return not d.any(), "D has values" if d.any() else "D is zero"
+        return not lens, lens or "D is zero"
 
 
 def _camera_topic(topic: str) -> str:
@@ -106,6 +109,21 @@ def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -
     if not np.allclose(matrix[2], (0, 0, 1), atol=1e-6):
         raise Rejected("invalid camera_info", f"the last row of {name} must be 0 0 1, got {matrix[2]}")
     roi, full = info.roi, (info.roi.width or info.width, info.roi.height or info.height)
+    if roi.x_offset + full[0] > info.width or roi.y_offset + full[1] > info.height:
+        raise Rejected(
+            "invalid camera_info",
+            f"the region of interest {full[0]}x{full[1]} at ({roi.x_offset}, {roi.y_offset}) does not lie inside the "
+            f"camera_info's {info.width}x{info.height}",
+        )
+    focal, sides = np.array([matrix[0, 0], matrix[1, 1]]), np.array([info.width, info.height])
+    centre = np.abs([matrix[0, 2], matrix[1, 2]])
+    # A value that is not finite, zero or negative is named by Camera.
+    if (focal > 0).all() and ((focal < _WIDEST * sides) | (np.maximum(focal, centre) > _NARROWEST * sides)).any():
+        raise Rejected(
+            "invalid camera_info",
+            f"{name} of the camera_info has focal lengths {focal[0]:g}, {focal[1]:g} and principal point "
+            f"{matrix[0, 2]:g}, {matrix[1, 2]:g}, in pixels: no lens makes a {info.width}x{info.height} image so",
+        )
     try:
         camera = Camera(np.hstack([matrix, np.zeros((3, 1))]), info.width, info.height)
         return camera.crop(roi.x_offset, roi.y_offset, *full).resize(width, height)

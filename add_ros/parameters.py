@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from add_ros.names import RULE, is_relative_name
 
 Value = bool | int | float | str | list[str]
 
@@ -76,7 +77,8 @@ PARAMETERS = (
         "rectification",
         "auto",
         "rectified: P holds for the images. raw: K and D hold and the node undistorts the images. auto: rectified "
-        "where the image topic's last part contains rect, raw where it contains raw, otherwise rectified if D is zero.",
+        "where the image topic's last part contains rect, raw where it contains raw, otherwise rectified if D is zero "
+        "and the lens no fisheye.",
         choices=("auto", "rectified", "raw"),
     ),
     Parameter(
@@ -166,10 +168,10 @@ def table() -> str:
 
 def _cameras_problem(names: Any) -> str | None:
     if not names or len(set(names)) != len(names):
-        return f"cameras must be a list of different names, got {list(names)}"
+        return f"cameras must be a list of different names, got {list(names or [])}"
     for name in names:
-        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", name):
-            return f"cameras: '{name}' is no valid ROS name (letters, digits, _, parts joined by /)"
+        if name and not is_relative_name(name):
+            return f"cameras: '{name}' is no valid ROS name ({RULE})"
     return None
 
 

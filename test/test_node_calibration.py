@@ -90,6 +90,28 @@ def test_maps_are_computed_once_for_each_camera_info():
     assert calibrator(info(d=[0.1, *PLUMB_BOB[1:]]), WIDTH, HEIGHT) is not first
 
 
+@pytest.mark.parametrize("topic", ["/cam/image", "/cam/image_raw"])
+def test_a_fisheye_without_coefficients_is_no_pinhole(topic):
+    """Equidistant with D = 0 is r = f theta, not r = f tan(theta)."""
+    calibration = calibrate(info(distortion_model="equidistant", d=[0.0] * 4), topic)
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    dot = K[0, 2] + 500 * np.arctan(0.5)
+    blob = 255 * np.exp(-((u - dot) ** 2 + (v - K[1, 2]) ** 2) / 18)
+    weights = calibration.rectify(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8))[..., 0].astype(float)
+    np.testing.assert_allclose((u * weights).sum() / weights.sum(), K[0, 2] + 500 * 0.5, atol=0.6)
+
+
+def test_a_rectified_fisheye_image_is_left_alone():
+    result = calibrate(info(distortion_model="equidistant", d=[0.0] * 4), "/cam/image_rect")
+    assert result.maps is None
+    np.testing.assert_array_equal(result.camera.P[:, :3], P[:, :3])
+
+
+def test_the_narrowest_and_widest_lenses_in_use_are_taken():
+    for focal in (0.05 * WIDTH, 60 * WIDTH):
+        assert calibrate(info(p=(P * [[focal / 400], [focal / 410], [1]]).ravel())).camera.fu == pytest.approx(focal)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
@@ -107,6 +129,13 @@ def test_maps_are_computed_once_for_each_camera_info():
         ({"p": (P * [[-1], [1], [1]]).ravel(), "d": []}, "invalid camera_info", "focal"),
         ({"p": np.full(12, np.nan), "d": []}, "invalid camera_info", "P"),
         ({"p": (P * [[1], [1], [0]]).ravel()}, "invalid camera_info", "0 0 1"),
+        # A focal length near zero asks for a canvas half a million pixels wide.
+        ({"p": (P * [[1e-6, 1, 1, 1], [1] * 4, [1] * 4]).ravel()}, "invalid camera_info", "no lens"),
+        ({"p": (P * 1e300 + [[0] * 4, [0] * 4, [0, 0, 1, 0]]).ravel()}, "invalid camera_info", "0 0 1"),
+        ({"p": (P * [[1e300], [1e300], [1]]).ravel()}, "invalid camera_info", "no lens"),
+        ({"p": (P * [[1, 1, 1e300, 1], [1] * 4, [1] * 4]).ravel()}, "invalid camera_info", "no lens"),
+        ({"roi": RegionOfInterest(x_offset=2000, width=WIDTH, height=HEIGHT)}, "invalid camera_info", "(2000, 0)"),
+        ({"roi": RegionOfInterest(y_offset=1)}, "invalid camera_info", "(0, 1)"),
     ],
 )
 def test_unusable_camera_infos_are_refused_in_one_sentence(changes, reason, words):
