@@ -191,7 +191,12 @@ def test_convert_makes_a_bag_of_plain_images(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["nowhere", "bag"], "no such folder"), (["--world", "2", "taken"], "exists already")]
+    ("arguments", "said"),
+    [
+        (["nowhere", "bag"], "no such folder"),
+        (["--world", "2", "taken"], "exists already"),
+        (["--world", "2", "bag", "--camera", "bad name"], "'bad name' is no namespace"),
+    ],
 )
 def test_convert_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
@@ -320,6 +325,26 @@ def test_every_message_passes_over_dds(tmp_path, storage, other):
     assert clock == sorted(clock)
     assert clock[-1] == START + 29 * PERIOD
     assert len(clock) > 30
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "said"),
+    [
+        ("play", ["--remap", "/camera/image_rect:=bad name"], "'bad name' can't be a topic"),
+        ("play", ["--wait-for-nodes", "somebody"], "needs --wait-for-subscribers"),
+        ("play", ["--ros-args", "-r", "nonsense"], "--ros-args"),
+        ("record", ["bad name"], "'bad name' can't be a topic"),
+    ],
+)
+def test_names_that_ros_refuses_are_told_in_one_line(tmp_path, tool, options, said):
+    bag = tmp_path / "bag"
+    if tool == "play":
+        write(bag)
+    with Process(tool, bag, *options) as process:
+        code, log = process.finish()
+    assert code in (1, 2)
+    assert said in log and "Traceback" not in log
+    assert bag.exists() == (tool == "play")
 
 
 def test_player_fails_when_nobody_listens(tmp_path):

@@ -27,16 +27,18 @@ def write_bag(source: Source, writer: CameraBagWriter) -> None:
 
 
 def _number(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
 
 
 def _rate(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1e6:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate of up to 1e6 Hz")
     return value
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.process import interrupt, message_class, split_arguments, start_rclpy
+from add_ros.bags.process import interrupt, message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import open_bag, raw_messages
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
@@ -44,7 +44,8 @@ class Player:
     """Publishers for the playable topics of an open bag.
 
     topics: the topics to play, None for all; remap: recorded topic -> published topic; clock: Hz of /clock, 0 for none.
-    `published` counts messages by topic, `skipped` by reason. Raises BagError on topics that the bag does not have.
+    `published` counts messages by topic, `skipped` by reason. Raises BagError on topics that the bag does not have, or
+    that ROS refuses.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Player:
                     for qos in same.ext.offered_qos_profiles
                 ]
                 cls = message_class(connection.msgtype)
+                resolve(node, name)
                 self._publishers[connection.topic] = node.create_publisher(cls, name, playing_qos(recorded))
 
     def wait_for_subscribers(self, timeout: float, nodes: list[str]) -> None:
@@ -195,7 +197,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         "--wait-for-nodes", nargs="+", default=[], metavar="NODE",
         help="with --wait-for-subscribers: nodes, by name, that must be among them",
     )  # fmt: skip
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.wait_for_nodes and not arguments.wait_for_subscribers:
+        parser.error("--wait-for-nodes needs --wait-for-subscribers SECONDS")
+    return arguments
 
 
 def _summary(player: Player) -> None:
@@ -212,9 +217,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     own, ros = split_arguments(argv)
     arguments = _arguments(own)
-    start_rclpy(ros, on_stop=interrupt)
     player = None
     try:
+        start_rclpy(ros, on_stop=interrupt)
         with open_bag(arguments.bag) as reader:
             node = rclpy.create_node("bag_player")
             player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from add_ros.bags.errors import BagError
 
 
 def interrupt() -> None:
@@ -19,11 +22,24 @@ def interrupt() -> None:
 def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
     """rclpy.init that leaves SIGINT and SIGTERM to Python: `on_stop` is called in the main thread.
 
-    SIGINT too is taken over in any case: background jobs of a shell are started with it ignored.
+    SIGINT too is taken over in any case: background jobs of a shell are started with it ignored. Raises BagError where
+    ROS refuses its arguments.
     """
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        raise BagError(f"what follows --ros-args can't be used: {error}") from error
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: on_stop())
+
+
+def resolve(node: Node, topic: str) -> str:
+    """The topic's full name, remapped. Raises BagError where ROS refuses the name."""
+    try:
+        return node.resolve_topic_name(topic)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].split(", at ")[0]
+        raise BagError(f"{topic!r} can't be a topic: {reason}") from error
 
 
 def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -95,4 +95,4 @@ def _check(path: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ": ".join(filter(None, [type(error).__name__, str(error).rstrip(".")]))

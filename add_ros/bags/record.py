@@ -25,7 +25,7 @@ from rosbags.rosbag2 import Writer
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.process import message_class, split_arguments, start_rclpy
+from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, offered_qos, open_writer
 
 _DISCOVERY_PERIOD = 0.05  # seconds
@@ -51,7 +51,7 @@ class Recorder:
 
     def __init__(self, node: Node, writer: Writer, topics: list[str]) -> None:
         self.node, self._writer, self._types = node, writer, types.typestore()
-        self.topics = [node.resolve_topic_name(topic) for topic in topics]
+        self.topics = [resolve(node, topic) for topic in topics]
         self.counts: Counter[str] = Counter(dict.fromkeys(self.topics, 0))
         self.refused: dict[str, str] = {}
         self._subscriptions: dict[str, tuple] = {}
@@ -111,20 +111,23 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0 when stopped by Ctrl-C or SIGTERM, 1 where the bag cannot be written."""
+    """The command; returns 0 when stopped by Ctrl-C or SIGTERM, 1 where a topic or the bag is unusable."""
     argv = sys.argv[1:] if argv is None else argv
     own, ros = split_arguments(argv)
     arguments = _arguments(own)
     stop = threading.Event()
-    start_rclpy(ros, on_stop=stop.set)
     try:
+        start_rclpy(ros, on_stop=stop.set)
+        node = rclpy.create_node("bag_recorder")
+        for topic in arguments.topics:
+            resolve(node, topic)
         writer = open_writer(arguments.bag, arguments.storage, arguments.compress)
     except BagError as error:
         print(f"record: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     try:
-        recorder = Recorder(rclpy.create_node("bag_recorder"), writer, arguments.topics)
+        recorder = Recorder(node, writer, arguments.topics)
         executor = SingleThreadedExecutor()
         executor.add_node(recorder.node)
         # A flag, not an exception: a message half written would spoil the bag.

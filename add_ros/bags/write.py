@@ -14,6 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
+from add_ros.names import RULE, is_relative_name
 from training.data.sample import Sample
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -77,8 +78,11 @@ class CameraBagWriter:
         self.not_written: Counter[str] = Counter()
         self._compressed_images, self._ground_truth = compressed_images, ground_truth
         self._types = types.typestore()
+        camera = camera.strip("/")
+        if camera and not is_relative_name(camera):
+            raise BagError(f"camera '{camera}' is no namespace for topics ({RULE})")
+        camera = f"/{camera}" if camera else ""
         self._writer = open_writer(self.path, storage, compress)
-        camera = "/" + camera.strip("/") if camera.strip("/") else ""
         image = (f"{IMAGE}/compressed", "CompressedImage") if compressed_images else (IMAGE, "Image")
         self._image = self._connect(f"{camera}/{image[0]}", f"sensor_msgs/msg/{image[1]}")
         self._info = self._connect(f"{camera}/{CAMERA_INFO}", "sensor_msgs/msg/CameraInfo")
