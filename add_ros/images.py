@@ -51,14 +51,25 @@ def rgb_from_image(message: Any) -> np.ndarray:
         )
     if encoding in ("nv12", "nv21"):
         return _semi_planar(message, rows)
-    if encoding in _UNNAMED:
-        message = copy.copy(message)
-        message.encoding = _UNNAMED[encoding]
+    if encoding in _UNNAMED or step != row:
+        message = _tight(message, row, _UNNAMED.get(encoding, encoding))
     try:
         image = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     except (CvBridgeError, cv2.error, TypeError, ValueError) as error:
         raise Rejected("malformed image", f"the {width}x{height} {encoding} image does not convert: {error}") from error
     return np.ascontiguousarray(image)
+
+
+def _tight(message: Any, row: int, encoding: str) -> Any:
+    """The same image without padding, since some distributions' cv_bridge shears rows padded by parts of a pixel."""
+    tight = copy.copy(message)
+    tight.encoding, tight.step = encoding, row
+    if message.step != row:
+        rows = np.frombuffer(message.data, np.uint8, message.height * message.step).reshape(
+            message.height, message.step
+        )
+        tight.data = rows[:, :row].tobytes()
+    return tight
 
 
 def rgb_from_compressed(message: Any) -> np.ndarray:

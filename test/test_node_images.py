@@ -56,6 +56,20 @@ def test_colour_encodings_are_exact(picture, encoding, padding, bigendian):
     assert given.encoding == encoding
 
 
+@pytest.mark.parametrize("padding", [1, 4])
+def test_padding_does_not_depend_on_cv_bridge(picture, monkeypatch, padding):
+    """Rows padded to 4 bytes, read by the arithmetic of Humble's cv_bridge: whole pixels for each step."""
+
+    class Humble:
+        def imgmsg_to_cv2(self, given, desired_encoding):
+            assert given.encoding == desired_encoding == "rgb8"
+            shape = (given.height, int(given.step / 3), 3)
+            return np.ndarray(shape, np.uint8, bytes(given.data))[: given.height, : given.width]
+
+    monkeypatch.setattr("add_ros.images.CvBridge", Humble)
+    np.testing.assert_array_equal(rgb_from_image(message(picture, "rgb8", padding)), picture)
+
+
 @pytest.mark.parametrize(("encoding", "scale"), [("mono8", 1), ("8UC1", 1), ("mono16", 257)])
 def test_grey_fills_all_three_channels(picture, encoding, scale):
     grey = np.ascontiguousarray(picture[..., 0])
