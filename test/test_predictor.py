@@ -15,6 +15,8 @@ from add_model.backends.select import cuda_devices
 from add_model.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor, finish, prepare
 from training.data.world import World
+from training.predict import main as predict_main
+from training.world import main as world_main
 
 WEIGHTS = SHIPPED_MODEL.with_suffix(".safetensors")
 
@@ -175,7 +177,15 @@ def test_unusable_models_say_why(tmp_path, name, content, message):
     assert name in str(caught.value)
 
 
-def test_a_foreign_onnx_file_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"classes": "Car", "focal": "far", "multiple": "32"},
+        {"classes": "Car", "focal": "360", "multiple": "32"},  # which makes the network's inputs no others
+    ],
+)
+def test_a_foreign_onnx_file_is_refused(tmp_path, metadata):
     import onnx
 
     graph = onnx.helper.make_graph(
@@ -185,6 +195,7 @@ def test_a_foreign_onnx_file_is_refused(tmp_path):
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
     )
     model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.helper.set_model_props(model, metadata)
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(ModelError, match="not exported by this project"):
         Predictor(tmp_path / "foreign.onnx", device="cpu")
@@ -210,3 +221,11 @@ def test_predicting_imports_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
+    folder = tmp_path / "kitti"
+    assert world_main(["--out", str(folder), "--frames", "1", "--width", "64", "--height", "32"]) == 0
+    (tmp_path / "results").write_text("")
+    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results")]) == 2
+    assert str(tmp_path / "results") in capsys.readouterr().err

@@ -30,12 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         frames = KittiFolder(options.kitti, read_ids(options.ids) if options.ids else None, options.split)
         predictor = Predictor(options.model, options.device)
+        options.out.mkdir(parents=True, exist_ok=True)
     except (ModelError, KittiError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if predictor.device_note:
         print(predictor.device_note, file=sys.stderr)
-    options.out.mkdir(parents=True, exist_ok=True)
     found = 0
     for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
         sample = frames.sample(index)

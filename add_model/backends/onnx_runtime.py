@@ -37,11 +37,18 @@ class OnnxBackend:
         except Exception as error:  # ONNX Runtime's exception classes share no public base
             raise ModelError(f"{path} can't be loaded as an ONNX model: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
-        if not {"classes", "focal", "multiple"} <= metadata.keys():
+        inputs = {value.name for value in self._session.get_inputs()}
+        outputs = {value.name for value in self._session.get_outputs()}
+        try:
+            self.classes = tuple(metadata["classes"].split(","))
+            self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
+        except (KeyError, ValueError):
+            usable = False
+        else:
+            usable = inputs == {"image", "P"} and outputs >= set(Candidates._fields)
+        if not usable:
             raise ModelError(f"{path} was not exported by this project; export it with: python -m training.export")
         self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-        self.classes = tuple(metadata["classes"].split(","))
-        self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         inputs = {"image": canvas[None], "P": P[None].astype(np.float32)}
