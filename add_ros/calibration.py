@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 
 from add_model.camera import Camera
+from add_model.lens import UnknownLensError, distorts, undistortion_maps
 from add_ros.rejected import Rejected
 
-_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
-_FISHEYE = ("equidistant", "fisheye")
 _NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of view of 0.06 and 178.9 degrees
 
 
@@ -66,25 +65,24 @@ class Calibrator:
                 "the camera is not calibrated (K[0] is 0): calibrate it, or set the driver's camera_info",
             )
         _check_size(info, width, height)
-        # A fisheye lens is no pinhole even where all its coefficients are zero.
-        lens = "the lens is a fisheye" if info.distortion_model in _FISHEYE else "D has values" if d.any() else ""
-        rectified, why = self._is_rectified(lens)
+        distorted = distorts(info.distortion_model, d)
+        rectified, why = self._is_rectified(distorted, "D has values" if d.any() else "the lens is a fisheye")
         if rectified:
             matrix, name = (p[:, :3], "P") if p[0, 0] != 0 else (k, "K (P is zero)")
             return Calibration(_camera(matrix, info, width, height, name[0]), None, f"{name}, rectified: {why}")
         camera = _camera(k, info, width, height, "K")
-        if not lens:
+        if not distorted:
             return Calibration(camera, None, f"K, raw without distortion: {why}")
         return Calibration(camera, _undistortion(info.distortion_model, d, camera), f"K and D, raw: {why}")
 
-    def _is_rectified(self, lens: str) -> tuple[bool, str]:
+    def _is_rectified(self, distorted: bool, how: str) -> tuple[bool, str]:
         if self._rectification != "auto":
             return self._rectification == "rectified", "the parameter rectification says so"
         if "rect" in self._name:
             return True, f"the topic is named {self._name}"
         if "raw" in self._name:
             return False, f"the topic is named {self._name}"
-        return not lens, lens or "D is zero"
+        return not distorted, how if distorted else "D is zero"
 
 
 def _camera_topic(topic: str) -> str:
@@ -132,17 +130,12 @@ def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -
 
 
 def _undistortion(model: str, d: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    if model not in _COEFFICIENTS:
+    try:
+        return undistortion_maps(model, d, camera)
+    except UnknownLensError as error:
         raise Rejected(
             "unsupported distortion",
-            f"distortion model '{model}' is not one of {', '.join(_COEFFICIENTS)}; where the images are rectified "
-            "already, set the parameter rectification to rectified",
-        )
-    if len(d) not in _COEFFICIENTS[model] or not np.isfinite(d).all():
-        counts = " or ".join(map(str, _COEFFICIENTS[model]))
-        raise Rejected(
-            "invalid camera_info", f"distortion model {model} needs {counts} finite coefficients in D, got {d.tolist()}"
-        )
-    k, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
-    compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
-    return tuple(compute(k, d, np.eye(3), k, size, cv2.CV_16SC2))
+            f"{error}; where the images are rectified already, set the parameter rectification to rectified",
+        ) from error
+    except ValueError as error:
+        raise Rejected("invalid camera_info", str(error)) from error

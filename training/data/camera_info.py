@@ -11,10 +11,8 @@ import numpy as np
 import yaml
 
 from add_model.camera import Camera
+from add_model.lens import UnknownLensError, distorts, undistortion_maps
 from training.data.calib import CalibrationError
-
-_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
-_FISHEYE = ("equidistant", "fisheye")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> ImageCa
     """Read a camera_info YAML file.
 
     rectified: whether the images are rectified already, so that the projection matrix holds for them; otherwise the
-    camera matrix and the distortion hold. None takes them as rectified where the distortion is zero.
+    camera matrix and the distortion hold. None takes them as rectified where the lens does not distort.
     Raises CalibrationError naming file and key; OSError where the file cannot be opened.
     """
     path = Path(path)
@@ -56,8 +54,9 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> ImageCa
     if K is None and P is None:
         raise CalibrationError(f"{path}: 'camera_matrix' (9 numbers) or 'projection_matrix' (12 numbers) is needed")
     D = np.empty(0) if D is None else D
-    if rectified is None:
-        rectified = not D.any()
+    model = str(document.get("distortion_model", "plumb_bob"))
+    distorted = distorts(model, D)
+    rectified = not distorted if rectified is None else rectified
     if P is not None and P[0] != 0 and (rectified or K is None):
         if not rectified:
             raise CalibrationError(f"{path}: images with distortion need 'camera_matrix' (9 numbers)")
@@ -65,10 +64,15 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> ImageCa
     if K is None:
         raise CalibrationError(f"{path}: 'projection_matrix' is zero and there is no 'camera_matrix': calibrate it")
     camera = _camera(path, K.reshape(3, 3), *size)
-    if rectified or not D.any():
+    if rectified or not distorted:
         return ImageCalibration(camera, None, "images without distortion, K")
-    model = str(document.get("distortion_model", "plumb_bob"))
-    return ImageCalibration(camera, _undistortion(path, model, D, camera), f"raw images, K and D ({model})")
+    try:
+        maps = undistortion_maps(model, D, camera)
+    except UnknownLensError as error:
+        raise CalibrationError(f"{path}: {error}; rectify the images and say that they are") from None
+    except ValueError as error:
+        raise CalibrationError(f"{path}: {error}") from None
+    return ImageCalibration(camera, maps, f"raw images, K and D ({model})")
 
 
 _K = ("camera_matrix", "k", "K")
@@ -112,17 +116,3 @@ def _camera(path: Path, matrix: np.ndarray, width: int, height: int) -> Camera:
         return Camera(np.hstack([matrix, np.zeros((3, 1))]), width, height)
     except ValueError as error:
         raise CalibrationError(f"{path}: {error}") from None
-
-
-def _undistortion(path: Path, model: str, D: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    if model not in _COEFFICIENTS:
-        known = ", ".join(_COEFFICIENTS)
-        raise CalibrationError(
-            f"{path}: distortion model '{model}' is not one of {known}; rectify the images and say that they are"
-        )
-    if len(D) not in _COEFFICIENTS[model]:
-        counts = " or ".join(map(str, _COEFFICIENTS[model]))
-        raise CalibrationError(f"{path}: distortion model {model} needs {counts} coefficients, it has {len(D)}")
-    K, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
-    compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
-    return tuple(compute(K, D, np.eye(3), K, size, cv2.CV_16SC2))
