@@ -80,6 +80,19 @@ def test_a_wrong_number_of_fields_is_named(tmp_path, count):
         assert f"field '{FIELDS[count]}' is missing" in str(error.value)
 
 
+@pytest.mark.parametrize("text", [f"{CAR} {CAR}\n\n", f"{CAR} {CAR.replace(' 58.49', chr(10) + '58.49')}\n"])
+def test_every_object_has_a_line_of_its_own(tmp_path, text):
+    """Also where there are as many lines as objects."""
+    with pytest.raises(LabelError, match=r"line 1: (30|28) fields"):
+        labels.read_table(write(tmp_path, text))
+
+
+def test_a_line_without_a_type_names_it(tmp_path):
+    """A result line that lost its type has as many fields as a label line."""
+    with pytest.raises(LabelError, match=r"line 2, field 'type': '0.00' is a number"):
+        labels.read_table(write(tmp_path, f"{CAR}\n{' '.join(f'{CAR} 0.5'.split()[1:])}\n"))
+
+
 def test_occlusion_is_a_whole_number(tmp_path):
     assert labels.read_objects(write(tmp_path, CAR.replace(" 1 ", " 2.0 "))).occluded.tolist() == [2]
     with pytest.raises(LabelError, match=r"line 1, field 'occluded': '0.5'"):

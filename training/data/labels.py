@@ -28,6 +28,7 @@ _LABEL_FIELDS, _RESULT_FIELDS = 15, 16
 _TRUNCATED, _OCCLUDED, _ALPHA, _ROTATION, _SCORE = (
     COLUMNS[name] for name in ("truncated", "occluded", "alpha", "rotation_y", "score")
 )
+_NUMERIC = "+-.0123456789"
 _BOX2D, _DIMENSIONS, _LOCATION = slice(3, 7), slice(7, 10), slice(10, 13)
 _NO_ALPHA, _NO_SIZE, _NO_PLACE = -10.0, -1.0, -1000.0  # what KITTI writes where a value is not given
 
@@ -89,8 +90,10 @@ def _parse_uniform(text: str, width: int) -> LabelTable | None:
     """The table where every line has `width` good fields, which is nearly always and much faster; otherwise None."""
     fields = text.split()
     names = fields[::width]
-    lines = text.count("\n") + (not text.endswith("\n"))
-    if not fields or len(fields) != width * lines or any(name[0] in "+-.0123456789" for name in names):
+    lines = text.removesuffix("\n").split("\n")
+    # As many lines as rows, each starting with a name (blank ones are "", which is in every string), and names only
+    # where they belong: then every line is one row.
+    if len(fields) != width * len(lines) or any(line.lstrip()[:1] in _NUMERIC for line in lines):
         return None
     del fields[::width]
     try:
@@ -117,10 +120,11 @@ def _first_fault(text: str, source: str | Path, allowed: set[int]) -> LabelError
         where = f"{source}, line {number}"
         if len(row) not in allowed:
             return LabelError(f"{where}: {_count_fault(row, allowed)}")
+        if _number(row[0]) is not None:
+            return LabelError(f"{where}, field 'type': {row[0]!r} is a number; a line starts with a name such as Car")
         for name, field in zip(FIELDS[1:], row[1:], strict=False):
-            try:
-                value = float("nan") if "_" in field else float(field)
-            except ValueError:
+            value = _number(field)
+            if value is None:
                 return LabelError(f"{where}, field '{name}': {field!r} is not a number")
             if not np.isfinite(value):
                 return LabelError(
@@ -131,6 +135,13 @@ def _first_fault(text: str, source: str | Path, allowed: set[int]) -> LabelError
                     f"{where}, field 'occluded': {field!r} must be a whole number, 0 to 3 (-1: not given)"
                 )
     return None
+
+
+def _number(field: str) -> float | None:
+    try:
+        return None if "_" in field else float(field)  # float() takes "1_0"
+    except ValueError:
+        return None
 
 
 def _count_fault(row: list[str], allowed: set[int]) -> str:

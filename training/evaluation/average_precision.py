@@ -85,9 +85,10 @@ def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Sco
     truths, detections = _Rows.of(labels), _Rows.of(results)
     if np.isnan(detections["score"]).any():
         raise ValueError("a detection has no score; result files are read with scores=True")
-    dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
     aos = not (detections["alpha"] == -10).any()
-    classes = {name: _score_class(name, truths, detections, dont_care, aos) for name in CLASSES}
+    with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
+        dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
+        classes = {name: _score_class(name, truths, detections, dont_care, aos) for name in CLASSES}
     return Scores({overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP})
 
 
@@ -171,7 +172,8 @@ def _score_class(
     """[strict, loose][metric] -> curves (3, 41) of one class, None where not evaluated."""
     own, neighbour = _CODES[name.lower()], _CODES[NEIGHBOURS.get(name, name).lower()]
     truths = truths[(truths.code == own) | (truths.code == neighbour)]
-    pixels = np.abs(detections["top"] - detections["bottom"]).astype(np.int64)  # the kit's integer height
+    # The kit cuts the height to a whole number first, which makes no difference below whole minima.
+    pixels = np.abs(detections["top"] - detections["bottom"])
     # A detection of another class takes part where it is too short: it absorbs a ground truth.
     partakes = (detections.code == own) | (pixels < max(MIN_HEIGHT))
     detections, pixels = detections[partakes], pixels[partakes]
