@@ -348,6 +348,22 @@ def run(folders, *more):
     return command.main(["--labels", str(folders / "labels"), "--results", str(folders / "results"), *more])
 
 
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"box": (100, 100, 200, 1e300)},
+        {"box": (-1e300, 100, 1e300, 1e200)},
+        {"place": (1e300, 1.6, -1e300)},
+        {"size": (1e300, 1e300, 1e300)},
+    ],
+)
+def test_an_absurd_box_is_a_plain_false_positive(absurd):
+    """No warning either: they are errors here."""
+    stray = found(0.95, **({"box": (600, 100, 700, 180), "place": (10, 1.6, 20)} | absurd))
+    table = score([[label()]] * 50, [[found(0.9), stray]] * 50)["R40"]["strict"]["Car"]
+    assert table["bbox"] == table["bev"] == table["3d"] == pytest.approx([50] * 3)
+
+
 def test_the_command_prints_the_table_and_writes_json(folders, capsys):
     assert run(folders, "--json", str(folders / "scores.json")) == 0
     table = json.loads((folders / "scores.json").read_text())
@@ -357,6 +373,18 @@ def test_the_command_prints_the_table_and_writes_json(folders, capsys):
     output = capsys.readouterr().out
     assert "Car        3D  @0.70      100.0000  100.0000  100.0000" in output
     assert "50 frames, 50 detections" in output
+
+
+def test_json_is_written_into_a_new_folder(folders, capsys):
+    assert run(folders, "--json", str(folders / "new" / "folder" / "scores.json")) == 0
+    assert json.loads((folders / "new" / "folder" / "scores.json").read_text())["R40"]
+
+
+def test_the_table_is_printed_though_its_json_cannot_be_written(folders, capsys):
+    assert run(folders, "--json", str(folders)) == 1
+    output = capsys.readouterr()
+    assert "50 frames, 50 detections" in output.out
+    assert output.err.startswith("error: cannot write --json") and str(folders) in output.err
 
 
 def test_missing_result_files_count_as_no_detections_and_are_reported(folders, capsys):

@@ -23,13 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--ids", metavar="FILE", help="frame ids to score, one per line, or chen_val; default: all labelled"
     )
-    parser.add_argument("--json", metavar="FILE", help="where to write the table as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table as JSON")
     options = parser.parse_args(arguments)
     try:
         frames = read_frames(options.labels, options.results, options.ids)
         scores = evaluate(frames.labels, frames.results)
-        if options.json:
-            Path(options.json).write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -42,6 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"{len(frames.not_scored)} result files are not among the ids and not scored: {listed(frames.not_scored)}"
         )
+    if options.json:
+        try:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            print(f"error: cannot write --json {options.json}: {error.strerror or error}", file=sys.stderr)
+            return 1
     return 0
 
 
