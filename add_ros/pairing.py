@@ -1,14 +1,17 @@
 """Images paired with the CameraInfo of the same stamp, or with the latest one where there is none.
 
-message_filters' TimeSynchronizer is not used here: it waits for ever where stamps differ, holds a queue of whole
-images, and throws away what is new when a looping bag jumps back in time.
+The CameraInfo are kept in a message_filters cache. Its TimeSynchronizer would not do: it waits for ever where stamps
+differ, holds a queue of whole images, and throws away what is new when a looping bag jumps back in time.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from message_filters import Cache, SimpleFilter
+from rclpy.time import Time
 
 _REMEMBERED = 16
 _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but nobody wants many of them
@@ -29,7 +32,8 @@ class Pairing:
         on_unpaired: Callable[[], None],
     ) -> None:
         self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
-        self._infos: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._arrivals = SimpleFilter()
+        self._infos = Cache(self._arrivals, _REMEMBERED)
         self._latest: Any = None
         self._waiting: deque[Any] = deque()
         self._recent: tuple[int, int] | None = None
@@ -43,7 +47,7 @@ class Pairing:
     def add_image(self, image: Any) -> None:
         """A new image."""
         self._recent = _stamp(image)
-        info = self._infos.get(self._recent)
+        info = self._info_of(image)
         if info is not None:
             self.flush()
             self._patient = True
@@ -58,10 +62,8 @@ class Pairing:
     def add_info(self, info: Any) -> None:
         """A new CameraInfo."""
         stamp = _stamp(info)
-        self._infos[stamp] = info
-        self._infos.move_to_end(stamp)
-        if len(self._infos) > _REMEMBERED:
-            self._infos.popitem(last=False)
+        if _time(info) is not None:
+            self._arrivals.signalMessage(info)
         if any(_stamp(image) == stamp for image in self._waiting):
             while _stamp(self._waiting[0]) != stamp:  # theirs would have come before this one
                 self._give_up(self._waiting.popleft())
@@ -76,6 +78,11 @@ class Pairing:
         while self._waiting:
             self._give_up(self._waiting.popleft())
 
+    def _info_of(self, image: Any) -> Any | None:
+        time = _time(image)
+        matches = [] if time is None else self._infos.getInterval(time, time)
+        return matches[-1] if matches else None
+
     def _give_up(self, image: Any) -> None:
         if self._latest is None:
             self._on_unpaired()
@@ -83,6 +90,12 @@ class Pairing:
         self._patient = False
         self._on_fallback(image, self._latest)
         self._emit(image, self._latest)
+
+
+def _time(message: Any) -> Time | None:
+    """The stamp as rclpy has it, which knows no time before 1970."""
+    stamp = message.header.stamp
+    return None if stamp.sec < 0 else Time.from_msg(stamp)
 
 
 def _stamp(message: Any) -> tuple[int, int]:

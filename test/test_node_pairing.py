@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from add_ros.pairing import Pairing
 
 
 def message(kind: str, stamp: int) -> SimpleNamespace:
-    return SimpleNamespace(kind=kind, header=SimpleNamespace(stamp=SimpleNamespace(sec=stamp, nanosec=5)))
+    return SimpleNamespace(kind=kind, header=SimpleNamespace(stamp=Time(sec=stamp, nanosec=5)))
 
 
 class Record:
@@ -103,4 +104,9 @@ def test_any_order_accounts_for_every_image_once_and_in_order(events):
     record.late()
     assert len(record.pairs) + record.unpaired == len(sent)
     assert [image for image, _ in record.pairs] == sent[record.unpaired :]
-    assert len(record.pairing._infos) <= 16
+    assert len(record.pairing._infos.cache_msgs) <= 16
+
+
+def test_stamps_before_1970_pair_with_the_latest():
+    record = Record().info(1).image(-5).late().info(-6).image(-7).image(3).info(3)
+    assert record.pairs == [(-5, 1), (-7, -6), (3, -6)] and record.fallbacks == 3
