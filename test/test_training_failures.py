@@ -10,6 +10,8 @@ import pytest
 import torch
 from training_bench import Training, configure
 
+from add_model.models import build
+from training import export
 from training.checkpoints import history, load_checkpoint
 from training.command import folder_of_data
 from training.files import TrainingError, write_atomically
@@ -93,6 +95,27 @@ def test_other_files_are_no_checkpoints(tmp_path):
         load_checkpoint(tmp_path / "empty.ckpt")
 
 
+def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
+    (tmp_path / "bad.ckpt").write_bytes(b"text")
+    torch.save({"model_name": "monodle_lite0", "state_dict": {}}, tmp_path / "hollow.ckpt")
+    torch.save([1], tmp_path / "list.ckpt")
+    for name, message in (
+        ("none", "there is no checkpoint"),
+        ("bad", "is not a checkpoint"),
+        ("list", "was not written by python -m training"),
+        ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
+    ):
+        assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+    (tmp_path / "file").touch()
+    whole = {f"detector.{key}": value for key, value in build("monodle_lite0").state_dict().items()}
+    torch.save({"model_name": "monodle_lite0", "state_dict": whole}, tmp_path / "good.ckpt")
+    out = tmp_path / "file" / "model"
+    assert export.main(["--checkpoint", str(tmp_path / "good.ckpt"), "--out", str(out)]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
 def test_a_checkpoint_without_history_is_not_resumed(tmp_path):
     path = tmp_path / "old.ckpt"
     torch.save({"model_name": "monodle_lite0"}, path)
@@ -130,10 +153,18 @@ MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.y
         ),
         (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
         (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
+        (("fit", "--config", MINI, "--model.rat", "1"), "rat"),
+        (
+            ("fit", "--config", MINI, "--best_by", "val/car"),
+            "--best_by val/car is not a metric; there are: val/Car_bev",
+        ),
+        (("fit", "--config", MINI, "--data", ".", "--data.train", "twice.txt"), "id 000001 stands in line 1 already"),
         (("fit", "--config", "wrong.yaml"), "raet"),
         (("validate", "--config", MINI), "there is no checkpoint runs/monodle_kitti_mini/last.ckpt"),
         (("validate", "--config", MINI, "--resume"), "--resume is for fit"),
         (("test", "--config", MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
+        (("test", "--config", MINI, "--ckpt_path", MINI), "monodle_kitti_mini.yaml is not a checkpoint"),
+        (("fit", "--config", MINI, "--folder", "twice.txt"), "Not a directory: 'twice.txt"),
         (("fit",), "fit.data"),
         ((), "{fit,validate,test}"),
     ],
@@ -144,6 +175,7 @@ def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, argument
     from training.__main__ import main
 
     monkeypatch.chdir(tmp_path)
+    Path("twice.txt").write_text("000001\n000001\n")
     Path("wrong.yaml").write_text("model: {raet: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
     monkeypatch.setattr("sys.argv", ["training"])
     try:

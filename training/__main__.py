@@ -25,9 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"error: the disk is full ({error}); make room and go on with --resume", file=sys.stderr)
+        elif error.filename is not None:
+            print(f"error: {error}", file=sys.stderr)
+        else:
             raise
-        print(f"error: the disk is full ({error}); make room and go on with --resume", file=sys.stderr)
         return 1
     return 0
 

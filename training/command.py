@@ -18,7 +18,7 @@ from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepChec
 from training.data.module import Loaders
 from training.evaluation.table import format_table
 from training.files import TrainingError
-from training.lit import LitDetector
+from training.lit import LOGGED, LitDetector
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
 
@@ -42,7 +42,12 @@ class TrainingCommand(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=_Parser,
-            parser_kwargs={"prog": "python -m training", "description": "Train and score. See also: seeds --help"},
+            # Abbreviations would take a misspelt key for another one.
+            parser_kwargs={
+                "prog": "python -m training",
+                "description": "Train and score. See also: seeds --help",
+                "allow_abbrev": False,
+            },
             trainer_defaults=_DEFAULTS,
             save_config_kwargs={"overwrite": True},
             args=folder_of_data(arguments),
@@ -71,6 +76,9 @@ class TrainingCommand(LightningCLI):
         """Without Lightning's warning about arguments that are not those of the process."""
         self.config = parser.parse_args(args)
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would look for options in the file, which has none, before it is known to be one."""
+
     def before_instantiate_classes(self) -> None:
         """Find the run folder, and the checkpoint that is needed."""
         options = self.config[self.subcommand]
@@ -78,6 +86,8 @@ class TrainingCommand(LightningCLI):
         self.folder = Path(options.folder or f"runs/{names[-1] if names else 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
+            if options.best_by not in LOGGED:
+                raise TrainingError(f"--best_by {options.best_by} is not a metric; there are: {', '.join(LOGGED)}")
             self._choose_start(options.resume)
         else:
             self.save_config_callback = None

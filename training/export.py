@@ -11,6 +11,8 @@ import torch
 from add_model.backends import ModelError
 from add_model.export import export_onnx
 from add_model.models import build, load, save
+from training.checkpoints import load_checkpoint
+from training.files import TrainingError
 
 _PREFIX = "detector."
 
@@ -18,19 +20,17 @@ _PREFIX = "detector."
 def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     """The model's name and the detector of a checkpoint that `LitDetector` wrote. Unpickles no code.
 
-    Raises ModelError where it is not such a checkpoint.
+    Raises TrainingError where it is not such a checkpoint, ModelError where its model is unknown or not its weights'.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not checkpoints
-        raise ModelError(f"{path} is not a checkpoint: {error}") from error
-    if "model_name" not in checkpoint:
-        raise ModelError(f"{path} was not written by python -m training")
+    checkpoint = load_checkpoint(path)
     detector = build(checkpoint["model_name"])
     weights = checkpoint["state_dict"]
-    detector.load_state_dict(
-        {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
-    )
+    weights = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
+    try:
+        detector.load_state_dict(weights)
+    except RuntimeError as error:
+        what = str(error).splitlines()[-1].strip()[:200]
+        raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error
     return checkpoint["model_name"], detector
 
 
@@ -42,11 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         name, detector = read_checkpoint(options.checkpoint)
-    except ModelError as error:
-        print(error, file=sys.stderr)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+    except (TrainingError, ModelError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     weights, graph = (options.out.with_name(options.out.name + suffix) for suffix in (".safetensors", ".onnx"))
-    weights.parent.mkdir(parents=True, exist_ok=True)
     save(weights, name, detector)
     # From the file, so that what was written is what is exported.
     export_onnx(load(weights), graph)

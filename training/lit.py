@@ -164,6 +164,9 @@ def summary(scores: Scores) -> dict[str, float]:
     return values
 
 
+LOGGED = tuple(summary(evaluate([], [])))
+
+
 def _start(model: str, start: str | None) -> torch.nn.Module:
     if start is not None and start.endswith(".safetensors"):
         detector = load(Path(start))

@@ -113,11 +113,14 @@ class KittiData(Loaders):
 
 def _ids(root: str, split: str) -> list[str]:
     if split in PUBLISHED:
-        return list(published_split(split))
+        return published_split(split)
     path = Path(split)
     if not Path(root).is_dir():
         raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
-    return list(read_ids(path if path.is_file() else Path(root) / split))
+    try:
+        return read_ids(path if path.is_file() else Path(root) / split)
+    except ValueError as error:
+        raise KittiError(str(error)) from None
 
 
 @dataclass(frozen=True)
