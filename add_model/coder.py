@@ -27,6 +27,7 @@ HEADING_BINS = 12
 MAX_OBJECTS = 50
 # Types that look like a class without counting as it: their region teaches that class nothing.
 NEIGHBOURS = {"Van": "Car", "Truck": "Car", "Person_sitting": "Pedestrian"}
+_TYPES = {name.lower(): name for name in (*CLASSES, *NEIGHBOURS, "DontCare")}
 
 
 def reference_focal_scale(P: Any) -> Any:
@@ -70,13 +71,14 @@ class Coder:
     ) -> dict:
         """Targets of one image, as a dict of arrays with M = MAX_OBJECTS rows.
 
-        names (N,), boxes (N, 7) in P's frame, boxes2d (N, 4) in canvas pixels, teachable (N,) False for objects that
-        are too hidden to be learnt from. Keys: heatmap and ignore (C, h, w); mask (M,); cell (M,) = row * w + column;
-        label (M,); offset_3d, offset_2d, size_2d (M, 2) in cells; depth (M,) at the reference focal length; size_3d
-        (M, 3) metres off the class mean; heading_bin (M,); heading_residual (M,).
+        names (N,) in any case, boxes (N, 7) in P's frame, boxes2d (N, 4) in canvas pixels, teachable (N,) False for
+        objects that are too hidden to be learnt from. Keys: heatmap and ignore (C, h, w); mask (M,); cell (M,) = row *
+        w + column; label (M,); offset_3d, offset_2d, size_2d (M, 2) in cells; depth (M,) at the reference focal length;
+        size_3d (M, 3) metres off the class mean; heading_bin (M,); heading_residual (M,).
         """
         rows, columns = camera.height // self.stride, camera.width // self.stride
         targets = self._blank(rows, columns)
+        names = np.array([_TYPES.get(str(name).lower(), name) for name in names], dtype=str)
         label = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in names], dtype=np.int64)
         own = boxes[:, :3] + camera.translation
         uvd = camera.project(boxes[:, :3]) if len(boxes) else np.empty((0, 3))

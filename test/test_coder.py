@@ -136,3 +136,15 @@ def test_dont_care_hides_every_class():
     assert targets["ignore"][:, 13:22, 26:34].all()
     assert targets["ignore"].sum() < 3 * 14 * 14
     assert not targets["mask"].any()
+
+
+def test_type_names_compare_in_any_case():
+    """As KITTI's evaluation takes them; a file with `car` would teach nothing otherwise."""
+    camera = camera_of(360, 0)
+    boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
+    names, boxes2d = np.array(["Car", "Van", "DontCare"]), seen(camera, boxes)
+    expected = Coder().encode(camera, names, boxes, boxes2d, np.ones(3, bool))
+    targets = Coder().encode(camera, np.char.lower(names), boxes, boxes2d, np.ones(3, bool))
+    assert expected["mask"].any() and expected["ignore"].any()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(targets[key], value)
