@@ -117,6 +117,8 @@ def test_the_worst_cases_come_first():
     strays = worst_false_positives([Objects.empty()] * 3, stray, "Car", 2)
     assert [case.frame for case in strays] == [1, 2]
     assert "score 0.80 at 10 m" in strays[0].text
+    flat = Detections(**(vars(stray[1]) | {"boxes": np.full((1, 7), np.nan)}))
+    assert "score 0.80 without a 3D box" in worst_false_positives([Objects.empty()], [flat], "Car", 2)[0].text
 
 
 class Page(HTMLParser):

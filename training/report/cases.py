@@ -48,7 +48,8 @@ def worst_false_positives(
     for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
         for n in np.flatnonzero(associate(truths, found, name).detection == FREE):
             distance = np.hypot(found.boxes[n, 0], found.boxes[n, 2])
-            text = f"{name} found with score {found.scores[n]:.2f} at {distance:.0f} m where none is labelled"
+            where = "without a 3D box" if np.isnan(distance) else f"at {distance:.0f} m"
+            text = f"{name} found with score {found.scores[n]:.2f} {where} where none is labelled"
             cases.append((-found.scores[n], 0, Case(frame, tuple(found.boxes2d[n]), text)))
     return _first(cases, count)
 
