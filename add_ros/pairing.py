@@ -79,6 +79,8 @@ class Pairing:
             self._give_up(self._waiting.popleft())
 
     def _info_of(self, image: Any) -> Any | None:
+        if self._latest is not None and _stamp(self._latest) == _stamp(image):
+            return self._latest
         time = _time(image)
         matches = [] if time is None else self._infos.getInterval(time, time)
         return matches[-1] if matches else None

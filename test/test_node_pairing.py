@@ -107,6 +107,6 @@ def test_any_order_accounts_for_every_image_once_and_in_order(events):
     assert len(record.pairing._infos.cache_msgs) <= 16
 
 
-def test_stamps_before_1970_pair_with_the_latest():
-    record = Record().info(1).image(-5).late().info(-6).image(-7).image(3).info(3)
-    assert record.pairs == [(-5, 1), (-7, -6), (3, -6)] and record.fallbacks == 3
+def test_stamps_before_1970_pair_too():
+    record = Record().info(-5).image(-5).image(-4).info(-4).info(-3).image(-2).late()
+    assert record.pairs == [(-5, -5), (-4, -4), (-2, -3)] and record.fallbacks == 1
