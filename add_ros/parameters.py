@@ -86,7 +86,7 @@ PARAMETERS = (
         "",
         "Publish detections in this frame, through tf2; empty for the camera's own optical frame.",
     ),
-    Parameter("score_threshold", 0.3, "Detections below this score are left out.", limits=(0.0, 1.0), live=True),
+    Parameter("score_threshold", 0.15, "Detections below this score are left out.", limits=(0.0, 1.0), live=True),
     Parameter(
         "latency_budget_ms",
         200.0,

@@ -31,15 +31,21 @@ def street():
     return World(seed=91).sample(3)
 
 
-def nearest(detections, objects, names=("Car",)):
-    """Pairs (object, detection) of confident detections and the labelled centres within 15% of their distance."""
-    wanted = objects[np.isin(objects.names, names)]
-    pairs = []
-    for k, box in enumerate(detections.boxes):
-        gaps = np.linalg.norm(wanted.boxes[:, [0, 2]] - box[[0, 2]], axis=1)
+def found_cars(predictor, sample):
+    """Label row -> predicted box of each labelled car, the best detection within 15% of its distance."""
+    found = predictor.predict(sample.image, sample.camera, 0.15)
+    cars = np.flatnonzero(sample.objects.names == "Car")
+    pairs = {}
+    for box in found.boxes[found.names == "Car"]:
+        gaps = np.linalg.norm(sample.objects.boxes[cars][:, [0, 2]] - box[[0, 2]], axis=1)
         if len(gaps) and gaps.min() < 0.15 * np.hypot(box[0], box[2]):
-            pairs.append((int(gaps.argmin()), k))
-    return wanted, pairs
+            pairs.setdefault(int(cars[gaps.argmin()]), box)
+    return pairs
+
+
+def in_full_view(objects):
+    """Rows of the cars that nothing hides or cuts."""
+    return set(np.flatnonzero((objects.names == "Car") & (objects.occluded == 0) & (objects.truncated < 0.15)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 192), (1280, 384), (448, 320)])
@@ -58,43 +64,37 @@ def test_onnx_and_torch_agree(street, width, height):
 
 
 def test_cars_of_an_unseen_street_are_found_where_they_are(predictor, street):
-    found = predictor.predict(street.image, street.camera, 0.3)
-    cars, pairs = nearest(found[found.names == "Car"], street.objects)
-    assert len(pairs) >= 2
-    visible = (cars.occluded == 0) & (cars.truncated < 0.15) & (cars.boxes[:, 2] < 30)
-    assert visible.sum() >= 1
-    assert set(np.flatnonzero(visible)) <= {index for index, _ in pairs}
+    pairs = found_cars(predictor, street)
+    near = {row for row in in_full_view(street.objects) if street.objects.boxes[row, 2] < 30}
+    assert near and near <= pairs.keys()
+    for row, box in pairs.items():
+        assert np.abs(box[3:6] / street.objects.boxes[row, 3:6] - 1).max() < 0.35
 
 
 @pytest.mark.parametrize("factor", [0.7, 0.85, 1.2, 1.5])
 def test_distances_hold_for_other_focal_lengths(predictor, factor):
     """The same street through a wider or longer lens: the same cars at the same distances within 10%."""
-    ratios = []
-    for index in range(4, 12):
-        world = World(seed=91)
+    world, ratios = World(seed=91), []
+    for index in range(4, 14):
         here, there = world.sample(index), replace(world, focal=world.focal * factor).sample(index)
-        a = predictor.predict(here.image, here.camera, 0.3)
-        b = predictor.predict(there.image, there.camera, 0.3)
-        a, b = a[a.names == "Car"], b[b.names == "Car"]
-        cars_a, pairs_a = nearest(a, here.objects)
-        cars_b, pairs_b = nearest(b, there.objects)
-        for i, k in pairs_a:
-            for j, m in pairs_b:
-                if np.allclose(cars_a.boxes[i, :3], cars_b.boxes[j, :3], atol=1e-6):
-                    ratios.append(b.boxes[m, 2] / a.boxes[k, 2])
+        pairs_here, pairs_there = found_cars(predictor, here), found_cars(predictor, there)
+        for i in pairs_here.keys() & in_full_view(here.objects):
+            for j in pairs_there.keys() & in_full_view(there.objects):
+                if np.allclose(here.objects.boxes[i, :3], there.objects.boxes[j, :3], atol=1e-6):
+                    ratios.append(pairs_there[j][2] / pairs_here[i][2])
     assert len(ratios) >= 10
     assert abs(np.median(ratios) - 1) < 0.03
-    assert np.mean(np.abs(np.array(ratios) - 1) < 0.1) > 0.85
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.1) > 0.9
 
 
 def test_a_resampled_image_gives_the_same_boxes(predictor, street):
     import cv2
 
     big = cv2.resize(street.image, (2 * street.camera.width, 2 * street.camera.height), interpolation=cv2.INTER_CUBIC)
-    a = predictor.predict(street.image, street.camera, 0.3)
-    b = predictor.predict(big, street.camera.resize(*big.shape[1::-1]), 0.3)
+    a = predictor.predict(street.image, street.camera, 0.15)
+    b = predictor.predict(big, street.camera.resize(*big.shape[1::-1]), 0.1)
     assert len(a)
-    for box in a.boxes[a.scores > 0.5]:
+    for box in a.boxes[a.scores > 0.3]:
         assert np.abs(b.boxes[:, :3] - box[:3]).max(axis=1).min() < 0.05 * box[2]
 
 

@@ -44,7 +44,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})")
     parser.add_argument("--model", help="model file (default: the weights that ship here)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    parser.add_argument("--score-threshold", type=float, default=0.3, help="default 0.3")
+    parser.add_argument("--score-threshold", type=float, default=0.15, help="default 0.15")
     arguments = parser.parse_args(argv)
     if arguments.frames is not None and arguments.frames < 1:
         parser.error("--frames must be at least 1")
