@@ -14,7 +14,7 @@ def without_duplicates(found: Detections) -> Detections:
     """The detections (best first) without those that repeat a better one of their class.
 
     A repetition covers the same part of the image at about the same depth, or has its centre inside the better one's
-    inner half on the ground.
+    footprint.
     """
     if len(found) < 2:
         return found
@@ -40,4 +40,4 @@ def _same_place(boxes: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
     along = np.abs(apart[..., 0] * cosine - apart[..., 1] * sine)
     across = np.abs(apart[..., 0] * sine + apart[..., 1] * cosine)
-    return (along < boxes[:, 3] / 4) & (across < boxes[:, 4] / 4)
+    return (along < boxes[:, 3] / 2) & (across < boxes[:, 4] / 2)
