@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from training_bench import Training, configure
 
 from add_model.models import build
-from training import export
+from training import export, world
 from training.checkpoints import history, load_checkpoint
 from training.command import folder_of_data
 from training.files import TrainingError, write_atomically
@@ -51,6 +55,26 @@ def test_a_full_disk_stops_and_keeps_the_last_checkpoint(tmp_path):
     again = Training(tmp_path, *more)
     assert again.finish() == 0, again.text()
     assert load_checkpoint(folder / "last.ckpt")["run"]["epochs"] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_is_broken_within_stops_with_its_name(tmp_path, workers):
+    assert world.main(["--out", str(tmp_path / "kitti"), "--frames", "2", "--width", "128", "--height", "64"]) == 0
+    image = tmp_path / "kitti" / "training" / "image_2" / "000001.png"
+    data = image.read_bytes()
+    image.write_bytes(data[: len(data) // 2] + bytes(200) + data[len(data) // 2 + 200 :])
+    config = configure(tmp_path / "tiny.yaml")
+    settings = yaml.safe_load(config.read_text())
+    ids = dict.fromkeys(("train", "val"), "ImageSets/train.txt")
+    kitti = {"root": "kitti", "batch_size": 2, "workers": workers, "augmentation": {"size": [64, 64]}} | ids
+    settings["data"] = {"class_path": "training.data.module.KittiData", "init_args": kitti}
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "training", "fit", "--config", str(config)]
+    environment = os.environ | {"PYTHONPATH": str(Path(world.__file__).parents[1])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "\nerror: kitti/training/image_2/000001.png: cannot be decoded as an image; replace" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_an_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path):
