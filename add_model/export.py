@@ -44,5 +44,10 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
         dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
         verbose=False,
     )
+    # The exporter notes for each node which lines of which files on this machine made it.
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
     program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(detector.focal), multiple=str(MULTIPLE))
     program.save(path, external_data=False)

@@ -214,6 +214,10 @@ def test_without_cuda_the_cpu_serves_with_a_note():
     assert Predictor(device="auto").device_note is None
 
 
+def test_the_shipped_graph_does_not_tell_where_it_was_made():
+    assert b".py" not in SHIPPED_MODEL.read_bytes()
+
+
 def test_predicting_imports_no_torch():
     code = (
         "import sys, numpy as np; from add_model.predictor import Predictor; from add_model.camera import Camera;"
