@@ -24,7 +24,8 @@ def _domain() -> str:
 os.environ["ROS_DOMAIN_ID"] = _domain()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
-os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="add_ros_test_log_")
+_LOGS = tempfile.TemporaryDirectory(prefix="add_ros_test_log_")  # removed when the run ends
+os.environ["ROS_LOG_DIR"] = _LOGS.name
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
