@@ -10,11 +10,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model import boxes as box3d
 from add_model.detection import Detections
+from add_model.drawing import class_colour
 
 BOXES, LABELS = "boxes", "labels"
-_COLOURS = {"Car": (0.1, 0.9, 0.3), "Pedestrian": (1.0, 0.3, 0.2), "Cyclist": (0.2, 0.6, 1.0)}
-_OTHER = (1.0, 0.8, 0.1)
-_FRONT = (1.0, 1.0, 1.0)
+_FRONT = (255, 255, 255)
 _LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
 
 
@@ -44,7 +43,7 @@ class MarkerBoard:
 
 
 def _edges(identity: int, name: str, corners: np.ndarray, common: dict) -> Marker:
-    body = _colour(_COLOURS.get(name, _OTHER))
+    body = _colour(class_colour(name))
     lines = np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()
     ends = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
     marker = Marker(
@@ -80,5 +79,6 @@ def _label(identity: int, name: str, score: float, box: np.ndarray, common: dict
     return marker
 
 
-def _colour(rgb: tuple[float, float, float]) -> ColorRGBA:
-    return ColorRGBA(r=rgb[0], g=rgb[1], b=rgb[2], a=1.0)
+def _colour(rgb: tuple[int, int, int]) -> ColorRGBA:
+    red, green, blue = (channel / 255 for channel in rgb)
+    return ColorRGBA(r=red, g=green, b=blue, a=1.0)
