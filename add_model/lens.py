@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -14,6 +16,22 @@ _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), **dict
 
 class UnknownLensError(ValueError):
     """A distortion model that this project does not know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The `camera` of the image that `rectify` returns; `source` says in words where it came from.
+
+    maps: those of `undistortion_maps`, None where there is nothing to undo.
+    """
+
+    camera: Camera
+    maps: tuple[np.ndarray, np.ndarray] | None
+    source: str
+
+    def rectify(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) as this camera, which has no distortion, sees it."""
+        return image if self.maps is None else cv2.remap(image, *self.maps, cv2.INTER_LINEAR)
 
 
 def distorts(model: str, coefficients: np.ndarray) -> bool:

@@ -6,30 +6,15 @@ column, so that a right stereo camera or KITTI's P2 gives the same messages as t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from add_model.camera import Camera
-from add_model.lens import UnknownLensError, distorts, undistortion_maps
+from add_model.lens import Calibration, UnknownLensError, distorts, undistortion_maps
 from add_ros.rejected import Rejected
 
 _NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of view of 0.06 and 178.9 degrees
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """The `camera` of the image that `rectify` returns; `source` says in words where it came from."""
-
-    camera: Camera
-    maps: tuple[np.ndarray, np.ndarray] | None
-    source: str
-
-    def rectify(self, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, 3) as this camera, which has no distortion, sees it."""
-        return image if self.maps is None else cv2.remap(image, *self.maps, cv2.INTER_LINEAR)
 
 
 class Calibrator:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
 from add_model.camera import Camera
-from add_model.lens import UnknownLensError, distorts, undistortion_maps
+from add_model.lens import Calibration, UnknownLensError, distorts, undistortion_maps
 from training.data.calib import CalibrationError
-
-
-@dataclass(frozen=True, eq=False)
-class ImageCalibration:
-    """The `camera` of the image that `rectify` returns, given in its own optical frame; `note` says what was used."""
-
-    camera: Camera
-    maps: tuple[np.ndarray, np.ndarray] | None
-    note: str
-
-    def rectify(self, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, 3) as this camera, which has no distortion, sees it."""
-        return image if self.maps is None else cv2.remap(image, *self.maps, cv2.INTER_LINEAR)
 
 
 def is_camera_info(path: str | Path) -> bool:
@@ -37,7 +22,7 @@ def is_camera_info(path: str | Path) -> bool:
     return any(key in document for key in ("image_width", "width")) and _first(document, _K) is not None
 
 
-def read_camera_info(path: str | Path, rectified: bool | None = None) -> ImageCalibration:
+def read_camera_info(path: str | Path, rectified: bool | None = None) -> Calibration:
     """Read a camera_info YAML file.
 
     rectified: whether the images are rectified already, so that the projection matrix holds for them; otherwise the
@@ -60,19 +45,19 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> ImageCa
     if P is not None and P[0] != 0 and (rectified or K is None):
         if not rectified:
             raise CalibrationError(f"{path}: images with distortion need 'camera_matrix' (9 numbers)")
-        return ImageCalibration(_camera(path, P.reshape(3, 4)[:, :3], *size), None, "rectified images, P")
+        return Calibration(_camera(path, P.reshape(3, 4)[:, :3], *size), None, "rectified images, P")
     if K is None:
         raise CalibrationError(f"{path}: 'projection_matrix' is zero and there is no 'camera_matrix': calibrate it")
     camera = _camera(path, K.reshape(3, 3), *size)
     if rectified or not distorted:
-        return ImageCalibration(camera, None, "images without distortion, K")
+        return Calibration(camera, None, "images without distortion, K")
     try:
         maps = undistortion_maps(model, D, camera)
     except UnknownLensError as error:
         raise CalibrationError(f"{path}: {error}; rectify the images and say that they are") from None
     except ValueError as error:
         raise CalibrationError(f"{path}: {error}") from None
-    return ImageCalibration(camera, maps, f"raw images, K and D ({model})")
+    return Calibration(camera, maps, f"raw images, K and D ({model})")
 
 
 _K = ("camera_matrix", "k", "K")

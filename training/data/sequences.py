@@ -119,7 +119,7 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
                 f"{calibration}: made for images of {info.camera.width}x{info.camera.height} pixels, those in {folder} "
                 f"have {size[0]}x{size[1]}; give the calibration of these images"
             )
-        camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.note})"
+        camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.source})"
         return Sequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
     camera = Camera(read_calib(calibration).P2, *size)
     raw_size, rectified_size = raw_image_sizes(calibration)
