@@ -46,18 +46,25 @@ class WorldFrames:
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Frames picked from several sources, each as (source, index)."""
+class MixedFrames:
+    """An epoch's share of several sources, one after the other: `counts[i]` frames of source i, the next ones in each
+    epoch, from the start again after the last.
+    """
 
-    picks: Sequence[tuple[Frames, int]]
+    sources: Sequence[Frames]
+    counts: Sequence[int]
+    epoch: int
 
     def __len__(self) -> int:
-        return len(self.picks)
+        return sum(self.counts)
 
     def sample(self, index: int) -> Sample:
-        """The frame of pick `index`."""
-        source, position = self.picks[index]
-        return source.sample(position)
+        """Frame `index` of these."""
+        for source, count in zip(self.sources, self.counts, strict=True):
+            if index < count:
+                return source.sample((self.epoch * count + index) % len(source))
+            index -= count
+        raise IndexError(f"there are {len(self)} frames")
 
 
 class Batch(NamedTuple):

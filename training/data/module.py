@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader, Dataset
@@ -13,7 +14,7 @@ from training.data.batches import (
     Augmentation,
     EpochKeys,
     Frames,
-    Picked,
+    MixedFrames,
     Scenes,
     TrainingViews,
     WorldFrames,
@@ -69,8 +70,17 @@ class Loaders(lightning.LightningDataModule):
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
         return DataLoader(
-            dataset, num_workers=self.workers, persistent_workers=self.workers > 0, pin_memory=pin, **options
+            dataset,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=pin,
+            worker_init_fn=_one_thread,
+            **options,
         )
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(0)  # workers are the parallelism: threads of their own would only crowd the cores
 
 
 class KittiData(Loaders):
@@ -160,8 +170,7 @@ class MixedData(Loaders):
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""
-        parts = zip(self._folders, self._counts, strict=True)
-        return Picked([(f, (epoch * n + k) % len(f)) for f, n in parts for k in range(n)])
+        return MixedFrames(self._folders, self._counts, epoch)
 
 
 class WorldData(Loaders):
