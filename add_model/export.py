@@ -34,7 +34,7 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
     P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]])
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
     program = torch.onnx.export(
-        _Flat(detector.eval()),
+        _Flat(detector).eval(),
         (image, P),
         dynamo=True,
         external_data=False,

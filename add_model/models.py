@@ -14,6 +14,7 @@ from add_model.detectors.monodle import MonoDLE
 from add_model.networks.dla import DLA34
 from add_model.networks.dla_up import DLAUp
 from add_model.networks.efficientnet_lite import EfficientNetLite0
+from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
 from add_model.view import REFERENCE_FOCAL
 
@@ -26,13 +27,23 @@ def monodle_lite0() -> MonoDLE:
     return MonoDLE(backbone, FeaturePyramid(backbone.channels, 64), hidden=128)
 
 
+def monodle_plain() -> MonoDLE:
+    """MonoDLE on a plain network of 1.1 M parameters at half of lite0's resolution: for studies on a CPU."""
+    backbone = PlainNet()
+    return MonoDLE(backbone, FeaturePyramid(backbone.channels, 48), hidden=48, focal=REFERENCE_FOCAL / 2)
+
+
 def monodle_dla34() -> MonoDLE:
     """MonoDLE in its published size: DLA-34 and DLAUp, on KITTI images of about 1280x384."""
     backbone = DLA34()
     return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL)
 
 
-MODELS: Mapping[str, Callable[[], nn.Module]] = {"monodle_lite0": monodle_lite0, "monodle_dla34": monodle_dla34}
+MODELS: Mapping[str, Callable[[], nn.Module]] = {
+    "monodle_plain": monodle_plain,
+    "monodle_lite0": monodle_lite0,
+    "monodle_dla34": monodle_dla34,
+}
 
 
 def build(name: str) -> nn.Module:

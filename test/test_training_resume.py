@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from training_bench import TIMEOUT, Training, configure, tensors
+from training_bench import TIMEOUT, Training, configure, kill_when, lines_of, tensors
 
 from training.data.labels import read_table
 
@@ -22,22 +22,6 @@ def whole(tmp_path_factory):
     run = Training(folder, "fit", "--config", config)
     assert run.finish() == 0, run.text()
     return folder / "runs" / "tiny"
-
-
-def lines_of(path):
-    return len(path.read_bytes().splitlines()) if path.is_file() else 0
-
-
-def kill_when(run, moment):
-    """SIGKILL as soon as `moment` is true; whether the run was still going."""
-    end = time.monotonic() + TIMEOUT
-    while run.process.is_alive() and time.monotonic() < end:
-        if moment():
-            run.process.kill()
-            run.process.join()
-            return True
-        time.sleep(0.0005)
-    return False
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -53,6 +55,23 @@ class Training:
         return self.log.read_text() if self.log.is_file() else ""
 
 
+def lines_of(path: Path) -> int:
+    """How many lines a file has so far."""
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def kill_when(run: Training, moment: Callable[[], bool]) -> bool:
+    """SIGKILL as soon as `moment` is true; whether the run was still going."""
+    end = time.monotonic() + TIMEOUT
+    while run.process.is_alive() and time.monotonic() < end:
+        if moment():
+            run.process.kill()
+            run.process.join()
+            return True
+        time.sleep(0.0005)
+    return False
+
+
 def _train(folder: Path, log: Path, arguments: list[str], environment: dict[str, str]) -> None:
     os.chdir(folder)
     os.environ.update(environment)
@@ -72,7 +91,9 @@ def tensors(checkpoint: Path, *keys: str) -> dict[str, bytes]:
     def visit(where: str, value: object) -> None:
         if isinstance(value, torch.Tensor):
             found[where] = (
-                value.contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else repr(value).encode()
+                value.clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8).numpy().tobytes()
+                if value.ndim
+                else repr(value).encode()
             )
         elif isinstance(value, dict):
             for key, part in value.items():

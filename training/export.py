@@ -17,6 +17,12 @@ from training.files import TrainingError
 _PREFIX = "detector."
 
 
+def is_teacher(weights: dict) -> bool:
+    """Whether the weights of a checkpoint are a teacher's own: with a way for depth, and no teacher beside it."""
+    names = [name.split(".")[1] for name in weights if name.startswith("learner.")]
+    return "branch" in names and "teacher" not in names
+
+
 def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     """The model's name and the detector of a checkpoint that `LitDetector` wrote. Unpickles no code.
 
@@ -25,6 +31,11 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     checkpoint = load_checkpoint(path)
     detector = build(checkpoint["model_name"])
     weights = checkpoint["state_dict"]
+    if is_teacher(weights):
+        raise TrainingError(
+            f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
+            " of it (model.method training.distil.Distil)"
+        )
     weights = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
     try:
         detector.load_state_dict(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -12,13 +13,16 @@ from torch import Tensor
 from add_model.backends import Candidates
 from add_model.coder import CLASSES
 from add_model.detection import Detections
-from add_model.detectors.monodle_loss import monodle_loss
+from add_model.distillation.parts import parts_of
 from add_model.models import build, load
 from add_model.predictor import finish
 from training.data.batches import Batch, Scene
 from training.data.labels import detections_table, objects_table, write_results
+from training.data.sample import Objects
 from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
+from training.evaluation.distance import distance_errors
 from training.files import TrainingError
+from training.methods import Alone, Method, Step
 from training.schedule import Cosine, StepDecay
 
 
@@ -28,6 +32,7 @@ class LitDetector(lightning.LightningModule):
     model: a name in `add_model.models`
     start: weights to start from: a .safetensors file, 'imagenet' or a .pth file for the backbone, None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
+    method: how it is trained: alone, as a teacher, or distilled (`training.methods`, `training.distil`)
     frozen_norms: whether BatchNorm keeps the statistics that it starts with, for batches too small to have their own
 
     `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
@@ -42,10 +47,13 @@ class LitDetector(lightning.LightningModule):
         weight_decay: float = 1e-5,
         schedule: Cosine | StepDecay = Cosine(),  # noqa: B008 - frozen
         frozen_norms: bool = False,
+        method: Method = Alone(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.model_name, self.frozen_norms = model, frozen_norms
-        self.detector = _start(model, start)
+        # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
+        self.detector = _start(model, start).to(memory_format=torch.channels_last)
+        self.learner = method.learner(self.detector)
         self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
         self.scores: Scores | None = None
         self.validation: dict[str, float] = {}
@@ -64,10 +72,10 @@ class LitDetector(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict:
         """AdamW; norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
-        decayed = [p for p in self.detector.parameters() if p.ndim > 1]
-        others = [p for p in self.detector.parameters() if p.ndim <= 1]
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        decayed, others = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.rate)
+        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -80,8 +88,8 @@ class LitDetector(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The sum of the losses. Raises TrainingError where it is not finite."""
-        features = self.detector.features(batch.images)
-        losses = monodle_loss(self.detector, features, batch.targets, self._total, self.trainer.world_size)
+        progress = self.global_step / self.trainer.estimated_stepping_batches
+        losses = self.learner.losses(self.detector, Step(batch, progress, self._total, self.trainer.world_size))
         loss = sum(losses.values())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
         values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
@@ -95,7 +103,7 @@ class LitDetector(lightning.LightningModule):
     def validation_step(self, scene: Scene, _: int) -> None:
         """Detect in one frame and keep the result."""
         found = self._detect(scene)
-        self._scored.append((scene.id, objects_table(scene.objects), detections_table(found, scene.camera)))
+        self._scored.append((scene.id, scene.objects, found, detections_table(found, scene.camera)))
 
     def on_validation_epoch_end(self) -> None:
         """Score the frames of all processes and log the average precisions."""
@@ -108,8 +116,9 @@ class LitDetector(lightning.LightningModule):
             scored = [frame for share in everyone for frame in share]
         # A fixed order: ties in the scores are broken by it.
         scored.sort(key=lambda frame: frame[0])
-        self.scores = evaluate([labels for _, labels, _ in scored], [results for _, _, results in scored])
-        self.validation = summary(self.scores)
+        _, objects, found, tables = zip(*scored, strict=True) if scored else ((), (), (), ())
+        self.scores = evaluate([objects_table(labels) for labels in objects], tables)
+        self.validation = summary(self.scores) | depth_errors(objects, found)
         self.log("val/frames", float(len(scored)), rank_zero_only=True)
         for name, value in self.validation.items():
             self.log(name, value, rank_zero_only=True)
@@ -131,7 +140,9 @@ class LitDetector(lightning.LightningModule):
 
     def _detect(self, scene: Scene) -> Detections:
         with torch.autocast(self.device.type, enabled=False):
-            decoded = self.detector(scene.canvas[None], scene.P[None])
+            depth = None if scene.depth is None else scene.depth[None]
+            features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
+            decoded = parts_of(self.detector).detect(self.detector, features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
         return finish(candidates, CLASSES, scene.camera, scene.seen)
 
@@ -162,6 +173,15 @@ def summary(scores: Scores) -> dict[str, float]:
         for metric in ("bev", "3d"):
             values[f"val/{name}_{metric}_loose_moderate"] = (metrics[metric] or (0.0,) * 3)[1]
     return values
+
+
+def depth_errors(objects: Sequence[Objects], found: Sequence[Detections]) -> dict[str, float]:
+    """`val/<class>_depth_error`: median |z error| in metres of the objects that are found, 0 where none is."""
+    medians = {}
+    for name in CLASSES:
+        errors = distance_errors(objects, found, name, np.array([0.0, np.inf]))
+        medians[f"val/{name}_depth_error"] = float(np.nan_to_num(errors.depth[1, 0]))
+    return medians
 
 
 LOGGED = tuple(summary(evaluate([], [])))

@@ -9,7 +9,7 @@ probability that its depth is right to a metre, which stays within [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,8 @@ class Decoded:
 
 
 class MonoDLE(nn.Module):
-    """backbone: images -> feature maps, with `.channels`, MEAN and STD; neck: maps -> (B, C, h, w) at stride 4.
+    """backbone: images -> feature maps, with `.channels`, `.strides`, MEAN and STD; neck: maps -> (B, C, h, w) at the
+    finest one's stride.
 
     focal: the focal length, pixels, to which images are scaled for this network. Depth stays coded at the coder's
     reference focal length, and what is taught stays the same, seen larger or smaller.
@@ -63,7 +64,9 @@ class MonoDLE(nn.Module):
         super().__init__()
         self.backbone, self.neck, self.peaks, self.focal = backbone, neck, peaks, focal
         zoom, reference = focal / REFERENCE_FOCAL, Coder()
-        self.coder = Coder(stride=4, min_height=reference.min_height * zoom, max_depth=reference.max_depth / zoom)
+        self.coder = Coder(
+            stride=backbone.strides[0], min_height=reference.min_height * zoom, max_depth=reference.max_depth / zoom
+        )
         self.heat = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(CLASSES), 1)
         )
@@ -76,10 +79,13 @@ class MonoDLE(nn.Module):
         self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
         self.register_buffer("mean_sizes", torch.tensor(MEAN_SIZES), persistent=False)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> (B, C, H / 4, W / 4)."""
+    def features(self, images: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
+        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> (B, C, H / stride, W / stride).
+
+        added: what a teacher's depth adds to the backbone's maps.
+        """
         images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        return self.neck(self.backbone(images))
+        return self.neck(self.backbone(images, added))
 
     def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
         """The quantities of `Coder` at cells (B, K) of the features."""
@@ -91,7 +97,10 @@ class MonoDLE(nn.Module):
 
     def forward(self, images: Tensor, P: Tensor) -> Decoded:
         """Images (B, H, W, 3) uint8 RGB and their P (B, 3, 4) -> the best candidates."""
-        features = self.features(images)
+        return self.detect(self.features(images), P)
+
+    def detect(self, features: Tensor, P: Tensor) -> Decoded:
+        """The best candidates of features (B, C, h, w) of images with these P (B, 3, 4)."""
         heat = self.heat(features).sigmoid()
         scores, label, cell = top_peaks(heat, self.peaks)
         outputs = self.regress(features, cell)

@@ -6,6 +6,7 @@ Parameters carry the names of the published ImageNet checkpoint (dla34-ba72cf86.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -102,18 +103,20 @@ class DLA34(nn.Module):
         self.level5 = Leaf(256, 512, stride=2, handed=256)
         kaiming(self)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
         """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
 
+        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
         Raises ValueError for another size, as the maps of neighbouring strides would not fit together.
         """
         # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
         if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
             raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
-        c2 = self.level2(self.level1(self.level0(self.base_layer(x))), [])
-        c3 = self.level3(c2)
-        c4 = self.level4(c3)
-        c5 = self.level5(c4, [self.level5.downsample(c4)])
+        join = (lambda i, c: c) if added is None else (lambda i, c: c + added[i])
+        c2 = join(0, self.level2(self.level1(self.level0(self.base_layer(x))), []))
+        c3 = join(1, self.level3(c2))
+        c4 = join(2, self.level4(c3))
+        c5 = join(3, self.level5(c4, [self.level5.downsample(c4)]))
         return [c2, c3, c4, c5]
 
     def load_weights(self, path: str | Path) -> None:

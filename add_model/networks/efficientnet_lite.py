@@ -7,6 +7,7 @@ convolutions pad as TensorFlow's "SAME" does and pixels are normalised by 127 an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -95,9 +96,10 @@ class EfficientNetLite0(nn.Module):
         self.stages = nn.ModuleList(stages)
         kaiming(self)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
         """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
 
+        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
         Raises ValueError for another size: "SAME" padding, and with it the weights' meaning, holds for even sizes only.
         """
         # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
@@ -108,6 +110,8 @@ class EfficientNetLite0(nn.Module):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in _FEATURE_STAGES:
+                if added is not None:
+                    x = x + added[len(features)]
                 features.append(x)
         return features
 

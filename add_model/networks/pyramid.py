@@ -22,7 +22,7 @@ def _separable(channels: int) -> nn.Sequential:
 
 
 class FeaturePyramid(nn.Module):
-    """Feature maps of strides 4, 8, 16, 32 -> one map of stride 4 (top-down FPN, Lin et al., CVPR 2017).
+    """Feature maps of strides such as 4, 8, 16, 32 -> one map of the finest (top-down FPN, Lin et al., CVPR 2017).
 
     `inputs`: channels per map, finest first, each map half the size of the one before. At each level: lateral 1x1,
     plus the coarser level doubled by nearest neighbour, then a depthwise-separable 3x3.

@@ -70,7 +70,7 @@ def resize(sample: Sample, width: int, height: int) -> Sample:
         image=resample(sample.image, width, height),
         camera=camera,
         objects=replace(sample.objects, boxes2d=boxes2d),
-        depth=None if sample.depth is None else _resize_depth(sample.depth, width, height),
+        depth=None if sample.depth is None else resize_depth(sample.depth, width, height),
     )
 
 
@@ -131,7 +131,8 @@ def _area(rectangles: np.ndarray) -> np.ndarray:
     return np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1)
 
 
-def _resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A depth map (H, W), 0 unknown, at another size, as `resize` says."""
     rows, columns = depth.shape
     under_row = ((np.arange(height) + 0.5) * (rows / height)).astype(int)
     under_column = ((np.arange(width) + 0.5) * (columns / width)).astype(int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,11 +14,13 @@ from torch.utils.data import Dataset, Sampler
 from add_model.camera import Camera
 from add_model.coder import REFERENCE_FOCAL, Coder
 from add_model.predictor import prepare
-from add_model.view import PADDING, scaled_size
+from add_model.view import PADDING, scaled_size, window
 from training.data import augment
+from training.data.depth import object_depth
 from training.data.rng import generator
 from training.data.sample import Objects, Sample
 from training.data.world import World
+from training.data.world.lidar import scan
 
 
 class Frames(Protocol):
@@ -31,18 +33,31 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class WorldFrames:
-    """`count` streets of the synthetic world from number `first` on."""
+    """`count` streets of the synthetic world from number `first` on.
+
+    depth: None, or what a teacher is given of it: 'dense' all that was rendered, 'lidar' what a scanner would measure,
+    'object' the surfaces of the labelled boxes.
+    """
 
     world: World
     first: int
     count: int
+    depth: str | None = None
 
     def __len__(self) -> int:
         return self.count
 
     def sample(self, index: int) -> Sample:
         """Frame `index` of these."""
-        return self.world.sample(self.first + index)
+        sample = self.world.sample(self.first + index)
+        depth = None
+        if self.depth == "dense":
+            depth = sample.depth
+        elif self.depth == "lidar":
+            depth = scan(sample.depth, sample.camera, np.random.default_rng([self.world.seed, self.first + index]))
+        elif self.depth == "object":
+            depth = object_depth(sample.objects, sample.camera)
+        return replace(sample, depth=depth)
 
 
 @dataclass(frozen=True)
@@ -67,17 +82,41 @@ class MixedFrames:
         raise IndexError(f"there are {len(self)} frames")
 
 
+@dataclass(frozen=True)
+class CachedFrames:
+    """Samples that are read once and kept in memory, one copy in each process that reads them."""
+
+    frames: Frames
+    kept: dict[int, Sample] = field(default_factory=dict, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def sample(self, index: int) -> Sample:
+        """Frame `index`."""
+        if index not in self.kept:
+            self.kept[index] = self.frames.sample(index)
+        return self.kept[index]
+
+
 class Batch(NamedTuple):
-    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4), the targets of `Coder.encode`, stacked, and the frames' ids."""
+    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4), the targets of `Coder.encode`, stacked, and the frames' ids.
+
+    depth (B, H, W) metres, 0 unknown, where the frames come with a depth source, else None.
+    """
 
     images: Tensor
     P: Tensor
     targets: Mapping[str, Tensor]
     ids: tuple[str, ...]
+    depth: Tensor | None = None
 
 
 class Scene(NamedTuple):
-    """One frame to be scored: the canvas (H, W, 3) with its P (3, 4), and what the answer is compared with."""
+    """One frame to be scored: the canvas (H, W, 3) with its P (3, 4), and what the answer is compared with.
+
+    depth (H, W) of the canvas for a teacher, where the frames come with a depth source, else None.
+    """
 
     id: str
     canvas: Tensor
@@ -85,10 +124,12 @@ class Scene(NamedTuple):
     camera: Camera
     seen: Camera
     objects: Objects
+    depth: Tensor | None = None
 
     def to(self, *where: object, **how: object) -> Scene:
         """The scene with its tensors moved (Lightning calls this)."""
-        return self._replace(canvas=self.canvas.to(*where, **how), P=self.P.to(*where, **how))
+        depth = None if self.depth is None else self.depth.to(*where, **how)
+        return self._replace(canvas=self.canvas.to(*where, **how), P=self.P.to(*where, **how), depth=depth)
 
 
 @dataclass(frozen=True)
@@ -125,6 +166,16 @@ def teachable(objects: Objects) -> np.ndarray:
     return (objects.occluded <= 2) & (objects.truncated <= 0.7)
 
 
+class View(NamedTuple):
+    """One row of a `Batch`."""
+
+    image: np.ndarray
+    P: np.ndarray
+    targets: dict
+    id: str
+    depth: np.ndarray | None
+
+
 class TrainingViews(Dataset):
     """Augmented views with targets. A key is epoch * count + index, so that a view depends on nothing else.
 
@@ -146,19 +197,25 @@ class TrainingViews(Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, key: int) -> tuple[np.ndarray, np.ndarray, dict, str]:
+    def __getitem__(self, key: int) -> View:
         epoch, index = divmod(key, self.count)
         view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
         objects = view.objects
         targets = self.coder.encode(view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects))
-        return view.image, view.camera.P.astype(np.float32), targets, view.id
+        return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)
 
 
 class Scenes(Dataset):
-    """Frames as the predictor sees them, with their labels."""
+    """Frames as the predictor sees them, with their labels.
 
-    def __init__(self, frames: Frames, focal: float = REFERENCE_FOCAL, multiple: int = 32) -> None:
-        self.frames, self.focal, self.multiple = frames, focal, multiple
+    judged_at: the focal length in pixels at which sizes in the image are judged, as if the picture had been taken at
+    it (KITTI's difficulties are heights in pixels at 721); None judges the pictures as they are.
+    """
+
+    def __init__(
+        self, frames: Frames, focal: float = REFERENCE_FOCAL, multiple: int = 32, judged_at: float | None = None
+    ) -> None:
+        self.frames, self.focal, self.multiple, self.judged_at = frames, focal, multiple, judged_at
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -167,7 +224,22 @@ class Scenes(Dataset):
         sample = self.frames.sample(index)
         canvas, seen = prepare(sample.image, sample.camera, self.focal, self.multiple)
         P = torch.from_numpy(seen.P.astype(np.float32))
-        return Scene(sample.id, torch.from_numpy(canvas), P, sample.camera, seen, sample.objects)
+        camera, objects = sample.camera, sample.objects
+        depth = None
+        if sample.depth is not None:
+            scale = seen.fu / camera.fu, seen.fv / camera.fv
+            depth = augment.resize_depth(sample.depth, round(camera.width * scale[0]), round(camera.height * scale[1]))
+            depth = torch.from_numpy(window(depth, 0, 0, canvas.shape[1], canvas.shape[0], 0))
+        if self.judged_at is not None:
+            camera, objects = _magnified(camera, objects, self.judged_at / camera.fu)
+        return Scene(sample.id, torch.from_numpy(canvas), P, camera, seen, objects, depth)
+
+
+def _magnified(camera: Camera, objects: Objects, factor: float) -> tuple[Camera, Objects]:
+    """Camera and labels of the same picture taken with `factor` times the pixels."""
+    larger = camera.resize(round(camera.width * factor), round(camera.height * factor))
+    scale = np.array([larger.width / camera.width, larger.height / camera.height] * 2)
+    return larger, replace(objects, boxes2d=(objects.boxes2d + 0.5) * scale - 0.5)
 
 
 class EpochKeys(Sampler[int]):
@@ -189,11 +261,12 @@ class EpochKeys(Sampler[int]):
         return iter((self.epoch * self.frames + share).tolist())
 
 
-def collate(items: list[tuple[np.ndarray, np.ndarray, dict, str]]) -> Batch:
+def collate(items: list[View]) -> Batch:
     """Stack what `TrainingViews` gives."""
-    images, P, targets, ids = zip(*items, strict=True)
-    stacked = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in targets[0]}
-    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(P)), stacked, ids)
+    images, P, targets, ids, depths = zip(*items, strict=True)
+    stack = lambda arrays: torch.from_numpy(np.stack(arrays))  # noqa: E731
+    stacked = {key: stack([t[key] for t in targets]) for key in targets[0]}
+    return Batch(stack(images), stack(P), stacked, ids, None if depths[0] is None else stack(depths))
 
 
 def only(items: list[Scene]) -> Scene:

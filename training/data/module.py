@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import lightning
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.data.batches import (
     Augmentation,
+    CachedFrames,
     EpochKeys,
     Frames,
     MixedFrames,
@@ -25,12 +27,15 @@ from training.data.kitti import KittiError, KittiFolder
 from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
 
+DepthSource = Literal["lidar", "object", "dense"]
+
 
 class Loaders(lightning.LightningDataModule):
     """Loaders over `count` training frames an epoch, `val_frames` and `test_frames`; the data modules below say which.
 
     batch_size: of one process. workers: loader processes of one process. seed: of shuffling and augmentation. Every
     process takes its own share, so Lightning's own sampler stays off (use_distributed_sampler: false).
+    judged_at: see `Scenes`.
     """
 
     count: int
@@ -39,9 +44,12 @@ class Loaders(lightning.LightningDataModule):
     # A process without a frame to score is fine: frames are never dropped or scored twice to make shares equal.
     allow_zero_length_dataloader_with_multiple_devices = True
 
-    def __init__(self, augmentation: Augmentation, batch_size: int, workers: int, seed: int) -> None:
+    def __init__(
+        self, augmentation: Augmentation, batch_size: int, workers: int, seed: int, judged_at: float | None = None
+    ) -> None:
         super().__init__()
         self.augmentation, self.batch_size, self.workers, self.seed = augmentation, batch_size, workers, seed
+        self.judged_at = judged_at
 
     def frames(self, epoch: int) -> Frames:
         """The training frames of an epoch."""
@@ -64,7 +72,7 @@ class Loaders(lightning.LightningDataModule):
 
     def _scenes(self, frames: Frames) -> DataLoader:
         mine = range(self.trainer.global_rank, len(frames), self.trainer.world_size)
-        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal)
+        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, judged_at=self.judged_at)
         return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=only)
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
@@ -88,6 +96,8 @@ class KittiData(Loaders):
 
     root: the folder that holds training/. train, val: a file of frame ids (from here or from the root), or the name
     of a published split. test: the same, or None for the whole testing/ folder, which has no labels.
+    depth: where depth comes from, for a teacher and for what is taught by depth (`KittiFolder`); None reads none.
+    keep: whether frames are read once and kept in memory. judged_at: see `Scenes`.
     """
 
     def __init__(
@@ -100,25 +110,32 @@ class KittiData(Loaders):
         batch_size: int = 16,
         workers: int = 4,
         seed: int = 0,
+        depth: DepthSource | None = None,
+        keep: bool = False,
+        judged_at: float | None = None,
     ) -> None:
-        super().__init__(augmentation, batch_size, workers, seed)
-        self.root, self.train, self.val, self.test = root, train, val, test
+        super().__init__(augmentation, batch_size, workers, seed, judged_at)
+        self.root, self.train, self.val, self.test, self.depth, self.keep = root, train, val, test, depth, keep
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
         if stage == "fit":
-            self._train_frames = KittiFolder(self.root, _ids(self.root, self.train))
+            self._train_frames = self._folder(self.train)
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
-            self.val_frames = KittiFolder(self.root, _ids(self.root, self.val))
+            self.val_frames = self._folder(self.val)
         if stage == "test" and self.test is None:
-            self.test_frames = KittiFolder(self.root, split="testing")
+            self.test_frames = KittiFolder(self.root, split="testing", depth=self.depth)
         elif stage == "test":
-            self.test_frames = KittiFolder(self.root, _ids(self.root, self.test))
+            self.test_frames = self._folder(self.test)
 
     def frames(self, epoch: int) -> Frames:
         """The same in every epoch."""
         return self._train_frames
+
+    def _folder(self, split: str) -> Frames:
+        folder = KittiFolder(self.root, _ids(self.root, split), depth=self.depth)
+        return CachedFrames(folder) if self.keep else folder
 
 
 def _ids(root: str, split: str) -> list[str]:
@@ -138,11 +155,17 @@ class Source:
     """Frames of a folder in KITTI's object layout, as `KittiData` names them, and how many of them an epoch takes.
 
     count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch.
+    depth: as `KittiData` has it.
     """
 
     root: str
     ids: str
     count: int | None = None
+    depth: DepthSource | None = None
+
+    def folder(self) -> KittiFolder:
+        """The frames, all of whose files have been looked at."""
+        return KittiFolder(self.root, _ids(self.root, self.ids), depth=self.depth)
 
 
 class MixedData(Loaders):
@@ -163,10 +186,10 @@ class MixedData(Loaders):
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs; the frames to test on are those to validate on."""
         if stage == "fit":
-            self._folders = [KittiFolder(source.root, _ids(source.root, source.ids)) for source in self.train]
+            self._folders = [source.folder() for source in self.train]
             self._counts = [source.count or len(f) for source, f in zip(self.train, self._folders, strict=True)]
             self.count = sum(self._counts)
-        self.val_frames = self.test_frames = KittiFolder(self.val.root, _ids(self.val.root, self.val.ids))
+        self.val_frames = self.test_frames = self.val.folder()
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""
@@ -176,7 +199,7 @@ class MixedData(Loaders):
 class WorldData(Loaders):
     """The synthetic world. Every epoch has new streets; validation's and the test's come from other seeds' worlds.
 
-    count: streets an epoch; val_count: streets for validation, and as many for the test.
+    count: streets an epoch; val_count: streets for validation, and as many for the test. depth: see `WorldFrames`.
     """
 
     def __init__(
@@ -188,12 +211,13 @@ class WorldData(Loaders):
         batch_size: int = 8,
         workers: int = 1,
         seed: int = 0,
+        depth: DepthSource | None = None,
     ) -> None:
         super().__init__(augmentation, batch_size, workers, seed)
-        self.world, self.count = world, count
-        self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count)
-        self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count)
+        self.world, self.count, self.depth = world, count, depth
+        self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count, depth)
+        self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count, depth)
 
     def frames(self, epoch: int) -> Frames:
         """Streets that no other epoch has."""
-        return WorldFrames(self.world, epoch * self.count, self.count)
+        return WorldFrames(self.world, epoch * self.count, self.count, self.depth)

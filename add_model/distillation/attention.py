@@ -1,0 +1,99 @@
+"""3D-aware self-attention and target-aware cross-attention (ADD, section Attention-based depth distillation)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(self, queries: Tensor, keys: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        """Queries (B, M, C) on keys (B, N, C) -> what they read of each of the values (B, N, C), each (B, M, C).
+
+        All values are read with the same weights.
+        """
+        q, k = self._split(self.query(queries)), self._split(self.key(keys))
+        read = (functional.scaled_dot_product_attention(q, k, self._split(self.value(v))) for v in values)
+        return tuple(self.out(r.transpose(1, 2).flatten(2)) for r in read)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class SelfAttentionAdapter(nn.Module):
+    """Tokens (B, N, C) with positions (B, N, C) -> adapted tokens: pre-norm transformer layers with residuals.
+
+    Every branch starts at zero: at first the adapter passes on what it is given.
+    """
+
+    def __init__(self, channels: int, layers: int = 1, heads: int = 4, expansion: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(channels, heads, expansion) for _ in range(layers))
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        for layer in self.layers:
+            tokens = layer(tokens, positions)
+        return tokens
+
+
+class _Layer(nn.Module):
+    def __init__(self, channels: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(channels), Attention(channels, heads)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, expansion * channels),
+            nn.ReLU(),
+            nn.Linear(expansion * channels, channels),
+        )
+        for last in (self.attention.out, self.feed[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        normal = self.norm(tokens)
+        (read,) = self.attention(normal + positions, normal + positions, normal)
+        tokens = tokens + read
+        return tokens + self.feed(tokens)
+
+
+class TargetAttention(nn.Module):
+    """One query for each labelled object reads the student's and the teacher's tokens with the same weights.
+
+    A query is the object's 3D centre in the tokens' positional encoding, plus its class, size and heading. What is read
+    of the teacher is asked for the object's depth, size and heading again, so that attention learns to look where they
+    can be seen; without that it would learn to look where student and teacher happen to agree.
+    """
+
+    def __init__(self, channels: int, classes: int, heads: int = 4) -> None:
+        super().__init__()
+        self.kind = nn.Embedding(classes, channels)
+        self.shape = nn.Linear(SHAPE, channels)
+        self.heads = heads
+        self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.reader = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1 + SHAPE))
+
+    def forward(
+        self, centres: Tensor, label: Tensor, shape: Tensor, positions: Tensor, student: Tensor, teacher: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """centres (B, M, C) encoded, label (B, M), shape (B, M, SHAPE), positions and tokens (B, N, C) -> 2 (B, M, C).
+
+        The weights come from the teacher's tokens: the student is told where to look, and learns nothing by them.
+        """
+        queries = self._split(self.query(centres + self.kind(label) + self.shape(shape)))
+        keys = self._split(self.key(teacher + positions))
+        read = (functional.scaled_dot_product_attention(queries, keys, self._split(v)) for v in (student, teacher))
+        return tuple(r.transpose(1, 2).flatten(2) for r in read)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,41 @@
+"""What a student loses by differing from its teacher; pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def standardise(tokens: Tensor, like: Tensor) -> Tensor:
+    """Tokens (B, N, C) in units of the spread of `like` over all its tokens, channel by channel, without its mean."""
+    flat = like.flatten(0, 1)
+    return (tokens - flat.mean(0)) / flat.std(0).clamp(min=1e-3)
+
+
+def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared difference of tokens (B, N, C) in units of the teacher's spread, by weights (B, N) >= 0."""
+    difference = standardise(student, teacher) - standardise(teacher, teacher)
+    each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none").mean(-1)
+    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def embedding_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of objects' embeddings (B, M, C), in units of the teacher's spread, over the mask (B, M).
+
+    Plus what the objects' likeness to each other differs by: relations are what a student can keep even where the
+    single embedding is out of its reach (Park et al., 'Relational Knowledge Distillation', CVPR 2019).
+    """
+    ours, theirs = student[mask], teacher[mask]
+    if len(theirs) < 2:
+        return student.sum() * 0
+    mean, spread = theirs.mean(0), theirs.std(0).clamp(min=1e-3)
+    ours, theirs = (ours - mean) / spread, (theirs - mean) / spread
+    relations = [functional.normalize(e, dim=1) @ functional.normalize(e, dim=1).T for e in (ours, theirs)]
+    return functional.smooth_l1_loss(ours, theirs) + functional.mse_loss(*relations)
+
+
+def soft_focal_loss(logits: Tensor, wanted: Tensor, ignore: Tensor) -> Tensor:
+    """Quality focal loss (Li et al., NeurIPS 2020) towards probabilities `wanted`, summed over cells not ignored."""
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return (cross_entropy * (logits.sigmoid() - wanted).abs() ** 2 * ~ignore).sum()

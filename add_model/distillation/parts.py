@@ -1,0 +1,21 @@
+"""What a detector gives so that it can be taught: the small interface between the framework and each detector."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from torch import nn
+
+from add_model.detectors import monodle_teaching
+from add_model.detectors.monodle import MonoDLE
+
+
+def parts_of(detector: nn.Module) -> ModuleType:
+    """The module that says how this detector is taught; `monodle_teaching` is the one to read.
+
+    Raises TypeError for a detector that can't be taught yet.
+    """
+    for kind, module in ((MonoDLE, monodle_teaching),):
+        if isinstance(detector, kind):
+            return module
+    raise TypeError(f"{type(detector).__name__} has no teaching module: write one like {monodle_teaching.__name__}")

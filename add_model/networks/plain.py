@@ -1,0 +1,70 @@
+"""A small residual network for studies on a CPU: plain 3x3 convolutions at low resolution, 0.9 M parameters.
+
+Basic blocks of ResNet (He et al., CVPR 2016), which CPUs without half precision compute near their peak rate, where
+depthwise convolutions wait for memory. No ImageNet weights exist: it starts from random ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from add_model.networks.initialise import kaiming
+
+_WIDTHS = (24, 48, 96, 128)  # at strides 4, 8, 16, 32
+
+
+def conv_norm(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Convolution without bias and BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a residual, projected where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first, self.second = conv_norm(inputs, outputs, stride), conv_norm(outputs, outputs)
+        same = stride == 1 and inputs == outputs
+        self.short = nn.Identity() if same else conv_norm(inputs, outputs, stride, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(functional.relu(self.first(x)))
+        return functional.relu(y + self.short(x))
+
+
+class PlainNet(nn.Module):
+    """Feature maps of strides 4, 8, 16 and 32."""
+
+    MEAN = (124.0, 116.0, 104.0)
+    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
+    STD = (58.0, 57.0, 57.0)
+    channels = _WIDTHS
+    strides = (4, 8, 16, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv_norm(3, 16, 2), nn.ReLU())
+        self.stages = nn.ModuleList([BasicBlock(16, _WIDTHS[0], 2)])
+        for inputs, outputs in pairwise(_WIDTHS):
+            self.stages.append(nn.Sequential(BasicBlock(inputs, outputs, 2), BasicBlock(outputs, outputs)))
+        kaiming(self)
+
+    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
+
+        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
+        """
+        x = self.stem(x)
+        features = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if added is not None:
+                x = x + added[i]
+            features.append(x)
+        return features

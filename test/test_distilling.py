@@ -1,0 +1,131 @@
+"""A teacher, its student and the controls as a user trains them: real runs through the command line."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from training_bench import Training, configure, kill_when, lines_of, tensors
+
+from add_model.models import build, load
+from training.checkpoints import load_checkpoint
+from training.distil import frozen_teacher
+from training.export import main as export
+from training.files import TrainingError
+from training.metrics import read_metrics
+
+TEACHER = {"class_path": "training.methods.Teach"}
+PARTS = ("features", "adapted", "targets", "regression", "response_heatmap")
+
+
+def student(teacher: Path, **options):
+    return {"class_path": "training.distil.Distil", "init_args": {"teacher": str(teacher), **options}}
+
+
+def configured(folder, name, method, depth="dense", **trainer):
+    return configure(
+        folder / f"{name}.yaml",
+        model={"model": "monodle_plain", "start": None, "method": method},
+        data={"depth": depth, "world": {"width": 128, "height": 64, "focal": 180}},
+        trainer=trainer,
+    )
+
+
+def run(folder, name, method, depth="dense", resume=False, **trainer):
+    config = configured(folder, name, method, depth, **trainer)
+    training = Training(folder, "fit", "--config", config, *(["--resume"] if resume else []), log=f"{name}.txt")
+    return training.finish(), training.text(), folder / "runs" / name / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    status, text, checkpoint = run(tmp_path_factory.mktemp("teacher"), "teacher", TEACHER)
+    assert status == 0, text
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def distilled(teacher, tmp_path_factory):
+    status, text, checkpoint = run(tmp_path_factory.mktemp("add"), "add", student(teacher))
+    assert status == 0, text
+    return checkpoint
+
+
+def test_each_part_is_logged(distilled):
+    rows = read_metrics(distilled.parent / "metrics.csv")
+    assert {f"train/add_{name}" for name in PARTS} <= set(rows[1])
+    # All weights rise from nothing.
+    assert all(rows[0][f"train/add_{name}"] == 0 < rows[1][f"train/add_{name}"] for name in PARTS)
+
+
+def test_the_teacher_is_left_as_it_was(teacher, distilled):
+    """Weights, and the statistics of its norms, which drift where a frozen network is left in training mode."""
+    before, after = (load_checkpoint(path)["state_dict"] for path in (teacher, distilled))
+    compared = 0
+    for name, value in before.items():
+        kept = name.replace("detector.", "learner.teacher.") if name.startswith("detector.") else name
+        assert torch.equal(after[kept], value), kept
+        compared += "running_mean" in name
+    assert compared > 10
+    assert not torch.equal(
+        after["detector.backbone.stem.0.1.running_mean"], before["detector.backbone.stem.0.1.running_mean"]
+    )
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # within torch's exporter
+def test_distillation_adds_nothing_to_what_is_deployed(distilled, tmp_path):
+    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, max_epochs=1)
+    assert status == 0, text
+    graphs = []
+    for name, checkpoint in (("alone", alone), ("add", distilled)):
+        assert export(["--checkpoint", str(checkpoint), "--out", str(tmp_path / name)]) == 0
+        weights = load(tmp_path / f"{name}.safetensors").state_dict()
+        graph = onnx.load(tmp_path / f"{name}.onnx").graph
+        nodes = [
+            (n.op_type, list(n.input), list(n.output), [a.SerializeToString() for a in n.attribute]) for n in graph.node
+        ]
+        shapes = {i.name: (i.data_type, list(i.dims)) for i in graph.initializer}
+        graphs.append(({k: v.shape for k, v in weights.items()}, nodes, shapes))
+    assert graphs[0] == graphs[1]
+    assert graphs[0][0] == {k: v.shape for k, v in build("monodle_plain").state_dict().items()}
+
+
+def test_a_killed_distillation_goes_on_bit_for_bit(teacher, distilled, tmp_path):
+    first = Training(tmp_path, "fit", "--config", configured(tmp_path, "add", student(teacher)))
+    metrics = tmp_path / "runs" / "add" / "metrics.csv"
+    assert kill_when(first, lambda: lines_of(metrics) >= 5), first.text()
+    assert (tmp_path / "runs" / "add" / "last.ckpt").is_file()
+    status, text, checkpoint = run(tmp_path, "add", student(teacher), resume=True)
+    assert status == 0, text
+    assert "resuming" in text
+    parts = ("state_dict", "optimizer_states")
+    assert tensors(checkpoint, *parts) == tensors(distilled, *parts)
+
+
+def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
+    assert export(["--checkpoint", str(teacher), "--out", str(tmp_path / "x")]) == 2
+    assert "is a teacher: it needs ground-truth depth" in capsys.readouterr().err
+
+
+def test_a_student_is_no_teacher_and_another_model_neither(teacher, tmp_path):
+    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, max_epochs=1)
+    assert status == 0, text
+    with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
+        frozen_teacher(str(alone), build("monodle_plain"))
+    with pytest.raises(TrainingError, match="identical architecture"):
+        frozen_teacher(str(teacher), build("monodle_lite0"))
+
+
+@pytest.mark.parametrize("method", ["Teach", "DenseDepth"])
+def test_methods_that_need_depth_say_where_to_name_it(method, tmp_path):
+    status, text, _ = run(tmp_path, "none", {"class_path": f"training.methods.{method}"}, depth=None)
+    assert status == 1
+    assert "give data.depth lidar, object or dense" in text
+
+
+def test_a_switched_off_part_is_not_computed(teacher, tmp_path):
+    off = {"features": 0, "adapted": 0, "targets": 0, "heatmap": 0}
+    status, text, checkpoint = run(tmp_path, "some", student(teacher, **off), max_epochs=1)
+    assert status == 0, text
+    row = read_metrics(checkpoint.parent / "metrics.csv")[0]
+    assert [name for name in row if name.startswith("train/add_")] == ["train/add_regression"]

@@ -1,0 +1,159 @@
+"""How a detector is trained: alone, as a teacher with depth, and two controls; `training.distil` has distillation.
+
+Each method is a configuration; its `learner` holds what training needs beside the detector. Nothing of it is exported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from add_model.distillation.parts import parts_of
+from add_model.distillation.position import cell_depth
+from training.data.batches import Batch
+from training.files import TrainingError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step. progress: share of the training that is done. total, processes: see `monodle_loss`."""
+
+    batch: Batch
+    progress: float
+    total: Callable[[Tensor], Tensor]
+    processes: int
+
+    @property
+    def objects(self) -> Tensor:
+        """By what losses that are summed over objects are divided."""
+        return self.total(self.batch.targets["mask"].sum().float()).clamp(min=1) / self.processes
+
+    @property
+    def depth(self) -> Tensor:
+        """The batch's depth. Raises TrainingError where the frames come without."""
+        return needed(self.batch.depth)
+
+
+def needed(depth: Tensor | None) -> Tensor:
+    """The depth that a teacher sees. Raises TrainingError where there is none."""
+    if depth is None:
+        raise TrainingError("this method needs depth: give data.depth lidar, object or dense (MixedData: every source)")
+    return depth
+
+
+class Learner(Protocol):
+    """What training has beside the detector (an nn.Module)."""
+
+    def losses(self, detector: nn.Module, step: Step) -> Mapping[str, Tensor]:
+        """The losses by name; their sum is what is minimised."""
+
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+        """What detections are read from in validation."""
+
+
+class Method:
+    """A way to train. (A plain class: configurations name its subclasses, which have no fields to tell them apart.)"""
+
+    def learner(self, detector: nn.Module) -> Learner:
+        """What it needs beside the detector."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Alone(Method):
+    """The detector's own losses: the baseline."""
+
+    def learner(self, detector: nn.Module) -> Learner:
+        """Nothing beside the detector."""
+        return AloneLearner()
+
+
+class AloneLearner(nn.Module):
+    """The detector's own losses, without depth."""
+
+    def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        parts, batch = parts_of(detector), step.batch
+        features = self.features(detector, batch.images, batch.P, None)
+        return parts.losses(detector, features, batch.targets, step.total, step.processes)
+
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+        return parts_of(detector).look(detector, images, P, None, None)
+
+
+@dataclass(frozen=True)
+class Teach(Method):
+    """The same losses, for a detector that sees ground-truth depth as well."""
+
+    def learner(self, detector: nn.Module) -> Learner:
+        """The way that depth takes into the detector."""
+        return _Teacher(parts_of(detector).branch(detector))
+
+
+class _Teacher(nn.Module):
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        batch = step.batch
+        features = self.features(detector, batch.images, batch.P, batch.depth)
+        return parts_of(detector).losses(detector, features, batch.targets, step.total, step.processes)
+
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+        return parts_of(detector).look(detector, images, P, needed(depth), self.branch)
+
+
+@dataclass(frozen=True)
+class DenseDepth(Method):
+    """Control: the detector's losses, and each cell's depth from a head that only training has."""
+
+    weight: float = 1.0
+
+    def learner(self, detector: nn.Module) -> Learner:
+        """The head."""
+        return _DenseDepth(detector, self.weight)
+
+
+class _DenseDepth(AloneLearner):
+    def __init__(self, detector: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.weight, channels = weight, detector.neck.channels
+        self.head = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, 1, 1))
+
+    def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        parts, batch = parts_of(detector), step.batch
+        features = self.features(detector, batch.images, batch.P, None)
+        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
+        depth = cell_depth(step.depth, detector.coder.stride)
+        known = depth > 0
+        error = (self.head(features).flatten(1) - depth.clamp(min=1).log() / math.log(10)).abs()
+        return found | {"dense_depth": self.weight * (error * known).sum() / known.sum().clamp(min=1)}
+
+
+@dataclass(frozen=True)
+class DenseTruth(Method):
+    """Control: the detector's losses, and its regression at every cell that sees an object, towards the truth."""
+
+    weight: float = 1.0
+
+    def learner(self, detector: nn.Module) -> Learner:
+        """Nothing beside the detector."""
+        return _DenseTruth(self.weight)
+
+
+class _DenseTruth(AloneLearner):
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        parts, batch = parts_of(detector), step.batch
+        features = self.features(detector, batch.images, batch.P, None)
+        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
+        cells = parts.seen_cells(features, batch.targets)
+        dense = parts.regression_loss(detector, features, cells, parts.truth_at(cells), cells.weight)
+        return found | {"dense_truth": self.weight * sum(dense.values()) / step.objects}
