@@ -18,7 +18,7 @@ from training.data.sample import DONT_CARE
 from training.data.world import World, mesh, props, raster
 from training.data.world.annotate import LARGELY, PARTLY
 from training.data.world.placement import Placement
-from training.world import main
+from training.world import main, write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = World(width=414, height=125, focal=240.0, smallest=0.01)
@@ -297,3 +297,19 @@ def test_written_folder_reads_back(tmp_path, capsys):
         np.testing.assert_allclose(read.objects.boxes, made.objects.boxes, atol=1e-5)
         np.testing.assert_allclose(read.objects.boxes2d, made.objects.boxes2d, atol=1e-5)
         np.testing.assert_allclose(read.depth, made.depth, atol=1 / 500)
+
+
+def test_a_scanner_sees_what_was_rendered_along_its_beams(tmp_path):
+    """Written as velodyne points and read as KITTI's are, each gives the depth of its pixel back."""
+    world = World(width=310, height=94, focal=180.25)
+    write_folder(tmp_path, [world.sample(3)], 3, "train", scanner=True)
+    folder = KittiFolder(tmp_path, depth="lidar")
+    found, dense, camera = folder.sample(0).depth, world.sample(3).depth, folder.camera(0)
+    v, u = np.nonzero(found)
+    assert len(u) > 3000
+    np.testing.assert_allclose(found[v, u], dense[v, u], rtol=1e-5)
+    ray = np.stack([(u - camera.P[0, 2]) / camera.fu, (v - camera.P[1, 2]) / camera.fv, np.ones(len(u))], 1)
+    elevation = np.degrees(-np.arctan2(ray[:, 1], np.hypot(ray[:, 0], 1)))
+    beams = np.linspace(2, -24.8, 64)
+    assert np.abs(elevation[:, None] - beams).min(axis=1).max() < np.degrees(0.51 / camera.fv)
+    assert np.bincount(np.abs(elevation[:, None] - beams).argmin(axis=1)).size > 20

@@ -1,7 +1,7 @@
 """Write frames of the synthetic world: python -m training.world --out DIR --frames N [--seed S] [--clip].
 
 The folder has KITTI's object layout, with exact dense depth beside it: training/image_2, calib, label_2, depth_2
-(16-bit PNG, metres x 256, 0 for the sky) and ImageSets/NAME.txt.
+(16-bit PNG, metres x 256, 0 for the sky), with --scanner velodyne, and ImageSets/NAME.txt.
 """
 
 from __future__ import annotations
@@ -19,29 +19,35 @@ from training.data.calib import write_calib
 from training.data.labels import write_objects
 from training.data.sample import Sample
 from training.data.world import World
+from training.data.world.lidar import VELODYNE_TO_CAMERA, points, scan
 
 
-def write_frame(folder: Path, name: str, sample: Sample) -> None:
+def write_frame(folder: Path, name: str, sample: Sample, scanner: bool = False) -> None:
     """Write one sample with depth as frame `name` into image_2, calib, label_2 and depth_2 of an existing folder.
 
+    scanner: whether velodyne is written as well, with what a rotating laser would measure of the scene.
     Raises OSError where a file cannot be written.
     """
     depth = np.round(np.minimum(sample.depth, 65535 / 256) * 256).astype(np.uint16)
     for kind, picture in (("image_2", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)), ("depth_2", depth)):
         path = folder / kind / f"{name}.png"
         path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    write_calib(folder / "calib" / f"{name}.txt", sample.camera.P)
+    if scanner:
+        measured = scan(sample.depth, sample.camera, np.random.default_rng(int(name)))
+        (folder / "velodyne" / f"{name}.bin").write_bytes(points(measured, sample.camera).tobytes())
+    velodyne = VELODYNE_TO_CAMERA if scanner else None
+    write_calib(folder / "calib" / f"{name}.txt", sample.camera.P, velodyne)
     write_objects(folder / "label_2" / f"{name}.txt", sample.objects)
 
 
-def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str) -> list[str]:
+def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str, scanner: bool = False) -> list[str]:
     """Write samples as frames `first`, `first` + 1, ... into root/training and ImageSets; returns their ids."""
-    for kind in ("image_2", "calib", "label_2", "depth_2"):
+    for kind in ("image_2", "calib", "label_2", "depth_2", *(["velodyne"] if scanner else [])):
         (root / "training" / kind).mkdir(parents=True, exist_ok=True)
     names = []
     for number, sample in enumerate(samples, first):
         names.append(f"{number:06d}")
-        write_frame(root / "training", names[-1], sample)
+        write_frame(root / "training", names[-1], sample, scanner)
     (root / "ImageSets").mkdir(exist_ok=True)
     (root / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return names
@@ -57,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first street (default 0)")
     parser.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
     parser.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
+    parser.add_argument("--scanner", action="store_true", help="write velodyne too: what a laser scanner would measure")
     parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames a second of --clip (10)")
     parser.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
     parser.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
@@ -75,7 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         samples = map(world.sample, range(options.first, options.first + options.frames))
     try:
         names = write_folder(
-            options.out, tqdm(samples, total=options.frames, unit="frame"), options.first, options.split
+            options.out,
+            tqdm(samples, total=options.frames, unit="frame"),
+            options.first,
+            options.split,
+            options.scanner,
         )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

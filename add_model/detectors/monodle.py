@@ -82,10 +82,12 @@ class MonoDLE(nn.Module):
     def features(self, images: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
         """Images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> (B, C, H / stride, W / stride).
 
-        added: what a teacher's depth adds to the backbone's maps.
+        added: what a teacher's depth adds to the backbone's maps and, the last, to the features themselves.
         """
         images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        return self.neck(self.backbone(images, added))
+        if added is None:
+            return self.neck(self.backbone(images))
+        return self.neck(self.backbone(images, added[:-1])) + added[-1]
 
     def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
         """The quantities of `Coder` at cells (B, K) of the features."""

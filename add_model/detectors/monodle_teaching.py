@@ -24,8 +24,8 @@ _TRUST = 1.0  # metres at the reference focal length by which a teacher may be w
 
 
 def branch(detector: MonoDLE) -> nn.Module:
-    """What a teacher has beside its student: the way of depth into the backbone's maps."""
-    return DepthBranch(detector.backbone.channels, detector.backbone.strides)
+    """What a teacher has beside its student: the way of depth into the backbone's maps and the features."""
+    return DepthBranch(detector.backbone.channels, detector.backbone.strides, detector.neck.channels)
 
 
 def look(detector: MonoDLE, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Tensor:

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from add_model.distillation.position import FARTHEST, NEAREST
+from add_model.distillation.position import FARTHEST, NEAREST, cell_depth
 from add_model.networks.initialise import kaiming
 
 
 class DepthBranch(nn.Module):
-    """Depth maps (B, H, W) in metres, 0 unknown -> an addition for each backbone map (B, channels[i], H / s, W / s).
+    """Depth maps (B, H, W) in metres, 0 unknown -> what is added to each backbone map, and to the neck's.
 
-    The last projection of each is zero at the start: a teacher begins as its student.
+    The backbone's maps (B, channels[i], H / s, W / s) learn of depth as the image is read. The neck's (B, neck, ...),
+    of the finest stride, is told each cell's depth once more, so that what is answered there can be exact. The last
+    projection of each addition is zero at the start: a teacher begins as its student.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 24) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], neck: int, width: int = 24) -> None:
         super().__init__()
-        stages, inputs, stride = [], 4, 1
+        stages, inputs, stride = [], _INPUTS, 1
         for target in strides:
             layers: list[nn.Module] = []
             while stride < target:
@@ -30,20 +32,31 @@ class DepthBranch(nn.Module):
             layers += [nn.Conv2d(inputs, 2 * width, 3, 1, 1, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU()]
             inputs = 2 * width
             stages.append(nn.Sequential(*layers))
-        self.stages = nn.ModuleList(stages)
+        self.stages, self.stride = nn.ModuleList(stages), strides[0]
+        self.cells = nn.Sequential(
+            nn.Conv2d(_INPUTS, 2 * width, 3, 1, 1), nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 3, 1, 1), nn.ReLU()
+        )
         kaiming(self)
         self.joins = nn.ModuleList(nn.Conv2d(2 * width, c, 1) for c in channels)
+        self.joins.append(nn.Conv2d(2 * width + _INPUTS, neck, 1))
         for join in self.joins:
             nn.init.zeros_(join.weight)
             nn.init.zeros_(join.bias)
 
     def forward(self, depth: Tensor) -> list[Tensor]:
-        known = depth > 0
-        near = torch.where(known, depth, FARTHEST).clamp(NEAREST, FARTHEST)
-        logarithm = near.log() / math.log(FARTHEST)
-        x = torch.stack([near / FARTHEST, logarithm, 4 / near.clamp(min=4), known.to(near.dtype)], 1)
-        added = []
-        for stage, join in zip(self.stages, self.joins, strict=True):
+        added, x = [], _described(depth)
+        for stage, join in zip(self.stages, self.joins, strict=False):
             x = stage(x)
             added.append(join(x))
-        return added
+        cells = _described(cell_depth(depth, self.stride).unflatten(1, added[0].shape[2:]))
+        return [*added, self.joins[-1](torch.cat([self.cells(cells), cells], 1))]
+
+
+_INPUTS = 4
+
+
+def _described(depth: Tensor) -> Tensor:
+    """Depth (B, h, w) -> (B, _INPUTS, h, w): metres, their logarithm and inverse, and whether it is known at all."""
+    known = depth > 0
+    near = torch.where(known, depth, FARTHEST).clamp(NEAREST, FARTHEST)
+    return torch.stack([near / FARTHEST, near.log() / math.log(FARTHEST), 4 / near.clamp(min=4), known.float()], 1)

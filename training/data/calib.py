@@ -69,14 +69,15 @@ def read_calib(path: str | Path) -> KittiCalib:
     return KittiCalib(P2, np.eye(3) if R0_rect is None else R0_rect, Tr_velo_to_cam)
 
 
-def write_calib(path: str | Path, P2: np.ndarray) -> None:
-    """Write P2 (3, 4) as an object-style calibration file, exact in float64.
+def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | None = None) -> None:
+    """Write P2 (3, 4) and, where there is one, the velodyne's transform (3, 4), object-style and exact in float64.
 
-    P0, P1 and P3 are given P2's values, R0_rect the identity, so that every KITTI reader accepts the file; the
-    velodyne lines are left out.
+    P0, P1 and P3 are given P2's values, R0_rect the identity, so that every KITTI reader accepts the file.
     """
-    row = " ".join(f"{value:.17g}" for value in np.asarray(P2, float).ravel())
-    lines = [f"P{i}: {row}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
+    row = lambda matrix: " ".join(f"{value:.17g}" for value in np.asarray(matrix, float).ravel())  # noqa: E731
+    lines = [f"P{i}: {row(P2)}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
+    if Tr_velo_to_cam is not None:
+        lines.append(f"Tr_velo_to_cam: {row(Tr_velo_to_cam)}")
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

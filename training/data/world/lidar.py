@@ -6,6 +6,8 @@ import numpy as np
 
 from add_model.camera import Camera
 
+# Velodyne frame (x forward, y left, z up) to the camera's optical frame: both have one origin here.
+VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])
 BEAMS = np.radians(np.linspace(2.0, -24.8, 64))
 REACH = 80.0  # metres
 _LOST = 0.1  # share of the returns that dark and shiny surfaces swallow
@@ -25,3 +27,14 @@ def scan(depth: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndar
     hit = np.zeros(depth.shape, bool)
     hit[row[inside], column[inside]] = True
     return np.where(hit & (depth <= REACH), depth, 0).astype(np.float32)
+
+
+def points(depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """The known pixels of a depth map -> (N, 4) float32 as a velodyne file has them: x, y, z in metres, reflectance 0.
+
+    In the velodyne frame that `VELODYNE_TO_CAMERA` takes into the frame of camera.P.
+    """
+    v, u = np.nonzero(depth)
+    seen = camera.lift(np.stack([u, v, depth[v, u]], axis=1))
+    measured = seen @ VELODYNE_TO_CAMERA[:, :3]
+    return np.hstack([measured, np.zeros((len(measured), 1))]).astype(np.float32)

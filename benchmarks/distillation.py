@@ -1,0 +1,200 @@
+"""What distillation gains, in a synthetic world where depth is hard to see: python benchmarks/distillation.py --help.
+
+    world               renders training, development and final frames into data/add_world (once, ten minutes)
+    run ROW --seed N    trains one row of the table, its teacher first where there is none, and scores it on the
+                        development frames; stopped at any moment it goes on where it was
+    final ROW --seed N  scores a row that is trained on the final frames: once, when all is decided
+    table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
+
+Rows are in ROWS. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the disk can
+be lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path("data/add_world")
+RUNS = Path("runs/add_world")
+TABLE = Path(__file__).with_suffix(".csv")
+METRICS = (
+    "Car_3d_loose_moderate", "Car_3d_moderate", "Car_bev_loose_moderate", "Car_bev_moderate", "Car_depth_error",
+    "Pedestrian_3d_loose_moderate", "Cyclist_3d_loose_moderate",
+)  # fmt: skip
+# First frame number, seed of the world and how many, for each split.
+SPLITS = {"train": (0, 100, 2000), "dev": (100_000, 101, 2400), "final": (200_000, 102, 2400)}
+
+_ADD = "training.distil.Distil"
+_PARTS = ("features", "adapted", "targets", "regression", "heatmap")
+_INTERMEDIATE = ("features", "adapted")
+_RESPONSES = ("regression", "heatmap")
+
+
+def _without(*parts: str) -> list[str]:
+    return [word for part in parts for word in (f"--model.method.{part}", "0")]
+
+
+def _only(*parts: str) -> list[str]:
+    return _without(*(part for part in _PARTS if part not in parts))
+
+
+# Row -> configuration, and what differs from it.
+ROWS: dict[str, tuple[str, list[str]]] = {
+    "student": ("alone", []),
+    "student, twice the steps": ("alone", ["--trainer.max_epochs", "24", "--trainer.check_val_every_n_epoch", "24"]),
+    "student + dense depth": ("alone", ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"]),
+    "student + dense truth": ("alone", ["--model.method", "training.methods.DenseTruth"]),
+    "teacher": ("teacher", []),
+    "teacher, lidar": ("teacher", ["--data.depth", "lidar"]),
+    "teacher, object": ("teacher", ["--data.depth", "object"]),
+    "student + ADD": ("add", []),
+    "features alone": ("add", _only(*_INTERMEDIATE)),
+    "targets alone": ("add", _only("targets")),
+    "responses alone": ("add", _only(*_RESPONSES)),
+    "without features": ("add", _without(*_INTERMEDIATE)),
+    "without targets": ("add", _without("targets")),
+    "without responses": ("add", _without(*_RESPONSES)),
+    "encoding none": ("add", ["--model.method.encoding", "none"]),
+    "encoding image (2D)": ("add", ["--model.method.encoding", "image"]),
+    "encoding frustum": ("add", ["--model.method.encoding", "frustum"]),
+    "ADD, lidar": ("add", ["--data.depth", "lidar"]),
+    "ADD, object": ("add", ["--data.depth", "object"]),
+}
+_TEACHERS = {"ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object"}
+
+
+def frames(split: str) -> Iterator:
+    """The samples of a split, numbered on from its first frame."""
+    from training.data.world import World
+
+    base, seed, count = SPLITS[split]
+    vary = {"focal_range": (0.9, 1.1), "camera_height": (1.45, 1.85), "pitch": (-1.5, 1.5)}
+    world = World(width=621, height=188, focal=360.5, **vary, seed=seed)
+    for index in range(count):
+        yield replace(world.sample(index), id=f"{base + index:06d}")
+
+
+def render() -> None:
+    """Write all splits, with depth and the points of a scanner."""
+    from training.world import write_folder
+
+    for split, (base, _, count) in SPLITS.items():
+        done = ROOT / "ImageSets" / f"{split}.txt"
+        if done.is_file():
+            print(f"{done} is there: kept")
+            continue
+        write_folder(ROOT, tqdm(frames(split), total=count, unit="frame", desc=split), base, split, scanner=True)
+
+
+def run(row: str, seed: int) -> None:
+    """Train a row, and its teacher before it; append its score on the development frames."""
+    arguments = _arguments(row, seed)
+    if row in _TEACHERS or ROWS[row][0] == "add":
+        teacher = _TEACHERS.get(row, "teacher")
+        checkpoint = folder(teacher, seed) / "last.ckpt"
+        if not _scored(teacher, seed, "dev"):
+            run(teacher, seed)
+        arguments += ["--model.method.teacher", str(checkpoint)]
+    from training.command import TrainingCommand
+
+    command = TrainingCommand(["fit", *arguments, "--resume"])
+    if command.model.validation:
+        _append(row, seed, "dev", command.trainer.global_step, command.model.validation)
+
+
+def final(row: str, seed: int) -> None:
+    """Score a trained row on the final frames, and append it."""
+    from training.command import TrainingCommand
+
+    if _scored(row, seed, "final"):
+        sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
+    arguments = _arguments(row, seed)
+    if ROWS[row][0] == "add":
+        arguments += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), seed) / "last.ckpt")]
+    command = TrainingCommand(["validate", *arguments, "--data.val", "ImageSets/final.txt"])
+    steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
+    _append(row, seed, "final", steps, command.model.validation)
+
+
+def folder(row: str, seed: int) -> Path:
+    """Where a row's run lies."""
+    return RUNS / f"{row.replace(' ', '_').replace(',', '')}_{seed}"
+
+
+def rows() -> list[dict[str, str]]:
+    """What has been scored."""
+    if not TABLE.is_file():
+        return []
+    with open(TABLE, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(split: str) -> str:
+    """Mean and standard deviation over the seeds of each row, as a Markdown table."""
+    lines = ["| row | seeds | steps | " + " | ".join(m.replace("_", " ") for m in METRICS) + " |"]
+    lines.append("|---" * (3 + len(METRICS)) + "|")
+    scored = [r for r in rows() if r["split"] == split]
+    for row in dict.fromkeys(r["row"] for r in scored):
+        mine = [r for r in scored if r["row"] == row]
+        cells = []
+        for metric in METRICS:
+            values = [float(r[metric]) for r in mine]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.fmean(values):.2f}{spread}")
+        seeds = " ".join(r["seed"] for r in mine)
+        lines.append(f"| {row} | {seeds} | {mine[0]['steps']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _arguments(row: str, seed: int) -> list[str]:
+    config, changes = ROWS[row]
+    where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
+    return ["--config", f"config/add_world_{config}.yaml", *changes, *where]
+
+
+def _scored(row: str, seed: int, split: str) -> bool:
+    return any((r["row"], r["seed"], r["split"]) == (row, str(seed), split) for r in rows())
+
+
+def _append(row: str, seed: int, split: str, steps: int, validation: dict[str, float]) -> None:
+    if _scored(row, seed, split):
+        return
+    new = not TABLE.is_file()
+    with open(TABLE, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["row", "seed", "split", "steps", "date", *METRICS])
+        values = [f"{validation[f'val/{metric}']:.3f}" for metric in METRICS]
+        writer.writerow([row, seed, split, steps, datetime.date.today().isoformat(), *values])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("world")
+    for name in ("run", "final"):
+        command = commands.add_parser(name)
+        command.add_argument("row", choices=ROWS)
+        command.add_argument("--seed", type=int, default=0)
+    commands.add_parser("table").add_argument("--split", choices=("dev", "final"), default="dev")
+    options = parser.parse_args()
+    if options.command == "world":
+        render()
+    elif options.command == "table":
+        print(table(options.split))
+    else:
+        {"run": run, "final": final}[options.command](options.row, options.seed)
+
+
+if __name__ == "__main__":
+    main()
