@@ -5,6 +5,8 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from training_bench import Training, configure, kill_when, lines_of, tensors
 
 from add_model.models import build, load
@@ -12,8 +14,10 @@ from training.checkpoints import load_checkpoint
 from training.distil import frozen_teacher
 from training.export import main as export
 from training.files import TrainingError
+from training.lit import LitDetector
 from training.metrics import read_metrics
 
+CONFIG = Path(__file__).resolve().parent.parent / "config"
 TEACHER = {"class_path": "training.methods.Teach"}
 PARTS = ("features", "adapted", "targets", "regression", "response_heatmap")
 
@@ -129,3 +133,30 @@ def test_a_switched_off_part_is_not_computed(teacher, tmp_path):
     assert status == 0, text
     row = read_metrics(checkpoint.parent / "metrics.csv")[0]
     assert [name for name in row if name.startswith("train/add_")] == ["train/add_regression"]
+
+
+TRAININGS = [path for path in sorted(CONFIG.glob("*.yaml")) if "model" in yaml.safe_load(path.read_text())]
+
+
+@pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
+def test_a_configuration_gets_the_method_that_it_names(path):
+    """Methods without options look alike to a parser that goes by fields: the first one would be taken for all."""
+    written = yaml.safe_load(path.read_text())
+    parser = ArgumentParser()
+    parser.add_class_arguments(LitDetector, "model")
+    read = parser.parse_object({"model": written["model"]})
+    wanted = written["model"].get("method", {"class_path": "training.methods.Alone"})["class_path"]
+    assert read.model.method.class_path == wanted
+    needs_depth = wanted.endswith(("Teach", "Distil"))
+    assert (written["data"]["init_args"].get("depth") is not None) == needs_depth
+
+
+def test_students_differ_from_their_baseline_in_method_and_depth_alone():
+    for family, names in (("monodle_kitti", ("monodle_teacher_kitti", "monodle_add_kitti")),
+                          ("add_world_alone", ("add_world_teacher", "add_world_add"))):  # fmt: skip
+        base, *others = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in (family, *names))
+        base["model"].pop("method", None)
+        for other in others:
+            other["model"].pop("method")
+            other["data"]["init_args"].pop("depth")
+            assert other == base

@@ -1,0 +1,104 @@
+"""What a training step costs: student alone, teacher, and student + ADD, taking turns in one run.
+
+python benchmarks/distillation_cost.py [--model monodle_plain] [--size 224 96] [--batch 8] [--steps 20] [--threads 1]
+
+Views and weights are random: a step's cost does not depend on them. Memory is the peak of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import time
+
+import torch
+
+from add_model.coder import CLASSES
+from add_model.models import build
+from training.data.batches import Augmentation, Batch, TrainingViews, WorldFrames, collate
+from training.data.world import World
+from training.distil import Distil, Distiller
+from training.methods import Alone, Step, Teach
+
+ARMS = ("student alone", "teacher", "student + ADD")
+
+
+class Arm:
+    """One way of training, with its own weights and optimizer."""
+
+    def __init__(self, name: str, model: str) -> None:
+        self.detector = build(model).to(memory_format=torch.channels_last)
+        if name == "student + ADD":
+            teacher = build(model)
+            branch = Teach().learner(teacher).branch
+            self.learner = Distiller(Distil(teacher=""), self.detector, teacher, branch)
+        else:
+            self.learner = (Teach() if name == "teacher" else Alone()).learner(self.detector)
+        self.detector.train()
+        self.learner.train()
+        learnt = [p for module in (self.detector, self.learner) for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, fused=True)
+
+    def step(self, batch: Batch) -> float:
+        """Train one step; returns its seconds."""
+        start = time.perf_counter()
+        loss = sum(self.learner.losses(self.detector, Step(batch, 1.0, lambda value: value, 1)).values())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return time.perf_counter() - start
+
+
+def batch_of(model: str, size: tuple[int, int], count: int) -> Batch:
+    """A batch of views of the synthetic world."""
+    detector, world = build(model), World(width=621, height=188, focal=360.5)
+    frames = WorldFrames(world, 0, count, "dense")
+    views = TrainingViews(lambda _: frames, count, Augmentation(size=size), detector.coder, 0, detector.focal)
+    return collate([views[i] for i in range(count)])
+
+
+def memory(name: str, options: argparse.Namespace, answer: multiprocessing.Queue) -> None:
+    """In a process of its own: the most memory that three steps take, MiB."""
+    torch.set_num_threads(options.threads)
+    arm, batch = Arm(name, options.model), batch_of(options.model, tuple(options.size), options.batch)
+    for _ in range(3):
+        arm.step(batch)
+    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="monodle_plain")
+    parser.add_argument("--size", type=int, nargs=2, default=(224, 96), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    spawn, peaks = multiprocessing.get_context("spawn"), {}
+    for name in ARMS:
+        answer = spawn.Queue()
+        process = spawn.Process(target=memory, args=(name, options, answer))
+        process.start()
+        peaks[name] = answer.get()
+        process.join()
+    batch, arms = batch_of(options.model, tuple(options.size), options.batch), {n: Arm(n, options.model) for n in ARMS}
+    taken: dict[str, list[float]] = {name: [] for name in ARMS}
+    for turn in range(options.steps + 3):
+        for name, arm in arms.items():
+            seconds = arm.step(batch)
+            if turn >= 3:
+                taken[name].append(seconds)
+    alone = statistics.median(taken[ARMS[0]])
+    print(f"{options.model}, {options.batch} views of {options.size[0]}x{options.size[1]}, {len(CLASSES)} classes")
+    print(f"{'':16}{'median ms a step':>18}{'of the student':>16}{'peak MiB':>10}")
+    for name in ARMS:
+        median = statistics.median(taken[name])
+        print(f"{name:16}{1000 * median:>18.0f}{median / alone:>16.2f}{peaks[name]:>10.0f}")
+
+
+if __name__ == "__main__":
+    main()
