@@ -199,7 +199,7 @@ def test_attention_by_hand():
     expected = torch.zeros(3, 8)
     for head in (slice(0, 4), slice(4, 8)):
         for m in range(3):
-            weights = torch.tensor([math.exp(float(q[m, head] @ k[n, head]) / 2) for n in range(5)])
+            weights = torch.tensor([math.exp(float((q[m, head] @ k[n, head]).detach()) / 2) for n in range(5)])
             expected[m, head] = (weights / weights.sum()) @ v[:, head]
     torch.testing.assert_close(read[0], attention.out(expected), atol=1e-5, rtol=1e-5)
 
@@ -268,6 +268,9 @@ def test_a_teacher_begins_as_its_student_and_then_sees_depth(name):
         for join in branch.joins:
             torch.nn.init.normal_(join.weight, std=0.1)
         deep = parts.look(detector, images, P, depth, branch)
+        # The same pixels of a camera of 1.3 times the focal length are 1.3 times as far: the answer is coded the same.
+        zoomed = parts.look(detector, images, P * torch.tensor([[1.3], [1.3], [1.0]]), 1.3 * depth, branch)
+        torch.testing.assert_close(zoomed, deep, atol=2e-3, rtol=1e-3)
         assert (deep - alone).abs().max() > 1e-3
         assert (parts.look(detector, images, P, depth + 3, branch) - deep).abs().max() > 1e-4
 

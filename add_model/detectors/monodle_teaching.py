@@ -29,8 +29,14 @@ def branch(detector: MonoDLE) -> nn.Module:
 
 
 def look(detector: MonoDLE, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Tensor:
-    """Images (B, H, W, 3) and, for a teacher, their depth (B, H, W) -> the features that all else is read from."""
-    return detector.features(images, None if branch is None else branch(depth))
+    """Images (B, H, W, 3) and, for a teacher, their depth (B, H, W) -> the features that all else is read from.
+
+    A teacher sees depth as it has to answer: at the reference focal length. In metres it would have to guess each
+    view's zoom, which images do not show, and could not pass on what its student cannot see either.
+    """
+    if branch is None:
+        return detector.features(images)
+    return detector.features(images, branch(depth / reference_focal_scale(P)[:, None, None]))
 
 
 def losses(

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from add_model.distillation.position import FARTHEST, NEAREST, cell_depth
+from add_model.distillation.position import cell_depth
 from add_model.networks.initialise import kaiming
 
 
 class DepthBranch(nn.Module):
-    """Depth maps (B, H, W) in metres, 0 unknown -> what is added to each backbone map, and to the neck's.
+    """Depth maps (B, H, W), 0 unknown -> what is added to each backbone map, and to the neck's.
+
+    Depth is in metres at the reference focal length, as the detector itself codes it.
 
     The backbone's maps (B, channels[i], H / s, W / s) learn of depth as the image is read. The neck's (B, neck, ...),
     of the finest stride, is told each cell's depth once more, so that what is answered there can be exact. The last
@@ -53,10 +55,11 @@ class DepthBranch(nn.Module):
 
 
 _INPUTS = 4
+_FAR = 160.0  # what is unknown counts as this far; a network at half the reference focal length sees 80 m as this
 
 
 def _described(depth: Tensor) -> Tensor:
     """Depth (B, h, w) -> (B, _INPUTS, h, w): metres, their logarithm and inverse, and whether it is known at all."""
     known = depth > 0
-    near = torch.where(known, depth, FARTHEST).clamp(NEAREST, FARTHEST)
-    return torch.stack([near / FARTHEST, near.log() / math.log(FARTHEST), 4 / near.clamp(min=4), known.float()], 1)
+    near = torch.where(known, depth, _FAR).clamp(1, _FAR)
+    return torch.stack([near / _FAR, near.log() / math.log(_FAR), 4 / near.clamp(min=4), known.float()], 1)

@@ -97,7 +97,7 @@ class KittiData(Loaders):
     root: the folder that holds training/. train, val: a file of frame ids (from here or from the root), or the name
     of a published split. test: the same, or None for the whole testing/ folder, which has no labels.
     depth: where depth comes from, for a teacher and for what is taught by depth (`KittiFolder`); None reads none.
-    keep: whether frames are read once and kept in memory. judged_at: see `Scenes`.
+    keep: whether training frames are read once and kept in memory. judged_at: see `Scenes`.
     """
 
     def __init__(
@@ -120,7 +120,8 @@ class KittiData(Loaders):
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
         if stage == "fit":
-            self._train_frames = self._folder(self.train)
+            frames = self._folder(self.train)
+            self._train_frames = CachedFrames(frames) if self.keep else frames
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val)
@@ -133,9 +134,8 @@ class KittiData(Loaders):
         """The same in every epoch."""
         return self._train_frames
 
-    def _folder(self, split: str) -> Frames:
-        folder = KittiFolder(self.root, _ids(self.root, split), depth=self.depth)
-        return CachedFrames(folder) if self.keep else folder
+    def _folder(self, split: str) -> KittiFolder:
+        return KittiFolder(self.root, _ids(self.root, split), depth=self.depth)
 
 
 def _ids(root: str, split: str) -> list[str]:
