@@ -12,6 +12,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from add_model.coder import reference_focal_scale
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import cell_depth
 from training.data.batches import Batch
@@ -128,7 +129,8 @@ class _DenseDepth(AloneLearner):
         parts, batch = parts_of(detector), step.batch
         features = self.features(detector, batch.images, batch.P, None)
         found = parts.losses(detector, features, batch.targets, step.total, step.processes)
-        depth = cell_depth(step.depth, detector.coder.stride)
+        # At the reference focal length: metres would hang on the view's zoom, which images do not show.
+        depth = cell_depth(step.depth / reference_focal_scale(batch.P)[:, None, None], detector.coder.stride)
         known = depth > 0
         error = (self.head(features).flatten(1) - depth.clamp(min=1).log() / math.log(10)).abs()
         return found | {"dense_depth": self.weight * (error * known).sum() / known.sum().clamp(min=1)}
