@@ -73,7 +73,7 @@ def others_read(bag):
 @pytest.mark.parametrize(("storage", "compress"), [("mcap", False), ("mcap", True), ("sqlite3", False)])
 def test_other_readers_find_what_was_written(tmp_path, storage, compress):
     writer = write(tmp_path / "bag", storage=storage, compress=compress, camera="front/left", frame_id="eye")
-    assert writer.not_written == {"DontCare": 3}
+    assert writer.flat == {"DontCare": 3}
     found = others_read(tmp_path / "bag")
     by_topic = {}
     for topic, stamp, message in found:
@@ -81,7 +81,7 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
         assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp
         by_topic.setdefault(topic, []).append((stamp, message))
     assert {topic: len(all_) for topic, all_ in by_topic.items()} == {
-        f"/front/left/{name}": 3 for name in ("image_rect", "camera_info", "ground_truth")
+        f"/front/left/{name}": 3 for name in ("image_rect", "camera_info", "ground_truth", "ground_truth_2d")
     }
     for i, sample in enumerate(samples(3)):
         (stamp, image), (_, info), (_, truth) = (by_topic[f"/front/left/{n}"][i] for n in (
@@ -104,7 +104,7 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
             forward = [1 - 2 * (q.y**2 + q.z**2), 2 * (q.x * q.y + q.z * q.w), 2 * (q.x * q.z - q.y * q.w)]
             assert forward == pytest.approx([np.cos(box[6]), 0, -np.sin(box[6])], abs=1e-12)
     metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 9)
+    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 12)
     hashes = {t["topic_metadata"]["name"]: t["topic_metadata"]["type_description_hash"]
               for t in metadata["topics_with_message_count"]}  # fmt: skip
     upstream = "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018"
@@ -230,7 +230,7 @@ def test_bags_without_metadata_name_the_way_out(tmp_path):
     with pytest.raises(BagError, match=r"reindex"), open_bag(tmp_path / "bag"):
         pass
     with open_bag(tmp_path / "bag" / "bag.mcap") as reader:
-        assert len(list(raw_messages(reader))) == 9
+        assert len(list(raw_messages(reader))) == 12
     with pytest.raises(BagError, match="no bag at"), open_bag(tmp_path / "other"):
         pass
     (tmp_path / "notes.txt").write_text("hello")
@@ -297,7 +297,7 @@ class Process:
 @pytest.mark.parametrize(("storage", "other"), [("mcap", "sqlite3"), ("sqlite3", "mcap")])
 def test_every_message_passes_over_dds(tmp_path, storage, other):
     write(tmp_path / "in", 30, storage=storage, compress=storage == "sqlite3")
-    topics = ["/camera/image_rect", "/camera/camera_info", "/camera/ground_truth"]
+    topics = ["/camera/image_rect", "/camera/camera_info", "/camera/ground_truth", "/camera/ground_truth_2d"]
     heard = ["/renamed", *topics[1:], "/clock"]
     with Process("record", tmp_path / "out", *heard, "--storage", other) as recorder:
         with Process(

@@ -6,6 +6,7 @@ KITTI gives in the reference camera's frame is shifted by the camera's translati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -65,14 +66,33 @@ def camera_info(types: Typestore, camera: Camera, stamp: int, frame_id: str) -> 
     )
 
 
+def empty_pose(types: Typestore) -> Any:
+    """geometry_msgs/PoseWithCovariance at the origin, where a message needs one that says nothing."""
+    make = types.types
+    pose = make["geometry_msgs/msg/Pose"](
+        make["geometry_msgs/msg/Point"](0.0, 0.0, 0.0), make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+    )
+    return make["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36))
+
+
 def detections(
-    types: Typestore, names: np.ndarray, scores: np.ndarray, boxes: np.ndarray, stamp: int, frame_id: str
+    types: Typestore,
+    names: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray,
+    stamp: int,
+    frame_id: str,
+    ids: Sequence[str] | None = None,
 ) -> Any:
-    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names."""
+    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names.
+
+    ids: identities over time, empty where they are not given.
+    """
     make = types.types
     head = header(types, stamp, frame_id)
     entries = []
-    for name, score, box, turn in zip(names, scores, boxes, box3d.quaternions(boxes), strict=True):
+    rows = zip(names, scores, boxes, box3d.quaternions(boxes), [""] * len(boxes) if ids is None else ids, strict=True)
+    for name, score, box, turn, identity in rows:
         pose = make["geometry_msgs/msg/Pose"](
             make["geometry_msgs/msg/Point"](*map(float, box[:3])),
             make["geometry_msgs/msg/Quaternion"](*map(float, turn)),
@@ -83,7 +103,7 @@ def detections(
         )
         size = make["geometry_msgs/msg/Vector3"](*map(float, box[3:6]))
         extent = make["vision_msgs/msg/BoundingBox3D"](pose, size)
-        entries.append(make["vision_msgs/msg/Detection3D"](head, [hypothesis], extent, ""))
+        entries.append(make["vision_msgs/msg/Detection3D"](head, [hypothesis], extent, identity))
     return make["vision_msgs/msg/Detection3DArray"](head, entries)
 
 

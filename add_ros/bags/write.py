@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,11 +15,12 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
+from add_ros.bags.ground_truth import encode
 from add_ros.names import RULE, is_relative_name
 from training.data.sample import Sample
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
-IMAGE, CAMERA_INFO, GROUND_TRUTH = "image_rect", "camera_info", "ground_truth"
+IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info", "ground_truth", "ground_truth_2d"
 
 _FOREVER = QosTime(9223372036, 854775807)
 
@@ -59,8 +61,9 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
 class CameraBagWriter:
     """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag.
 
-    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is
-    set, ground_truth. `counts` holds the messages per topic, `not_written` the labels without a 3D box, by name.
+    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
+    ground_truth and ground_truth_2d. `counts` holds the messages per topic, `flat` the labels without a 3D box, by
+    name, which are in ground_truth_2d only.
     """
 
     def __init__(
@@ -75,8 +78,8 @@ class CameraBagWriter:
     ) -> None:
         self.path, self.frame_id = Path(path), frame_id
         self.counts: Counter[str] = Counter()
-        self.not_written: Counter[str] = Counter()
-        self._compressed_images, self._ground_truth = compressed_images, ground_truth
+        self.flat: Counter[str] = Counter()
+        self._compressed_images = compressed_images
         self._types = types.typestore()
         camera = camera.strip("/")
         if camera and not is_relative_name(camera):
@@ -87,21 +90,30 @@ class CameraBagWriter:
         self._image = self._connect(f"{camera}/{image[0]}", f"sensor_msgs/msg/{image[1]}")
         self._info = self._connect(f"{camera}/{CAMERA_INFO}", "sensor_msgs/msg/CameraInfo")
         self._truth = self._connect(f"{camera}/{GROUND_TRUTH}", types.DETECTIONS) if ground_truth else None
+        self._truth_2d = self._connect(f"{camera}/{GROUND_TRUTH_2D}", types.RECTANGLES) if ground_truth else None
 
-    def write(self, sample: Sample, stamp: int) -> None:
-        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image."""
+    def write(self, sample: Sample, stamp: int, tracks: np.ndarray | None = None) -> None:
+        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image.
+
+        tracks: the objects' track ids (N,), below 0 for none; objects without one get an id that no other frame has.
+        """
         if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
             raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")
-        encode = messages.compressed_image if self._compressed_images else messages.image
+        to_message = messages.compressed_image if self._compressed_images else messages.image
         self._put(self._info, stamp, messages.camera_info(self._types, sample.camera, stamp, self.frame_id))
-        self._put(self._image, stamp, encode(self._types, sample.image, stamp, self.frame_id))
+        self._put(self._image, stamp, to_message(self._types, sample.image, stamp, self.frame_id))
         if self._truth:
-            has_box = np.isfinite(sample.objects.boxes).all(axis=1)
-            self.not_written.update(map(str, sample.objects.names[~has_box]))
-            objects = sample.objects[has_box]
-            boxes = objects.boxes + np.r_[sample.camera.translation, [0] * 4]
-            truth = messages.detections(self._types, objects.names, np.ones(len(objects)), boxes, stamp, self.frame_id)
-            self._put(self._truth, stamp, truth)
+            self._put_truth(sample, stamp, tracks)
+
+    def _put_truth(self, sample: Sample, stamp: int, tracks: np.ndarray | None) -> None:
+        objects = sample.objects
+        self.flat.update(map(str, objects.names[~np.isfinite(objects.boxes).all(axis=1)]))
+        tracks = np.full(len(objects), -1) if tracks is None else tracks
+        ids = [str(track) if track >= 0 else f"{sample.id}/{row}" for row, track in enumerate(tracks)]
+        own = replace(objects, boxes=objects.boxes + np.r_[sample.camera.translation, [0] * 4])
+        truth, rectangles = encode(self._types, own, ids, stamp, self.frame_id)
+        self._put(self._truth, stamp, truth)
+        self._put(self._truth_2d, stamp, rectangles)
 
     def _connect(self, topic: str, msgtype: str) -> Any:
         return self._writer.add_connection(topic, msgtype, typestore=self._types, offered_qos_profiles=[offered_qos()])
