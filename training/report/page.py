@@ -16,13 +16,12 @@ from training.data.labels import table_detections, table_objects
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP, Scores, evaluate
-from training.evaluation.distance import DistanceErrors, distance_errors
+from training.evaluation.distance import QUANTITIES, DistanceErrors, object_errors
 from training.evaluation.folders import Frames, listed
 from training.evaluation.table import TITLES, rows
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.charts import error_by_distance, precision_recall, recall_by_distance
 
-_ERRORS = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
 LoadImage = Callable[[str], tuple[np.ndarray, Camera]]
 
 
@@ -109,7 +108,7 @@ def _class_part(
     associations = [associate(o, d, name) for o, d in zip(objects, kept, strict=True)]
     truth = np.concatenate([np.empty(0, int), *(a.truth for a in associations)])
     detection = np.concatenate([np.empty(0, int), *(a.detection for a in associations)])
-    errors = distance_errors(objects, kept, name)
+    errors = object_errors(objects, kept, associations).binned()
     cases = [worst_misses(objects, kept, name, pictures), worst_false_positives(objects, kept, name, pictures)]
     shown: list[list[_Figure]] = [[], []]
     if load_image is not None:
@@ -148,7 +147,7 @@ def _curves(name: str, scores: Scores) -> list[_Figure]:
 def _distance_figures(name: str, errors: DistanceErrors) -> list[_Figure]:
     charts = {f"{name}, recall": recall_by_distance(errors, f"{name}, recall")}
     if errors.found.any():
-        for quantity, unit in _ERRORS.items():
+        for quantity, unit in QUANTITIES.items():
             title = f"{name}, {quantity}"
             charts[title] = error_by_distance(errors, getattr(errors, quantity), title, unit)
     return [
@@ -160,7 +159,7 @@ def _distance_figures(name: str, errors: DistanceErrors) -> list[_Figure]:
 def _bins(errors: DistanceErrors) -> list[list[str]]:
     lines = []
     for i, (low, high) in enumerate(zip(errors.edges, errors.edges[1:], strict=False)):
-        medians = [getattr(errors, quantity)[1, i] for quantity in _ERRORS]
+        medians = [getattr(errors, quantity)[1, i] for quantity in QUANTITIES]
         if errors.objects[i]:
             numbers = [f"{errors.recall[i]:.2f}", *("-" if np.isnan(m) else f"{m:.2f}" for m in medians)]
             lines.append([f"{low:.0f} to {high:.0f} m", str(errors.objects[i]), *numbers])
