@@ -3,7 +3,7 @@
 SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images with a calibration (KITTI's calib.txt or
 camera_info YAML); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
 where there are labels, ground_truth (vision_msgs/Detection3DArray) with ground_truth_2d (Detection2DArray), all in the
-camera's own optical frame.
+camera's own optical frame; where KITTI has a velodyne, its points and /tf_static, by which they fall into the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from add_ros.bags.write import STORAGES, CameraBagWriter
 def write_bag(source: Source, writer: CameraBagWriter) -> None:
     """Write all frames of a source, with a progress bar."""
     for frame in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
-        writer.write(frame.sample, frame.stamp, frame.tracks)
+        writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan)
 
 
 def _number(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from rosbags.typesys.store import Typestore
+from scipy.spatial.transform import Rotation
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
@@ -64,6 +65,34 @@ def camera_info(types: Typestore, camera: Camera, stamp: int, frame_id: str) -> 
         0,
         region,
     )
+
+
+def point_cloud(types: Typestore, points: np.ndarray, stamp: int, frame_id: str) -> Any:
+    """sensor_msgs/PointCloud2 of points (M, 4) as x, y, z in metres and intensity, stored as float32."""
+    point_field = types.types["sensor_msgs/msg/PointField"]
+    fields = [point_field(name, 4 * i, point_field.FLOAT32, 1) for i, name in enumerate(("x", "y", "z", "intensity"))]
+    rows = np.ascontiguousarray(points, dtype="<f4")
+    return types.types["sensor_msgs/msg/PointCloud2"](
+        header(types, stamp, frame_id), 1, len(rows), fields, False, 16, 16 * len(rows),
+        rows.view(np.uint8).reshape(-1), bool(np.isfinite(rows).all()),
+    )  # fmt: skip
+
+
+def transform(types: Typestore, matrix: np.ndarray, stamp: int, parent: str, child: str) -> Any:
+    """tf2_msgs/TFMessage of a rigid transform (3, 4), metres, that takes points of the parent frame to the child frame.
+
+    tf keeps the other direction: the child's pose in the parent frame.
+    """
+    make = types.types
+    # Calibrations are rounded: this is the nearest rotation, and the parent's origin stays where it is.
+    inverse = Rotation.from_matrix(matrix[:, :3]).inv()
+    x, y, z, w = map(float, inverse.as_quat())
+    pose = make["geometry_msgs/msg/Transform"](
+        make["geometry_msgs/msg/Vector3"](*map(float, -inverse.apply(matrix[:, 3]))),
+        make["geometry_msgs/msg/Quaternion"](x, y, z, w),
+    )
+    stamped = make["geometry_msgs/msg/TransformStamped"](header(types, stamp, parent), child, pose)
+    return make["tf2_msgs/msg/TFMessage"]([stamped])
 
 
 def empty_pose(types: Typestore) -> Any:
