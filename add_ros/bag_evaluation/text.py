@@ -12,13 +12,14 @@ from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES
-from training.evaluation.table import TITLES, format_table
+from training.evaluation.table import TITLES, bin_rows, format_table
 
 MATCHING = (
     f"Errors against distance need no 2D boxes: a detection shows the object that it is at most {NEAR:g} m beside, "
     f"across the line of sight, and along it at most {NEAR:g} m or {100 * NEAR_SHARE:g}% of the distance. Objects "
     "count that lie in the image by half or more."
 )
+_ROUNDING = 1e-6  # what two sums in different order may differ by
 UNITS = {"recall": "", "depth": "m", "lateral": "m", "size": "m", "heading": "deg"}
 
 
@@ -88,19 +89,9 @@ def format_distance(errors: ClassErrors) -> list[str]:
         f"  {'distance':<12}{'objects':>8}{'recall':>8}"
         + "".join(f"{f'{quantity}, {UNITS[quantity]}':>14}" for quantity in QUANTITIES),
     ]
-    for name, objects, recall, *medians in bin_rows(errors):
+    for name, objects, recall, *medians in bin_rows(errors.distance):
         lines.append(f"  {name:<12}{objects:>8}{recall:>8}" + "".join(f"{value:>14}" for value in medians))
     return lines
-
-
-def bin_rows(errors: ClassErrors) -> list[list[str]]:
-    """[distance, objects, recall, median errors ...] of the bins that have objects."""
-    binned, rows = errors.distance, []
-    for i, count in enumerate(binned.objects):
-        if count:
-            medians = [getattr(binned, quantity)[1, i] for quantity in QUANTITIES]
-            rows.append([bin_name(i), str(count), *(number(value) for value in (binned.recall[i], *medians))])
-    return rows
 
 
 def bin_name(index: int) -> str:
@@ -201,12 +192,12 @@ def _known(rows: list[list[str]]) -> list[list[str]]:
 
 def _difference(values: Sequence[float]) -> list[str]:
     first, second, low, high = values
-    sure = "*" if low > 0 or high < 0 else ""
+    sure = "*" if low > _ROUNDING or high < -_ROUNDING else ""
     return [number(first), number(second), *(_signed(value) for value in (second - first, low, high)), sure]
 
 
 def _signed(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value + 0.0:+.2f}"
+    return "-" if np.isnan(value) else f"{round(value, 2) + 0.0:+.2f}"
 
 
 def format_comparison(comparison: Comparison) -> str:
