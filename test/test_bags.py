@@ -214,7 +214,7 @@ def test_a_failure_leaves_no_bag(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_truncated_bags_are_refused(tmp_path, storage):
+def test_truncated_bags_are_never_taken_for_whole_ones(tmp_path, storage):
     write(tmp_path / "bag", 30, storage=storage)
     (file,) = [f for f in (tmp_path / "bag").iterdir() if f.name != "metadata.yaml"]
     whole = file.read_bytes()

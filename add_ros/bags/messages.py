@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from rosbags.typesys.store import Typestore
-from scipy.spatial.transform import Rotation
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
@@ -83,6 +82,8 @@ def transform(types: Typestore, matrix: np.ndarray, stamp: int, parent: str, chi
 
     tf keeps the other direction: the child's pose in the parent frame.
     """
+    from scipy.spatial.transform import Rotation  # only those who have transforms pay for the import
+
     make = types.types
     # Calibrations are rounded: this is the nearest rotation, and the parent's origin stays where it is.
     inverse = Rotation.from_matrix(matrix[:, :3]).inv()

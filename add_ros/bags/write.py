@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -16,9 +16,11 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.ground_truth import encode
-from add_ros.bags.sources import Scan
 from add_ros.names import RULE, is_relative_name
 from training.data.sample import Sample
+
+if TYPE_CHECKING:  # the recorder, too, is in here, and has no use for the data sets
+    from add_ros.bags.sources import Scan
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info", "ground_truth", "ground_truth_2d"
