@@ -11,7 +11,6 @@ import argparse
 import json
 import shlex
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     intervals.add_argument("--seed", type=_at_least(0), default=0, help="default 0")
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
+    out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
+    out.add_argument("--frames", type=_at_least(0), default=60, help="frames with pictures on the page (default 60)")
+    out.add_argument("--title", help="heading of the page")
+    out.add_argument(
+        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics with detections and markers beside"
+    )
     out.add_argument(
         "--score", type=_share, help="least score in errors against distance and in frames (default: best F1 per class)"
     )
@@ -125,8 +130,7 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
     return BagFrames(side.bag, names, a.rectification)
 
 
-def _run(side: _Side, a: argparse.Namespace, sink: Sink | None) -> Run:
-    bag = _open(side, a)
+def _run(side: _Side, bag: BagFrames, a: argparse.Namespace, sink: Sink | None) -> Run:
     if side.model:
         model = SHIPPED_MODEL if side.model == _SHIPPED else side.model
         predictor = Predictor(model, a.device, a.threads or None)
@@ -139,15 +143,29 @@ def _run(side: _Side, a: argparse.Namespace, sink: Sink | None) -> Run:
     return run_recorded(bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold, sink)
 
 
+def _runs(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Run]:
+    """All runs; what the first one finds goes into --out-bag."""
+    if a.out_bag is None:
+        return [_run(side, bag, a, None) for side, bag in zip(sides, bags, strict=True)]
+    from add_ros.bags.results import ResultBag  # needs ROS's message classes, which reading does not
+
+    with ResultBag(a.out_bag, bags[0]) as results:
+        return [
+            _run(side, bag, a, results.add if i == 0 else None)
+            for i, (side, bag) in enumerate(zip(sides, bags, strict=True))
+        ]
+
+
 def _evaluate(a: argparse.Namespace, command: str) -> None:
     sides = _sides(a)
-    with ExitStack():
-        runs = [_run(side, a, None) for side in sides]
+    bags = [_open(side, a) for side in sides]
+    runs = _runs(sides, bags, a)
     project_all = len(runs) == 2 and any(map(lacks_2d, runs))
     scored = [score(run, a.score, project_all) for run in runs]
     result: dict[str, Any] = {"command": command}
     for one in scored:
         print(format_scored(one), end="\n\n")
+    comparison = None
     if len(scored) == 2:
         comparison = compare(*scored, a.resamples, a.block, a.seed)
         print(format_comparison(comparison))
@@ -160,6 +178,13 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         result |= scored_json(scored[0])
     if a.json:
         _write(a.json, json.dumps(result, indent=1) + "\n")
+    if a.page:
+        from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
+
+        title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
+        _write(a.page, render(scored, bags, comparison, title, command, a.frames))
+    for written in filter(None, (a.json, a.page, a.out_bag)):
+        print(f"written: {written}")
 
 
 def _write(path: Path, text: str) -> None:
