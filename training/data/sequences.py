@@ -21,11 +21,13 @@ from training.data.sample import Objects, Sample
 from training.data.scans import Scans, scans_of
 from training.data.timestamps import nominal, stamps_of
 from training.data.tracking import read_tracks
+from training.data.tracklets import TRACKLETS, read_tracklets
 
 NEEDED = """An image sequence is one of
   any folder of PNG or JPEG images (or one with a single such folder in it), with a calibration in it or beside it:
     calib.txt with a line 'P2: ' of 12 numbers, or camera_info YAML with image size and camera matrix
-  KITTI raw: <date>/<drive>/image_02/data/*.png with timestamps.txt, and <date>/calib_cam_to_cam.txt
+  KITTI raw: <date>/<drive>/image_02/data/*.png with timestamps.txt and <date>/calib_cam_to_cam.txt and, where
+    labelled, <date>/<drive>/tracklet_labels.xml with <date>/calib_velo_to_cam.txt
   KITTI tracking: image_02/0000/*.png with calib/0000.txt and, where labelled, label_02/0000.txt
   KITTI object: training/image_2/*.png with training/calib/*.txt"""
 _IMAGE_FOLDERS = ("image_02", "image_2")
@@ -137,11 +139,23 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
         )
     name = folder.parent.parent.name if raw else root.name
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
-    calibs, scans = (
-        [calib] * len(images),
-        scans_of(images, folder.parents[1] / "velodyne_points" / "data") if raw else None,
-    )
-    return Sequence(name, layout, images, stamps, [camera] * len(images), timing, calibs=calibs, scans=scans)
+    calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
+    if not raw:
+        return Sequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
+    objects = tracks = None
+    if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
+        objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
+    scans = scans_of(images, drive / "velodyne_points" / "data")
+    return Sequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
+
+
+def _labelled(
+    images: list[Path], found: dict[int, tuple[Objects, np.ndarray]]
+) -> tuple[list[Objects], list[np.ndarray]]:
+    """The objects and tracks of images that are named by their frame's number."""
+    nothing = (Objects.empty(), np.empty(0, dtype=int))
+    objects, tracks = zip(*(found.get(int(image.stem), nothing) for image in images), strict=True)
+    return list(objects), list(tracks)
 
 
 def object_sequence(frames: KittiFolder) -> Sequence:
@@ -189,7 +203,6 @@ def _tracking(folder: Path) -> Sequence:
     objects = tracks = None
     labels = base / "label_02" / f"{folder.name}.txt"
     if labels.is_file():
-        nothing = (Objects.empty(), np.empty(0, dtype=int))
         found = read_tracks(labels, camera)
         strangers = sorted(set(found) - set(numbers.tolist()))
         if strangers:
@@ -197,8 +210,7 @@ def _tracking(folder: Path) -> Sequence:
                 f"{labels}: labels for {len(strangers)} frames without an image in {folder}, "
                 f"such as frame {strangers[0]}"
             )
-        labelled = [found.get(int(number), nothing) for number in numbers]
-        objects, tracks = [frame[0] for frame in labelled], [frame[1] for frame in labelled]
+        objects, tracks = _labelled(images, found)
     return Sequence(
         folder.name,
         "KITTI tracking",
