@@ -115,6 +115,16 @@ def test_markers_draw_what_was_found_in_colour_and_the_truth_in_white(drive, tmp
     assert all(count > FRAMES for count in shown.values())
 
 
+def test_markers_leave_out_what_the_node_would_not_publish(drive, tmp_path):
+    added, _ = write(drive, tmp_path / "out", shown=0.6)
+    for _, channel, message, decoded in records(tmp_path / "out"):
+        found = added[message.log_time][1]
+        if channel.topic == "/camera/markers":
+            assert sum(m.action == 0 for m in decoded.markers) == 2 * np.count_nonzero(found.scores >= 0.6)
+        elif channel.topic == "/camera/detections":
+            assert len(decoded.detections) == len(found) > np.count_nonzero(found.scores >= 0.6)
+
+
 def test_images_without_results_are_copied_alone(drive, tmp_path):
     _, counts = write(drive, tmp_path / "out", skip=(1, 4), storage="sqlite3")
     assert counts["/camera/image_rect"] == FRAMES and counts["/camera/detections"] == FRAMES - 2

@@ -39,12 +39,21 @@ class ResultBag:
 
     Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds, all
     copied byte for byte, the bag gets /camera/detections (Detection3DArray), /camera/markers and, where frames have
-    ground truth, /camera/ground_truth_markers, in white. An image that was not added is copied without any.
-    Leaving by an exception removes the bag. Raises BagError where it exists or cannot be written.
+    ground truth, /camera/ground_truth_markers, in white. Markers show detections with a score of at least `shown`, by
+    default what the node would publish; /camera/detections has all, so that the bag can be scored. An image that was
+    not added is copied without any. Leaving by an exception removes the bag. Raises BagError where it exists or cannot
+    be written.
     """
 
-    def __init__(self, path: str | Path, frames: BagFrames, storage: str = "mcap", compress: bool = False) -> None:
-        self.path, self._frames = Path(path), frames
+    def __init__(
+        self,
+        path: str | Path,
+        frames: BagFrames,
+        storage: str = "mcap",
+        compress: bool = False,
+        shown: float = 0.15,
+    ) -> None:
+        self.path, self._frames, self._shown = Path(path), frames, shown
         self.counts: dict[str, int] = {}
         self._types = types.typestore()
         self._results: dict[int, tuple[BagFrame, Detections]] = {}
@@ -82,7 +91,7 @@ class ResultBag:
                 # A bag of others may not say how sure its depths are.
                 found = replace(found, depth_std=np.nan_to_num(found.depth_std))
                 self._put(target[out["detections"]], time, serialize_message(detection_array(found, header)))
-                markers = found_board.update(found, header, _LIFETIME)
+                markers = found_board.update(found[found.scores >= self._shown], header, _LIFETIME)
                 self._put(target[out["markers"]], time, serialize_message(markers))
                 if frame.truth is not None:
                     markers = truth_board.update(_solid(frame.truth), header, _LIFETIME)
