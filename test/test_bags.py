@@ -347,6 +347,18 @@ def test_names_that_ros_refuses_are_told_in_one_line(tmp_path, tool, options, sa
     assert bag.exists() == (tool == "play")
 
 
+def test_player_plays_a_damaged_bag_up_to_the_break_and_fails(tmp_path):
+    write(tmp_path / "bag", 400)
+    file = tmp_path / "bag" / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    with Process("play", tmp_path / "bag", "--rate", 500) as player:
+        code, said = player.finish()
+    assert code == 1
+    published = int(said.split("/camera/image_rect: ")[1].split()[0])
+    assert 150 < published < 280
+    assert "damaged" in said and "Traceback" not in said
+
+
 def test_player_fails_when_nobody_listens(tmp_path):
     write(tmp_path / "bag")
     with Process("play", tmp_path / "bag", "--wait-for-subscribers", 0.5) as player:

@@ -224,7 +224,6 @@ def main(argv: list[str] | None = None) -> int:
             node = rclpy.create_node("bag_player")
             player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)
             if not player.playable:
-                _summary(player)
                 raise BagError(f"nothing in {arguments.bag} can be played")
             if arguments.wait_for_subscribers:
                 player.wait_for_subscribers(arguments.wait_for_subscribers, arguments.wait_for_nodes)
@@ -234,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
             player.flush()
         _summary(player)
     except BagError as error:
+        if player:
+            _summary(player)
         print(f"play: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
