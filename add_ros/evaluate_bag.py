@@ -80,7 +80,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
-    out.add_argument("--frames", type=_at_least(0), default=60, help="frames with pictures on the page (default 60)")
+    out.add_argument("--frames", type=_at_least(0), default=60, help="frames of each run with pictures (default 60)")
     out.add_argument("--title", help="heading of the page")
     out.add_argument(
         "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics with detections and markers beside"

@@ -15,7 +15,7 @@ from add_ros.bags.frames import BagFrames
 from training.evaluation.association import FREE
 from training.report.pictures import frame_pictures
 
-_ABOVE, _WIDTHS = 400, (800, 960)  # pixels: some 100 kB a frame
+_ABOVE, _WIDTHS = 400, (800, 960)  # pixels: 100 to 200 kB a frame
 _COLUMNS = 400  # of the timeline
 
 

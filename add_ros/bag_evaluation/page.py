@@ -18,8 +18,6 @@ from training.evaluation.table import bin_rows
 from training.report.pictures import class_colours
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
 
-FRAMES = 60  # pictures of a page, some 100 kB each
-
 
 @dataclass(frozen=True, eq=False)
 class _Part:
@@ -93,7 +91,7 @@ def _run(scored: Scored, number: int, of: int) -> dict[str, Any]:
     run = scored.run
     return {
         "id": f"run{number + 1}",
-        "heading": run.name if of == 1 else f"{('First', 'Second')[number]}: {run.name}",
+        "heading": run.name if of == 1 else f"{('First', 'Second')[number]}: {run.name} on {Path(run.bag).name}",
         "table": [
             ("Detector", run.name),
             ("Bag", run.bag),

@@ -157,6 +157,8 @@ def how_alike(comparison: Comparison) -> str | None:
     if a is None:
         return None
     text = f"Detections agree in {a.same} of {a.frames} frames"
+    if not a.same:
+        return f"{text}."
     if a.first or a.second:
         text += f"; {a.first} are in the first only, {a.second} in the second only"
     largest = f"{a.shift:.2g} m, {a.turn:.2g} degrees, {a.score:.2g} in the score"
