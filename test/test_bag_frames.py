@@ -397,3 +397,14 @@ def test_a_type_whose_recorded_fields_are_others_is_told(tmp_path, single):
         bag.writer.write(bag.connections["/truth"], START, bytes(40))
     with pytest.raises(BagError, match=r"/truth: the recorded .* has other fields"):
         BagFrames(tmp_path / "bag" / "bag.mcap" if single else tmp_path / "bag")
+
+
+@pytest.mark.parametrize("definition", ["@@", "strange_msgs/Odd field"])
+def test_a_definition_that_cannot_be_understood_does_not_stop_what_decodes(tmp_path, definition):
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0)
+        bag.connections["/cam/image_rect"] = bag.writer.add_connection(
+            "/cam/image_rect", "sensor_msgs/msg/Image", msgdef=definition, rihs01="unknown"
+        )
+        bag.image(0)
+    assert indices(BagFrames(tmp_path / "bag" / "bag.mcap")) == [0]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from add_ros.bags import types
@@ -141,9 +141,12 @@ def _check_fields(connection: Connection, store: Typestore) -> None:
 
 
 def _hash(connection: Connection) -> str | None:
-    """The type hash of the definition that an mcap file carries."""
+    """The type hash of the definition that an mcap file carries, None where it has none that can be understood."""
     if connection.msgdef.format != MessageDefinitionFormat.MSG:
         return None
     store = get_typestore(Stores.EMPTY)
-    store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
-    return store.hash_rihs01(connection.msgtype)
+    try:
+        store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+        return store.hash_rihs01(connection.msgtype)
+    except (TypesysError, KeyError):
+        return None  # whether the messages decode will show
