@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
-from add_ros.bag_evaluation.run import Run, Sink, run_model, run_recorded
+from add_ros.bag_evaluation.run import Run, Sink, renamed, run_model, run_recorded
 from add_ros.bag_evaluation.scoring import lacks_2d, score
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
@@ -54,6 +55,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         default=0.0,
         help="leave out detections below it, like the node (there 0.15). Default 0, since average precision "
         "needs the whole range of scores",
+    )
+    what.add_argument(
+        "--class",
+        dest="classes",
+        type=_renaming,
+        action="append",
+        default=[],
+        metavar="NAME=CLASS",
+        help="take this name in labels and recorded detections for another, such as vehicle=Car; may be repeated",
     )
     what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
     for name, kind in (
@@ -113,6 +123,13 @@ def _share(text: str) -> float:
     return value
 
 
+def _renaming(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CLASS")
+    return name, other
+
+
 def _sides(a: argparse.Namespace) -> list[_Side]:
     first = _Side(a.bag, a.model, a.detections)
     if a.compare_model:
@@ -159,7 +176,9 @@ def _runs(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> l
 def _evaluate(a: argparse.Namespace, command: str) -> None:
     sides = _sides(a)
     bags = [_open(side, a) for side in sides]
-    runs = _runs(sides, bags, a)
+    for path in filter(None, (a.json, a.page)):
+        _check_writable(path)
+    runs = [renamed(run, dict(a.classes)) for run in _runs(sides, bags, a)]
     project_all = len(runs) == 2 and any(map(lacks_2d, runs))
     scored = [score(run, a.score, project_all) for run in runs]
     result: dict[str, Any] = {"command": command}
@@ -187,9 +206,18 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         print(f"written: {written}")
 
 
-def _write(path: Path, text: str) -> None:
+def _check_writable(path: Path) -> None:
+    """Find out before minutes of work, not after."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BagError(f"cannot write {path}: {error.strerror or error}") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise BagError(f"cannot write {path}: it is a folder, or its folder is read-only")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BagError(f"cannot write {path}: {error.strerror or error}") from error

@@ -2,7 +2,7 @@
 
 One drive through the synthetic world is rendered and written over and over, with stamps that go on, until a bag has its
 frames; `add_ros.evaluate_bag` then runs as a process of its own. Frames per second are wall time with start, model and
-scoring included. With --page FILE it makes the page too.
+scoring included. With --page it makes the page too.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1242, 375), help="pixels, default 1242 375")
     parser.add_argument("--page", action="store_true", help="make the page of 60 frames too")
     arguments = parser.parse_args()
+    before = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for frames in sorted(arguments.frames):
             bag = Path(folder) / f"bag_{frames}"
@@ -49,13 +50,14 @@ def main() -> None:
             command += ["--page", str(Path(folder) / "page.html")] if arguments.page else []
             began = time.monotonic()
             subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            seconds = time.monotonic() - began
+            seconds, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            used, before = usage.ru_utime + usage.ru_stime - before, usage.ru_utime + usage.ru_stime
             # The largest process so far: bags come in the order of their length.
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            peak = usage.ru_maxrss / 1024
             size = sum(file.stat().st_size for file in bag.iterdir()) / 2**20
             print(
                 f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {seconds:.1f} s, "
-                f"{frames / seconds:.1f} frames/s, peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+                f"{frames / seconds:.1f} frames/s, {1000 * used / frames:.0f} ms of CPU a frame, peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 

@@ -7,14 +7,19 @@ import sys
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag2 import Reader, Writer
 
 from add_model.detection import Detections
 from add_model.predictor import SHIPPED_MODEL
 from add_ros import evaluate_bag
 from add_ros.bag_evaluation.recorded import read_detections
-from add_ros.bag_evaluation.run import run_model, run_recorded
+from add_ros.bag_evaluation.run import renamed, run_model, run_recorded
+from add_ros.bag_evaluation.scoring import counts, score
+from add_ros.bag_evaluation.text import assumptions
 from add_ros.bags import convert, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
@@ -271,7 +276,59 @@ def test_detections_of_another_recording_are_an_error(bag):
         run_recorded(BagFrames(bag), {17: Detections.empty()}, "another", 0.0)
 
 
-@pytest.mark.parametrize("wrong", [["--resamples", "3"], ["--block", "0"], ["--score", "2"], ["--threads", "x"]])
+def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
+    """Half of the frames are answered with the truth, and a box that is not finite: no more than half can be found."""
+    frames = list(BagFrames(bag))
+    found = {}
+    for frame in frames[::2]:
+        solid = frame.truth[np.isfinite(frame.truth.boxes).all(axis=1)]
+        boxes = np.vstack([solid.boxes, np.full((1, 7), np.inf)])
+        n = len(boxes)
+        found[frame.stamp] = Detections(
+            np.append(solid.names, "Car"), np.linspace(1, 0.5, n), boxes, np.full((n, 4), np.nan), np.ones(n)
+        )
+    scored = score(run_recorded(BagFrames(bag), found, "half", 0.0))
+    assert scored.run.unanswered == 15 and scored.derived.lost == 15
+    lines = assumptions(scored)
+    assert any(line.startswith("15 of 30 frames have no recorded detections") for line in lines)
+    assert any(line.startswith("15 detections are not finite") for line in lines)
+    labelled, hits, false = counts(scored.classes["Car"])
+    assert 0 < hits < labelled and false == 0
+    assert scored.classes["Car"].distance.depth[2, 1:4] == pytest.approx(0, abs=1e-9)
+
+
+def test_class_names_of_other_recordings_can_be_told(bag):
+    run = run_recorded(BagFrames(bag), {f.stamp: Detections.empty() for f in BagFrames(bag)}, "nothing", 0.0)
+    cars = sum((frame.objects.names == "Car").sum() for frame in run.frames)
+    strange = renamed(run, {"car": "vehicle", "Pedestrian": "person", "Cyclist": "bicycle"})
+    with pytest.raises(ValueError, match=f"has no Car, Pedestrian, Cyclist but .*{cars} 'vehicle'.*--class"):
+        score(strange)
+    told = renamed(strange, {"VEHICLE": "Car"})
+    assert counts(score(told).classes["Car"]) == counts(score(run).classes["Car"])
+    assert any("'person'" in line and "'bicycle'" in line for line in assumptions(score(told)))
+
+
+def test_the_result_bag_holds_what_was_scored(bag, whole, tmp_path):
+    """Read by the mcap reference library: the detections of every frame, beside the image of the same stamp."""
+    assert run(bag, "--model", "shipped", "--out-bag", tmp_path / "out") == 0
+    with next((tmp_path / "out").glob("*.mcap")).open("rb") as stream:
+        reader = make_reader(stream, decoder_factories=[DecoderFactory()])
+        found = list(reader.iter_decoded_messages(["/camera/detections", "/camera/image_rect"]))
+    stamps = {
+        topic: [
+            f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for _, channel, _, m in found if channel.topic == topic
+        ]
+        for topic in ("/camera/detections", "/camera/image_rect")
+    }
+    assert stamps["/camera/detections"] == stamps["/camera/image_rect"] == [f["stamp"] for f in whole["frames"]]
+    counted = [len(m.detections) for _, channel, _, m in found if channel.topic == "/camera/detections"]
+    assert counted == [frame["detections"] for frame in whole["frames"]]
+    assert run(bag, "--model", "shipped", "--out-bag", tmp_path / "out") == 1  # it exists
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--resamples", "3"], ["--block", "0"], ["--score", "2"], ["--threads", "x"], ["--class", "Car"]]
+)
 def test_wrong_options_end_with_usage(bag, capsys, wrong):
     with pytest.raises(SystemExit) as end:
         run(bag, *wrong)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 from tqdm import tqdm
 
 from add_model.camera import Camera
@@ -101,6 +102,24 @@ def run_recorded(
             "the stamps of the images, as the node's do, and come from the same recording"
         )
     return _finished(bag, name, frames)
+
+
+def renamed(run: Run, classes: Mapping[str, str]) -> Run:
+    """The run with other class names, of labels and detections alike; names compare case-insensitively."""
+    known = {name.lower(): other for name, other in classes.items()}
+
+    def names(values: np.ndarray) -> np.ndarray:
+        return np.array([known.get(str(value).lower(), str(value)) for value in values], dtype=str)
+
+    frames = [
+        replace(
+            frame,
+            objects=replace(frame.objects, names=names(frame.objects.names)),
+            detections=replace(frame.detections, names=names(frame.detections.names)),
+        )
+        for frame in run.frames
+    ]
+    return replace(run, frames=frames)
 
 
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:

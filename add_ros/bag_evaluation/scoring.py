@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,9 @@ import numpy as np
 from add_model.detection import Detections
 from add_ros.bag_evaluation.run import Frame, Run
 from training.data.labels import detections_table, objects_table
-from training.data.sample import Objects
+from training.data.sample import DONT_CARE, Objects
 from training.evaluation.association import FREE, IGNORED, Association, associate_on_ground, best_threshold
-from training.evaluation.average_precision import CLASSES, Scores, Tallies, tallies
+from training.evaluation.average_precision import CLASSES, NEIGHBOURS, Scores, Tallies, tallies
 from training.evaluation.distance import QUANTITIES, DistanceErrors, ObjectErrors, object_errors
 from training.evaluation.projection import Derived, complete_detections, complete_objects
 
@@ -98,8 +99,11 @@ def score(run: Run, least: float | None = None, project_all: bool = False) -> Sc
                  and misses balance best
     project_all: give every detection the 2D box of its projected 3D box, also those that have one, so that two runs of
                  which one has none are scored alike
+
+    Raises ValueError where objects are labelled, but none of a class that is scored.
     """
     frames, derived = [], Derived()
+    _check_classes(run)
     for frame in run.frames:
         objects, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
@@ -112,6 +116,29 @@ def score(run: Run, least: float | None = None, project_all: bool = False) -> Sc
     objects, detections = [frame.objects for frame in frames], [frame.detections for frame in frames]
     classes = {name: _class_errors(name, objects, detections, least) for name in CLASSES}
     return Scored(run, frames, derived, counts, classes)
+
+
+def other_classes(run: Run) -> Counter[str]:
+    """Names in the ground truth that are not scored, nor known to KITTI's rules otherwise, and how often they occur."""
+    known = {name.lower() for name in (*CLASSES, *NEIGHBOURS.values(), DONT_CARE)}
+    names = Counter(str(name) for frame in run.frames for name in frame.objects.names)
+    return Counter({name: count for name, count in names.items() if name.lower() not in known})
+
+
+def _check_classes(run: Run) -> None:
+    scored = {name.lower() for name in CLASSES}
+    names = Counter(str(name) for frame in run.frames for name in frame.objects.names if name != DONT_CARE)
+    if names and not any(name.lower() in scored for name in names):
+        raise ValueError(
+            f"the ground truth of {run.bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
+            f"such as --class {names.most_common(1)[0][0]}=Car"
+        )
+
+
+def listed_counts(names: Counter[str]) -> str:
+    """The most frequent names with their counts, for people."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(f"{count} '{name}'" for name, count in names.most_common(10)) + more
 
 
 def lacks_2d(run: Run) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from add_ros.bag_evaluation.compare import MEASURES, Comparison
-from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance_json
+from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance_json, listed_counts, other_classes
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES
@@ -50,6 +50,11 @@ def assumptions(scored: Scored) -> list[str]:
         )
     if derived.lost:
         lines.append(f"{derived.lost} detections are not finite or not in the image and are left out.")
+    if others := other_classes(scored.run):
+        lines.append(
+            f"The ground truth has objects of classes that are not scored: {listed_counts(others)}. Detections of them "
+            "count as false positives where they are called by a scored class."
+        )
     if scored.run.unanswered:
         lines.append(
             f"{scored.run.unanswered} of {len(scored.frames)} frames have no recorded detections and count as frames "
