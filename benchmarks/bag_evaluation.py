@@ -57,7 +57,8 @@ def main() -> None:
             size = sum(file.stat().st_size for file in bag.iterdir()) / 2**20
             print(
                 f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {seconds:.1f} s, "
-                f"{frames / seconds:.1f} frames/s, {1000 * used / frames:.0f} ms of CPU a frame, peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+                f"{frames / seconds:.1f} frames/s, {1000 * used / frames:.0f} ms of CPU a frame, "
+                f"peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 
