@@ -178,6 +178,9 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     bags = [_open(side, a) for side in sides]
     for path in filter(None, (a.json, a.page)):
         _check_writable(path)
+    shortest = min((len(bag) for bag in bags if len(bag)), default=a.block)
+    if len(bags) == 2 and a.block > shortest:
+        raise ValueError(f"--block {a.block} is more than the {shortest} images of a bag")
     runs = [renamed(run, dict(a.classes)) for run in _runs(sides, bags, a)]
     project_all = len(runs) == 2 and any(map(lacks_2d, runs))
     scored = [score(run, a.score, project_all) for run in runs]

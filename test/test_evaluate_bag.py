@@ -257,6 +257,7 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
         (lambda b: [b, "--model", "shipped", "--compare-model", "absent.onnx"], "absent.onnx"),
         (lambda b: [b, "--detections", b], "has no recorded detections"),
         (lambda b: [b, "--model", "shipped", "--json", b], "cannot write"),
+        (lambda b: [b, "--model", "shipped", "--compare-bag", b, "--block", 31], "more than the 30 images"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(bag, capsys, arguments, message):
