@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -371,13 +372,34 @@ def test_player_waits_for_the_nodes_it_was_told(tmp_path):
     write(tmp_path / "bag", 5)
     with Process("record", tmp_path / "early", "/camera/camera_info"):
         play = [tmp_path / "bag", "--topics", "/camera/camera_info", "--wait-for-subscribers"]
-        with Process("play", *play, 4, "--wait-for-nodes", "bag_recorder", "late_comer") as player:
+        with Process("play", *play, 15, "--wait-for-nodes", "bag_recorder", "late_comer") as player:
             code, said = player.finish()
         assert code == 1
         assert "no subscription of node late_comer after" in said
         with Process("play", *play, 30, "--wait-for-nodes", "bag_recorder") as player:
             code, said = player.finish()
         assert code == 0, said
+
+
+@contextmanager
+def listening(topic, heard):
+    """Collects the strings of a topic in `heard` while what it gives is called."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import String
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("listener", context=context)
+    node.create_subscription(String, topic, lambda message: heard.append(message.data), 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        yield lambda: executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 def test_looping_player_stops_cleanly_and_counts_what_it_cannot_play(tmp_path):
@@ -392,8 +414,11 @@ def test_looping_player_stops_cleanly_and_counts_what_it_cannot_play(tmp_path):
             connection = writer.add_connection(topic, kind, typestore=store)
             for i in range(5):
                 writer.write(connection, START + i * PERIOD // 10, store.serialize_cdr(message, kind))
-    with Process("play", tmp_path / "bag", "--loop") as player:
-        time.sleep(2.5)
+    heard: list[str] = []
+    with listening("/s", heard) as spin, Process("play", tmp_path / "bag", "--loop") as player:
+        end = time.monotonic() + 60
+        while len(heard) < 6 and time.monotonic() < end:
+            spin()
         code, said = player.interrupt()
     assert code == 0, said
     assert "skipped 5 messages of /odd: message type strange_msgs/msg/Odd is not installed" in said
