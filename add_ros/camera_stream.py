@@ -24,15 +24,14 @@ from add_ros.health import MISSED, NEWER_FRAME, Health, Throttle
 from add_ros.markers import MarkerBoard
 from add_ros.matched_subscription import MatchedSubscription
 from add_ros.messages import detection_array
-from add_ros.pairing import Pairing
+from add_ros.pairing import PATIENCE, Pairing
 from add_ros.rejected import Rejected
 from add_ros.target_frame import TargetFrame
 
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
 OUTPUT_DEPTH = 10
-PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
-PATIENCE_TICKS = 4  # counted in ticks: after a stall, what has come in meanwhile is read before time is up
+PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, what has come in meanwhile is read before time is up
 SILENCE = 3.0  # seconds after which a topic that was never heard is reported
 REMINDER = 15.0  # seconds until it is reported again
 LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem

@@ -18,10 +18,13 @@ _LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
 
 
 class MarkerBoard:
-    """The markers on show: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n."""
+    """The markers on show: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n.
 
-    def __init__(self) -> None:
-        self._shown = 0
+    colour: RGB in 0..255 of all boxes, None for that of each class.
+    """
+
+    def __init__(self, colour: tuple[int, int, int] | None = None) -> None:
+        self._colour, self._shown = colour, 0
 
     def update(self, detections: Detections, header: Header, lifetime: float) -> MarkerArray:
         """The markers of one frame, and a DELETE for every one of the frame before that is not replaced."""
@@ -30,7 +33,8 @@ class MarkerBoard:
         markers = []
         rows = zip(detections.names, detections.scores, detections.boxes, box3d.corners(detections.boxes), strict=True)
         for i, (name, score, box, corners) in enumerate(rows):
-            markers += [_edges(i, str(name), corners, common), _label(i, str(name), float(score), box, common)]
+            body = _colour(self._colour or class_colour(name))
+            markers += [_edges(i, body, corners, common), _label(i, str(name), float(score), box, common)]
         for i in range(len(detections), self._shown):
             markers += [Marker(header=header, ns=ns, id=i, action=Marker.DELETE) for ns in (BOXES, LABELS)]
         self._shown = len(detections)
@@ -42,8 +46,7 @@ class MarkerBoard:
         return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
 
 
-def _edges(identity: int, name: str, corners: np.ndarray, common: dict) -> Marker:
-    body = _colour(class_colour(name))
+def _edges(identity: int, body: ColorRGBA, corners: np.ndarray, common: dict) -> Marker:
     lines = np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()
     ends = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
     marker = Marker(

@@ -2,17 +2,20 @@
 
 The CameraInfo are kept in a message_filters cache. Its TimeSynchronizer would not do: it waits for ever where stamps
 differ, holds a queue of whole images, and throws away what is new when a looping bag jumps back in time.
+Messages that were read from a bag pair like those of rclpy.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from message_filters import Cache, SimpleFilter
 from rclpy.time import Time
 
+PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
 _REMEMBERED = 16
 _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but nobody wants many of them
 
@@ -20,7 +23,7 @@ _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but
 class Pairing:
     """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
 
-    An image without its CameraInfo waits until `flush`, which the owner calls after a while. When that has to
+    An image without its CameraInfo waits until `flush`, which the owner calls after `PATIENCE`. When that has to
     fall back to the latest CameraInfo, `on_fallback(image, info)` is called, and from then on images do not wait,
     until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
     """
@@ -62,8 +65,9 @@ class Pairing:
     def add_info(self, info: Any) -> None:
         """A new CameraInfo."""
         stamp = _stamp(info)
-        if _time(info) is not None:
-            self._arrivals.signalMessage(info)
+        time = _time(info)
+        if time is not None:
+            self._arrivals.signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=time), info=info))
         if any(_stamp(image) == stamp for image in self._waiting):
             while _stamp(self._waiting[0]) != stamp:  # theirs would have come before this one
                 self._give_up(self._waiting.popleft())
@@ -83,7 +87,7 @@ class Pairing:
             return self._latest
         time = _time(image)
         matches = [] if time is None else self._infos.getInterval(time, time)
-        return matches[-1] if matches else None
+        return matches[-1].info if matches else None
 
     def _give_up(self, image: Any) -> None:
         if self._latest is None:
@@ -97,7 +101,7 @@ class Pairing:
 def _time(message: Any) -> Time | None:
     """The stamp as rclpy has it, which knows no time before 1970."""
     stamp = message.header.stamp
-    return None if stamp.sec < 0 else Time.from_msg(stamp)
+    return None if stamp.sec < 0 else Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
 
 
 def _stamp(message: Any) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from shapely.geometry import Polygon
 
 from training import evaluate as command
 from training.data.labels import COLUMNS, LabelTable, parse_table
-from training.evaluation.average_precision import evaluate, recall_thresholds
+from training.evaluation.average_precision import evaluate, tallies
+from training.evaluation.tally import recall_thresholds
 
 LEVELS = {"easy": (40, 0, 0.15), "moderate": (25, 1, 0.3), "hard": (25, 2, 0.5)}
 NEIGHBOUR = {"car": "van", "pedestrian": "person_sitting"}
@@ -219,6 +220,27 @@ def test_every_value_equals_the_plain_loops(frames):
         assert expected is None or value == pytest.approx(expected, abs=1e-9), where
 
 
+@settings(max_examples=60)
+@given(sets(), st.data())
+def test_weighted_frames_score_as_the_repeated_frames_do(frames, data):
+    """Tallies made once, against scoring anew the set in which each frame stands as often as its weight says."""
+    labels = [parse_table("\n".join(lines), "labels") for lines, _ in frames]
+    results = [parse_table("\n".join(lines), "results", scores=True) for _, lines in frames]
+    weights = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(frames), max_size=len(frames))), int)
+    drawn = np.repeat(np.arange(len(frames)), weights)
+    weighted = tallies(labels, results).scores(weights).to_json()
+    repeated = evaluate([labels[i] for i in drawn], [results[i] for i in drawn]).to_json()
+    for points, by_overlap in repeated.items():
+        for which, classes in by_overlap.items():
+            for kind, metrics in classes.items():
+                for metric, expected in metrics.items():
+                    value = weighted[points][which][kind][metric]
+                    if value is not None:  # what is evaluated at all, the whole set decides
+                        assert value == pytest.approx(expected or [0, 0, 0], abs=1e-9)
+                    elif metric != "aos":  # an alpha of -10 may not have been drawn
+                        assert expected is None
+
+
 @given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]) | st.floats(0, 1), max_size=300), st.integers(0, 150))
 def test_thresholds_equal_the_plain_loop(scores, missed):
     total, thresholds, recall = len(scores) + missed, [], 0.0
@@ -229,7 +251,7 @@ def test_thresholds_equal_the_plain_loop(scores, missed):
         if i + 1 == len(scores) or not right - recall < recall - left:
             thresholds.append(value)
             recall += 1 / 40
-    assert recall_thresholds(np.array(scores), total).tolist() == thresholds
+    assert recall_thresholds(np.array(ordered), total).tolist() == thresholds
     assert len(thresholds) <= 41
 
 

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,7 @@ def others_read(bag):
 @pytest.mark.parametrize(("storage", "compress"), [("mcap", False), ("mcap", True), ("sqlite3", False)])
 def test_other_readers_find_what_was_written(tmp_path, storage, compress):
     writer = write(tmp_path / "bag", storage=storage, compress=compress, camera="front/left", frame_id="eye")
-    assert writer.not_written == {"DontCare": 3}
+    assert writer.flat == {"DontCare": 3}
     found = others_read(tmp_path / "bag")
     by_topic = {}
     for topic, stamp, message in found:
@@ -81,7 +82,7 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
         assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp
         by_topic.setdefault(topic, []).append((stamp, message))
     assert {topic: len(all_) for topic, all_ in by_topic.items()} == {
-        f"/front/left/{name}": 3 for name in ("image_rect", "camera_info", "ground_truth")
+        f"/front/left/{name}": 3 for name in ("image_rect", "camera_info", "ground_truth", "ground_truth_2d")
     }
     for i, sample in enumerate(samples(3)):
         (stamp, image), (_, info), (_, truth) = (by_topic[f"/front/left/{n}"][i] for n in (
@@ -104,7 +105,7 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
             forward = [1 - 2 * (q.y**2 + q.z**2), 2 * (q.x * q.y + q.z * q.w), 2 * (q.x * q.z - q.y * q.w)]
             assert forward == pytest.approx([np.cos(box[6]), 0, -np.sin(box[6])], abs=1e-12)
     metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 9)
+    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 12)
     hashes = {t["topic_metadata"]["name"]: t["topic_metadata"]["type_description_hash"]
               for t in metadata["topics_with_message_count"]}  # fmt: skip
     upstream = "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018"
@@ -214,7 +215,7 @@ def test_a_failure_leaves_no_bag(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_truncated_bags_are_refused(tmp_path, storage):
+def test_truncated_bags_are_never_taken_for_whole_ones(tmp_path, storage):
     write(tmp_path / "bag", 30, storage=storage)
     (file,) = [f for f in (tmp_path / "bag").iterdir() if f.name != "metadata.yaml"]
     whole = file.read_bytes()
@@ -230,7 +231,7 @@ def test_bags_without_metadata_name_the_way_out(tmp_path):
     with pytest.raises(BagError, match=r"reindex"), open_bag(tmp_path / "bag"):
         pass
     with open_bag(tmp_path / "bag" / "bag.mcap") as reader:
-        assert len(list(raw_messages(reader))) == 9
+        assert len(list(raw_messages(reader))) == 12
     with pytest.raises(BagError, match="no bag at"), open_bag(tmp_path / "other"):
         pass
     (tmp_path / "notes.txt").write_text("hello")
@@ -297,7 +298,7 @@ class Process:
 @pytest.mark.parametrize(("storage", "other"), [("mcap", "sqlite3"), ("sqlite3", "mcap")])
 def test_every_message_passes_over_dds(tmp_path, storage, other):
     write(tmp_path / "in", 30, storage=storage, compress=storage == "sqlite3")
-    topics = ["/camera/image_rect", "/camera/camera_info", "/camera/ground_truth"]
+    topics = ["/camera/image_rect", "/camera/camera_info", "/camera/ground_truth", "/camera/ground_truth_2d"]
     heard = ["/renamed", *topics[1:], "/clock"]
     with Process("record", tmp_path / "out", *heard, "--storage", other) as recorder:
         with Process(
@@ -347,6 +348,18 @@ def test_names_that_ros_refuses_are_told_in_one_line(tmp_path, tool, options, sa
     assert bag.exists() == (tool == "play")
 
 
+def test_player_plays_a_damaged_bag_up_to_the_break_and_fails(tmp_path):
+    write(tmp_path / "bag", 400)
+    file = tmp_path / "bag" / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    with Process("play", tmp_path / "bag", "--rate", 500) as player:
+        code, said = player.finish()
+    assert code == 1
+    published = int(said.split("/camera/image_rect: ")[1].split()[0])
+    assert 150 < published < 280
+    assert "damaged" in said and "Traceback" not in said
+
+
 def test_player_fails_when_nobody_listens(tmp_path):
     write(tmp_path / "bag")
     with Process("play", tmp_path / "bag", "--wait-for-subscribers", 0.5) as player:
@@ -359,13 +372,34 @@ def test_player_waits_for_the_nodes_it_was_told(tmp_path):
     write(tmp_path / "bag", 5)
     with Process("record", tmp_path / "early", "/camera/camera_info"):
         play = [tmp_path / "bag", "--topics", "/camera/camera_info", "--wait-for-subscribers"]
-        with Process("play", *play, 4, "--wait-for-nodes", "bag_recorder", "late_comer") as player:
+        with Process("play", *play, 15, "--wait-for-nodes", "bag_recorder", "late_comer") as player:
             code, said = player.finish()
         assert code == 1
         assert "no subscription of node late_comer after" in said
         with Process("play", *play, 30, "--wait-for-nodes", "bag_recorder") as player:
             code, said = player.finish()
         assert code == 0, said
+
+
+@contextmanager
+def listening(topic, heard):
+    """Collects the strings of a topic in `heard` while what it gives is called."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import String
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("listener", context=context)
+    node.create_subscription(String, topic, lambda message: heard.append(message.data), 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        yield lambda: executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 def test_looping_player_stops_cleanly_and_counts_what_it_cannot_play(tmp_path):
@@ -380,8 +414,11 @@ def test_looping_player_stops_cleanly_and_counts_what_it_cannot_play(tmp_path):
             connection = writer.add_connection(topic, kind, typestore=store)
             for i in range(5):
                 writer.write(connection, START + i * PERIOD // 10, store.serialize_cdr(message, kind))
-    with Process("play", tmp_path / "bag", "--loop") as player:
-        time.sleep(2.5)
+    heard: list[str] = []
+    with listening("/s", heard) as spin, Process("play", tmp_path / "bag", "--loop") as player:
+        end = time.monotonic() + 60
+        while len(heard) < 6 and time.monotonic() < end:
+            spin()
         code, said = player.interrupt()
     assert code == 0, said
     assert "skipped 5 messages of /odd: message type strange_msgs/msg/Odd is not installed" in said

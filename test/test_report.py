@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from training import evaluate as scoring
 from training.data.calib import write_calib
 from training.data.labels import write_objects, write_results
 from training.data.sample import Objects
-from training.evaluation.association import FREE, IGNORED, associate, best_threshold
-from training.evaluation.distance import distance_errors
+from training.evaluation.association import FREE, IGNORED, associate, associate_on_ground, best_threshold
+from training.evaluation.distance import EDGES, ObjectErrors, object_errors
 from training.report import __main__ as command
 from training.report.cases import worst_false_positives, worst_misses
 
@@ -86,17 +87,17 @@ def test_the_threshold_has_the_best_f1(found, missed):
         assert best == 0
 
 
-def test_known_shifts_come_back_as_errors():
+@pytest.mark.parametrize("pair", [associate, associate_on_ground])
+def test_known_shifts_come_back_as_errors(pair):
     """Each object is found displaced by known amounts, in the 2D box where it is labelled."""
     truth = boxes_at((-2, 8), (0, 15), (4, 15), (0, 33))
     found = truth + np.array([0.25, 0, -0.5, 0.3, 0, -0.3, np.radians(10)])
     found[3, 6] += np.pi  # turned round
     far = found[:3]
-    errors = distance_errors(
-        [labelled(truth), labelled(truth)],
-        [detected(found, [0.9] * 4, seen(truth)), detected(far, [0.9] * 3, seen(truth)[:3])],
-        "Car",
-    )
+    objects = [labelled(truth), labelled(truth)]
+    detections = [detected(found, [0.9] * 4, seen(truth)), detected(far, [0.9] * 3, seen(truth)[:3])]
+    pairs = [pair(o, d, "Car") for o, d in zip(objects, detections, strict=True)]
+    errors = object_errors(objects, detections, pairs).binned()
     assert errors.objects[:4].tolist() == [2, 4, 0, 2] and errors.found[:4].tolist() == [2, 4, 0, 1]
     np.testing.assert_allclose(errors.recall[:4], [1, 1, np.nan, 0.5])
     for quartile in range(3):
@@ -105,7 +106,53 @@ def test_known_shifts_come_back_as_errors():
         np.testing.assert_allclose(errors.size[quartile, :4], [0.2, 0.2, np.nan, 0.2])
         np.testing.assert_allclose(errors.heading[quartile, :4], [10, 10, np.nan, 170])
     with pytest.raises(ValueError, match="1 frames of objects but 0"):
-        distance_errors([labelled(truth)], [], "Car")
+        object_errors([labelled(truth)], [], [])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(0, 79), st.floats(0, 9), st.booleans()), max_size=30),
+    st.lists(st.integers(0, 3), min_size=4, max_size=4),
+)
+def test_weighted_frames_have_the_errors_of_the_repeated_frames(rows, weights):
+    def errors(rows):
+        frame, distance, error, found = (np.array(column) for column in zip(*rows, strict=True)) if rows else [[]] * 4
+        error = np.where(np.array(found, bool), error, np.nan)[:, None].repeat(4, axis=1)
+        return ObjectErrors(np.array(frame, int), np.array(distance), np.array(found, bool), error)
+
+    repeated = [row for row in rows for _ in range(weights[row[0]])]
+    weighted, plain = errors(rows).weighted(np.array(weights)).binned(), errors(repeated).binned()
+    for i, (low, high) in enumerate(pairwise(EDGES)):
+        inside = [row for row in repeated if low <= row[1] < high]
+        hits = [row[2] for row in inside if row[3]]
+        assert weighted.objects[i] == len(inside) and weighted.found[i] == len(hits)
+        assert weighted.depth[1, i] == pytest.approx(np.median(hits) if hits else np.nan, nan_ok=True)
+        np.testing.assert_array_equal(weighted.heading[:, i], plain.heading[:, i])
+
+
+def test_on_the_ground_a_detection_shows_what_lies_in_its_line_of_sight():
+    """At 30 m and 45 degrees to the right: 6 m of tolerance along the line of sight, 2 m across it."""
+    distance, sight, side = 30.0, np.array([1, 1]) / np.sqrt(2), np.array([1, -1]) / np.sqrt(2)
+    camera = Camera.pinhole(500, 500, 600, 180, 1200, 360)
+    truth = boxes_at(distance * sight)
+    objects = Objects(np.array(["Car"]), truth, np.full((1, 4), np.nan), np.full(1, -1.0), np.full(1, -1))
+    for along, across, hit in [(5.9, 0, True), (-5.9, 0, True), (6.1, 0, False), (0, 1.9, True), (0, -2.1, False)]:
+        found = boxes_at((distance + along) * sight + across * side)
+        detections = Detections(
+            np.array(["Car"]), np.ones(1), found, box3d.project_boxes(found, camera), np.full(1, np.nan)
+        )
+        result = associate_on_ground(objects, detections, "Car")
+        assert result.truth.tolist() == [0 if hit else FREE] and result.detection.tolist() == [0 if hit else FREE]
+
+
+def test_on_the_ground_neighbours_and_objects_outside_the_image_are_ignored():
+    boxes = boxes_at((-6, 14), (0, 14), (6, 14))
+    objects = labelled(boxes, ["Car", "Van", "Car"])
+    objects = Objects(objects.names, boxes, np.full((3, 4), np.nan), np.array([0.6, 0, 0.5]), objects.occluded)
+    result = associate_on_ground(objects, detected(boxes, [0.9] * 3), "Car")
+    assert result.truth.tolist() == [IGNORED, IGNORED, 2]
+    assert result.detection.tolist() == [IGNORED, IGNORED, 2]
+    empty = associate_on_ground(Objects.empty(), detected(boxes, [0.9] * 3), "Car")
+    assert empty.detection.tolist() == [FREE] * 3 and empty.truth.shape == (0,)
 
 
 def test_the_worst_cases_come_first():

@@ -2,7 +2,8 @@
 
 SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images with a calibration (KITTI's calib.txt or
 camera_info YAML); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
-where there are labels, ground_truth (vision_msgs/Detection3DArray), all in the camera's own optical frame.
+where there are labels, ground_truth (vision_msgs/Detection3DArray) with ground_truth_2d (Detection2DArray), all in the
+camera's own optical frame; where KITTI has a velodyne, its points and /tf_static, by which they fall into the image.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from add_ros.bags.write import STORAGES, CameraBagWriter
 
 def write_bag(source: Source, writer: CameraBagWriter) -> None:
     """Write all frames of a source, with a progress bar."""
-    for sample, stamp in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
-        writer.write(sample, stamp)
+    for frame in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
+        writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan)
 
 
 def _number(text: str) -> int:
@@ -89,9 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{bag}: {source.description}")
     for topic, count in sorted(writer.counts.items()):
         print(f"  {topic}: {count} messages")
-    if writer.not_written:
-        listed = ", ".join(f"{count} {name}" for name, count in writer.not_written.most_common())
-        print(f"  labels without a 3D box are not in ground_truth: {listed}")
+    if writer.flat:
+        listed = ", ".join(f"{count} {name}" for name, count in writer.flat.most_common())
+        print(f"  labels without a 3D box are in ground_truth_2d only: {listed}")
     return 0
 
 

@@ -6,6 +6,7 @@ KITTI gives in the reference camera's frame is shifted by the camera's translati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -65,14 +66,63 @@ def camera_info(types: Typestore, camera: Camera, stamp: int, frame_id: str) -> 
     )
 
 
+def point_cloud(types: Typestore, points: np.ndarray, stamp: int, frame_id: str) -> Any:
+    """sensor_msgs/PointCloud2 of points (M, 4) as x, y, z in metres and intensity, stored as float32."""
+    point_field = types.types["sensor_msgs/msg/PointField"]
+    fields = [point_field(name, 4 * i, point_field.FLOAT32, 1) for i, name in enumerate(("x", "y", "z", "intensity"))]
+    rows = np.ascontiguousarray(points, dtype="<f4")
+    return types.types["sensor_msgs/msg/PointCloud2"](
+        header(types, stamp, frame_id), 1, len(rows), fields, False, 16, 16 * len(rows),
+        rows.view(np.uint8).reshape(-1), bool(np.isfinite(rows).all()),
+    )  # fmt: skip
+
+
+def transform(types: Typestore, matrix: np.ndarray, stamp: int, parent: str, child: str) -> Any:
+    """tf2_msgs/TFMessage of a rigid transform (3, 4), metres, that takes points of the parent frame to the child frame.
+
+    tf keeps the other direction: the child's pose in the parent frame.
+    """
+    from scipy.spatial.transform import Rotation  # only those who have transforms pay for the import
+
+    make = types.types
+    # Calibrations are rounded: this is the nearest rotation, and the parent's origin stays where it is.
+    inverse = Rotation.from_matrix(matrix[:, :3]).inv()
+    x, y, z, w = map(float, inverse.as_quat())
+    pose = make["geometry_msgs/msg/Transform"](
+        make["geometry_msgs/msg/Vector3"](*map(float, -inverse.apply(matrix[:, 3]))),
+        make["geometry_msgs/msg/Quaternion"](x, y, z, w),
+    )
+    stamped = make["geometry_msgs/msg/TransformStamped"](header(types, stamp, parent), child, pose)
+    return make["tf2_msgs/msg/TFMessage"]([stamped])
+
+
+def empty_pose(types: Typestore) -> Any:
+    """geometry_msgs/PoseWithCovariance at the origin, where a message needs one that says nothing."""
+    make = types.types
+    pose = make["geometry_msgs/msg/Pose"](
+        make["geometry_msgs/msg/Point"](0.0, 0.0, 0.0), make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+    )
+    return make["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36))
+
+
 def detections(
-    types: Typestore, names: np.ndarray, scores: np.ndarray, boxes: np.ndarray, stamp: int, frame_id: str
+    types: Typestore,
+    names: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray,
+    stamp: int,
+    frame_id: str,
+    ids: Sequence[str] | None = None,
 ) -> Any:
-    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names."""
+    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names.
+
+    ids: identities over time, empty where they are not given.
+    """
     make = types.types
     head = header(types, stamp, frame_id)
     entries = []
-    for name, score, box, turn in zip(names, scores, boxes, box3d.quaternions(boxes), strict=True):
+    rows = zip(names, scores, boxes, box3d.quaternions(boxes), [""] * len(boxes) if ids is None else ids, strict=True)
+    for name, score, box, turn, identity in rows:
         pose = make["geometry_msgs/msg/Pose"](
             make["geometry_msgs/msg/Point"](*map(float, box[:3])),
             make["geometry_msgs/msg/Quaternion"](*map(float, turn)),
@@ -83,7 +133,7 @@ def detections(
         )
         size = make["geometry_msgs/msg/Vector3"](*map(float, box[3:6]))
         extent = make["vision_msgs/msg/BoundingBox3D"](pose, size)
-        entries.append(make["vision_msgs/msg/Detection3D"](head, [hypothesis], extent, ""))
+        entries.append(make["vision_msgs/msg/Detection3D"](head, [hypothesis], extent, identity))
     return make["vision_msgs/msg/Detection3DArray"](head, entries)
 
 

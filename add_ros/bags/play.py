@@ -17,7 +17,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Connection, Qos, QosDurability, QosReliability
-from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
@@ -25,6 +24,7 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import interrupt, message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import open_bag, raw_messages
+from add_ros.bags.storage import BagReader
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
 
@@ -49,7 +49,7 @@ class Player:
     """
 
     def __init__(
-        self, node: Node, reader: Reader, topics: list[str] | None, remap: dict[str, str], rate: float, clock: float
+        self, node: Node, reader: BagReader, topics: list[str] | None, remap: dict[str, str], rate: float, clock: float
     ) -> None:
         there = {connection.topic for connection in reader.connections}
         if absent := sorted({*(topics or []), *remap} - there):
@@ -224,7 +224,6 @@ def main(argv: list[str] | None = None) -> int:
             node = rclpy.create_node("bag_player")
             player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)
             if not player.playable:
-                _summary(player)
                 raise BagError(f"nothing in {arguments.bag} can be played")
             if arguments.wait_for_subscribers:
                 player.wait_for_subscribers(arguments.wait_for_subscribers, arguments.wait_for_nodes)
@@ -234,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
             player.flush()
         _summary(player)
     except BagError as error:
+        if player:
+            _summary(player)
         print(f"play: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,26 +6,56 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from training.data.depth import read_velodyne
 from training.data.kitti import KittiFolder, read_ids
 from training.data.sample import Sample
-from training.data.sequences import open_sequence
+from training.data.sequences import Sequence, object_sequence, open_sequence
 from training.data.world import World
 
 _EPOCH = 1_000_000_000 * 10**9  # nanoseconds; added to times that start at 0, since a stamp of 0 means 'unknown' in ROS
 _RATE = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A velodyne scan: points (M, 4) float32 as x, y, z in metres in the velodyne frame, and reflectance.
+
+    stamp: nanoseconds
+    """
+
+    points: np.ndarray
+    stamp: int
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame; what the source does not have is None.
+
+    stamp:    nanoseconds
+    tracks:   the objects' track ids (N,), below 0 for none
+    velodyne: (3, 4) metres, the velodyne frame to the one that the sample's camera projects from
+    """
+
+    sample: Sample
+    stamp: int
+    tracks: np.ndarray | None = None
+    velodyne: np.ndarray | None = None
+    scan: Scan | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """Frames of one camera in order, produced one at a time.
 
-    frames:       iterator of (sample, stamp in nanoseconds)
+    frames:       iterator of them
     count:        how many there are
     ground_truth: whether the samples carry labels
     description:  one line for people
     """
 
-    frames: Iterator[tuple[Sample, int]]
+    frames: Iterator[Frame]
     count: int
     ground_truth: bool
     description: str
@@ -44,23 +74,32 @@ def open_source(
     (Hz) sets the stamps, by default the recorded ones or 10 Hz; limit takes the first frames only.
     Raises ValueError on folders that are no such thing, naming what is missing.
     """
-    if ids:
-        folder = KittiFolder(root, read_ids(ids))
-        count = min(len(folder), limit or len(folder))
-        frames = ((folder.sample(i), _stamp(i, rate or _RATE)) for i in range(count))
-        return Source(frames, count, True, f"{count} frames of the KITTI object folder {root.name}")
-    sequence = open_sequence(root, calib)
+    sequence = object_sequence(KittiFolder(root, read_ids(ids))) if ids else open_sequence(root, calib)
     count = min(len(sequence), limit or len(sequence))
-    start = 0 if sequence.stamps[0] > _EPOCH // 2 else _EPOCH
-    frames = ((sequence.sample(i), _stamp(i, rate) if rate else start + int(sequence.stamps[i])) for i in range(count))
     labelled = sequence.objects is not None
-    return Source(frames, count, labelled, f"{count} frames of {sequence.name} ({sequence.layout})")
+    return Source(
+        _frames(sequence, count, rate), count, labelled, f"{count} frames of {sequence.name} ({sequence.layout})"
+    )
+
+
+def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[Frame]:
+    start = 0 if sequence.stamps[0] > _EPOCH // 2 else _EPOCH
+    for i in range(count):
+        stamp = _stamp(i, rate) if rate else start + int(sequence.stamps[i])
+        calib = sequence.calibs[i] if sequence.calibs else None
+        velodyne = calib.velodyne_transform if calib and calib.Tr_velo_to_cam is not None else None
+        scan, scans = None, sequence.scans
+        if scans and scans.files[i]:
+            own = scans.stamps is not None and not rate
+            scan = Scan(read_velodyne(scans.files[i]), int(scans.stamps[i]) if own else stamp)
+        tracks = sequence.tracks[i] if sequence.tracks else None
+        yield Frame(sequence.sample(i), stamp, tracks, velodyne, scan)
 
 
 def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> Source:
     """A drive through the synthetic world, which labels itself."""
     clip = World(seed=seed).clip(index, frames, rate)
-    stamped = ((sample, _stamp(i, rate)) for i, sample in enumerate(clip))
+    stamped = (Frame(sample, _stamp(i, rate)) for i, sample in enumerate(clip))
     return Source(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")
 
 

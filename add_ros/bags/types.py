@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 DETECTIONS = "vision_msgs/msg/Detection3DArray"
+RECTANGLES = "vision_msgs/msg/Detection2DArray"
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "runtime"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -14,11 +15,17 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
+from add_ros.bags.ground_truth import encode
 from add_ros.names import RULE, is_relative_name
 from training.data.sample import Sample
 
+if TYPE_CHECKING:  # the recorder, too, is in here, and has no use for the data sets
+    from add_ros.bags.sources import Scan
+
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
-IMAGE, CAMERA_INFO, GROUND_TRUTH = "image_rect", "camera_info", "ground_truth"
+IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info", "ground_truth", "ground_truth_2d"
+
+TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyne"
 
 _FOREVER = QosTime(9223372036, 854775807)
 
@@ -59,8 +66,10 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
 class CameraBagWriter:
     """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag.
 
-    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is
-    set, ground_truth. `counts` holds the messages per topic, `not_written` the labels without a 3D box, by name.
+    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
+    ground_truth and ground_truth_2d. Where frames have a velodyne, /velodyne_points has its scans in the frame
+    `velodyne`, and /tf_static the camera's pose in it, again whenever the calibration changes. `counts` holds the
+    messages per topic, `flat` the labels without a 3D box, by name, which are in ground_truth_2d only.
     """
 
     def __init__(
@@ -75,43 +84,84 @@ class CameraBagWriter:
     ) -> None:
         self.path, self.frame_id = Path(path), frame_id
         self.counts: Counter[str] = Counter()
-        self.not_written: Counter[str] = Counter()
-        self._compressed_images, self._ground_truth = compressed_images, ground_truth
+        self.flat: Counter[str] = Counter()
+        self._compressed_images = compressed_images
         self._types = types.typestore()
+        self._velodyne: np.ndarray | None = None
+        self._connections: dict[str, Any] = {}
+        if frame_id == VELODYNE_FRAME:
+            raise BagError(f"the frame '{VELODYNE_FRAME}' is the velodyne's: name the camera's differently")
         camera = camera.strip("/")
         if camera and not is_relative_name(camera):
             raise BagError(f"camera '{camera}' is no namespace for topics ({RULE})")
         camera = f"/{camera}" if camera else ""
         self._writer = open_writer(self.path, storage, compress)
         image = (f"{IMAGE}/compressed", "CompressedImage") if compressed_images else (IMAGE, "Image")
-        self._image = self._connect(f"{camera}/{image[0]}", f"sensor_msgs/msg/{image[1]}")
-        self._info = self._connect(f"{camera}/{CAMERA_INFO}", "sensor_msgs/msg/CameraInfo")
-        self._truth = self._connect(f"{camera}/{GROUND_TRUTH}", types.DETECTIONS) if ground_truth else None
+        self._image, self._info = f"{camera}/{image[0]}", f"{camera}/{CAMERA_INFO}"
+        self._truth, self._truth_2d = f"{camera}/{GROUND_TRUTH}", f"{camera}/{GROUND_TRUTH_2D}"
+        self._connect(self._image, f"sensor_msgs/msg/{image[1]}")
+        self._connect(self._info, "sensor_msgs/msg/CameraInfo")
+        if ground_truth:
+            self._connect(self._truth, types.DETECTIONS)
+            self._connect(self._truth_2d, types.RECTANGLES)
 
-    def write(self, sample: Sample, stamp: int) -> None:
-        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image."""
+    def write(
+        self,
+        sample: Sample,
+        stamp: int,
+        tracks: np.ndarray | None = None,
+        velodyne: np.ndarray | None = None,
+        scan: Scan | None = None,
+    ) -> None:
+        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image.
+
+        tracks, velodyne, scan: as a `Frame` of add_ros/bags/sources.py has them; objects without a track get an id that
+        no other frame has.
+        """
         if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
             raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")
-        encode = messages.compressed_image if self._compressed_images else messages.image
+        to_message = messages.compressed_image if self._compressed_images else messages.image
+        if velodyne is not None:
+            self._put_transform(velodyne + np.c_[np.zeros((3, 3)), sample.camera.translation], stamp)
         self._put(self._info, stamp, messages.camera_info(self._types, sample.camera, stamp, self.frame_id))
-        self._put(self._image, stamp, encode(self._types, sample.image, stamp, self.frame_id))
-        if self._truth:
-            has_box = np.isfinite(sample.objects.boxes).all(axis=1)
-            self.not_written.update(map(str, sample.objects.names[~has_box]))
-            objects = sample.objects[has_box]
-            boxes = objects.boxes + np.r_[sample.camera.translation, [0] * 4]
-            truth = messages.detections(self._types, objects.names, np.ones(len(objects)), boxes, stamp, self.frame_id)
-            self._put(self._truth, stamp, truth)
+        self._put(self._image, stamp, to_message(self._types, sample.image, stamp, self.frame_id))
+        if self._truth in self._connections:
+            self._put_truth(sample, stamp, tracks)
+        if scan is not None:
+            self._connect(VELODYNE, "sensor_msgs/msg/PointCloud2")
+            cloud = messages.point_cloud(self._types, scan.points, scan.stamp, VELODYNE_FRAME)
+            self._put(VELODYNE, scan.stamp, cloud)
 
-    def _connect(self, topic: str, msgtype: str) -> Any:
-        return self._writer.add_connection(topic, msgtype, typestore=self._types, offered_qos_profiles=[offered_qos()])
+    def _put_transform(self, own: np.ndarray, stamp: int) -> None:
+        if self._velodyne is None or not np.array_equal(own, self._velodyne):
+            self._velodyne = own
+            self._connect(TF_STATIC, "tf2_msgs/msg/TFMessage", latched=True)
+            self._put(TF_STATIC, stamp, messages.transform(self._types, own, stamp, VELODYNE_FRAME, self.frame_id))
 
-    def _put(self, connection: Any, stamp: int, message: Any) -> None:
+    def _put_truth(self, sample: Sample, stamp: int, tracks: np.ndarray | None) -> None:
+        objects = sample.objects
+        self.flat.update(map(str, objects.names[~np.isfinite(objects.boxes).all(axis=1)]))
+        tracks = np.full(len(objects), -1) if tracks is None else tracks
+        ids = [str(track) if track >= 0 else f"{sample.id}/{row}" for row, track in enumerate(tracks)]
+        own = replace(objects, boxes=objects.boxes + np.r_[sample.camera.translation, [0] * 4])
+        truth, rectangles = encode(self._types, own, ids, stamp, self.frame_id)
+        self._put(self._truth, stamp, truth)
+        self._put(self._truth_2d, stamp, rectangles)
+
+    def _connect(self, topic: str, msgtype: str, latched: bool = False) -> None:
+        """Once for each topic: those of the velodyne come when the first frame has one."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=self._types, offered_qos_profiles=[offered_qos(latched=latched)]
+            )
+
+    def _put(self, topic: str, stamp: int, message: Any) -> None:
+        connection = self._connections[topic]
         try:
             self._writer.write(connection, stamp, self._types.serialize_cdr(message, connection.msgtype))
         except OSError as error:
             raise BagError(f"cannot write to {self.path}: {error}") from error
-        self.counts[connection.topic] += 1
+        self.counts[topic] += 1
 
     def __enter__(self) -> CameraBagWriter:
         return self

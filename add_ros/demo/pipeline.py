@@ -79,12 +79,14 @@ class _Watcher:
         self.count += 1
 
     def __enter__(self) -> _Watcher:
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("demo_watcher")
+        # A context of its own: the process that runs the demo may have one.
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("demo_watcher", context=self._context)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._node.create_subscription(LabelInfo, f"{CAMERA}/label_info", lambda _: self.ready.set(), latched)
         self._node.create_subscription(Detection3DArray, DETECTIONS, self._answered, 50, raw=True)
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
@@ -94,4 +96,4 @@ class _Watcher:
         self._executor.shutdown()
         self._thread.join(5.0)
         self._node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.try_shutdown(context=self._context)

@@ -31,14 +31,22 @@ class KittiCalib:
     R0_rect: np.ndarray
     Tr_velo_to_cam: np.ndarray | None = None
 
-    def velodyne_to_camera(self, points: np.ndarray) -> np.ndarray:
-        """Velodyne points (N, 3 or more) -> (N, 3) in the rectified camera frame that P2 projects from, metres.
+    @property
+    def velodyne_transform(self) -> np.ndarray:
+        """(3, 4) metres: the velodyne frame to the rectified camera frame that P2 projects from.
 
         Raises CalibrationError where the calibration has no velodyne.
         """
         if self.Tr_velo_to_cam is None:
             raise CalibrationError("the calibration has no 'Tr_velo_to_cam' (12 numbers): velodyne cannot be projected")
-        transform = self.R0_rect @ self.Tr_velo_to_cam
+        return self.R0_rect @ self.Tr_velo_to_cam
+
+    def velodyne_to_camera(self, points: np.ndarray) -> np.ndarray:
+        """Velodyne points (N, 3 or more) -> (N, 3) in the rectified camera frame that P2 projects from, metres.
+
+        Raises CalibrationError where the calibration has no velodyne.
+        """
+        transform = self.velodyne_transform
         return points[:, :3].astype(np.float64) @ transform[:, :3].T + transform[:, 3]
 
 

@@ -13,18 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from add_model.camera import Camera
-from training.data.calib import CalibrationError, raw_image_sizes, read_calib
+from training.data.calib import CalibrationError, KittiCalib, raw_image_sizes, read_calib
 from training.data.camera_info import is_camera_info, read_camera_info
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
 from training.data.kitti import KittiFolder
 from training.data.sample import Objects, Sample
+from training.data.scans import Scans, scans_of
 from training.data.timestamps import nominal, stamps_of
 from training.data.tracking import read_tracks
+from training.data.tracklets import TRACKLETS, read_tracklets
 
 NEEDED = """An image sequence is one of
   any folder of PNG or JPEG images (or one with a single such folder in it), with a calibration in it or beside it:
     calib.txt with a line 'P2: ' of 12 numbers, or camera_info YAML with image size and camera matrix
-  KITTI raw: <date>/<drive>/image_02/data/*.png with timestamps.txt, and <date>/calib_cam_to_cam.txt
+  KITTI raw: <date>/<drive>/image_02/data/*.png with timestamps.txt and <date>/calib_cam_to_cam.txt and, where
+    labelled, <date>/<drive>/tracklet_labels.xml with <date>/calib_velo_to_cam.txt
   KITTI tracking: image_02/0000/*.png with calib/0000.txt and, where labelled, label_02/0000.txt
   KITTI object: training/image_2/*.png with training/calib/*.txt"""
 _IMAGE_FOLDERS = ("image_02", "image_2")
@@ -48,6 +51,8 @@ class Sequence:
     objects: the N frames' labels, or None where there are none
     tracks:  the N frames' track ids, one for each object, or None where there are none
     rectify: applied to each image after reading
+    calibs:  the N calibrations where these are KITTI's, one and the same unless there is one for each image
+    scans:   velodyne scans of the N images, or None where there are none
     """
 
     name: str
@@ -59,6 +64,8 @@ class Sequence:
     objects: list[Objects] | None = None
     tracks: list[np.ndarray] | None = None
     rectify: Callable[[np.ndarray], np.ndarray] = field(default=lambda image: image)
+    calibs: list[KittiCalib] | None = None
+    scans: Scans | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,7 +105,8 @@ def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: 
     if calib is None:
         for folder in (root, root / "training", root / "testing"):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():
-                return _object(folder)
+                labelled = (folder / "label_2").is_dir()
+                return object_sequence(KittiFolder(folder, split="training" if labelled else "testing"))
         tracking = _tracking_folder(root)
         if tracking is not None:
             return _tracking(tracking)
@@ -121,7 +129,8 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
             )
         camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.source})"
         return Sequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
-    camera = Camera(read_calib(calibration).P2, *size)
+    calib = read_calib(calibration)
+    camera = Camera(calib.P2, *size)
     raw_size, rectified_size = raw_image_sizes(calibration)
     if rectified_size and size != rectified_size and size == raw_size:
         raise SequenceError(
@@ -130,21 +139,39 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
         )
     name = folder.parent.parent.name if raw else root.name
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
-    return Sequence(name, layout, images, stamps, [camera] * len(images), timing)
+    calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
+    if not raw:
+        return Sequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
+    objects = tracks = None
+    if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
+        objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
+    scans = scans_of(images, drive / "velodyne_points" / "data")
+    return Sequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
 
 
-def _object(folder: Path) -> Sequence:
-    labelled = (folder / "label_2").is_dir()
-    frames = KittiFolder(folder, split="training" if labelled else "testing")
-    every = range(len(frames))
+def _labelled(
+    images: list[Path], found: dict[int, tuple[Objects, np.ndarray]]
+) -> tuple[list[Objects], list[np.ndarray]]:
+    """The objects and tracks of images that are named by their frame's number."""
+    nothing = (Objects.empty(), np.empty(0, dtype=int))
+    objects, tracks = zip(*(found.get(int(image.stem), nothing) for image in images), strict=True)
+    return list(objects), list(tracks)
+
+
+def object_sequence(frames: KittiFolder) -> Sequence:
+    """The frames of KITTI's object layout in their order, at 10 Hz."""
+    folder, every = frames.folder, range(len(frames))
+    images, calibs = [frames.image_path(i) for i in every], [frames.calib(i) for i in every]
     return Sequence(
         folder.parent.name if folder.name in ("training", "testing") else folder.name,
         "KITTI object: single frames, not a drive",
-        [frames.image_path(i) for i in every],
+        images,
         nominal(len(frames)),
-        [frames.camera(i) for i in every],
+        [Camera(calib.P2, *image_size(image)) for calib, image in zip(calibs, images, strict=True)],
         "10 Hz nominal",
-        [frames.objects(i) for i in every] if labelled else None,
+        [frames.objects(i) for i in every] if frames.split == "training" else None,
+        calibs=calibs,
+        scans=scans_of(images, folder / "velodyne"),
     )
 
 
@@ -170,12 +197,12 @@ def _tracking(folder: Path) -> Sequence:
     numbered = all(image.stem.isdecimal() for image in images)
     if not numbered:
         raise SequenceError(f"{folder}: images of a tracking sequence are named by frame number, such as 000000.png")
-    camera = Camera(read_calib(base / "calib" / f"{folder.name}.txt").P2, *_common_size(images))
+    calib = read_calib(base / "calib" / f"{folder.name}.txt")
+    camera = Camera(calib.P2, *_common_size(images))
     numbers = np.array([int(image.stem) for image in images], dtype=np.int64)
     objects = tracks = None
     labels = base / "label_02" / f"{folder.name}.txt"
     if labels.is_file():
-        nothing = (Objects.empty(), np.empty(0, dtype=int))
         found = read_tracks(labels, camera)
         strangers = sorted(set(found) - set(numbers.tolist()))
         if strangers:
@@ -183,11 +210,18 @@ def _tracking(folder: Path) -> Sequence:
                 f"{labels}: labels for {len(strangers)} frames without an image in {folder}, "
                 f"such as frame {strangers[0]}"
             )
-        labelled = [found.get(int(number), nothing) for number in numbers]
-        objects, tracks = [frame[0] for frame in labelled], [frame[1] for frame in labelled]
-    stamps = nominal(int(numbers[-1]) + 1)[numbers]
+        objects, tracks = _labelled(images, found)
     return Sequence(
-        folder.name, "KITTI tracking", images, stamps, [camera] * len(images), "10 Hz nominal", objects, tracks
+        folder.name,
+        "KITTI tracking",
+        images,
+        nominal(int(numbers[-1]) + 1)[numbers],
+        [camera] * len(images),
+        "10 Hz nominal",
+        objects,
+        tracks,
+        calibs=[calib] * len(images),
+        scans=scans_of(images, base / "velodyne" / folder.name),
     )
 
 

@@ -35,12 +35,12 @@ def read_tracks(path: str | Path, camera: Camera) -> dict[int, tuple[Objects, np
         # Lines stay where they are, so that errors name the right one.
         rest.append(" ".join(fields[2:]) if len(fields) != 2 else "?")
     objects = table_objects(parse_table("\n".join(rest), path))
-    objects = replace(objects, truncated=_outside(objects, camera))
+    objects = replace(objects, truncated=outside_share(objects, camera))
     numbers, ids = np.array(frames, dtype=int), np.array(tracks, dtype=int)
     return {int(frame): (objects[numbers == frame], ids[numbers == frame]) for frame in np.unique(numbers)}
 
 
-def _outside(objects: Objects, camera: Camera) -> np.ndarray:
+def outside_share(objects: Objects, camera: Camera) -> np.ndarray:
     """(N,) share of each projected 3D box outside the image; the stored value where there is no 3D box in view."""
     share = objects.truncated.copy()
     solid = np.flatnonzero(np.isfinite(objects.boxes).all(axis=1))

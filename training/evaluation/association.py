@@ -1,6 +1,7 @@
-"""Which detection shows which labelled object, decided in the image so that depth errors do not decide it.
+"""Which detection shows which labelled object: decided in the image, or on the ground where there are no 2D boxes.
 
-This is for error statistics and pictures; average precision has the official rules of its own.
+Either way so that errors in depth do not decide it. This is for error statistics and pictures; average precision has
+the official rules of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from training.evaluation.overlap import ratio, rectangle_area, rectangle_interse
 
 FREE, IGNORED = -1, -2
 MIN_IOU = 0.5
+# On the ground, in metres and as a share of the object's distance. nuScenes (Caesar et al. 2020) counts a detection
+# within 2 m as a hit; along the line of sight, where a single camera errs, Hung et al. (2022) let the tolerance grow.
+NEAR, NEAR_SHARE = 2.0, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,27 +41,58 @@ def associate(objects: Objects, detections: Detections, name: str) -> Associatio
 
     A pair needs an intersection over union of at least `MIN_IOU`.
     """
+    n, m = np.indices((len(detections), len(objects))).reshape(2, -1)
+    found, labelled = detections.boxes2d[n], objects.boxes2d[m]
+    common = rectangle_intersection(found, labelled)
+    iou = ratio(common, rectangle_area(found) + rectangle_area(labelled) - common)
+    nearness = np.where(iou >= MIN_IOU, iou, 0).reshape(len(detections), len(objects))
+    return _associate(objects, detections, name, ~np.isnan(objects.boxes).any(axis=1) & ~_too_hard(objects), nearness)
+
+
+def associate_on_ground(objects: Objects, detections: Detections, name: str) -> Association:
+    """Give each detection of class `name`, best score first, the nearest free object, seen from above.
+
+    A pair is at most `NEAR` metres apart across the line of sight to the object, and along it at most `NEAR` metres or
+    `NEAR_SHARE` of the object's distance, whichever is more. All objects count that have a 3D box and lie in the image
+    by half or more; no 2D box is needed.
+    """
+    centre, distance = objects.boxes[:, [0, 2]], np.hypot(objects.boxes[:, 0], objects.boxes[:, 2])
+    sight = centre / np.maximum(distance, 1e-9)[:, None]
+    apart = detections.boxes[:, None, [0, 2]] - centre
+    along = np.abs((apart * sight).sum(axis=2)) / np.maximum(NEAR, NEAR_SHARE * distance)
+    across = np.abs(apart[..., 0] * sight[:, 1] - apart[..., 1] * sight[:, 0]) / NEAR
+    nearness = np.where((along <= 1) & (across <= 1), 3 - along**2 - across**2, 0)
+    valid = ~np.isnan(objects.boxes).any(axis=1) & (objects.truncated <= MAX_TRUNCATION[-1])
+    return _associate(objects, detections, name, valid, nearness)
+
+
+def _associate(
+    objects: Objects, detections: Detections, name: str, valid: np.ndarray, nearness: np.ndarray
+) -> Association:
+    """valid: (M,) which objects count, if of this class; nearness: (N, M) more is nearer, 0 is no pair."""
     names = np.char.lower(objects.names.astype(str))
-    valid = (names == name.lower()) & ~_too_hard(objects) & ~np.isnan(objects.boxes).any(axis=1)
+    valid = (names == name.lower()) & valid
     alike = np.isin(
         names, [name.lower(), *(other.lower() for own, other in NEIGHBOURS.items() if own.lower() == name.lower())]
     )
-    region = names == DONT_CARE.lower()
+    regions = objects.boxes2d[names == DONT_CARE.lower()]
     truth = np.where(valid, FREE, IGNORED)
     detection = np.where(np.char.lower(detections.names.astype(str)) == name.lower(), FREE, IGNORED)
     for n in np.argsort(-detections.scores, kind="stable"):
         if detection[n] == IGNORED or not len(objects):
             continue
-        rectangle = np.repeat(detections.boxes2d[n : n + 1], len(objects), axis=0)
-        common, area = rectangle_intersection(rectangle, objects.boxes2d), rectangle_area(rectangle)
-        iou = ratio(common, area + rectangle_area(objects.boxes2d) - common)
-        own = np.where(truth == FREE, iou, 0)
+        own = np.where(truth == FREE, nearness[n], 0)
         best = int(own.argmax())
-        if own[best] >= MIN_IOU:
+        if own[best] > 0:
             truth[best], detection[n] = n, best
-        elif (iou[alike & ~valid] >= MIN_IOU).any() or (ratio(common, area)[region] > MIN_IOU).any():
+        elif (nearness[n, alike & ~valid] > 0).any() or _lies_in(detections.boxes2d[n], regions):
             detection[n] = IGNORED
     return Association(truth, detection)
+
+
+def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
+    box = np.repeat(box[None], len(regions), axis=0)
+    return bool((ratio(rectangle_intersection(box, regions), rectangle_area(box)) > MIN_IOU).any())
 
 
 def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:

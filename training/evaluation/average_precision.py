@@ -15,8 +15,9 @@ import numpy as np
 
 from training.data.labels import COLUMNS, LabelTable
 from training.data.sample import DONT_CARE
-from training.evaluation.matching import Pairs, match
+from training.evaluation.matching import Pairs
 from training.evaluation.overlap import footprint_intersection, ratio, rectangle_area, rectangle_intersection
+from training.evaluation.tally import Side, Steps, Tally, tally
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}  # beside the class: neither hit nor miss
@@ -38,12 +39,10 @@ MIN_OVERLAP = {
         "Cyclist": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
     },
 }
-RECALLS = np.linspace(0, 1, 41)
 _POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
-_NEVER = -10000000  # the official kit's first pass takes no score at or below it
 _BOX2D = [COLUMNS[name] for name in ("left", "top", "right", "bottom")]
 _FOOTPRINT = [COLUMNS[name] for name in ("x", "z", "length", "width", "rotation_y")]
 _CODES = {name.lower(): code for code, name in enumerate((*CLASSES, *NEIGHBOURS.values(), DONT_CARE))}
@@ -54,7 +53,7 @@ class Scores:
     """What `evaluate` finds.
 
     curves: [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at `RECALLS`
-            for easy, moderate and hard, made monotone from the right; None where the official kit does not evaluate
+            of the tally for easy, moderate and hard, monotone; None where the official kit does not evaluate
     """
 
     curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
@@ -75,11 +74,52 @@ def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
     return None if curve is None else [float(value) for value in 100 * curve[:, points].mean(axis=1)]
 
 
+@dataclass(frozen=True, eq=False)
+class Tallies:
+    """What average precision depends on, apart by frame.
+
+    frames: how many there are
+    of:     [strict, loose][class][bbox, bev, 3d] -> tallies for easy, moderate, hard; None where the official kit does
+            not evaluate
+    aos:    whether every detection has an alpha
+    """
+
+    frames: int
+    of: dict[str, dict[str, dict[str, list[Tally] | None]]]
+    aos: bool
+
+    def scores(self, weights: np.ndarray | None = None) -> Scores:
+        """The scores of a set that has each frame as often as weights (F,) say; None: once.
+
+        What is evaluated at all is decided by the whole set: a resampling that draws no detection of a class scores 0.
+        """
+        done: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # both sets of overlaps share the tallies in 2D
+        curves: dict[str, dict[str, dict[str, np.ndarray | None]]] = {}
+        for overlaps, classes in self.of.items():
+            curves[overlaps] = {name: dict.fromkeys(METRICS) for name in classes}
+            for name, metrics in classes.items():
+                for metric, levels in metrics.items():
+                    if levels is None:
+                        continue
+                    if id(levels) not in done:
+                        precision, similarity = zip(*(level.curves(weights) for level in levels), strict=True)
+                        done[id(levels)] = np.stack(precision), np.stack(similarity)
+                    curves[overlaps][name][metric] = done[id(levels)][0]
+                    if metric == "bbox" and self.aos:
+                        curves[overlaps][name]["aos"] = done[id(levels)][1]
+        return Scores(curves)
+
+
 def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Scores:
     """Score results against labels; the n-th table of each belongs to the n-th frame, empty where nothing was found.
 
     Raises ValueError where the numbers of frames differ or a detection has no score.
     """
+    return tallies(labels, results).scores()
+
+
+def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Tallies:
+    """The matching of `evaluate`, for scoring the same frames with several weightings."""
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
     truths, detections = _Rows.of(labels), _Rows.of(results)
@@ -88,8 +128,9 @@ def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Sco
     aos = not (detections["alpha"] == -10).any()
     with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
         dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
-        classes = {name: _score_class(name, truths, detections, dont_care, aos) for name in CLASSES}
-    return Scores({overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP})
+        classes = {name: _tally_class(name, truths, detections, dont_care, len(labels)) for name in CLASSES}
+    by_overlap = {overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP}
+    return Tallies(len(labels), by_overlap, aos)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +158,10 @@ class _Rows:
         if isinstance(index, str):
             return self.values[:, COLUMNS[index]]
         return _Rows(self.code[index], np.asfortranarray(self.values[index]), self.frame[index])
+
+    def side(self, counts: np.ndarray) -> Side:
+        """What a tally needs of the rows, of which `counts` (N,) are not ignored."""
+        return Side(self.frame, self["alpha"], self["score"], counts)
 
     @cached_property
     def reach(self) -> np.ndarray:
@@ -166,10 +211,10 @@ def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray
     return shares
 
 
-def _score_class(
-    name: str, truths: _Rows, detections: _Rows, dont_care: dict[str, np.ndarray], aos: bool
-) -> dict[str, dict[str, np.ndarray | None]]:
-    """[strict, loose][metric] -> curves (3, 41) of one class, None where not evaluated."""
+def _tally_class(
+    name: str, truths: _Rows, detections: _Rows, dont_care: dict[str, np.ndarray], frames: int
+) -> dict[str, dict[str, list[Tally] | None]]:
+    """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
     own, neighbour = _CODES[name.lower()], _CODES[NEIGHBOURS.get(name, name).lower()]
     truths = truths[(truths.code == own) | (truths.code == neighbour)]
     # The kit cuts the height to a whole number first, which makes no difference below whole minima.
@@ -183,38 +228,40 @@ def _score_class(
     common = _intersections(detections, truths, detection, truth)
     size_d, size_t = _sizes(detections), _sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
-    descending = np.argsort(-detections["score"], kind="stable")
-    of_class = detections[detections.code == own]
-    found = _evaluated(of_class)
+    found = _evaluated(detections[detections.code == own])
+    steps = Steps.of(detections.frame, detections["score"], frames)
 
-    def curves(metric: str, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    def levels(metric: str, threshold: float) -> list[Tally]:
         threshold += _ROUNDING[metric]
         enough = np.flatnonzero(overlap[metric] > threshold)
         t, d = truth[enough], detection[enough]
         pairs = Pairs(truths.frame[t], t, d, overlap[metric][enough])
         cared = ~(dont_care[metric] > threshold)
-        levels = []
+        of_levels = []
         for level, minimum in enumerate(MIN_HEIGHT):
-            valid = (truths.code == own) & ~_too_hard(truths, level)
             short = pixels < minimum
             counts = (detections.code == own) & ~short
-            levels.append(_curve(pairs[(counts | short)[d]], truths, detections, descending, valid, counts, cared))
-        precision, similarity = zip(*levels, strict=True)
-        return np.stack(precision), np.stack(similarity)
+            of_levels.append(
+                tally(
+                    pairs[(counts | short)[d]],
+                    truths.side((truths.code == own) & ~_too_hard(truths, level)),
+                    detections.side(counts),
+                    steps,
+                    cared,
+                )
+            )
+        return of_levels
 
-    table: dict[str, dict[str, np.ndarray | None]] = {}
-    done: dict[tuple[str, float], tuple[np.ndarray, np.ndarray]] = {}
+    table: dict[str, dict[str, list[Tally] | None]] = {}
+    done: dict[tuple[str, float], list[Tally]] = {}
     for overlaps, thresholds in MIN_OVERLAP.items():
-        table[overlaps] = dict.fromkeys(METRICS)
+        table[overlaps] = dict.fromkeys(thresholds[name])
         for metric, threshold in thresholds[name].items():
             if not found[metric]:
                 continue
             if (metric, threshold) not in done:
-                done[metric, threshold] = curves(metric, threshold)
-            precision, similarity = done[metric, threshold]
-            table[overlaps][metric] = precision
-            if metric == "bbox" and aos:
-                table[overlaps]["aos"] = similarity
+                done[metric, threshold] = levels(metric, threshold)
+            table[overlaps][metric] = done[metric, threshold]
     return table
 
 
@@ -232,68 +279,3 @@ def _too_hard(truths: _Rows, level: int) -> np.ndarray:
         | (truths["truncated"] > MAX_TRUNCATION[level])
         | (truths["bottom"] - truths["top"] <= MIN_HEIGHT[level])
     )
-
-
-def _curve(
-    pairs: Pairs,
-    truths: _Rows,
-    detections: _Rows,
-    descending: np.ndarray,
-    valid: np.ndarray,
-    counts: np.ndarray,
-    cared: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and orientation similarity (41,) of one class, metric and difficulty.
-
-    pairs:         what overlaps enough
-    descending:    detections ordered by falling score
-    valid, counts: the truths and detections that are not ignored
-    cared:         the detections outside DontCare regions
-    """
-    scores, hit = detections["score"], valid[pairs.truth] & counts[pairs.detection]
-    at_all = np.where(scores > _NEVER, 0, 1)
-    first = match(pairs, -scores[pairs.detection], at_all, 1)
-    thresholds = recall_thresholds(scores[pairs.detection[first.at(0) & hit]], int(valid.sum()))
-
-    # Thresholds fall: a detection takes part from the first one that its score reaches.
-    steps = len(thresholds)
-    since = np.empty(len(scores), dtype=int)
-    reached = np.searchsorted(-scores[descending], -thresholds, side="right")
-    since[descending] = np.cumsum(np.bincount(reached, minlength=len(scores) + 1))[:-1]
-    # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
-    # first in the file.
-    second = match(pairs, np.where(counts[pairs.detection], -pairs.overlap, 1.0), since, steps)
-    true_positives = second.total(hit)
-    false_positives = np.cumsum(np.bincount(since[counts & cared], minlength=steps + 1))[:steps]
-    false_positives = false_positives - second.total((counts & cared)[pairs.detection])
-    turn = truths["alpha"][pairs.truth] - detections["alpha"][pairs.detection]
-    agreement = second.total(np.where(hit, (1 + np.cos(turn)) / 2, 0.0))
-
-    total = true_positives + false_positives
-    precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
-    np.divide(true_positives, total, out=precision[:steps], where=total > 0)
-    np.divide(agreement, total, out=similarity[:steps], where=total > 0)
-    return _monotone(precision), _monotone(similarity)
-
-
-def recall_thresholds(scores: np.ndarray, truths: int) -> np.ndarray:
-    """Up to 41 scores, falling, at which recall comes nearest to 0, 1/40, 2/40, ...
-
-    scores: of the true positives; truths: number of ground truths that count.
-    """
-    scores = np.sort(scores)[::-1]
-    thresholds, recall, i, last = [], 0.0, 0, len(scores) - 1
-    while i <= last:
-        # The loop of the official kit, started a little before the place where it stops: each test is the same
-        # floating-point comparison.
-        i = max(i, min(int(recall * truths) - 3, last))
-        while i < last and (i + 2) / truths - recall < recall - (i + 1) / truths:
-            i += 1
-        thresholds.append(scores[i])
-        recall += 1 / (len(RECALLS) - 1)
-        i += 1
-    return np.array(thresholds)
-
-
-def _monotone(values: np.ndarray) -> np.ndarray:
-    return np.maximum.accumulate(values[::-1])[::-1]

@@ -10,17 +10,18 @@ import numpy as np
 from add_model.boxes import wrap
 from add_model.detection import Detections
 from training.data.sample import Objects
-from training.evaluation.association import IGNORED, associate
+from training.evaluation.association import IGNORED, Association
 
 EDGES = np.arange(0.0, 81.0, 10.0)
 QUARTILES = (25, 50, 75)
+QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
 
 
 @dataclass(frozen=True, eq=False)
 class DistanceErrors:
     """Errors of one class in B bins of the object's distance on the ground from the frame's origin.
 
-    edges:   (B + 1,) metres; objects and detections are those of `associate`
+    edges:   (B + 1,) metres
     objects: (B,) how many are labelled, found: (B,) how many of them are detected
     depth:   (3, B) quartiles of |z error|, metres; NaN where nothing is found
     lateral: (3, B) quartiles of |x error|, metres
@@ -42,43 +43,76 @@ class DistanceErrors:
         return np.divide(self.found, self.objects, out=np.full(len(self.found), np.nan), where=self.objects > 0)
 
 
-def distance_errors(
-    objects: Sequence[Objects], detections: Sequence[Detections], name: str, edges: np.ndarray = EDGES
-) -> DistanceErrors:
-    """Errors of class `name` over frames: the n-th detections belong to the n-th objects.
+@dataclass(frozen=True, eq=False)
+class ObjectErrors:
+    """The M objects of one class that count, over all frames.
 
-    Objects and detections are matched in the image (see `associate`) and need 2D boxes. Detections all count: drop
-    those of low score beforehand. Raises ValueError where the numbers of frames differ.
+    frame:    (M,) index of the object's frame
+    distance: (M,) metres on the ground from the frame's origin
+    found:    (M,) bool
+    error:    (M, 4) |error| of the detection in the order of `QUANTITIES`; NaN where there is none
     """
-    if len(objects) != len(detections):
-        raise ValueError(f"{len(objects)} frames of objects but {len(detections)} of detections")
-    labelled, truths, found = [np.empty(0)], [np.empty((0, 7))], [np.empty((0, 7))]
-    for of_frame, seen in zip(objects, detections, strict=True):
-        match = associate(of_frame, seen, name).truth
-        hit = match >= 0
-        counted = of_frame.boxes[match != IGNORED]
-        labelled.append(np.hypot(counted[:, 0], counted[:, 2]))
-        truths.append(of_frame.boxes[hit])
-        found.append(seen.boxes[match[hit]])
+
+    frame: np.ndarray
+    distance: np.ndarray
+    found: np.ndarray
+    error: np.ndarray
+
+    def binned(self, edges: np.ndarray = EDGES) -> DistanceErrors:
+        """The errors in bins of distance."""
+        place, count = np.digitize(self.distance, edges) - 1, len(edges) - 1
+        inside = (place >= 0) & (place < count)
+        depth, lateral, size, heading = np.moveaxis(_quartiles(self.error, place, count), 2, 0)
+        return DistanceErrors(
+            edges=np.asarray(edges, float),
+            objects=np.bincount(place[inside], minlength=count),
+            found=np.bincount(place[inside & self.found], minlength=count),
+            depth=depth,
+            lateral=lateral,
+            size=size,
+            heading=heading,
+        )
+
+    def weighted(self, weights: np.ndarray) -> ObjectErrors:
+        """The objects of a set that has frame f weights[f] times."""
+        index = np.repeat(np.arange(len(self.frame)), weights[self.frame])
+        return ObjectErrors(self.frame[index], self.distance[index], self.found[index], self.error[index])
+
+
+def object_errors(
+    objects: Sequence[Objects], detections: Sequence[Detections], associations: Sequence[Association]
+) -> ObjectErrors:
+    """The errors of each object; the n-th detections and association belong to the n-th objects.
+
+    Raises ValueError where the numbers of frames differ.
+    """
+    if not len(objects) == len(detections) == len(associations):
+        raise ValueError(
+            f"{len(objects)} frames of objects but {len(detections)} of detections and {len(associations)} of pairs"
+        )
+    frames, truths, found = [np.empty(0, int)], [np.empty((0, 7))], [np.empty((0, 7))]
+    for i, (of_frame, seen, pairs) in enumerate(zip(objects, detections, associations, strict=True)):
+        counted = pairs.truth != IGNORED
+        partner = pairs.truth[counted]
+        boxes = np.full((len(partner), 7), np.nan)
+        boxes[partner >= 0] = seen.boxes[partner[partner >= 0]]
+        frames.append(np.full(len(partner), i))
+        truths.append(of_frame.boxes[counted])
+        found.append(boxes)
     truth, detected = np.concatenate(truths), np.concatenate(found)
+    hit = np.concatenate([np.empty(0, bool), *(a.truth[a.truth != IGNORED] >= 0 for a in associations)])
     error = np.abs(detected - truth)
-    place = np.digitize(np.hypot(truth[:, 0], truth[:, 2]), edges) - 1
-    count = len(edges) - 1
-    return DistanceErrors(
-        edges=np.asarray(edges, float),
-        objects=np.histogram(np.concatenate(labelled), edges)[0],
-        found=np.bincount(place[(place >= 0) & (place < count)], minlength=count),
-        depth=_quartiles(error[:, 2], place, count),
-        lateral=_quartiles(error[:, 0], place, count),
-        size=_quartiles(error[:, 3:6].mean(axis=1), place, count),
-        heading=_quartiles(np.degrees(np.abs(wrap(detected[:, 6] - truth[:, 6]))), place, count),
-    )
+    heading = np.degrees(np.abs(wrap(detected[:, 6] - truth[:, 6])))
+    errors = np.stack([error[:, 2], error[:, 0], error[:, 3:6].mean(axis=1), heading], axis=1)
+    return ObjectErrors(np.concatenate(frames), np.hypot(truth[:, 0], truth[:, 2]), hit, errors)
 
 
 def _quartiles(error: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
-    quartiles = np.full((len(QUARTILES), count), np.nan)
+    """Quartiles (3, count, 4) of errors (M, 4) by place; NaN where there is none."""
+    quartiles = np.full((len(QUARTILES), count, error.shape[1]), np.nan)
+    known = np.isfinite(error).all(axis=1)
     for i in range(count):
-        inside = error[(place == i) & np.isfinite(error)]
-        if inside.size:
-            quartiles[:, i] = np.percentile(inside, QUARTILES)
+        inside = error[known & (place == i)]
+        if len(inside):
+            quartiles[:, i] = np.percentile(inside, QUARTILES, axis=0)
     return quartiles

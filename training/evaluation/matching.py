@@ -51,11 +51,6 @@ class Matches:
         mask[self.walked] = self.taken[:, step]
         return mask
 
-    def total(self, weights: np.ndarray) -> np.ndarray:
-        """Sum (S,) over the matched pairs of weights (E,)."""
-        steps, weights = self.taken.shape[1], weights.astype(float)
-        return np.cumsum(np.bincount(self.since, weights, steps + 1))[:steps] + weights[self.walked] @ self.taken
-
 
 def match(pairs: Pairs, dislike: np.ndarray, since: np.ndarray, steps: int) -> Matches:
     """Match greedily at each step, where detection d takes part from step since[d] on.

@@ -1,8 +1,11 @@
-"""The scores as text, in the order in which the official kit's users are used to read them."""
+"""Scores and errors as text, average precision in the order in which the official kit's users are used to read it."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP, Scores
+from training.evaluation.distance import QUANTITIES, DistanceErrors
 
 TITLES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
 _OVERLAP_OF = {"bbox": "bbox", "aos": "bbox", "bev": "bev", "3d": "3d"}
@@ -29,3 +32,14 @@ def format_table(scores: Scores) -> str:
             lines.append(f"  {name:<11}{title:<4}@{overlap:<8.2f}" + "".join(f"{number:>10}" for number in numbers))
         lines.append("")
     return "\n".join(lines)
+
+
+def bin_rows(errors: DistanceErrors) -> list[list[str]]:
+    """[distance, objects, recall, median errors ...] of the bins that have objects."""
+    lines = []
+    for i, (low, high) in enumerate(zip(errors.edges, errors.edges[1:], strict=False)):
+        medians = [getattr(errors, quantity)[1, i] for quantity in QUANTITIES]
+        if errors.objects[i]:
+            numbers = [f"{errors.recall[i]:.2f}", *("-" if np.isnan(m) else f"{m:.2f}" for m in medians)]
+            lines.append([f"{low:.0f} to {high:.0f} m", str(errors.objects[i]), *numbers])
+    return lines

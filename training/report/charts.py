@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from training.evaluation.average_precision import DIFFICULTIES, RECALLS
+from training.evaluation.average_precision import DIFFICULTIES
 from training.evaluation.distance import DistanceErrors
+from training.evaluation.tally import RECALLS
 
 # Okabe and Ito (2008), told apart by colour-blind eyes; line styles repeat what colours say.
 _COLOURS, _STYLES = ("#0072B2", "#D55E00", "#009E73"), ("-", "--", ":")

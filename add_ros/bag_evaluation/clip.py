@@ -1,0 +1,95 @@
+"""Which frames of a run a page shows, and their pictures: the bag is read once more, and few images are kept."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from add_ros.bag_evaluation.scoring import Scored
+from add_ros.bag_evaluation.text import seconds
+from add_ros.bags.frames import BagFrames
+from training.evaluation.association import FREE
+from training.report.pictures import frame_pictures
+
+_ABOVE, _WIDTHS = 400, (800, 960)  # pixels: 100 to 200 kB a frame
+_COLUMNS = 400  # of the timeline
+
+
+def choose(ranking: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the frames that `ranking` orders, in the order of time: half of them its first ones, the
+    others at even steps through all."""
+    total = len(ranking)
+    if count >= total:
+        return list(range(total))
+    chosen = set(ranking[: count // 2])
+    even = np.linspace(0, total - 1, count - len(chosen)).round().astype(int) if count else []
+    chosen |= set(map(int, even))
+    # What is both makes room for the next in the ranking.
+    for index in ranking:
+        if len(chosen) >= count:
+            break
+        chosen.add(index)
+    return sorted(chosen)
+
+
+def pictures(scored: Scored, bag: BagFrames, chosen: Iterable[int]) -> list[dict[str, Any]]:
+    """The chosen frames of a run with pictures, as the page's script takes them, in the order of time."""
+    wanted = {scored.frames[index].stamp: index for index in chosen}
+    shown: dict[int, dict[str, Any]] = {}
+    if not wanted:
+        return []
+    with tqdm(total=len(wanted), unit="picture", disable=not sys.stderr.isatty(), leave=False) as progress:
+        for frame in bag:
+            index = wanted.get(frame.stamp)
+            if index is None:
+                continue
+            truth = scored.frames[index].objects.boxes
+            drawn = frame_pictures(
+                frame.image, frame.camera, scored.shown(index), truth[np.isfinite(truth).all(axis=1)], _ABOVE, _WIDTHS
+            )
+            fault = scored.faults[index]
+            shown[index] = {
+                **vars(drawn), **fault, "index": index, "stamp": seconds(frame.stamp), "text": describe(scored, index),
+            }  # fmt: skip
+            progress.update()
+            if len(shown) == len(wanted):
+                break
+    return [shown[index] for index in sorted(shown)]
+
+
+def describe(scored: Scored, index: int) -> str:
+    """What was missed in a frame, and what was found that is not labelled."""
+    frame, missed, false = scored.frames[index], [], []
+    for name, errors in scored.classes.items():
+        pair = errors.pairs[index]
+        found = frame.detections[frame.detections.scores >= errors.threshold]
+        distance = np.hypot(frame.objects.boxes[:, 0], frame.objects.boxes[:, 2])
+        missed += [f"{name} at {distance[m]:.0f} m" for m in np.flatnonzero(pair.truth == FREE)]
+        away = np.hypot(found.boxes[:, 0], found.boxes[:, 2])
+        false += [f"{name} {found.scores[n]:.2f} at {away[n]:.0f} m" for n in np.flatnonzero(pair.detection == FREE)]
+    if not frame.answered:
+        return "No detections were recorded for this frame."
+    return f"Missed: {', '.join(missed) or 'nothing'}. Found but not labelled: {', '.join(false) or 'nothing'}."
+
+
+def timeline(scored: Scored) -> dict[str, Any]:
+    """Misses, and misses with false positives, of the whole run as SVG paths in a box of 1000 x 100."""
+    missed = np.array([row["missed"] for row in scored.faults])
+    both = missed + np.array([row["false"] for row in scored.faults])
+    columns = np.array_split(np.arange(len(missed)), min(_COLUMNS, len(missed)))
+    most = max(1, int(both.max(initial=0)))
+    return {"most": most, "missed": _path(missed, columns, most), "both": _path(both, columns, most)}
+
+
+def _path(values: np.ndarray, columns: list[np.ndarray], most: int) -> str:
+    """The largest value of each column as a bar."""
+    steps, total = ["M0 100"], len(values)
+    for column in columns:
+        left, right = 1000 * column[0] / total, 1000 * (column[-1] + 1) / total
+        top = 100 - 100 * values[column].max() / most
+        steps.append(f"L{left:.1f} {top:.1f}L{right:.1f} {top:.1f}")
+    return "".join([*steps, "L1000 100Z"])

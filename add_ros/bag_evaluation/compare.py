@@ -1,0 +1,193 @@
+"""Two scored runs side by side: differences with confidence intervals by the bootstrap over frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from add_model.boxes import wrap
+from add_model.detection import Detections
+from add_ros.bag_evaluation.scoring import Scored
+from training.evaluation.average_precision import CLASSES, METRICS, MIN_OVERLAP
+from training.evaluation.bootstrap import interval, resamples
+from training.evaluation.distance import EDGES, QUANTITIES
+
+MEASURES = ("recall", *QUANTITIES)  # per bin of distance: recall, and the medians of |error|
+_LEVELS = 3
+_SAME = 0.01  # metres: centres of the same detection in two runs
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike the detections of two runs over the same frames are, all scores included.
+
+    frames:             how many; same: in how many of them each detection has its like in the other run
+    first, second:      detections that only this run has
+    shift, turn, score: the largest differences of the like ones: centre or size in metres, heading in degrees, score
+    """
+
+    frames: int
+    same: int
+    first: int
+    second: int
+    shift: float
+    turn: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Second minus first, each value with the interval that holds it with 95% confidence; NaN where unknown.
+
+    paired:     whether the frames are the same, so that both runs are drawn together
+    resamples, block, seed: how the frames were drawn
+    agreement:  where paired, how alike the detections are
+    ap:         (4, 2, 3, 4, 3): first, second, lower and upper end of the difference; by strict and loose overlap,
+                class, metric and difficulty; AP_R40 in percent
+    distance:   (4, 3, 5, 8): the same by class, `MEASURES` and bin of distance
+    """
+
+    first: Scored
+    second: Scored
+    paired: bool
+    resamples: int
+    block: int
+    seed: int
+    agreement: Agreement | None
+    ap: np.ndarray
+    distance: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """AP and errors against distance as [..., {first, second, difference, low, high}], and how they were had."""
+        return {
+            "first": self.first.run.name,
+            "second": self.second.run.name,
+            "paired": self.paired,
+            "resamples": self.resamples,
+            "block": self.block,
+            "seed": self.seed,
+            "agreement": None if self.agreement is None else vars(self.agreement),
+            "AP_R40": {
+                overlaps: {
+                    name: {
+                        metric: [_entry(self.ap[:, o, c, m, level]) for level in range(_LEVELS)]
+                        for m, metric in enumerate(METRICS)
+                    }
+                    for c, name in enumerate(CLASSES)
+                }
+                for o, overlaps in enumerate(MIN_OVERLAP)
+            },
+            "distance": {
+                name: {
+                    measure: [_entry(self.distance[:, c, m, b]) for b in range(len(EDGES) - 1)]
+                    for m, measure in enumerate(MEASURES)
+                }
+                for c, name in enumerate(CLASSES)
+            },
+        }
+
+
+def _entry(values: np.ndarray) -> dict[str, float | None]:
+    first, second, low, high = (None if np.isnan(value) else float(value) for value in values)
+    difference = None if first is None or second is None else second - first
+    return {"first": first, "second": second, "difference": difference, "low": low, "high": high}
+
+
+def compare(
+    first: Scored,
+    second: Scored,
+    count: int = 1000,
+    block: int = 1,
+    seed: int = 0,
+    progress: Callable[[Iterable], Iterable] | None = None,
+) -> Comparison:
+    """Compare two runs by `count` resamples of blocks of frames.
+
+    Frames with the same stamps and ground truth are drawn together, others independently.
+    Raises ValueError where a block is longer than a run.
+    """
+    paired = _same_frames(first, second)
+    draws = [
+        resamples(len(first.frames), count, block, seed),
+        resamples(len(second.frames), count, block, seed if paired else seed + 1),
+    ]
+    progress = progress or _progress(count)
+    differences = ([], [])
+    for weights in progress(zip(*draws, strict=True)):
+        a, b = (_measure(side, w) for side, w in zip((first, second), weights, strict=True))
+        for kept, x, y in zip(differences, a, b, strict=True):
+            kept.append(y - x)
+    values = []
+    for kept, x, y in zip(differences, _measure(first), _measure(second), strict=True):
+        low, high = interval(np.array(kept))
+        values.append(np.stack([x, y, low, high]))
+    agreement = _agreement(first, second) if paired else None
+    return Comparison(first, second, paired, count, block, seed, agreement, *values)
+
+
+def _progress(count: int) -> Callable[[Iterable], Iterable]:
+    return lambda draws: tqdm(
+        draws, total=count, unit="resample", desc="intervals", disable=not sys.stderr.isatty(), leave=False
+    )
+
+
+def _measure(scored: Scored, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """AP_R40 (2, 3, 4, 3) in percent and errors against distance (3, 5, 8), of frames drawn as weights say."""
+    scores = scored.scores if weights is None else scored.tallies.scores(weights)
+    ap = np.full((len(MIN_OVERLAP), len(CLASSES), len(METRICS), _LEVELS), np.nan)
+    for o, overlaps in enumerate(MIN_OVERLAP):
+        percent = scores.percent("R40", overlaps)
+        for c, name in enumerate(CLASSES):
+            for m, metric in enumerate(METRICS):
+                if percent[name][metric] is not None:
+                    ap[o, c, m] = percent[name][metric]
+    distance = np.full((len(CLASSES), len(MEASURES), len(EDGES) - 1), np.nan)
+    for c, name in enumerate(CLASSES):
+        errors = scored.classes[name].objects
+        if not len(errors.frame):
+            continue
+        binned = errors.binned() if weights is None else errors.weighted(weights).binned()
+        distance[c] = np.stack([binned.recall, *(getattr(binned, quantity)[1] for quantity in QUANTITIES)])
+    return ap, distance
+
+
+def _same_frames(first: Scored, second: Scored) -> bool:
+    if [frame.stamp for frame in first.frames] != [frame.stamp for frame in second.frames]:
+        return False
+    return all(
+        len(a.objects) == len(b.objects)
+        and (a.objects.names == b.objects.names).all()
+        and np.allclose(a.objects.boxes, b.objects.boxes, atol=1e-3, equal_nan=True)
+        for a, b in zip(first.frames, second.frames, strict=True)
+    )
+
+
+def _agreement(first: Scored, second: Scored) -> Agreement:
+    same, lone, largest = 0, np.zeros(2, int), np.zeros(3)
+    for a, b in zip(first.frames, second.frames, strict=True):
+        i, j = _alike(a.detections, b.detections)
+        only = len(a.detections) - len(i), len(b.detections) - len(j)
+        same += only == (0, 0)
+        lone += only
+        if len(i):
+            apart = np.abs(a.detections.boxes[i] - b.detections.boxes[j])
+            turn = np.degrees(np.abs(wrap(apart[:, 6])))
+            score = np.abs(a.detections.scores[i] - b.detections.scores[j])
+            largest = np.maximum(largest, [apart[:, :6].max(), turn.max(), score.max()])
+    return Agreement(len(first.frames), same, int(lone[0]), int(lone[1]), *map(float, largest))
+
+
+def _alike(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a and b that are each other's nearest of the same class, `_SAME` metres apart at most."""
+    if not len(a) or not len(b):
+        return np.empty(0, int), np.empty(0, int)
+    apart = np.linalg.norm(a.boxes[:, None, :3] - b.boxes[:, :3], axis=2)
+    apart[a.names[:, None] != b.names] = np.inf
+    nearest, back = apart.argmin(axis=1), apart.argmin(axis=0)
+    i = np.flatnonzero((back[nearest] == np.arange(len(a))) & (apart[np.arange(len(a)), nearest] <= _SAME))
+    return i, nearest[i]

@@ -1,0 +1,127 @@
+"""An evaluation as one HTML page that needs nothing beside itself: numbers, curves, and frames to step through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from add_ros.bag_evaluation.clip import choose, pictures, timeline
+from add_ros.bag_evaluation.compare import Comparison
+from add_ros.bag_evaluation.scoring import Scored, counts
+from add_ros.bag_evaluation.text import MATCHING, assumptions, difference_rows, how_alike, how_compared
+from add_ros.bags.frames import BagFrames
+from training.evaluation.average_precision import DIFFICULTIES
+from training.evaluation.table import bin_rows
+from training.report.pictures import class_colours
+from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What the page says about one class of a run."""
+
+    name: str
+    threshold: float
+    objects: int
+    found: int
+    false_positives: int
+    curves: list[Figure]
+    distance: list[Figure]
+    bins: list[list[str]]
+
+
+def render(
+    scored: list[Scored], bags: list[BagFrames], comparison: Comparison | None, title: str, command: str, frames: int
+) -> str:
+    """The page of one run, or of two and their comparison.
+
+    bags: those of the runs, to read the pictures from; frames: how many of each run are shown with pictures
+    """
+    rankings = _rankings(scored, comparison)
+    clips = []
+    for one, bag, ranking in zip(scored, bags, rankings, strict=True):
+        shown = pictures(one, bag, choose(ranking, frames))
+        clips.append({"name": one.run.name, "total": len(one.frames), "frames": shown, "timeline": timeline(one)})
+    return (
+        environment(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            command=command,
+            runs=[_run(one, i, len(scored)) for i, one in enumerate(scored)],
+            clips=clips,
+            shown=_shown(clips, comparison),
+            comparison=None if comparison is None else _comparison(comparison),
+            colours=class_colours(),
+            levels=DIFFICULTIES,
+            matching=MATCHING,
+        )
+    )
+
+
+def _rankings(scored: list[Scored], comparison: Comparison | None) -> list[list[int]]:
+    """Worst frames first; of two runs over the same frames those first in which they differ most."""
+    if comparison is None or not comparison.paired:
+        return [one.worst for one in scored]
+    errors = np.array([[row["missed"] + row["false"] for row in one.faults] for one in scored])
+    ranking = np.lexsort((-errors.sum(axis=0), -np.abs(errors[1] - errors[0]))).tolist()
+    return [ranking, ranking]
+
+
+def _shown(clips: list[dict[str, Any]], comparison: Comparison | None) -> str:
+    first = "those in which the two differ most" if comparison and comparison.paired else "the worst"
+    texts = []
+    for clip in clips:
+        shown, total = len(clip["frames"]), clip["total"]
+        if shown == total:
+            texts.append(f"All {total} frames are on this page.")
+        else:
+            texts.append(
+                f"{shown} of {total} frames are on this page: {shown // 2} are {first}, the others stand at even steps "
+                "through the drive. The strip and the JSON file have all; --frames N puts more on the page."
+            )
+    return " ".join(dict.fromkeys(texts))
+
+
+def _run(scored: Scored, number: int, of: int) -> dict[str, Any]:
+    parts = [_part(scored, name) for name in scored.classes]
+    run = scored.run
+    return {
+        "id": f"run{number + 1}",
+        "heading": run.name if of == 1 else f"{('First', 'Second')[number]}: {run.name} on {Path(run.bag).name}",
+        "table": [
+            ("Detector", run.name),
+            ("Bag", run.bag),
+            ("Frames scored", str(len(scored.frames))),
+            ("Detections", str(sum(len(frame.detections) for frame in scored.frames))),
+            *(("Images skipped", f"{count}: {reason}") for reason, count in run.skipped.most_common()),
+        ],
+        "skipped": sum(run.skipped.values()),
+        "notes": run.notes,
+        "assumptions": assumptions(scored),
+        "tables": precision_tables(scored.scores),
+        "parts": [part for part in parts if part.objects or part.false_positives],
+        "silent": [part.name for part in parts if not part.objects and not part.false_positives],
+    }
+
+
+def _part(scored: Scored, name: str) -> _Part:
+    errors = scored.classes[name]
+    labelled, found, false = counts(errors)
+    return _Part(
+        name=name,
+        threshold=errors.threshold,
+        objects=labelled,
+        found=found,
+        false_positives=false,
+        curves=curve_figures(name, scored.scores),
+        distance=distance_figures(name, errors.distance),
+        bins=bin_rows(errors.distance),
+    )
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {"how": how_compared(comparison), "alike": how_alike(comparison), "tables": difference_rows(comparison)}

@@ -1,0 +1,135 @@
+"""What was detected in the frames of a bag, without their images: all that scoring needs, and flat in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from tqdm import tqdm
+
+from add_model.camera import Camera
+from add_model.detection import Detections
+from add_model.predictor import Predictor
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrame, BagFrames
+from training.data.sample import Objects
+
+Sink = Callable[[BagFrame, Detections], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image with ground truth, in the camera's own optical frame.
+
+    stamp: nanoseconds; answered: whether detections were recorded for it (a model always answers). What the bag does
+    not give is NaN in boxes2d, and -1 in truncated and occluded.
+    """
+
+    stamp: int
+    camera: Camera
+    objects: Objects
+    detections: Detections
+    answered: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The frames of a bag in the order of the node, and what became of its other images.
+
+    name:    of the detector, for people; bag: the path of the bag
+    frames:  those with ground truth
+    skipped: images that are not scored, by reason
+    notes:   sentences about the bag: its topics, skipped images, what is odd, and damage
+    """
+
+    name: str
+    bag: str
+    frames: list[Frame]
+    skipped: Counter[str]
+    notes: list[str]
+
+    @property
+    def unanswered(self) -> int:
+        """Frames without recorded detections: they count as frames where nothing was found."""
+        return sum(not frame.answered for frame in self.frames)
+
+
+def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink: Sink | None = None) -> Run:
+    """Run a model over a bag as the node would; `sink` is given each frame with what was found in it.
+
+    Raises BagError where the bag has no ground truth, or no frame that can be used.
+    """
+    frames = []
+    for frame in _labelled(bag):
+        found = predictor.predict(frame.image, frame.camera, score_threshold)
+        frames.append(Frame(frame.stamp, frame.camera, frame.truth, found))
+        if sink:
+            sink(frame, found)
+    return _finished(bag, predictor.model_path.name, frames)
+
+
+def run_recorded(
+    bag: BagFrames,
+    elsewhere: dict[int, Detections] | None,
+    name: str,
+    score_threshold: float,
+    sink: Sink | None = None,
+) -> Run:
+    """The detections that were recorded: in the bag itself, or `elsewhere`, by the stamp of their image.
+
+    Raises BagError as `run_model` does, and where no frame has detections.
+    """
+    if elsewhere is None and bag.topics.detections is None:
+        raise BagError(
+            f"{bag.path} has no recorded detections to score (a vision_msgs/msg/Detection3DArray topic beside the "
+            "ground truth): run a model with --model FILE (or --model shipped), or name a bag that was recorded from a "
+            "node with --detections BAG"
+        )
+    frames = []
+    for frame in _labelled(bag):
+        found = frame.detections if elsewhere is None else elsewhere.get(frame.stamp)
+        answered = found is not None
+        found = found[found.scores >= score_threshold] if answered else Detections.empty()
+        frames.append(Frame(frame.stamp, frame.camera, frame.truth, found, answered))
+        if sink:
+            sink(frame, found)
+    if not any(frame.answered for frame in frames):
+        raise BagError(
+            f"none of the {len(frames)} frames of {bag.path} has detections of its stamp: the detections must carry "
+            "the stamps of the images, as the node's do, and come from the same recording"
+        )
+    return _finished(bag, name, frames)
+
+
+def renamed(run: Run, classes: Mapping[str, str]) -> Run:
+    """The run with other class names, of labels and detections alike; names compare case-insensitively."""
+    known = {name.lower(): other for name, other in classes.items()}
+
+    def names(values: np.ndarray) -> np.ndarray:
+        return np.array([known.get(str(value).lower(), str(value)) for value in values], dtype=str)
+
+    frames = [
+        replace(
+            frame,
+            objects=replace(frame.objects, names=names(frame.objects.names)),
+            detections=replace(frame.detections, names=names(frame.detections.names)),
+        )
+        for frame in run.frames
+    ]
+    return replace(run, frames=frames)
+
+
+def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
+    if bag.topics.ground_truth is None:
+        raise BagError(
+            f"{bag.path} has no ground truth to score against: a vision_msgs/msg/Detection3DArray topic is needed, "
+            "with the images' stamps and 'truth' in its name, or named by --ground-truth-topic"
+        )
+    return iter(tqdm(bag, total=len(bag) or None, unit="frame", desc=bag.path.name, disable=not sys.stderr.isatty()))
+
+
+def _finished(bag: BagFrames, name: str, frames: list[Frame]) -> Run:
+    return Run(name, str(bag.path), frames, Counter(bag.skipped), bag.summary())

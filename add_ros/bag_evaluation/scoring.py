@@ -1,0 +1,188 @@
+"""A run scored: average precision by KITTI's rules, errors against distance, and how bad each frame is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from add_model.detection import Detections
+from add_ros.bag_evaluation.run import Frame, Run
+from training.data.labels import detections_table, objects_table
+from training.data.sample import DONT_CARE, Objects
+from training.evaluation.association import FREE, IGNORED, Association, associate_on_ground, best_threshold
+from training.evaluation.average_precision import CLASSES, NEIGHBOURS, Scores, Tallies, tallies
+from training.evaluation.distance import QUANTITIES, DistanceErrors, ObjectErrors, object_errors
+from training.evaluation.projection import Derived, complete_detections, complete_objects
+
+
+@dataclass(frozen=True, eq=False)
+class ClassErrors:
+    """The errors of one class, of detections with at least the score `threshold`, matched on the ground.
+
+    pairs: each frame's association, of the detections that reach the threshold in their order
+    """
+
+    name: str
+    threshold: float
+    objects: ObjectErrors
+    pairs: list[Association]
+
+    @cached_property
+    def distance(self) -> DistanceErrors:
+        """In bins of 10 m."""
+        return self.objects.binned()
+
+    @property
+    def false_positives(self) -> int:
+        """Detections that show no labelled object."""
+        return sum(int((pair.detection == FREE).sum()) for pair in self.pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A run with what it is worth; `frames` are the run's with every 2D box filled in, see `derived`."""
+
+    run: Run
+    frames: list[Frame]
+    derived: Derived
+    tallies: Tallies
+    classes: dict[str, ClassErrors]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Average precision."""
+        return self.tallies.scores()
+
+    def shown(self, index: int) -> Detections:
+        """The detections of a frame that reach the threshold of their class; other classes are all shown."""
+        found = self.frames[index].detections
+        least = np.array([self._threshold(str(name)) for name in found.names])
+        return found[found.scores >= least]
+
+    def _threshold(self, name: str) -> float:
+        errors = {known.lower(): errors for known, errors in self.classes.items()}.get(name.lower())
+        return errors.threshold if errors else 0.0
+
+    @cached_property
+    def faults(self) -> list[dict[str, Any]]:
+        """Per frame: missed, false (counts), depth (largest |error| in metres of what was found, None for none)."""
+        rows = [{"missed": 0, "false": 0, "found": 0, "depth": None} for _ in self.frames]
+        for errors in self.classes.values():
+            for row, pair in zip(rows, errors.pairs, strict=True):
+                row["missed"] += int((pair.truth == FREE).sum())
+                row["found"] += int((pair.truth >= 0).sum())
+                row["false"] += int((pair.detection == FREE).sum())
+            for frame, depth in zip(errors.objects.frame, errors.objects.error[:, 0], strict=True):
+                if np.isfinite(depth):
+                    rows[frame]["depth"] = max(rows[frame]["depth"] or 0.0, float(depth))
+        return rows
+
+    @cached_property
+    def worst(self) -> list[int]:
+        """Frame indices, most misses and false positives first, then by the largest error in depth."""
+        return sorted(range(len(self.frames)), key=lambda i: _badness(self.faults[i]), reverse=True)
+
+
+def _badness(row: dict[str, Any]) -> tuple[int, float]:
+    return row["missed"] + row["false"], row["depth"] or 0.0
+
+
+def score(run: Run, least: float | None = None, project_all: bool = False) -> Scored:
+    """Score a run.
+
+    least:       the least score in errors against distance and frames; None takes for each class the one at which hits
+                 and misses balance best
+    project_all: give every detection the 2D box of its projected 3D box, also those that have one, so that two runs of
+                 which one has none are scored alike
+
+    Raises ValueError where objects are labelled, but none of a class that is scored.
+    """
+    frames, derived = [], Derived()
+    _check_classes(run)
+    for frame in run.frames:
+        objects, of_objects = complete_objects(frame.objects, frame.camera)
+        detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
+        frames.append(Frame(frame.stamp, frame.camera, objects, detections, frame.answered))
+        derived += of_objects + of_detections
+    counts = tallies(
+        [objects_table(frame.objects) for frame in frames],
+        [detections_table(frame.detections, frame.camera) for frame in frames],
+    )
+    objects, detections = [frame.objects for frame in frames], [frame.detections for frame in frames]
+    classes = {name: _class_errors(name, objects, detections, least) for name in CLASSES}
+    return Scored(run, frames, derived, counts, classes)
+
+
+def other_classes(run: Run) -> Counter[str]:
+    """Names in the ground truth that are not scored, nor known to KITTI's rules otherwise, and how often they occur."""
+    known = {name.lower() for name in (*CLASSES, *NEIGHBOURS.values(), DONT_CARE)}
+    names = Counter(str(name) for frame in run.frames for name in frame.objects.names)
+    return Counter({name: count for name, count in names.items() if name.lower() not in known})
+
+
+def _check_classes(run: Run) -> None:
+    scored = {name.lower() for name in CLASSES}
+    names = Counter(str(name) for frame in run.frames for name in frame.objects.names if name != DONT_CARE)
+    if names and not any(name.lower() in scored for name in names):
+        raise ValueError(
+            f"the ground truth of {run.bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
+            f"such as --class {names.most_common(1)[0][0]}=Car"
+        )
+
+
+def listed_counts(names: Counter[str]) -> str:
+    """The most frequent names with their counts, for people."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(f"{count} '{name}'" for name, count in names.most_common(10)) + more
+
+
+def lacks_2d(run: Run) -> bool:
+    """Whether any detection has no 2D box."""
+    return any(np.isnan(frame.detections.boxes2d).any() for frame in run.frames)
+
+
+def _class_errors(
+    name: str, objects: Sequence[Objects], detections: Sequence[Detections], least: float | None
+) -> ClassErrors:
+    threshold = least
+    if threshold is None:
+        pairs = [associate_on_ground(o, d, name) for o, d in zip(objects, detections, strict=True)]
+        threshold = best_threshold([(pair, d.scores) for pair, d in zip(pairs, detections, strict=True)])
+    kept = [d[d.scores >= threshold] for d in detections]
+    pairs = [associate_on_ground(o, d, name) for o, d in zip(objects, kept, strict=True)]
+    return ClassErrors(name, threshold, object_errors(objects, kept, pairs), pairs)
+
+
+def counts(errors: ClassErrors) -> tuple[int, int, int]:
+    """(labelled, found, false positives)."""
+    labelled = sum(int((pair.truth != IGNORED).sum()) for pair in errors.pairs)
+    return labelled, int(errors.objects.found.sum()), errors.false_positives
+
+
+def distance_json(errors: ClassErrors) -> dict[str, Any]:
+    """The errors of one class for a JSON file; None where nothing is known."""
+    binned = errors.distance
+    labelled, found, false = counts(errors)
+    bins = []
+    for i, (low, high) in enumerate(zip(binned.edges[:-1], binned.edges[1:], strict=True)):
+        row: dict[str, Any] = {"from": float(low), "to": float(high), "objects": int(binned.objects[i])}
+        row |= {"found": int(binned.found[i]), "recall": _number(binned.recall[i])}
+        for quantity in QUANTITIES:
+            row[quantity] = [_number(value) for value in getattr(binned, quantity)[:, i]]
+        bins.append(row)
+    return {
+        "least_score": errors.threshold,
+        "objects": labelled,
+        "found": found,
+        "false_positives": false,
+        "bins": bins,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

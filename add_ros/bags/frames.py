@@ -1,0 +1,244 @@
+"""The frames of one camera in a bag, as the node would get them: `for frame in BagFrames("drive"): ...`
+
+The node's own code pairs, decodes, calibrates and rectifies. Unlike the node, which drops what it has no time for, a
+bag waits: every image that the node could use is a frame.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from add_model.camera import Camera
+from add_model.detection import Detections
+from add_ros import images
+from add_ros.bags import ground_truth, messages, types
+from add_ros.bags.errors import BagError
+from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.topics import TopicNames, Topics, find_topics
+from add_ros.calibration import Calibrator
+from add_ros.pairing import PATIENCE, Pairing
+from add_ros.rejected import Rejected
+from training.data.sample import Objects
+
+NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
+FALLBACK, LATE = "paired with the latest camera_info", "out of order"
+TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
+
+
+@dataclass(frozen=True, eq=False)
+class BagFrame:
+    """One image with what the bag says of it, everything in the camera's own optical frame.
+
+    stamp:      of the image, nanoseconds; frame_id: of the image
+    image:      (H, W, 3) uint8 RGB, rectified as the node rectifies it
+    truth:      the labelled objects, None where the bag has no ground-truth topic. Where a label has no 2D box,
+                boxes2d is NaN and truncated and occluded are -1 (see add_ros/bags/ground_truth.py)
+    detections: the recorded detections of this stamp, best first, None where there are none; boxes2d is NaN, since
+                messages don't carry it
+    """
+
+    stamp: int
+    frame_id: str
+    image: np.ndarray
+    camera: Camera
+    truth: Objects | None
+    detections: Detections | None
+
+
+class BagFrames:
+    """The frames of one camera of the bag at `path`, in the order of their recording; each iteration reads it anew.
+
+    names:         the topics to use (see `find_topics`)
+    rectification: as the node's parameter: auto, rectified or raw
+
+    After an iteration these say what became of the images, and `summary` says it for people:
+    count:   frames that were given
+    skipped: images that were not, by reason; `problems` has a sentence on the first of each reason
+    noted:   what is odd about frames that were given, and ground truth that belongs to none
+    damage:  what is wrong with the bag, None where nothing is. All that could be read was given nevertheless.
+
+    Raises BagError where the bag cannot be read at all, where topics are missing or ambiguous and, after an iteration,
+    where there was no frame that can be used.
+    """
+
+    def __init__(self, path: str | Path, names: TopicNames | None = None, rectification: str = "auto") -> None:
+        self.path, self._rectification = Path(path), rectification
+        self._types = types.typestore()
+        with open_bag(self.path) as reader:
+            try:
+                self.topics: Topics = find_topics(list(reader.connections), names or TopicNames(), self._types)
+            except BagError as error:
+                raise BagError(f"{self.path}: {error}") from error
+            self.images = sum(c.msgcount for c in reader.connections if c.topic == self.topics.image)
+        self._reset()
+
+    def __len__(self) -> int:
+        """How many images the bag's index promises; 0 where a damaged file has none."""
+        return self.images
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        self._reset()
+        self._read_answers()
+        calibrate = Calibrator(self._rectification, self.topics.image)
+        last = None
+        for image, info in self._pairs():
+            stamp = messages.stamp_of(image)
+            try:
+                frame = self._frame(image, info, calibrate)
+            except Rejected as problem:
+                self._skip(problem.reason, str(problem))
+                continue
+            self.noted[LATE] += last is not None and stamp < last
+            last = stamp
+            self.count += 1
+            yield frame
+        self.noted[TRUTH_ALONE] = len(self._truths.keys() - self._seen)
+        self.noted = +self.noted
+        if not self.count:
+            raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
+
+    def summary(self) -> list[str]:
+        """One sentence each: frames, topics with their stamps, skips by reason, what is odd, and damage."""
+        topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
+        lines = [f"{self.count} frames"] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
+        lines += [f"skipped {n} images, {reason}: {self.problems[reason]}" for reason, n in self.skipped.most_common()]
+        lines += [f"{n} times {what}" for what, n in self.noted.most_common()]
+        return lines + [self.damage] * bool(self.damage)
+
+    def _reset(self) -> None:
+        self.count, self.damage = 0, None
+        self.skipped: Counter[str] = Counter()
+        self.noted: Counter[str] = Counter()
+        self.problems: dict[str, str] = {}
+        self._seen: set[int] = set()
+        self._spans: dict[str, tuple[int, int, int]] = {}
+        self._truths: dict[int, tuple[str, Objects] | Rejected] = {}
+        self._found: dict[int, tuple[str, Detections]] = {}
+
+    def _skip(self, reason: str, sentence: str) -> None:
+        self.skipped[reason] += 1
+        self.problems.setdefault(reason, sentence)
+
+    def _messages(self, *topics: str | None) -> Iterator[tuple[str, int, Any]]:
+        """(topic, nanoseconds, message), up to where the bag breaks."""
+        with open_bag(self.path) as reader:
+            chosen = [connection for connection in reader.connections if connection.topic in topics]
+            source = raw_messages(reader, chosen)
+            while True:
+                try:
+                    connection, time, data = next(source)
+                except StopIteration:
+                    return
+                except BagError as error:
+                    self.damage = str(error)
+                    return
+                try:
+                    message = decoded(self._types, connection, data)
+                except BagError as error:
+                    self._skip(f"malformed message on {connection.topic}", str(error))
+                    continue
+                stamp = messages.stamp_of(message)
+                first, last, count = self._spans.get(connection.topic, (stamp, stamp, 0))
+                self._spans[connection.topic] = min(first, stamp), max(last, stamp), count + 1
+                yield connection.topic, time, message
+
+    def _heard(self, topic: str) -> str:
+        if topic not in self._spans:
+            return "no messages"
+        first, last, count = self._spans[topic]
+        return f"{count} messages, stamps {_seconds(first)} to {_seconds(last)}"
+
+    def _read_answers(self) -> None:
+        """Ground truth and detections by stamp: they may be recorded long after their image."""
+        t = self.topics
+        halves: dict[int, dict[str, Any]] = {}
+        for topic, _, message in self._messages(t.ground_truth, t.ground_truth_2d, t.detections):
+            stamp = messages.stamp_of(message)
+            if topic == t.detections:
+                self._found.setdefault(stamp, (message.header.frame_id, _detections(message)))
+                continue
+            halves.setdefault(stamp, {})[topic] = message
+            if t.ground_truth_2d is None or len(halves[stamp]) == 2:
+                self._add_truth(stamp, halves.pop(stamp))
+        for stamp, half in halves.items():
+            self._add_truth(stamp, half)
+
+    def _add_truth(self, stamp: int, half: dict[str, Any]) -> None:
+        solid, flat = half.get(self.topics.ground_truth), half.get(self.topics.ground_truth_2d)
+        if solid is None:
+            return  # only a 2D message: the frame has no ground truth of this stamp
+        try:
+            self._truths.setdefault(stamp, (solid.header.frame_id, ground_truth.decode(solid, flat)))
+        except ground_truth.GroundTruthError as error:
+            self._truths.setdefault(stamp, Rejected("malformed ground truth", str(error)))
+
+    def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Images with their CameraInfo as the node pairs them, its patience counted in the time of recording."""
+        ready: list[tuple[Any, Any]] = []
+
+        def fell_back(*_: Any) -> None:
+            self.noted[FALLBACK] += 1
+
+        def unpaired() -> None:
+            self._skip(NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image")
+
+        pairing = Pairing(lambda image, info: ready.append((image, info)), fell_back, unpaired)
+        deadline = 0
+        for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
+            if pairing.waiting and time >= deadline:
+                pairing.flush()
+            if topic == self.topics.camera_info:
+                pairing.add_info(message)
+            else:
+                pairing.add_image(message)
+                deadline = time + round(PATIENCE * 1e9)
+            yield from ready
+            ready.clear()
+        pairing.flush()
+        yield from ready
+
+    def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
+        stamp, frame_id = messages.stamp_of(image), image.header.frame_id
+        if stamp in self._seen:
+            raise Rejected(REPEATED, f"there is an earlier image of the stamp {_seconds(stamp)}")
+        self._seen.add(stamp)
+        truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
+        if truth is None and self.topics.ground_truth:
+            raise Rejected(NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {_seconds(stamp)}")
+        found = self._answer(self._found, stamp, frame_id, self.topics.detections)
+        pixels = (images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image)(image)
+        calibration = calibrate(info, pixels.shape[1], pixels.shape[0])
+        return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found)
+
+    def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
+        answer = answers.get(stamp)
+        if isinstance(answer, Rejected):
+            raise answer
+        if answer is None:
+            return None
+        if answer[0] and frame_id and answer[0] != frame_id:
+            raise Rejected(
+                "boxes in another frame",
+                f"{topic} is in the frame '{answer[0]}', its image in '{frame_id}': boxes in the image's own optical "
+                "frame are needed",
+            )
+        return answer[1]
+
+
+def _detections(message: Any) -> Detections:
+    names, scores, boxes = messages.boxes_of(message)
+    deviations = [
+        np.sqrt(found.results[0].pose.covariance[14]) if found.results else np.nan for found in message.detections
+    ]
+    found = Detections(names, scores, boxes, np.full((len(names), 4), np.nan), np.array(deviations, dtype=float))
+    return found[np.argsort(-scores, kind="stable")]
+
+
+def _seconds(stamp: int) -> str:
+    return f"{stamp // 10**9}.{stamp % 10**9:09d}"

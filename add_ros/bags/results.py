@@ -1,0 +1,148 @@
+"""A result bag for Foxglove and RViz: the camera's topics as they were recorded, with detections and markers beside.
+
+Detections and markers are the messages that the node would publish, made and serialised by the node's own code.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.serialization import serialize_message
+from rosbags.interfaces import Connection
+from std_msgs.msg import Header
+
+from add_model.detection import Detections
+from add_model.drawing import TRUTH_COLOUR
+from add_ros.bags import messages, types
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrame, BagFrames
+from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.write import offered_qos, open_writer
+from add_ros.markers import MarkerBoard
+from add_ros.messages import detection_array
+from training.data.sample import Objects
+
+_LIFETIME = 1.0  # seconds that RViz shows a marker, as by the node's default
+_MARKERS = "visualization_msgs/msg/MarkerArray"
+_NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # not a view, which would keep the pixels
+_SCENE = ("tf2_msgs/msg/TFMessage", "sensor_msgs/msg/PointCloud2")
+
+
+class ResultBag:
+    """A context manager: `add` each frame with its detections; leaving it writes the bag, which `frames` was read from.
+
+    Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds, all
+    copied byte for byte, the bag gets /camera/detections (Detection3DArray), /camera/markers and, where frames have
+    ground truth, /camera/ground_truth_markers, in white. Markers show detections with a score of at least `shown`, by
+    default what the node would publish; /camera/detections has all, so that the bag can be scored. An image that was
+    not added is copied without any. Leaving by an exception removes the bag. Raises BagError where it exists or cannot
+    be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        frames: BagFrames,
+        storage: str = "mcap",
+        compress: bool = False,
+        shown: float = 0.15,
+    ) -> None:
+        self.path, self._frames, self._shown = Path(path), frames, shown
+        self.counts: dict[str, int] = {}
+        self._types = types.typestore()
+        self._results: dict[int, tuple[BagFrame, Detections]] = {}
+        self._writer = open_writer(self.path, storage, compress)
+
+    def add(self, frame: BagFrame, found: Detections) -> None:
+        """What was found in a frame of the bag, in the camera's own frame, best first."""
+        self._results[frame.stamp] = replace(frame, image=_NO_IMAGE), found
+
+    def _write(self) -> None:
+        topics = self._frames.topics
+        base = topics.image.removesuffix("/compressed").rpartition("/")[0]
+        out = {name: f"{base}/{name}" for name in ("detections", "markers", "ground_truth_markers")}
+        own = {topics.image, topics.camera_info, topics.ground_truth, topics.ground_truth_2d} - {None}
+        if clash := sorted(own & set(out.values())):
+            raise BagError(f"{self._frames.path} has its {', '.join(clash)} where the results belong: cannot add them")
+        with open_bag(self._frames.path) as reader:
+            copied = {c.topic: c for c in reader.connections if c.topic in own or c.msgtype in _SCENE}
+            target = {topic: self._connect(c.topic, c.msgtype, c) for topic, c in copied.items()}
+            target |= {out["detections"]: self._connect(out["detections"], types.DETECTIONS)}
+            target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
+            if topics.ground_truth:
+                target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
+            found_board, truth_board = MarkerBoard(), MarkerBoard(TRUTH_COLOUR)
+            for connection, time, data in self._readable(reader, list(copied.values())):
+                self._put(target[connection.topic], time, data)
+                if connection.topic != topics.image:
+                    continue
+                frame, found = self._results.pop(self._stamp(connection, data), (None, None))
+                if frame is None:
+                    continue
+                header = Header(
+                    stamp=Time(sec=frame.stamp // 10**9, nanosec=frame.stamp % 10**9), frame_id=frame.frame_id
+                )
+                # A bag of others may not say how sure its depths are.
+                found = replace(found, depth_std=np.nan_to_num(found.depth_std))
+                self._put(target[out["detections"]], time, serialize_message(detection_array(found, header)))
+                markers = found_board.update(found[found.scores >= self._shown], header, _LIFETIME)
+                self._put(target[out["markers"]], time, serialize_message(markers))
+                if frame.truth is not None:
+                    markers = truth_board.update(_solid(frame.truth), header, _LIFETIME)
+                    self._put(target[out["ground_truth_markers"]], time, serialize_message(markers))
+
+    def _readable(self, reader: Any, chosen: list[Connection]) -> Any:
+        try:
+            yield from raw_messages(reader, chosen)
+        except BagError:
+            if not self._frames.damage:  # which was told when the frames were read
+                raise
+
+    def _stamp(self, connection: Connection, data: bytes | memoryview) -> int | None:
+        try:
+            return messages.stamp_of(decoded(self._types, connection, data))
+        except BagError:
+            return None  # a broken message, which was told as well
+
+    def _connect(self, topic: str, msgtype: str, recorded: Connection | None = None) -> Connection:
+        qos = recorded.ext.offered_qos_profiles if recorded else [offered_qos()]
+        return self._writer.add_connection(topic, msgtype, typestore=self._types, offered_qos_profiles=qos)
+
+    def _put(self, connection: Connection, time: int, data: bytes | memoryview) -> None:
+        try:
+            self._writer.write(connection, time, data)
+        except OSError as error:
+            raise BagError(f"cannot write to {self.path}: {error}") from error
+        self.counts[connection.topic] = self.counts.get(connection.topic, 0) + 1
+
+    def __enter__(self) -> ResultBag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self._write()
+                self._writer.close()
+                return
+            except BaseException:
+                self._remove()
+                raise
+        self._remove()
+
+    def _remove(self) -> None:
+        self._writer.abort()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _solid(truth: Objects) -> Detections:
+    """The labelled objects that have a 3D box, as detections of score 1."""
+    solid = truth[np.isfinite(truth.boxes).all(axis=1)]
+    return Detections(solid.names, np.ones(len(solid)), solid.boxes, solid.boxes2d, np.zeros(len(solid)))

@@ -1,0 +1,245 @@
+"""Score a detector on a bag that carries ground truth: `python -m add_ros.evaluate_bag BAG --model FILE`.
+
+Neither a ROS installation nor torch is needed. The bag is read, paired, calibrated and detected in as the node does it,
+and scored by KITTI's rules and against distance. Without --model the detections that were recorded are scored. A
+--compare option adds a second run, and the differences of the two with confidence intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
+from add_ros.bag_evaluation.compare import compare
+from add_ros.bag_evaluation.recorded import read_detections
+from add_ros.bag_evaluation.run import Run, Sink, renamed, run_model, run_recorded
+from add_ros.bag_evaluation.scoring import lacks_2d, score
+from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.topics import TopicNames
+from add_ros.bags.types import UnknownTypeError
+
+_SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What one run is made of: a bag, and a model or a bag of recorded detections, or neither (those of the bag)."""
+
+    bag: Path
+    model: str | None
+    detections: Path | None
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="add_ros.evaluate_bag", description=__doc__.split("\n\n", 1)[1])
+    parser.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
+    what = parser.add_argument_group("what is scored")
+    what.add_argument("--model", metavar="FILE", help=f".onnx or .safetensors, or '{_SHIPPED}' for the weights here")
+    what.add_argument(
+        "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
+    )
+    what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    what.add_argument("--threads", type=_at_least(0), default=0, help="CPU threads of the network; 0 (default): all")
+    what.add_argument(
+        "--score-threshold",
+        type=_share,
+        default=0.0,
+        help="leave out detections below it, like the node (there 0.15). Default 0, since average precision "
+        "needs the whole range of scores",
+    )
+    what.add_argument(
+        "--class",
+        dest="classes",
+        type=_renaming,
+        action="append",
+        default=[],
+        metavar="NAME=CLASS",
+        help="take this name in labels and recorded detections for another, such as vehicle=Car; may be repeated",
+    )
+    what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
+    for name, kind in (
+        ("image", "Image or CompressedImage"),
+        ("camera-info", "CameraInfo"),
+        ("ground-truth", "Detection3DArray"),
+        ("detections", "Detection3DArray"),
+    ):
+        what.add_argument(f"--{name}-topic", metavar="TOPIC", help=f"{kind}; found by type where there is one choice")
+    against = parser.add_argument_group(
+        "comparison: a second run, like the first but for"
+    ).add_mutually_exclusive_group()
+    against.add_argument("--compare-model", metavar="FILE", help="another model")
+    against.add_argument("--compare-bag", type=Path, metavar="BAG", help="another bag")
+    against.add_argument(
+        "--compare-detections", type=Path, metavar="BAG", help="recorded detections: those of this bag (BAG itself too)"
+    )
+    intervals = parser.add_argument_group("confidence intervals of a comparison")
+    intervals.add_argument("--resamples", type=_at_least(20), default=1000, help="default 1000")
+    intervals.add_argument(
+        "--block", type=_at_least(1), default=1, help="consecutive frames drawn together (default 1)"
+    )
+    intervals.add_argument("--seed", type=_at_least(0), default=0, help="default 0")
+    out = parser.add_argument_group("what comes out, beside the text")
+    out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
+    out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
+    out.add_argument("--frames", type=_at_least(0), default=60, help="frames of each run with pictures (default 60)")
+    out.add_argument("--title", help="heading of the page")
+    out.add_argument(
+        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics with detections and markers beside"
+    )
+    out.add_argument(
+        "--score", type=_share, help="least score in errors against distance and in frames (default: best F1 per class)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.model and arguments.detections:
+        parser.error("give --model or --detections, not both")
+    return arguments
+
+
+def _at_least(least: int) -> Any:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CLASS")
+    return name, other
+
+
+def _sides(a: argparse.Namespace) -> list[_Side]:
+    first = _Side(a.bag, a.model, a.detections)
+    if a.compare_model:
+        return [first, _Side(a.bag, a.compare_model, None)]
+    if a.compare_bag:
+        return [first, _Side(a.compare_bag, a.model, a.detections)]
+    if a.compare_detections:
+        return [first, _Side(a.bag, None, a.compare_detections)]
+    return [first]
+
+
+def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
+    own = side.detections is None or side.detections == side.bag
+    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if own else None)
+    return BagFrames(side.bag, names, a.rectification)
+
+
+def _run(side: _Side, bag: BagFrames, a: argparse.Namespace, sink: Sink | None) -> Run:
+    if side.model:
+        model = SHIPPED_MODEL if side.model == _SHIPPED else side.model
+        predictor = Predictor(model, a.device, a.threads or None)
+        if predictor.device_note:
+            print(predictor.device_note, file=sys.stderr)
+        return run_model(bag, predictor, a.score_threshold, sink)
+    if side.detections is None or side.detections == side.bag:
+        return run_recorded(bag, None, "recorded detections", a.score_threshold, sink)
+    elsewhere = read_detections(side.detections, a.detections_topic)
+    return run_recorded(bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold, sink)
+
+
+def _runs(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Run]:
+    """All runs; what the first one finds goes into --out-bag."""
+    if a.out_bag is None:
+        return [_run(side, bag, a, None) for side, bag in zip(sides, bags, strict=True)]
+    from add_ros.bags.results import ResultBag  # needs ROS's message classes, which reading does not
+
+    with ResultBag(a.out_bag, bags[0]) as results:
+        return [
+            _run(side, bag, a, results.add if i == 0 else None)
+            for i, (side, bag) in enumerate(zip(sides, bags, strict=True))
+        ]
+
+
+def _evaluate(a: argparse.Namespace, command: str) -> None:
+    sides = _sides(a)
+    bags = [_open(side, a) for side in sides]
+    for path in filter(None, (a.json, a.page)):
+        _check_writable(path)
+    shortest = min((len(bag) for bag in bags if len(bag)), default=a.block)
+    if len(bags) == 2 and a.block > shortest:
+        raise ValueError(f"--block {a.block} is more than the {shortest} images of a bag")
+    runs = [renamed(run, dict(a.classes)) for run in _runs(sides, bags, a)]
+    project_all = len(runs) == 2 and any(map(lacks_2d, runs))
+    scored = [score(run, a.score, project_all) for run in runs]
+    result: dict[str, Any] = {"command": command}
+    for one in scored:
+        print(format_scored(one), end="\n\n")
+    comparison = None
+    if len(scored) == 2:
+        comparison = compare(*scored, a.resamples, a.block, a.seed)
+        print(format_comparison(comparison))
+        result |= {
+            "first": scored_json(scored[0]),
+            "second": scored_json(scored[1]),
+            "comparison": comparison.to_json(),
+        }
+    else:
+        result |= scored_json(scored[0])
+    if a.json:
+        _write(a.json, json.dumps(result, indent=1) + "\n")
+    if a.page:
+        from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
+
+        title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
+        _write(a.page, render(scored, bags, comparison, title, command, a.frames))
+    for written in filter(None, (a.json, a.page, a.out_bag)):
+        print(f"written: {written}")
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before minutes of work, not after."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BagError(f"cannot write {path}: {error.strerror or error}") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise BagError(f"cannot write {path}: it is a folder, or its folder is read-only")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BagError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C."""
+    arguments = _arguments(argv)
+    command = shlex.join(["python", "-m", "add_ros.evaluate_bag", *(sys.argv[1:] if argv is None else argv)])
+    try:
+        _evaluate(arguments, command)
+    except (BagError, UnknownTypeError, ModelError, ValueError, OSError) as error:
+        print(f"evaluate_bag: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate_bag: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

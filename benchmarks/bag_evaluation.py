@@ -1,0 +1,67 @@
+"""Speed and memory of scoring a model on long bags: python benchmarks/bag_evaluation.py [--frames 200 2000].
+
+One drive through the synthetic world is rendered and written over and over, with stamps that go on, until a bag has its
+frames; `add_ros.evaluate_bag` then runs as a process of its own. Frames per second are wall time with start, model and
+scoring included. With --page it makes the page too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+from add_ros.bags.write import CameraBagWriter
+from training.data.world import World
+
+ROOT = Path(__file__).resolve().parent.parent
+_EPOCH, _PERIOD = 10**18, 10**8  # nanoseconds: 10 Hz
+
+
+def write(bag: Path, frames: int, distinct: int, width: int, height: int) -> None:
+    """A bag of `frames` frames with JPEG images, of which `distinct` differ."""
+    drive = list(World(seed=2026, width=width, height=height).clip(3, distinct, 10.0))
+    with CameraBagWriter(bag, compressed_images=True) as writer:
+        for i, sample in enumerate(islice(cycle(drive), frames)):
+            writer.write(replace(sample, id=f"{i:06d}"), _EPOCH + i * _PERIOD)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--distinct", type=int, default=100, help="frames that are rendered (default 100)")
+    parser.add_argument("--size", type=int, nargs=2, default=(1242, 375), help="pixels, default 1242 375")
+    parser.add_argument("--page", action="store_true", help="make the page of 60 frames too")
+    arguments = parser.parse_args()
+    before = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for frames in sorted(arguments.frames):
+            bag = Path(folder) / f"bag_{frames}"
+            write(bag, frames, arguments.distinct, *arguments.size)
+            command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", "shipped"]
+            command += ["--json", str(Path(folder) / "scores.json")]
+            command += ["--page", str(Path(folder) / "page.html")] if arguments.page else []
+            began = time.monotonic()
+            subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            seconds, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            used, before = usage.ru_utime + usage.ru_stime - before, usage.ru_utime + usage.ru_stime
+            # The largest process so far: bags come in the order of their length.
+            peak = usage.ru_maxrss / 1024
+            size = sum(file.stat().st_size for file in bag.iterdir()) / 2**20
+            print(
+                f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {seconds:.1f} s, "
+                f"{frames / seconds:.1f} frames/s, {1000 * used / frames:.0f} ms of CPU a frame, "
+                f"peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

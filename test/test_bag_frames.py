@@ -1,0 +1,410 @@
+"""The frames of a bag are those that the node would get; what is missing, odd or ambiguous is told and counted."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
+
+from add_model.camera import Camera
+from add_ros.bags import messages, types
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.ground_truth import encode
+from add_ros.bags.topics import TopicNames
+from add_ros.bags.write import CameraBagWriter
+from add_ros.pairing import PATIENCE, Pairing
+from training.data.sample import Objects, Sample
+
+STORE = types.typestore()
+P2 = np.array([[70.5, 0, 31.2, 44.86], [0, 71.5, 23.9, 0.2164], [0, 0, 1, 0.0027]])
+CAMERA = Camera(P2, 64, 48)
+SHIFT = np.r_[CAMERA.translation, [0] * 4]
+START, PERIOD = 1_317_042_000_123_456_789, 100_000_000
+
+
+def pixels(i):
+    image = np.random.default_rng(i).integers(0, 255, (6, 8, 3), np.uint8)
+    return cv2.resize(image, (64, 48))
+
+
+def objects(i):
+    names = np.array(["Car", "DontCare", "Cyclist"])
+    boxes = np.random.default_rng(i).uniform(1, 3, (3, 7))
+    boxes[1] = np.nan
+    return Objects(names, boxes, np.arange(12.0).reshape(3, 4) + i, np.array([0.25, -1, 0]), np.array([1, -1, 0]))
+
+
+def drive(path, count=4, **options):
+    with CameraBagWriter(path, **options) as writer:
+        for i in range(count):
+            writer.write(Sample(f"{i:06d}", pixels(i), CAMERA, objects(i)), START + i * PERIOD)
+    return path
+
+
+@dataclass
+class Bag:
+    """A bag made message by message: `put(topic, message, time of recording)`."""
+
+    path: object
+    connections: dict = field(default_factory=dict)
+
+    def __enter__(self):
+        self.writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self.writer.open()
+        return self
+
+    def __exit__(self, *_):
+        self.writer.close()
+
+    def put(self, topic, message, time):
+        kind = message.__msgtype__
+        if topic not in self.connections:
+            self.connections[topic] = self.writer.add_connection(topic, kind, typestore=STORE)
+        self.writer.write(self.connections[topic], time, STORE.serialize_cdr(message, kind))
+
+    def image(self, i, time=None, topic="/cam/image_rect", frame="eye"):
+        stamp = START + i * PERIOD
+        self.put(topic, messages.image(STORE, pixels(i), stamp, frame), stamp if time is None else time)
+
+    def info(self, i, time=None, topic="/cam/camera_info", camera=CAMERA):
+        stamp = START + i * PERIOD
+        self.put(topic, messages.camera_info(STORE, camera, stamp, "eye"), stamp if time is None else time)
+
+    def boxes(self, i, time=None, topic="/cam/ground_truth", frame="eye"):
+        stamp = START + i * PERIOD
+        truth, _ = encode(STORE, objects(i), ["a", "b", "c"], stamp, frame)
+        self.put(topic, truth, stamp if time is None else time)
+
+
+def indices(frames):
+    return [(frame.stamp - START) // PERIOD for frame in frames]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_frame_comes_with_its_picture_camera_and_truth(tmp_path, storage, compressed):
+    frames = BagFrames(drive(tmp_path / "bag", storage=storage, compressed_images=compressed, compress=True))
+    assert len(frames) == 4
+    for _ in range(2):  # and once more
+        given = list(frames)
+        assert indices(given) == [0, 1, 2, 3] and frames.count == 4
+        assert not frames.skipped and not frames.noted and frames.damage is None
+    for i, frame in enumerate(given):
+        assert (frame.frame_id, frame.detections) == ("camera_optical_frame", None)
+        if compressed:
+            assert np.abs(frame.image.astype(int) - pixels(i)).mean() < 8
+        else:
+            np.testing.assert_array_equal(frame.image, pixels(i))
+        np.testing.assert_array_equal(frame.camera.P, CAMERA.own_frame().P)
+        expected = objects(i)
+        assert frame.truth.names.tolist() == expected.names.tolist()
+        np.testing.assert_allclose(frame.truth.boxes, expected.boxes + SHIFT, atol=1e-9)
+        np.testing.assert_array_equal(frame.truth.boxes2d, expected.boxes2d)
+        np.testing.assert_array_equal(frame.truth.occluded, expected.occluded)
+
+
+def test_truth_and_detections_may_be_recorded_long_after_their_image(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(5):
+            bag.info(i)
+            bag.image(i)
+        for i in (4, 2, 1, 0, 3):
+            bag.boxes(i, START + 10**12 + i)
+        for i in (0, 3):
+            bag.boxes(i, START + 10**12 + 50 + i, topic="/cam/detections")
+    frames = BagFrames(tmp_path / "bag")
+    given = list(frames)
+    assert indices(given) == list(range(5))
+    for i, frame in enumerate(given):
+        solid = objects(i)[np.array([True, False, True])]
+        np.testing.assert_allclose(frame.truth.boxes, solid.boxes)
+        assert np.isnan(frame.truth.boxes2d).all()
+        assert (frame.detections is not None) == (i in (0, 3))
+    found = given[3].detections
+    assert found.scores.tolist() == [1, 1] and np.isnan(found.boxes2d).all()
+    np.testing.assert_allclose(found.boxes, objects(3).boxes[[0, 2]])
+
+
+def test_a_raw_image_is_undistorted_as_the_node_does_it(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        info = messages.camera_info(STORE, CAMERA, START, "eye")
+        info.d = np.array([-0.3, 0.1, 0, 0, 0])
+        bag.put("/cam/camera_info", info, START)
+        bag.image(0, topic="/cam/image_raw")
+    (frame,) = BagFrames(tmp_path / "bag")
+    expected = cv2.undistort(pixels(0), CAMERA.P[:, :3].copy(), info.d)
+    assert np.abs(frame.image.astype(int) - expected).mean() < 1
+    assert np.abs(frame.image.astype(int) - pixels(0)).mean() > 2
+    (frame,) = BagFrames(tmp_path / "bag", rectification="rectified")
+    np.testing.assert_array_equal(frame.image, pixels(0))
+
+
+def test_rows_with_padding_and_other_encodings_decode(tmp_path):
+    make = STORE.types["sensor_msgs/msg/Image"]
+    padded = np.zeros((48, 200), np.uint8)
+    padded[:, :192] = pixels(0)[..., ::-1].reshape(48, 192)
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0)
+        header = messages.header(STORE, START, "eye")
+        bag.put("/cam/image_rect", make(header, 48, 64, "bgr8", 0, 200, padded.reshape(-1)), START)
+    (frame,) = BagFrames(tmp_path / "bag")
+    np.testing.assert_array_equal(frame.image, pixels(0))
+
+
+# --- pairing ---------------------------------------------------------------------------------------------------------
+
+
+def test_images_whose_camera_info_is_lost_take_the_latest_after_the_nodes_patience(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(6):
+            bag.image(i)
+            if i in (0, 1, 4):
+                bag.info(i, START + i * PERIOD + round((PATIENCE - 0.01) * 1e9))
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == list(range(6))
+    # 3 and 4 don't wait, since 2 had waited in vain; 5 does again, since 4's had come after all.
+    assert frames.noted == {"paired with the latest camera_info": 4}
+
+
+def test_images_before_the_first_camera_info_are_counted(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(6):
+            bag.image(i)
+            if i >= 2:
+                bag.info(i)
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [2, 3, 4, 5]
+    assert frames.skipped == {"no camera_info": 2}
+    assert any(
+        "skipped 2 images, no camera_info: no message had come on /cam/camera_info" in s for s in frames.summary()
+    )
+
+
+class Live:
+    """The node's pairing, driven by a clock as its timer drives it."""
+
+    def __init__(self):
+        self.pairs, self.deadline = [], None
+        self.pairing = Pairing(
+            lambda image, info: self.pairs.append((image.header.stamp.sec, info.header.stamp.sec)),
+            lambda *_: None,
+            lambda: None,
+        )
+
+    def at(self, time, kind, stamp):
+        from builtin_interfaces.msg import Time
+        from sensor_msgs.msg import CameraInfo, Image
+
+        if self.deadline is not None and time >= self.deadline:
+            self.pairing.flush()
+        message = (Image if kind == "image" else CameraInfo)()
+        message.header.stamp = Time(sec=stamp)
+        (self.pairing.add_image if kind == "image" else self.pairing.add_info)(message)
+        if kind == "image" and self.pairing.waiting:
+            self.deadline = time + round(PATIENCE * 1e9)
+        if not self.pairing.waiting:
+            self.deadline = None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["image", "info"]), st.integers(0, 7), st.integers(1, 60)), max_size=40))
+def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
+    path, live, time, sent = tmp_path_factory.mktemp("any") / "bag", Live(), 10**9, set()
+    make = STORE.types
+    with Bag(path) as bag:
+        # CameraInfo are told apart by their focal length.
+        for kind, stamp, pause in [*events, ("info", 99, 60), ("image", 99, 60)]:
+            if kind == "image" and stamp in sent:
+                continue  # a repeated stamp is another matter
+            sent |= {stamp} if kind == "image" else set()
+            time += pause * 3_000_000
+            live.at(time, kind, stamp)
+            head = make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](stamp, 0), "eye")
+            if kind == "image":
+                message = make["sensor_msgs/msg/Image"](head, 2, 2, "mono8", 0, 2, np.zeros(4, np.uint8))
+            else:
+                message = messages.camera_info(STORE, Camera.pinhole(10 + stamp, 9, 1, 1, 2, 2), 0, "eye")
+                message.header = head
+            bag.put(f"/{kind}", message, time)
+    live.pairing.flush()
+    frames = list(BagFrames(path))
+    assert [(frame.stamp // 10**9, round(frame.camera.fu) - 10) for frame in frames] == live.pairs
+
+
+# --- what is missing or odd ------------------------------------------------------------------------------------------
+
+
+def test_frames_that_cannot_be_used_are_counted_by_reason(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(8):
+            bag.info(i, camera=Camera(P2, 65, 48) if i == 3 else CAMERA)
+            if i == 4:
+                truncated = messages.image(STORE, pixels(i), START + i * PERIOD, "eye")
+                truncated.data = truncated.data[:100]
+                bag.put("/cam/image_rect", truncated, START + i * PERIOD)
+            else:
+                bag.image(i)
+            if i == 1:
+                bag.image(i, START + i * PERIOD + 5)
+            if i != 5:
+                bag.boxes(i, frame="velodyne" if i == 6 else "eye")
+        bag.boxes(60)
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 1, 2, 7]
+    assert frames.skipped == {
+        "repeated stamp": 1,
+        "size mismatch": 1,
+        "truncated image": 1,
+        "no ground truth of this stamp": 1,
+        "boxes in another frame": 1,
+    }
+    assert frames.noted == {"ground truth without an image": 1}
+    assert set(frames.problems) == set(frames.skipped)
+    assert "'velodyne'" in frames.problems["boxes in another frame"]
+
+
+def test_dropped_and_reordered_frames_are_delivered_as_recorded(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for time, i in enumerate((0, 2, 1, 5, 4)):
+            bag.info(i, START + time * PERIOD)
+            bag.image(i, START + time * PERIOD)
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 2, 1, 5, 4]
+    assert frames.noted == {"out of order": 2}
+
+
+def test_no_matching_stamp_at_all_is_an_error_that_gives_the_stamps(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(3):
+            bag.info(i)
+            bag.image(i)
+            bag.boxes(i + 10_000)
+    with pytest.raises(BagError) as error:
+        list(BagFrames(tmp_path / "bag"))
+    said = str(error.value)
+    assert "no frame of" in said and "skipped 3 images, no ground truth of this stamp" in said
+    assert "/cam/ground_truth: 3 messages, stamps 1317043000.123456789 to 1317043000.323456789" in said
+    assert "/cam/image_rect: 3 messages, stamps 1317042000.123456789 to 1317042000.323456789" in said
+
+
+def test_a_damaged_bag_gives_its_frames_and_says_so(tmp_path):
+    drive(tmp_path / "bag", 400)
+    file = tmp_path / "bag" / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    frames = BagFrames(tmp_path / "bag")
+    given = indices(frames)
+    assert given == list(range(len(given))) and 150 < len(given) < 280
+    assert "damaged" in frames.damage and frames.summary()[-1] == frames.damage
+
+
+def test_a_message_that_is_not_of_its_type_costs_one_frame(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(3):
+            bag.info(i)
+            bag.image(i)
+        bag.writer.write(bag.connections["/cam/image_rect"], START + 1, b"\x00\x01\x00\x00abc")
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 1, 2]
+    assert frames.skipped == {"malformed message on /cam/image_rect": 1}
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+
+
+def two_cameras(path):
+    with Bag(path) as bag:
+        for i in range(2):
+            for name in ("front", "rear"):
+                bag.info(i, topic=f"/{name}/camera_info")
+                bag.image(i, topic=f"/{name}/image_rect")
+    return path
+
+
+def test_several_cameras_are_listed_and_one_is_chosen_by_its_image(tmp_path):
+    path = two_cameras(tmp_path / "bag")
+    with pytest.raises(
+        BagError, match=r"2 topics that can be image: /front/image_rect \(.*2 messages\), /rear/image_r"
+    ):
+        BagFrames(path)
+    frames = BagFrames(path, TopicNames(image="/rear/image_rect"))
+    assert frames.topics.camera_info == "/rear/camera_info" and indices(frames) == [0, 1]
+    frames = BagFrames(path, TopicNames(image="/rear/image_rect", camera_info="/front/camera_info"))
+    assert frames.topics.camera_info == "/front/camera_info"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (TopicNames(image="/nowhere"), r"no topic /nowhere for image .*it has .*/front/image_rect"),
+        (TopicNames(image="/front/camera_info"), r"/front/camera_info is a sensor_msgs/msg/CameraInfo, image must be"),
+    ],
+)
+def test_names_that_do_not_fit_are_told(tmp_path, names, said):
+    with pytest.raises(BagError, match=said):
+        BagFrames(two_cameras(tmp_path / "bag"), names)
+
+
+def test_what_is_missing_is_told_with_what_is_there(tmp_path):
+    with Bag(tmp_path / "a") as bag:
+        bag.image(0)
+    with pytest.raises(
+        BagError, match=r"no camera_info for /cam/image_rect: .*CameraInfo is needed.*it has /cam/image"
+    ):
+        BagFrames(tmp_path / "a")
+    with Bag(tmp_path / "b") as bag:
+        bag.info(0)
+    with pytest.raises(BagError, match=r"no images: .*Image or .*CompressedImage is needed; it has /cam/camera_info"):
+        BagFrames(tmp_path / "b")
+
+
+def test_several_truths_are_listed_and_names_tell_truth_from_detections(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0), bag.image(0)
+        for topic in ("/a/ground_truth", "/b/truth", "/detections"):
+            bag.boxes(0, topic=topic)
+    with pytest.raises(BagError, match=r"2 topics that can be ground_truth: /a/ground_truth .*/b/truth"):
+        BagFrames(tmp_path / "bag")
+    frames = BagFrames(tmp_path / "bag", TopicNames(ground_truth="/b/truth"))
+    assert (frames.topics.ground_truth, frames.topics.detections) == ("/b/truth", "/detections")
+    frames = BagFrames(tmp_path / "bag", TopicNames(ground_truth="/detections", detections="/b/truth"))
+    assert (frames.topics.ground_truth, frames.topics.detections) == ("/detections", "/b/truth")
+
+
+def test_unknown_message_types_beside_the_camera_do_not_matter(tmp_path):
+    drive(tmp_path / "bag")
+    store = types.typestore()
+    store.register(get_types_from_msg("int32 value", "strange_msgs/msg/Odd"))
+    with Bag(tmp_path / "odd") as bag:
+        bag.connections["/odd"] = bag.writer.add_connection("/odd", "strange_msgs/msg/Odd", typestore=store)
+        bag.writer.write(bag.connections["/odd"], START, b"\x00\x01\x00\x00\x07\x00\x00\x00")
+        bag.info(0), bag.image(0)
+    assert indices(BagFrames(tmp_path / "odd")) == [0]
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_type_whose_recorded_fields_are_others_is_told(tmp_path, single):
+    """As vision_msgs before 4 has it."""
+    store = types.typestore()
+    del store.fielddefs["vision_msgs/msg/Detection3DArray"]
+    store.register(get_types_from_msg("std_msgs/Header header\nstring old", "vision_msgs/msg/Detection3DArray"))
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0), bag.image(0)
+        bag.connections["/truth"] = bag.writer.add_connection("/truth", types.DETECTIONS, typestore=store)
+        bag.writer.write(bag.connections["/truth"], START, bytes(40))
+    with pytest.raises(BagError, match=r"/truth: the recorded .* has other fields"):
+        BagFrames(tmp_path / "bag" / "bag.mcap" if single else tmp_path / "bag")
+
+
+@pytest.mark.parametrize("definition", ["@@", "strange_msgs/Odd field"])
+def test_a_definition_that_cannot_be_understood_does_not_stop_what_decodes(tmp_path, definition):
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0)
+        bag.connections["/cam/image_rect"] = bag.writer.add_connection(
+            "/cam/image_rect", "sensor_msgs/msg/Image", msgdef=definition, rihs01="unknown"
+        )
+        bag.image(0)
+    assert indices(BagFrames(tmp_path / "bag" / "bag.mcap")) == [0]

@@ -1,0 +1,145 @@
+"""Two runs compared: every interval against scoring the resampled frames anew, and which frames are drawn together."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from add_model import boxes as box3d
+from add_model.camera import Camera
+from add_model.detection import Detections
+from add_ros.bag_evaluation.compare import MEASURES, compare
+from add_ros.bag_evaluation.run import Frame, Run
+from add_ros.bag_evaluation.scoring import score
+from add_ros.bag_evaluation.text import format_comparison
+from training.data.labels import detections_table, objects_table
+from training.data.sample import Objects
+from training.evaluation.average_precision import CLASSES, METRICS, evaluate
+from training.evaluation.bootstrap import resamples
+from training.evaluation.distance import EDGES, QUANTITIES
+
+CAMERA = Camera.pinhole(700, 700, 600, 180, 1200, 360)
+LEAST = 0.3
+
+
+def seen(boxes):
+    return box3d.clip_to_image(box3d.project_boxes(boxes, CAMERA), CAMERA)
+
+
+def drive(rng, frames):
+    """Frames with 1 to 5 objects in sight, with 2D boxes."""
+    made = []
+    for i in range(frames):
+        n = rng.integers(1, 6)
+        z = rng.uniform(8, 55, n)
+        boxes = np.stack([rng.uniform(-0.6, 0.6, n) * z, np.full(n, 0.9), z, *np.tile([[4.0], [1.7], [1.5]], n),
+                          rng.uniform(-3, 3, n)], axis=1)  # fmt: skip
+        names = rng.choice(["Car", "Car", "Pedestrian", "Van"], n)
+        objects = Objects(names, boxes, seen(boxes), np.zeros(n), rng.integers(0, 3, n))
+        made.append(Frame(10**18 + i * 10**8, CAMERA, objects, Detections.empty()))
+    return made
+
+
+def detected(rng, frames, noise):
+    """Each object is found in four of five cases, displaced along the line of sight, among one stray a frame."""
+    found = []
+    for frame in frames:
+        kept = rng.uniform(size=len(frame.objects)) < 0.8
+        boxes, names = frame.objects.boxes[kept].copy(), frame.objects.names[kept]
+        boxes[:, [0, 2]] *= 1 + rng.normal(0, noise, (len(boxes), 1))
+        boxes[:, 6] += rng.normal(0, 0.1, len(boxes))
+        boxes = np.vstack([boxes, [[rng.uniform(-4, 4), 0.9, rng.uniform(10, 50), 4, 1.7, 1.5, 0.3]]])
+        names = np.append(np.where(names == "Van", "Car", names), "Car")
+        scores = np.round(rng.uniform(0.1, 1, len(names)), 2)
+        order = np.argsort(-scores, kind="stable")
+        detections = Detections(names, scores, boxes, seen(boxes), np.ones(len(names)))[order]
+        found.append(replace(frame, detections=detections))
+    return found
+
+
+def run(name, frames):
+    return Run(name, "bag", frames, Counter(), [])
+
+
+@pytest.fixture(scope="module")
+def sides():
+    rng = np.random.default_rng(8)
+    frames = drive(rng, 25)
+    return [score(run(name, detected(rng, frames, noise)), LEAST) for name, noise in (("a", 0.06), ("b", 0.02))]
+
+
+def anew(scored, drawn):
+    """AP_R40 strict, and the median depth error of cars by bin, of frames drawn: by the whole-set functions alone."""
+    frames = [scored.frames[i] for i in drawn]
+    table = evaluate(
+        [objects_table(f.objects) for f in frames], [detections_table(f.detections, CAMERA) for f in frames]
+    ).percent("R40", "strict")
+    ap = np.array([[table[name][metric] or [np.nan] * 3 for metric in METRICS] for name in CLASSES])
+    again = score(run("again", frames), LEAST)
+    return ap, again.classes["Car"].distance.depth[1], again.classes["Car"].distance.recall
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_every_interval_is_that_of_scoring_the_resampled_frames_anew(sides, block):
+    comparison = compare(*sides, count=20, block=block, seed=3)
+    assert comparison.paired
+    differences = ([], [], [])
+    for weights in resamples(25, 20, block, seed=3):
+        drawn = np.repeat(np.arange(25), weights)
+        for kept, x, y in zip(differences, anew(sides[0], drawn), anew(sides[1], drawn), strict=True):
+            kept.append(y - x)
+    ends = [2.5, 97.5]
+    np.testing.assert_allclose(comparison.ap[2:, 0, :2], np.percentile(differences[0], ends, axis=0)[:, :2], atol=1e-9)
+    car = comparison.distance[:, CLASSES.index("Car")]
+    for values, measure in ((differences[1], "depth"), (differences[2], "recall")):
+        low, high = np.nanpercentile(np.array(values)[:, 1:5], ends, axis=0)
+        np.testing.assert_allclose(car[2:, MEASURES.index(measure), 1:5], [low, high], atol=1e-9)
+    whole = [anew(side, range(25)) for side in sides]
+    np.testing.assert_allclose(comparison.ap[:2, 0, :2], [w[0][:2] for w in whole], atol=1e-9)
+    assert comparison.ap[1, 0, 0, 3, 1] > comparison.ap[0, 0, 0, 3, 1]  # less noise, more 3D AP
+
+
+def test_the_better_depth_shows_and_is_marked(sides):
+    """Depth errors of 6% against 2%: the median error falls, and the interval excludes 0 where there are many cars."""
+    comparison = compare(*sides, count=100)
+    first, second, low, high = comparison.distance[:, 0, MEASURES.index("depth"), 2]
+    assert second < 0.7 * first and low <= second - first <= high < 0
+    lines = [line for line in format_comparison(comparison).splitlines() if "depth, m, 20 to 30 m" in line]
+    assert lines and lines[0].endswith("*")
+    entry = comparison.to_json()["distance"]["Car"]["depth"][2]
+    assert entry == {"first": first, "second": second, "difference": second - first, "low": low, "high": high}
+    assert len(comparison.to_json()["distance"]["Car"]["recall"]) == len(EDGES) - 1
+    assert set(MEASURES) == {"recall", *QUANTITIES}
+
+
+def test_other_frames_are_drawn_independently(sides):
+    rng = np.random.default_rng(9)
+    other = score(run("other", detected(rng, drive(rng, 30), 0.02)), LEAST)
+    comparison = compare(sides[0], other, count=20)
+    assert not comparison.paired and comparison.agreement is None
+    # The same stamps, but another scene: not the same frames.
+    shifted = [replace(frame, objects=frame.objects[:0]) for frame in sides[0].frames]
+    assert not compare(sides[0], score(run("empty", shifted), LEAST), count=20).paired
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        compare(sides[0], other, count=20, block=26)
+
+
+def test_agreement_tells_what_differs(sides):
+    """One detection moved by 2 mm and scored otherwise, one dropped, one added far away."""
+    frames = list(sides[0].frames)
+    found = frames[0].detections
+    boxes = found.boxes.copy()
+    boxes[0, 0] += 0.002
+    frames[0] = replace(frames[0], detections=replace(found, boxes=boxes, scores=found.scores + 0.05))
+    frames[1] = replace(frames[1], detections=frames[1].detections[1:])
+    extra = frames[2].detections
+    far = replace(extra[:1], boxes=extra.boxes[:1] + 20 * np.eye(7)[2])
+    frames[2] = replace(
+        frames[2],
+        detections=Detections(*(np.concatenate([getattr(extra, f), getattr(far, f)]) for f in vars(extra))),
+    )
+    agreement = compare(sides[0], score(run("changed", frames), LEAST), count=20).agreement
+    assert (agreement.frames, agreement.same, agreement.first, agreement.second) == (25, 23, 1, 1)
+    assert agreement.shift == pytest.approx(0.002) and agreement.score == pytest.approx(0.05)
+    assert agreement.turn == 0

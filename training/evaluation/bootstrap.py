@@ -1,0 +1,44 @@
+"""Confidence intervals by the bootstrap over frames: percentile intervals (Efron and Tibshirani 1993, chapter 13).
+
+A resample draws frames with replacement, as many as there are; what is measured is a function of how often each frame
+was drawn. Frames that follow each other in a drive resemble each other, which makes the intervals of single frames too
+narrow; blocks of consecutive frames, drawn whole, mend that (circular block bootstrap, Politis and Romano 1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+LEVEL = 0.95
+_LEAST_SHARE = 0.9  # of the resamples in which a quantity must be defined
+
+
+def resamples(frames: int, count: int, block: int = 1, seed: int = 0) -> Iterator[np.ndarray]:
+    """`count` times how often each of F frames was drawn: (F,) whole numbers of sum F.
+
+    block: how many consecutive frames are drawn together; past the last frame the first follow.
+    Raises ValueError where there is no frame, or the block is not 1 to F.
+    """
+    if frames < 1 or not 1 <= block <= frames:
+        raise ValueError(f"blocks of {block} frames cannot be drawn from {frames} frame(s)")
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        starts = rng.integers(0, frames, -(-frames // block))
+        drawn = (starts[:, None] + np.arange(block)).reshape(-1)[:frames] % frames
+        yield np.bincount(drawn, minlength=frames)
+
+
+def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """The middle `level` of B values (B, ...) of resamples: its lower and upper end (...).
+
+    NaN where fewer than nine in ten resamples have a value: an interval of the rest would not mean what it says.
+    """
+    values = np.asarray(values, dtype=float)
+    known = ~np.isnan(values)
+    enough = known.sum(axis=0) >= max(1, _LEAST_SHARE * len(values))
+    filled = np.where(known | ~enough, values, np.nan)
+    filled = np.where(enough, filled, 0.0)
+    low, high = np.nanpercentile(filled, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)

@@ -1,0 +1,89 @@
+"""The 2D boxes that 3D boxes imply, for labels and detections that have none: the benchmark's rules need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from add_model import boxes as box3d
+from add_model.camera import Camera
+from add_model.detection import Detections
+from training.data.sample import Objects
+
+
+@dataclass(frozen=True)
+class Derived:
+    """How much was not given and had to be assumed, in one frame or, added up, in many.
+
+    objects:       labelled objects that take part
+    boxes2d:       of these, how many got the 2D box that encloses their projection, clipped to the image
+    truncation:    how many got the share of that projection outside the image as their truncation
+    occlusion:     how many have no occlusion given and count as fully visible
+    out_of_sight:  labelled objects left out because no part of them projects into the image
+    detections:    detections that take part; detections2d: of these, how many got a projected 2D box
+    lost:          detections left out because they are not in the image, or not finite
+    """
+
+    objects: int = 0
+    boxes2d: int = 0
+    truncation: int = 0
+    occlusion: int = 0
+    out_of_sight: int = 0
+    detections: int = 0
+    detections2d: int = 0
+    lost: int = 0
+
+    def __add__(self, other: Derived) -> Derived:
+        return Derived(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Derived)))
+
+
+def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived]:
+    """Objects with a 2D box and a truncation each, and without those outside the image that had no 2D box.
+
+    Values that are given stay: NaN in boxes2d and a negative truncation mean that they are not. Rows without a 3D box
+    (DontCare) stay as they are; occlusion stays -1 where it is not given, which the benchmark counts as visible.
+    """
+    solid, flat = np.isfinite(objects.boxes).all(axis=1), np.isnan(objects.boxes2d).any(axis=1)
+    clipped, share = _seen(objects.boxes, camera)
+    derive, guess = solid & flat, solid & (objects.truncated < 0)
+    kept = ~flat | (solid & (share > 0))
+    complete = Objects(
+        objects.names,
+        objects.boxes,
+        np.where(derive[:, None], clipped, objects.boxes2d),
+        np.where(guess, 1 - share, objects.truncated),
+        objects.occluded,
+    )[kept]
+    return complete, Derived(
+        objects=int((solid & kept).sum()),
+        boxes2d=int((derive & kept).sum()),
+        truncation=int((guess & kept).sum()),
+        occlusion=int((solid & kept & (objects.occluded < 0)).sum()),
+        out_of_sight=int((~kept).sum()),
+    )
+
+
+def complete_detections(detections: Detections, camera: Camera, project_all: bool) -> tuple[Detections, Derived]:
+    """Detections with a 2D box each: those without one, or all, get the projection of their 3D box.
+
+    Left out is what has no finite 3D box or score, and what then lies outside the image.
+    """
+    sane = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
+    found = detections[sane]
+    derive = np.isnan(found.boxes2d).any(axis=1) | project_all
+    clipped, share = _seen(found.boxes, camera)
+    boxes2d = np.where(derive[:, None], clipped, found.boxes2d)
+    kept = ~derive | (share > 0)
+    complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[kept]
+    lost = len(detections) - len(complete)
+    return complete, Derived(detections=len(complete), detections2d=int((derive & kept).sum()), lost=lost)
+
+
+def _seen(boxes: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Projections (N, 4) of boxes, clipped to the image, and the share (N,) of their area inside it; 0 for NaN."""
+    projected = box3d.project_boxes(boxes, camera)
+    clipped = box3d.clip_to_image(projected, camera)
+    area, whole = ((r[:, 2] - r[:, 0]) * (r[:, 3] - r[:, 1]) for r in (clipped, projected))
+    share = np.divide(area, whole, out=np.zeros(len(boxes)), where=whole > 0)
+    return clipped, share

@@ -1,0 +1,158 @@
+"""What average precision needs of each frame, kept apart by frame, so that any weighting of frames can be scored.
+
+The official rules match detections within single frames; frames meet only where the scores of all true positives
+become thresholds, and where hits are counted at each threshold. As the threshold falls, a frame's counts change at its
+own detections' scores alone. A tally keeps these changes: one matching serves the set itself and every resampling of
+its frames, and gives the same values as scoring the resampled set anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from training.evaluation.matching import Pairs, match
+
+RECALLS = np.linspace(0, 1, 41)
+_NEVER = -10000000  # the official kit's first pass takes no score at or below it
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The rows of ground truth or of detections, in the order of frames.
+
+    frame: (N,) index of the frame, alpha: (N,) observation angle, score: (N,) NaN for ground truth,
+    counts: (N,) bool, whether the row is not ignored
+    """
+
+    frame: np.ndarray
+    alpha: np.ndarray
+    score: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """The counts of one class, metric, overlap and difficulty over F frames.
+
+    objects:              (F,) ground truths that count
+    hit_score, hit_frame: (H,) the true positives of the first pass, by falling score
+    score, frame, change: (K,), (K,), (3, K) by falling score: when the threshold falls to it, the counts of that frame
+                          change by so many true positives, false positives, and summed similarity of orientation
+    """
+
+    objects: np.ndarray
+    hit_score: np.ndarray
+    hit_frame: np.ndarray
+    score: np.ndarray
+    frame: np.ndarray
+    change: np.ndarray
+
+    def curves(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and orientation similarity (41,) at `RECALLS`, made monotone from the right.
+
+        weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
+        """
+        if weights is None:
+            weights = np.ones(len(self.objects), dtype=int)
+        hits = np.repeat(self.hit_score, weights[self.hit_frame])
+        thresholds = recall_thresholds(hits, int(weights @ self.objects))
+        steps, often = len(thresholds), weights[self.frame].astype(float)
+        reached = [0, *np.searchsorted(-self.score, -thresholds, side="right").tolist()]
+        sums = [self.change[:, a:b] @ often[a:b] for a, b in pairwise(reached)]
+        true, false, agreement = np.cumsum(np.reshape(sums, (steps, 3)), axis=0).T
+        precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
+        np.divide(true, true + false, out=precision[:steps], where=true + false > 0)
+        np.divide(agreement, true + false, out=similarity[:steps], where=true + false > 0)
+        return _monotone(precision), _monotone(similarity)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The distinct scores of each frame, falling, one frame after the other.
+
+    score, frame: (S,); start: (F,) where each frame's begin; place: (N,) each row's step, counted from that start
+    """
+
+    score: np.ndarray
+    frame: np.ndarray
+    start: np.ndarray
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, frame: np.ndarray, scores: np.ndarray, frames: int) -> Steps:
+        """The steps of rows in the order of `frames` frames, at which they begin to take part."""
+        order = np.lexsort((-scores, frame))
+        of_frame, score = frame[order], scores[order]
+        new = np.ones(len(order), dtype=bool)
+        new[1:] = (of_frame[1:] != of_frame[:-1]) | (score[1:] != score[:-1])
+        start = np.searchsorted(of_frame[new], np.arange(frames))
+        place = np.empty(len(order), dtype=int)
+        place[order] = np.cumsum(new) - 1 - start[of_frame]
+        return cls(score[new], of_frame[new], start, place)
+
+
+def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.ndarray) -> Tally:
+    """Match all frames, and keep what each contributes.
+
+    pairs: what overlaps enough; steps: of the detections; cared: the detections outside DontCare regions
+    """
+    scores, counts = detections.score, detections.counts
+    hit = truths.counts[pairs.truth] & counts[pairs.detection]
+    first = match(pairs, -scores[pairs.detection], np.where(scores > _NEVER, 0, 1), 1)
+    hits = pairs.detection[first.at(0) & hit]
+    hits = hits[np.argsort(-scores[hits], kind="stable")]
+
+    # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
+    # first in the file.
+    dislike = np.where(counts[pairs.detection], -pairs.overlap, 1.0)
+    second = match(pairs, dislike, steps.place, int(steps.place.max(initial=-1)) + 1)
+    alone = np.flatnonzero(second.since < second.taken.shape[1])
+    change = np.diff(second.taken.astype(np.int8), axis=1, prepend=0)
+    walked, place = np.nonzero(change)
+    pair = np.r_[alone, second.walked[walked]]
+    sign = np.r_[np.ones(len(alone)), change[walked, place]]
+    step = steps.start[pairs.frame[pair]] + np.r_[second.since[alone], place]
+    stray = np.flatnonzero(counts & cared)  # until it is matched
+    own = steps.start[detections.frame[stray]] + steps.place[stray]
+
+    turn = truths.alpha[pairs.truth[pair]] - detections.alpha[pairs.detection[pair]]
+    size = len(steps.score)
+    true = np.bincount(step, sign * hit[pair], size)
+    false = np.bincount(own, minlength=size) - np.bincount(step, sign * (counts & cared)[pairs.detection[pair]], size)
+    agreement = np.bincount(step, sign * hit[pair] * (1 + np.cos(turn)) / 2, size)
+    changes = np.stack([true, false, agreement])
+    order = np.flatnonzero(changes.any(axis=0))
+    order = order[np.argsort(-steps.score[order], kind="stable")]
+    return Tally(
+        objects=np.bincount(truths.frame[truths.counts], minlength=len(steps.start)),
+        hit_score=scores[hits],
+        hit_frame=detections.frame[hits],
+        score=steps.score[order],
+        frame=steps.frame[order],
+        change=np.ascontiguousarray(changes[:, order]),
+    )
+
+
+def recall_thresholds(scores: np.ndarray, truths: int) -> np.ndarray:
+    """Up to 41 scores, falling, at which recall comes nearest to 0, 1/40, 2/40, ...
+
+    scores: of the true positives, falling; truths: number of ground truths that count.
+    """
+    thresholds, recall, i, last = [], 0.0, 0, len(scores) - 1
+    while i <= last:
+        # The loop of the official kit, started a little before the place where it stops: each test is the same
+        # floating-point comparison.
+        i = max(i, min(int(recall * truths) - 3, last))
+        while i < last and (i + 2) / truths - recall < recall - (i + 1) / truths:
+            i += 1
+        thresholds.append(scores[i])
+        recall += 1 / (len(RECALLS) - 1)
+        i += 1
+    return np.array(thresholds)
+
+
+def _monotone(values: np.ndarray) -> np.ndarray:
+    return np.maximum.accumulate(values[::-1])[::-1]

@@ -1,0 +1,69 @@
+"""A frame as a page shows it: the camera image with its boxes, and the same scene from above."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from add_model import drawing
+from add_model.camera import Camera
+from add_model.detection import Detections
+
+WIDTHS = 960, 1280  # pixels: smaller and larger images are scaled to these before they are drawn on
+_JPEG, _PNG = [cv2.IMWRITE_JPEG_QUALITY, 82], [cv2.IMWRITE_PNG_COMPRESSION, 9]
+
+
+@dataclass(frozen=True)
+class FramePictures:
+    """Two data URIs, and the size of the first in pixels; the view from above is square."""
+
+    camera: str
+    above: str
+    width: int
+    height: int
+
+
+def frame_pictures(
+    image: np.ndarray,
+    camera: Camera,
+    detections: Detections,
+    truth: np.ndarray | None,
+    above: int = 480,
+    widths: tuple[int, int] = WIDTHS,
+) -> FramePictures:
+    """Draw detections in the colours of their classes over ground-truth boxes (M, 7) in white.
+
+    image: (H, W, 3) uint8 RGB; above: pixels, width and height of the view from above; widths: least and most pixels
+    of the image.
+    """
+    width = int(np.clip(camera.width, *widths))
+    if width != camera.width:
+        camera = camera.resize(width, max(1, round(camera.height * width / camera.width)))
+        method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=method)
+    seen = drawing.draw_detections(image, camera, detections, truth)
+    ground = drawing.birds_eye_view(camera, detections, truth, width=above, height=above)
+    return FramePictures(
+        data_uri("image/jpeg", _encoded(".jpg", seen, _JPEG)),
+        data_uri("image/png", _encoded(".png", ground, _PNG)),
+        camera.width,
+        camera.height,
+    )
+
+
+def class_colours() -> dict[str, str]:
+    """Class -> the colour of its detections, for a page's legend."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in drawing.CLASS_COLOURS.items()}
+
+
+def data_uri(kind: str, data: bytes) -> str:
+    """Bytes of a MIME type as a page carries them."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _encoded(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
+    _, data = cv2.imencode(suffix, image[..., ::-1], options)
+    return data.tobytes()

@@ -1,0 +1,69 @@
+"""What several pages show alike: tables of average precision, curves, and errors against distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from training.evaluation.average_precision import DIFFICULTIES, METRICS, MIN_OVERLAP, Scores
+from training.evaluation.distance import QUANTITIES, DistanceErrors
+from training.evaluation.table import TITLES, rows
+from training.report.charts import error_by_distance, precision_recall, recall_by_distance
+from training.report.pictures import data_uri
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as a data URI, and what it shows in words."""
+
+    source: str
+    text: str
+
+
+def environment(folder: Path) -> jinja2.Environment:
+    """The templates of a folder, which can include the ones beside this file; all values are escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+def precision_tables(scores: Scores) -> list[tuple[str, list]]:
+    """(caption, rows) of every table of average precision, as the template's `precision` takes them."""
+    return [
+        (f"AP {points}, {overlaps} overlap", rows(scores, points, overlaps))
+        for points in ("R40", "R11")
+        for overlaps in MIN_OVERLAP
+    ]
+
+
+def curve_figures(name: str, scores: Scores) -> list[Figure]:
+    """Precision against recall of one class, one figure for each metric that is evaluated."""
+    figures, percent = [], scores.percent("R40", "strict")[name]
+    for metric in METRICS:
+        curve, values = scores.curves["strict"][name][metric], percent[metric]
+        if curve is None or values is None:
+            continue
+        numbers = ", ".join(f"{level} {value:.2f}" for level, value in zip(DIFFICULTIES, values, strict=True))
+        title = f"{name}, {TITLES[metric]}"
+        text = f"{title}: precision against recall. AP R40 in percent: {numbers}."
+        figures.append(Figure(data_uri("image/svg+xml", precision_recall(curve, title).encode()), text))
+    return figures
+
+
+def distance_figures(name: str, errors: DistanceErrors) -> list[Figure]:
+    """Recall and errors of one class against distance."""
+    charts = {f"{name}, recall": recall_by_distance(errors, f"{name}, recall")}
+    if errors.found.any():
+        for quantity, unit in QUANTITIES.items():
+            title = f"{name}, {quantity}"
+            charts[title] = error_by_distance(errors, getattr(errors, quantity), title, unit)
+    return [
+        Figure(data_uri("image/svg+xml", svg.encode()), f"{title} against distance; the numbers are in the table.")
+        for title, svg in charts.items()
+    ]
