@@ -97,18 +97,18 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and its teacher before it; append its score on the development frames."""
-    arguments = _arguments(row, seed)
+    words = arguments(row, seed)
     if row in _TEACHERS or ROWS[row][0] == "add":
         teacher = _TEACHERS.get(row, "teacher")
         checkpoint = folder(teacher, seed) / "last.ckpt"
         if not _scored(teacher, seed, "dev"):
             run(teacher, seed)
-        arguments += ["--model.method.teacher", str(checkpoint)]
+        words += ["--model.method.teacher", str(checkpoint)]
     from training.command import TrainingCommand
 
-    command = TrainingCommand(["fit", *arguments, "--resume"])
+    command = TrainingCommand(["fit", *words, "--resume"])
     if command.model.validation:
-        _append(row, seed, "dev", command.trainer.global_step, command.model.validation)
+        append(row, seed, "dev", command.trainer.global_step, command.model.validation)
 
 
 def final(row: str, seed: int) -> None:
@@ -117,12 +117,12 @@ def final(row: str, seed: int) -> None:
 
     if _scored(row, seed, "final"):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
-    arguments = _arguments(row, seed)
+    words = arguments(row, seed)
     if ROWS[row][0] == "add":
-        arguments += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), seed) / "last.ckpt")]
-    command = TrainingCommand(["validate", *arguments, "--data.val", "ImageSets/final.txt"])
+        words += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), seed) / "last.ckpt")]
+    command = TrainingCommand(["validate", *words, "--data.val", "ImageSets/final.txt"])
     steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
-    _append(row, seed, "final", steps, command.model.validation)
+    append(row, seed, "final", steps, command.model.validation)
 
 
 def folder(row: str, seed: int) -> Path:
@@ -155,7 +155,8 @@ def table(split: str) -> str:
     return "\n".join(lines)
 
 
-def _arguments(row: str, seed: int) -> list[str]:
+def arguments(row: str, seed: int) -> list[str]:
+    """What `python -m training fit` is given for a row."""
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     return ["--config", f"config/add_world_{config}.yaml", *changes, *where]
@@ -165,7 +166,8 @@ def _scored(row: str, seed: int, split: str) -> bool:
     return any((r["row"], r["seed"], r["split"]) == (row, str(seed), split) for r in rows())
 
 
-def _append(row: str, seed: int, split: str, steps: int, validation: dict[str, float]) -> None:
+def append(row: str, seed: int, split: str, steps: int, validation: dict[str, float]) -> None:
+    """Add a score to the table, once."""
     if _scored(row, seed, split):
         return
     new = not TABLE.is_file()

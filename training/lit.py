@@ -19,8 +19,9 @@ from add_model.predictor import finish
 from training.data.batches import Batch, Scene
 from training.data.labels import detections_table, objects_table, write_results
 from training.data.sample import Objects
+from training.evaluation.association import associate
 from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
-from training.evaluation.distance import distance_errors
+from training.evaluation.distance import object_errors
 from training.files import TrainingError
 from training.methods import Alone, Method, Step
 from training.schedule import Cosine, StepDecay
@@ -179,8 +180,10 @@ def depth_errors(objects: Sequence[Objects], found: Sequence[Detections]) -> dic
     """`val/<class>_depth_error`: median |z error| in metres of the objects that are found, 0 where none is."""
     medians = {}
     for name in CLASSES:
-        errors = distance_errors(objects, found, name, np.array([0.0, np.inf]))
-        medians[f"val/{name}_depth_error"] = float(np.nan_to_num(errors.depth[1, 0]))
+        pairs = [associate(labels, seen, name) for labels, seen in zip(objects, found, strict=True)]
+        errors = object_errors(objects, found, pairs)
+        depth = errors.error[errors.found, 0]
+        medians[f"val/{name}_depth_error"] = float(np.median(depth)) if len(depth) else 0.0
     return medians
 
 

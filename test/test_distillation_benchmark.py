@@ -1,0 +1,79 @@
+"""The rows of distillation's benchmark say what their names say, before half an hour is spent on each."""
+
+import importlib.util
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from training.command import TrainingCommand
+
+ROOT = Path(__file__).resolve().parent.parent
+_spec = importlib.util.spec_from_file_location("distillation", ROOT / "benchmarks" / "distillation.py")
+benchmark = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(benchmark)
+PARTS = ("features", "adapted", "targets", "regression", "heatmap")
+
+
+class ReadOnly(TrainingCommand):
+    """Reads the configuration and stops there."""
+
+    def instantiate_classes(self):
+        pass
+
+    def _run_subcommand(self, subcommand):
+        pass
+
+
+def read(row, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    extra = ["--model.method.teacher", "t.ckpt"] if benchmark.ROWS[row][0] == "add" else []
+    return ReadOnly(["fit", *benchmark.arguments(row, 3), *extra]).config.fit
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
+@pytest.mark.parametrize("row", benchmark.ROWS)
+def test_each_row_is_read_as_it_is_named(row, monkeypatch):
+    config = read(row, monkeypatch)
+    method = config.model.method.class_path.rpartition(".")[2]
+    expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
+    assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
+    assert config.trainer.max_epochs == (2 if "twice" in row else 1) * read("student", monkeypatch).trainer.max_epochs
+    assert config.seed_everything == 3 and config.folder.endswith("_3")
+    source = row.rpartition(", ")[2]
+    needs = method in ("Teach", "Distil", "DenseDepth")
+    assert config.data.init_args.depth == (source if source in ("lidar", "object") else "dense" if needs else None)
+    if method != "Distil":
+        return
+    options = config.model.method.init_args
+    on = {name for name in PARTS if options[name] > 0}
+    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"regression", "heatmap"}}
+    if row.endswith(" alone"):
+        assert on == groups[row.split()[0]]
+    elif row.startswith("without "):
+        assert on == set(PARTS) - groups[row.split()[1]]
+    else:
+        assert on == set(PARTS)
+    named = row.split()[1] if row.startswith("encoding ") else "point"
+    assert options.encoding.name == named
+
+
+def test_rows_have_folders_of_their_own():
+    assert len({benchmark.folder(row, 0) for row in benchmark.ROWS}) == len(benchmark.ROWS)
+
+
+def test_scores_are_kept_once_and_averaged_over_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "TABLE", tmp_path / "table.csv")
+    for seed, value in ((0, 1.0), (1, 3.0), (1, 9.0)):
+        benchmark.append("student", seed, "dev", 3000, {f"val/{metric}": value for metric in benchmark.METRICS})
+    benchmark.append("student", 0, "final", 3000, {f"val/{metric}": 5.0 for metric in benchmark.METRICS})
+    assert len(benchmark.rows()) == 3
+    assert "| student | 0 1 | 3000 | 2.00 ± 1.41 |" in benchmark.table("dev")
+    assert "| student | 0 | 3000 | 5.00 |" in benchmark.table("final")
+
+
+def test_splits_share_no_street():
+    spans = [(seed, base, base + count) for base, seed, count in benchmark.SPLITS.values()]
+    assert len({seed for seed, *_ in spans}) == len(spans)
+    ends = sorted((first, last) for _, first, last in spans)
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))
