@@ -100,10 +100,8 @@ def run(row: str, seed: int) -> None:
     words = arguments(row, seed)
     if row in _TEACHERS or ROWS[row][0] == "add":
         teacher = _TEACHERS.get(row, "teacher")
-        checkpoint = folder(teacher, seed) / "last.ckpt"
-        if not _scored(teacher, seed, "dev"):
-            run(teacher, seed)
-        words += ["--model.method.teacher", str(checkpoint)]
+        run(teacher, seed)  # ends at once where it is trained; its score may be known and its weights lost
+        words += ["--model.method.teacher", str(folder(teacher, seed) / "last.ckpt")]
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *words, "--resume"])
