@@ -119,9 +119,10 @@ class Distiller(AloneLearner):
     ) -> dict[str, Tensor]:
         parts, batch, method = parts_of(detector), step.batch, self.method
         ours, theirs = parts.tokens(features), parts.tokens(taught)
-        points = parts.token_points(method.encoding, features, batch.P, step.depth, detector.coder.stride)
+        stride = detector.coder.stride
+        points = parts.token_points(method.encoding, features, batch.P, step.depth, stride)
         positions = torch.zeros_like(ours) if points is None else self.position(points)
-        adapted = self.adapter(ours, positions) if method.layers else ours
+        adapted = self.adapter(ours, positions, lambda tokens: parts.summary(tokens, features, stride))
         passed = {}
         if method.features:
             weight = torch.full_like(ours[..., 0], method.background)

@@ -65,6 +65,12 @@ def untokens(tokens: Tensor, features: Tensor) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
 
 
+def summary(tokens: Tensor, features: Tensor, stride: int) -> Tensor:
+    """Tokens (B, N, C) of the features' cells of `stride` pixels -> means over squares of 16 pixels, (B, N', C)."""
+    factor = max(1, 16 // stride)
+    return functional.avg_pool2d(untokens(tokens, features), factor).flatten(2).transpose(1, 2)
+
+
 def token_points(encoding: Encoding, features: Tensor, P: Tensor, depth: Tensor | None, stride: int) -> Tensor | None:
     """(B, N, D, 3) metres: where the cells look, as the encoding wants it; None for no encoding."""
     rows, columns = features.shape[2:]

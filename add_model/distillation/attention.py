@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,16 +35,18 @@ class Attention(nn.Module):
 class SelfAttentionAdapter(nn.Module):
     """Tokens (B, N, C) with positions (B, N, C) -> adapted tokens: pre-norm transformer layers with residuals.
 
-    Every branch starts at zero: at first the adapter passes on what it is given.
+    Every branch starts at zero: at first the adapter passes on what it is given. All tokens ask; what answers is
+    `summarise` of them, (B, N, C) -> (B, N', C), by which attention stays affordable on fine maps (the spatial
+    reduction of Wang et al., 'Pyramid Vision Transformer', ICCV 2021).
     """
 
     def __init__(self, channels: int, layers: int = 1, heads: int = 4, expansion: int = 2) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_Layer(channels, heads, expansion) for _ in range(layers))
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, summarise: Callable[[Tensor], Tensor]) -> Tensor:
         for layer in self.layers:
-            tokens = layer(tokens, positions)
+            tokens = layer(tokens, positions, summarise)
         return tokens
 
 
@@ -60,9 +64,9 @@ class _Layer(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, summarise: Callable[[Tensor], Tensor]) -> Tensor:
         normal = self.norm(tokens)
-        (read,) = self.attention(normal + positions, normal + positions, normal)
+        (read,) = self.attention(normal + positions, summarise(normal + positions), summarise(normal))
         tokens = tokens + read
         return tokens + self.feed(tokens)
 
