@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
@@ -175,11 +175,13 @@ def test_images_before_the_first_camera_info_are_counted(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         for i in range(6):
             bag.image(i)
+            bag.boxes(i)
             if i >= 2:
                 bag.info(i)
     frames = BagFrames(tmp_path / "bag")
     assert indices(frames) == [2, 3, 4, 5]
     assert frames.skipped == {"no camera_info": 2}
+    assert not frames.noted  # their ground truth does have an image
     assert any(
         "skipped 2 images, no camera_info: no message had come on /cam/camera_info" in s for s in frames.summary()
     )
@@ -211,6 +213,7 @@ class Live:
             self.deadline = None
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(["image", "info"]), st.integers(0, 7), st.integers(1, 60)), max_size=40))
 def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
     path, live, time, sent = tmp_path_factory.mktemp("any") / "bag", Live(), 10**9, set()
@@ -310,6 +313,21 @@ def test_a_message_that_is_not_of_its_type_costs_one_frame(tmp_path):
     frames = BagFrames(tmp_path / "bag")
     assert indices(frames) == [0, 1, 2]
     assert frames.skipped == {"malformed message on /cam/image_rect": 1}
+
+
+def test_malformed_ground_truth_skips_its_image_once(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(3):
+            bag.info(i)
+            bag.image(i)
+            if i != 1:
+                bag.boxes(i)
+        bag.writer.write(bag.connections["/cam/ground_truth"], START + 1, b"\x00\x01\x00\x00abc")
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 2]
+    assert frames.skipped == {"no ground truth of this stamp": 1}
+    assert frames.noted == {"malformed message on /cam/ground_truth": 1}
+    assert any("/cam/ground_truth: a message of /cam/ground_truth is not a vision_msgs" in s for s in frames.summary())
 
 
 # --- topics ----------------------------------------------------------------------------------------------------------

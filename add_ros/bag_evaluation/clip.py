@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from add_ros.bag_evaluation.scoring import Scored
-from add_ros.bag_evaluation.text import seconds
 from add_ros.bags.frames import BagFrames
+from add_ros.bags.messages import seconds
 from training.evaluation.association import FREE
 from training.report.pictures import frame_pictures
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from add_ros.bag_evaluation.compare import MEASURES, Comparison
 from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance_json, listed_counts, other_classes
+from add_ros.bags.messages import seconds
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES
@@ -107,11 +108,6 @@ def bin_name(index: int) -> str:
 def number(value: float) -> str:
     """Two decimals, and a dash for what is unknown."""
     return "-" if np.isnan(value) else f"{value:.2f}"
-
-
-def seconds(stamp: int) -> str:
-    """Nanoseconds as decimal seconds, exactly."""
-    return f"{stamp // 10**9}.{stamp % 10**9:09d}"
 
 
 def scored_json(scored: Scored) -> dict[str, Any]:
