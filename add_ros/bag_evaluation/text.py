@@ -43,7 +43,9 @@ def assumptions(scored: Scored) -> list[str]:
             "visible, so hidden objects count as missed."
         )
     if derived.out_of_sight:
-        lines.append(f"{derived.out_of_sight} labelled objects lie outside the image and are left out.")
+        lines.append(
+            f"{derived.out_of_sight} labelled objects lie outside the image or have no finite box, and are left out."
+        )
     if derived.detections2d:
         lines.append(
             f"{derived.detections2d} of {derived.detections} detections take the 2D box of their projected 3D box, "

@@ -107,10 +107,13 @@ class BagFrames:
     def summary(self) -> list[str]:
         """One sentence each: frames, topics with their stamps, skips by reason, what is odd, and damage."""
         topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
-        lines = [f"{self.count} frames"] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
-        lines += [f"skipped {n} images, {reason}: {self.problems[reason]}" for reason, n in self.skipped.most_common()]
+        lines = [_counted(self.count, "frame")] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
+        for reason, n in self.skipped.most_common():
+            lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
         for what, n in self.noted.most_common():
-            lines.append(f"{n} times {what}" + (f": {self.problems[what]}" if what in self.problems else ""))
+            lines.append(
+                f"{_counted(n, 'time')} {what}" + (f": {self.problems[what]}" if what in self.problems else "")
+            )
         return lines + [self.damage] * bool(self.damage)
 
     def _reset(self) -> None:
@@ -157,7 +160,7 @@ class BagFrames:
         if topic not in self._spans:
             return "no messages"
         first, last, count = self._spans[topic]
-        return f"{count} messages, stamps {messages.seconds(first)} to {messages.seconds(last)}"
+        return f"{_counted(count, 'message')}, stamps {messages.seconds(first)} to {messages.seconds(last)}"
 
     def _read_answers(self) -> None:
         """Ground truth and detections by stamp: they may be recorded long after their image."""
@@ -239,3 +242,7 @@ class BagFrames:
                 "frame are needed",
             )
         return answer[1]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
