@@ -12,14 +12,24 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
-from add_ros.bag_evaluation.run import Run, Sink, renamed, run_model, run_recorded
+from add_ros.bag_evaluation.run import (
+    Run,
+    Sink,
+    renamed,
+    require_detections,
+    require_ground_truth,
+    run_model,
+    run_recorded,
+)
 from add_ros.bag_evaluation.scoring import lacks_2d, score
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
@@ -142,35 +152,39 @@ def _sides(a: argparse.Namespace) -> list[_Side]:
 
 
 def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
-    own = side.detections is None or side.detections == side.bag
-    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if own else None)
-    return BagFrames(side.bag, names, a.rectification)
+    """The bag of a side. Detections in it that are not scored don't matter, in whatever frame and number they are."""
+    scored = side.model is None and side.detections in (None, side.bag)
+    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if scored else "")
+    bag = BagFrames(side.bag, names, a.rectification)
+    require_ground_truth(bag)
+    if scored:
+        require_detections(bag)
+    return bag
 
 
-def _run(side: _Side, bag: BagFrames, a: argparse.Namespace, sink: Sink | None) -> Run:
+def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[Sink | None], Run]:
+    """What runs over the bag, ready to: a model or a bag that is missing is told before the work of another one."""
     if side.model:
         model = SHIPPED_MODEL if side.model == _SHIPPED else side.model
         predictor = Predictor(model, a.device, a.threads or None)
         if predictor.device_note:
             print(predictor.device_note, file=sys.stderr)
-        return run_model(bag, predictor, a.score_threshold, sink)
-    if side.detections is None or side.detections == side.bag:
-        return run_recorded(bag, None, "recorded detections", a.score_threshold, sink)
+        return partial(run_model, bag, predictor, a.score_threshold)
+    if side.detections in (None, side.bag):
+        return partial(run_recorded, bag, None, "recorded detections", a.score_threshold)
     elsewhere = read_detections(side.detections, a.detections_topic)
-    return run_recorded(bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold, sink)
+    return partial(run_recorded, bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold)
 
 
 def _runs(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Run]:
     """All runs; what the first one finds goes into --out-bag."""
+    detectors = [_detector(side, bag, a) for side, bag in zip(sides, bags, strict=True)]
     if a.out_bag is None:
-        return [_run(side, bag, a, None) for side, bag in zip(sides, bags, strict=True)]
+        return [detect(None) for detect in detectors]
     from add_ros.bags.results import ResultBag  # needs ROS's message classes, which reading does not
 
     with ResultBag(a.out_bag, bags[0]) as results:
-        return [
-            _run(side, bag, a, results.add if i == 0 else None)
-            for i, (side, bag) in enumerate(zip(sides, bags, strict=True))
-        ]
+        return [detect(None if i else results.add) for i, detect in enumerate(detectors)]
 
 
 def _evaluate(a: argparse.Namespace, command: str) -> None:

@@ -1,35 +1,20 @@
 """The official evaluation: closed-form cases, and a plain-loop transcription of the rules as an independent truth."""
 
-import json
 import math
-import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_lines import found, label
 from shapely.geometry import Polygon
 
-from training import evaluate as command
 from training.data.labels import COLUMNS, LabelTable, parse_table
 from training.evaluation.average_precision import evaluate, tallies
 from training.evaluation.tally import recall_thresholds
 
 LEVELS = {"easy": (40, 0, 0.15), "moderate": (25, 1, 0.3), "hard": (25, 2, 0.5)}
 NEIGHBOUR = {"car": "van", "pedestrian": "person_sitting"}
-
-
-def label(kind="Car", box=(100, 100, 200, 180), place=(0, 1.6, 20), size=(1.5, 1.6, 4.0), **other):
-    """A label line; `size` is h, w, l."""
-    o = {"truncated": 0, "occluded": 0, "alpha": 0.3, "ry": 0.0, **other}
-    fields = [kind, o["truncated"], o["occluded"], o["alpha"], *box, *size, *place, o["ry"]]
-    return " ".join(map(str, [*fields, *([o["score"]] if "score" in o else [])]))
-
-
-def found(score, **other):
-    return label(score=score, **other)
 
 
 def score(labels, results):
@@ -356,20 +341,6 @@ def test_no_frames_and_no_detections_are_not_evaluated():
         evaluate([empty], [parse_table(label(), "")])
 
 
-@pytest.fixture
-def folders(tmp_path):
-    for kind in ("labels", "results"):
-        (tmp_path / kind).mkdir()
-    for i in range(50):
-        (tmp_path / "labels" / f"{i:06d}.txt").write_text(label() + "\n")
-        (tmp_path / "results" / f"{i:06d}.txt").write_text(found(0.9) + "\n")
-    return tmp_path
-
-
-def run(folders, *more):
-    return command.main(["--labels", str(folders / "labels"), "--results", str(folders / "results"), *more])
-
-
 @pytest.mark.parametrize(
     "absurd",
     [
@@ -384,70 +355,3 @@ def test_an_absurd_box_is_a_plain_false_positive(absurd):
     stray = found(0.95, **({"box": (600, 100, 700, 180), "place": (10, 1.6, 20)} | absurd))
     table = score([[label()]] * 50, [[found(0.9), stray]] * 50)["R40"]["strict"]["Car"]
     assert table["bbox"] == table["bev"] == table["3d"] == pytest.approx([50] * 3)
-
-
-def test_the_command_prints_the_table_and_writes_json(folders, capsys):
-    assert run(folders, "--json", str(folders / "scores.json")) == 0
-    table = json.loads((folders / "scores.json").read_text())
-    assert list(table) == ["R40", "R11"] and list(table["R40"]) == ["strict", "loose"]
-    assert table["R40"]["strict"]["Car"] == {m: pytest.approx([100] * 3) for m in ("bbox", "aos", "bev", "3d")}
-    assert table["R40"]["strict"]["Cyclist"]["bbox"] is None
-    output = capsys.readouterr().out
-    assert "Car        3D  @0.70      100.0000  100.0000  100.0000" in output
-    assert "50 frames, 50 detections" in output
-
-
-def test_json_is_written_into_a_new_folder(folders, capsys):
-    assert run(folders, "--json", str(folders / "new" / "folder" / "scores.json")) == 0
-    assert json.loads((folders / "new" / "folder" / "scores.json").read_text())["R40"]
-
-
-def test_the_table_is_printed_though_its_json_cannot_be_written(folders, capsys):
-    assert run(folders, "--json", str(folders)) == 1
-    output = capsys.readouterr()
-    assert "50 frames, 50 detections" in output.out
-    assert output.err.startswith("error: cannot write --json") and str(folders) in output.err
-
-
-def test_missing_result_files_count_as_no_detections_and_are_reported(folders, capsys):
-    for i in range(25):
-        (folders / "results" / f"{i:06d}.txt").unlink()
-    assert run(folders, "--json", str(folders / "scores.json")) == 0
-    assert "25 frames have no result file" in capsys.readouterr().out
-    table = json.loads((folders / "scores.json").read_text())
-    assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([50] * 3)  # precision 1 up to half the recall
-
-
-def test_ids_choose_the_frames(folders, capsys):
-    (folders / "ids.txt").write_text("000003\n000001\n\n")
-    assert run(folders, "--ids", str(folders / "ids.txt")) == 0
-    output = capsys.readouterr().out
-    assert "2 frames, 2 detections" in output and "48 result files are not among the ids" in output
-
-
-@pytest.mark.parametrize(
-    ("break_it", "message"),
-    [
-        (lambda f: (f / "results" / "000099.txt").write_text(""), "without labels.*000099"),
-        (lambda f: (f / "results" / "000004.txt").write_text(label()), r"000004\.txt, line 1.*'score'"),
-        (lambda f: (f / "labels" / "000005.txt").write_text("Car 0 0 x\n"), r"000005\.txt, line 1"),
-        (lambda f: (f / "ids").write_text("000001\n000777\n"), "000777"),
-        (lambda f: (f / "ids").write_text("000001\n000001\n"), "line 2: id 000001 stands in line 1 already"),
-        (lambda f: (f / "ids").write_text(""), "no frame ids"),
-    ],
-)
-def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_it, message):
-    break_it(folders)
-    assert run(folders, *(["--ids", str(folders / "ids")] if (folders / "ids").exists() else [])) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and re.search(message, error)
-
-
-def test_missing_folders_are_an_error(tmp_path, capsys):
-    assert command.main(["--labels", str(tmp_path / "no"), "--results", str(tmp_path)]) == 1
-    assert "does not exist" in capsys.readouterr().err
-
-
-def test_scoring_needs_no_torch():
-    code = "import sys, training.evaluate; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,7 +16,7 @@ from rosbags.rosbag2 import Reader, Writer
 from add_model.detection import Detections
 from add_model.predictor import SHIPPED_MODEL
 from add_ros import evaluate_bag
-from add_ros.bag_evaluation.recorded import read_detections
+from add_ros.bag_evaluation.recorded import Recorded, read_detections
 from add_ros.bag_evaluation.run import renamed, run_model, run_recorded
 from add_ros.bag_evaluation.scoring import counts, score
 from add_ros.bag_evaluation.text import assumptions
@@ -154,7 +154,7 @@ def live(tmp_path_factory):
     node = ["-p", "score_threshold:=0.15"]
     for attempt in range(3):  # a busy machine may drop frames: then more slowly
         pipeline.run(root / "drive", root / "found", root / "logs", 10, 1.0, 0.5 / 2**attempt, node)
-        if len(read_detections(root / "found")) == 10:
+        if len(read_detections(root / "found").of) == 10:
             break
     return root
 
@@ -274,7 +274,7 @@ def test_a_bag_without_ground_truth_is_an_error_that_says_what_is_needed(bag, tm
 
 def test_detections_of_another_recording_are_an_error(bag):
     with pytest.raises(BagError, match="none of the 30 frames"):
-        run_recorded(BagFrames(bag), {17: Detections.empty()}, "another", 0.0)
+        run_recorded(BagFrames(bag), Recorded({17: ("", Detections.empty())}), "another", 0.0)
 
 
 def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
@@ -285,10 +285,13 @@ def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
         solid = frame.truth[np.isfinite(frame.truth.boxes).all(axis=1)]
         boxes = np.vstack([solid.boxes, np.full((1, 7), np.inf)])
         n = len(boxes)
-        found[frame.stamp] = Detections(
-            np.append(solid.names, "Car"), np.linspace(1, 0.5, n), boxes, np.full((n, 4), np.nan), np.ones(n)
+        found[frame.stamp] = (
+            frame.frame_id,
+            Detections(
+                np.append(solid.names, "Car"), np.linspace(1, 0.5, n), boxes, np.full((n, 4), np.nan), np.ones(n)
+            ),
         )
-    scored = score(run_recorded(BagFrames(bag), found, "half", 0.0))
+    scored = score(run_recorded(BagFrames(bag), Recorded(found), "half", 0.0))
     assert scored.run.unanswered == 15 and scored.derived.lost == 15
     lines = assumptions(scored)
     assert any(line.startswith("15 of 30 frames have no recorded detections") for line in lines)
@@ -299,7 +302,8 @@ def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
 
 
 def test_class_names_of_other_recordings_can_be_told(bag):
-    run = run_recorded(BagFrames(bag), {f.stamp: Detections.empty() for f in BagFrames(bag)}, "nothing", 0.0)
+    nothing = Recorded({f.stamp: (f.frame_id, Detections.empty()) for f in BagFrames(bag)})
+    run = run_recorded(BagFrames(bag), nothing, "nothing", 0.0)
     cars = sum((frame.objects.names == "Car").sum() for frame in run.frames)
     strange = renamed(run, {"car": "vehicle", "Pedestrian": "person", "Cyclist": "bicycle"})
     with pytest.raises(ValueError, match=f"has no Car, Pedestrian, Cyclist but .*{cars} 'vehicle'.*--class"):
@@ -336,14 +340,15 @@ def test_wrong_options_end_with_usage(bag, capsys, wrong):
     assert end.value.code == 2 and wrong[0] in capsys.readouterr().err
 
 
-def test_neither_torch_nor_the_nodes_messages_are_needed(bag):
+def test_neither_torch_nor_the_nodes_messages_are_needed(streets, tmp_path):
+    assert convert.main([str(streets), str(tmp_path / "few"), "--limit", "2"]) == 0
     code = (
         "import sys\n"
         "for name in ('torch', 'vision_msgs', 'visualization_msgs', 'diagnostic_msgs', 'tf2_ros'):\n"
         "    sys.modules[name] = None\n"
         "from add_ros.evaluate_bag import main\n"
-        f"sys.exit(main([{str(bag)!r}, '--model', 'shipped']))"
+        f"sys.exit(main([{str(tmp_path / 'few')!r}, '--model', 'shipped']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "30 frames scored" in done.stdout
+    assert "2 frames scored" in done.stdout

@@ -15,11 +15,19 @@ from hypothesis import strategies as st
 from add_model import boxes as box3d
 from add_model.camera import Camera
 from add_model.detection import Detections
+from add_ros.parameters import PARAMETERS
 from training import evaluate as scoring
 from training.data.calib import write_calib
 from training.data.labels import write_objects, write_results
 from training.data.sample import Objects
-from training.evaluation.association import FREE, IGNORED, associate, associate_on_ground, best_threshold
+from training.evaluation.association import (
+    FREE,
+    IGNORED,
+    UNBALANCED,
+    associate,
+    associate_on_ground,
+    best_threshold,
+)
 from training.evaluation.distance import EDGES, ObjectErrors, object_errors
 from training.report import __main__ as command
 from training.report.cases import worst_false_positives, worst_misses
@@ -84,7 +92,7 @@ def test_the_threshold_has_the_best_f1(found, missed):
     if any(hits):
         assert f1(best) == pytest.approx(max(f1(score) for score in scores))
     else:
-        assert best == 0
+        assert best == UNBALANCED == next(p.default for p in PARAMETERS if p.name == "score_threshold")
 
 
 @pytest.mark.parametrize("pair", [associate, associate_on_ground])

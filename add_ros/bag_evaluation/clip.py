@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from add_ros.bag_evaluation.scoring import Scored
-from add_ros.bag_evaluation.text import seconds
 from add_ros.bags.frames import BagFrames
+from add_ros.bags.messages import seconds
 from training.evaluation.association import FREE
 from training.report.pictures import frame_pictures
 
@@ -20,13 +20,13 @@ _COLUMNS = 400  # of the timeline
 
 
 def choose(ranking: Sequence[int], count: int) -> list[int]:
-    """At most `count` of the frames that `ranking` orders, in the order of time: half of them its first ones, the
-    others at even steps through all."""
+    """At most `count` of the frames that `ranking` orders, in the order of time: half of them (of one, that one) its
+    first ones, the others at even steps through all."""
     total = len(ranking)
     if count >= total:
         return list(range(total))
-    chosen = set(ranking[: count // 2])
-    even = np.linspace(0, total - 1, count - len(chosen)).round().astype(int) if count else []
+    chosen = set(ranking[: -(-count // 2)])
+    even = np.linspace(0, total - 1, count - len(chosen)).round().astype(int)
     chosen |= set(map(int, even))
     # What is both makes room for the next in the ranking.
     for index in ranking:

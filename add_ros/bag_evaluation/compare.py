@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +103,6 @@ def compare(
     count: int = 1000,
     block: int = 1,
     seed: int = 0,
-    progress: Callable[[Iterable], Iterable] | None = None,
 ) -> Comparison:
     """Compare two runs by `count` resamples of blocks of frames.
 
@@ -116,9 +114,11 @@ def compare(
         resamples(len(first.frames), count, block, seed),
         resamples(len(second.frames), count, block, seed if paired else seed + 1),
     ]
-    progress = progress or _progress(count)
     differences = ([], [])
-    for weights in progress(zip(*draws, strict=True)):
+    quiet = not sys.stderr.isatty()
+    for weights in tqdm(
+        zip(*draws, strict=True), total=count, unit="resample", desc="intervals", disable=quiet, leave=False
+    ):
         a, b = (_measure(side, w) for side, w in zip((first, second), weights, strict=True))
         for kept, x, y in zip(differences, a, b, strict=True):
             kept.append(y - x)
@@ -128,12 +128,6 @@ def compare(
         values.append(np.stack([x, y, low, high]))
     agreement = _agreement(first, second) if paired else None
     return Comparison(first, second, paired, count, block, seed, agreement, *values)
-
-
-def _progress(count: int) -> Callable[[Iterable], Iterable]:
-    return lambda draws: tqdm(
-        draws, total=count, unit="resample", desc="intervals", disable=not sys.stderr.isatty(), leave=False
-    )
 
 
 def _measure(scored: Scored, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -80,8 +80,8 @@ def _shown(clips: list[dict[str, Any]], comparison: Comparison | None) -> str:
             texts.append(f"All {total} frames are on this page.")
         else:
             texts.append(
-                f"{shown} of {total} frames are on this page: {shown // 2} are {first}, the others stand at even steps "
-                "through the drive. The strip and the JSON file have all; --frames N puts more on the page."
+                f"{shown} of {total} frames are on this page: {-(-shown // 2)} are {first}, the others stand at even "
+                "steps through the drive. The strip and the JSON file have all; --frames N puts more on the page."
             )
     return " ".join(dict.fromkeys(texts))
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from add_model.camera import Camera
 from add_model.detection import Detections
 from add_model.predictor import Predictor
+from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from training.data.sample import Objects
@@ -73,24 +74,20 @@ def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink
 
 def run_recorded(
     bag: BagFrames,
-    elsewhere: dict[int, Detections] | None,
+    elsewhere: Recorded | None,
     name: str,
     score_threshold: float,
     sink: Sink | None = None,
 ) -> Run:
     """The detections that were recorded: in the bag itself, or `elsewhere`, by the stamp of their image.
 
-    Raises BagError as `run_model` does, and where no frame has detections.
+    Raises BagError as `run_model` does, where no frame has detections, and where they are in another frame.
     """
-    if elsewhere is None and bag.topics.detections is None:
-        raise BagError(
-            f"{bag.path} has no recorded detections to score (a vision_msgs/msg/Detection3DArray topic beside the "
-            "ground truth): run a model with --model FILE (or --model shipped), or name a bag that was recorded from a "
-            "node with --detections BAG"
-        )
+    if elsewhere is None:
+        require_detections(bag)
     frames = []
     for frame in _labelled(bag):
-        found = frame.detections if elsewhere is None else elsewhere.get(frame.stamp)
+        found = frame.detections if elsewhere is None else _answer(elsewhere, frame, name)
         answered = found is not None
         found = found[found.scores >= score_threshold] if answered else Detections.empty()
         frames.append(Frame(frame.stamp, frame.camera, frame.truth, found, answered))
@@ -101,7 +98,27 @@ def run_recorded(
             f"none of the {len(frames)} frames of {bag.path} has detections of its stamp: the detections must carry "
             "the stamps of the images, as the node's do, and come from the same recording"
         )
-    return _finished(bag, name, frames)
+    run = _finished(bag, name, frames)
+    return replace(run, notes=[*run.notes, elsewhere.damage]) if elsewhere and elsewhere.damage else run
+
+
+def require_ground_truth(bag: BagFrames) -> None:
+    """Raises BagError where the bag has no topic of ground truth."""
+    if bag.topics.ground_truth is None:
+        raise BagError(
+            f"{bag.path} has no ground truth to score against: a vision_msgs/msg/Detection3DArray topic is needed, "
+            "with the images' stamps and 'truth' in its name, or named by --ground-truth-topic"
+        )
+
+
+def require_detections(bag: BagFrames) -> None:
+    """Raises BagError where the bag has no topic of recorded detections."""
+    if bag.topics.detections is None:
+        raise BagError(
+            f"{bag.path} has no recorded detections to score (a vision_msgs/msg/Detection3DArray topic beside the "
+            "ground truth): run a model with --model FILE (or --model shipped), or name a bag that was recorded from a "
+            "node with --detections BAG"
+        )
 
 
 def renamed(run: Run, classes: Mapping[str, str]) -> Run:
@@ -123,12 +140,18 @@ def renamed(run: Run, classes: Mapping[str, str]) -> Run:
 
 
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
-    if bag.topics.ground_truth is None:
-        raise BagError(
-            f"{bag.path} has no ground truth to score against: a vision_msgs/msg/Detection3DArray topic is needed, "
-            "with the images' stamps and 'truth' in its name, or named by --ground-truth-topic"
-        )
+    require_ground_truth(bag)
     return iter(tqdm(bag, total=len(bag) or None, unit="frame", desc=bag.path.name, disable=not sys.stderr.isatty()))
+
+
+def _answer(recorded: Recorded, frame: BagFrame, name: str) -> Detections | None:
+    frame_id, found = recorded.of.get(frame.stamp, ("", None))
+    if frame_id and frame.frame_id and frame_id != frame.frame_id:
+        raise BagError(
+            f"{name} are in the frame '{frame_id}', the images in '{frame.frame_id}': boxes in the image's own optical "
+            "frame are needed, which the node publishes where its target_frame is empty"
+        )
+    return found
 
 
 def _finished(bag: BagFrames, name: str, frames: list[Frame]) -> Run:

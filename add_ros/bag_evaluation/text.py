@@ -9,6 +9,7 @@ import numpy as np
 
 from add_ros.bag_evaluation.compare import MEASURES, Comparison
 from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance_json, listed_counts, other_classes
+from add_ros.bags.messages import seconds
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES
@@ -42,7 +43,9 @@ def assumptions(scored: Scored) -> list[str]:
             "visible, so hidden objects count as missed."
         )
     if derived.out_of_sight:
-        lines.append(f"{derived.out_of_sight} labelled objects lie outside the image and are left out.")
+        lines.append(
+            f"{derived.out_of_sight} labelled objects lie outside the image or have no finite box, and are left out."
+        )
     if derived.detections2d:
         lines.append(
             f"{derived.detections2d} of {derived.detections} detections take the 2D box of their projected 3D box, "
@@ -107,11 +110,6 @@ def bin_name(index: int) -> str:
 def number(value: float) -> str:
     """Two decimals, and a dash for what is unknown."""
     return "-" if np.isnan(value) else f"{value:.2f}"
-
-
-def seconds(stamp: int) -> str:
-    """Nanoseconds as decimal seconds, exactly."""
-    return f"{stamp // 10**9}.{stamp % 10**9:09d}"
 
 
 def scored_json(scored: Scored) -> dict[str, Any]:

@@ -59,8 +59,9 @@ class BagFrames:
 
     After an iteration these say what became of the images, and `summary` says it for people:
     count:   frames that were given
-    skipped: images that were not, by reason; `problems` has a sentence on the first of each reason
-    noted:   what is odd about frames that were given, and ground truth that belongs to none
+    skipped: images that were not, each once, by reason; `problems` has a sentence on the first of each reason
+    noted:   what is odd about frames that were given, ground truth that belongs to no image, malformed messages beside
+             the images
     damage:  what is wrong with the bag, None where nothing is. All that could be read was given nevertheless.
 
     Raises BagError where the bag cannot be read at all, where topics are missing or ambiguous and, after an iteration,
@@ -92,13 +93,13 @@ class BagFrames:
             try:
                 frame = self._frame(image, info, calibrate)
             except Rejected as problem:
-                self._skip(problem.reason, str(problem))
+                self._count(self.skipped, problem.reason, str(problem))
                 continue
             self.noted[LATE] += last is not None and stamp < last
             last = stamp
             self.count += 1
             yield frame
-        self.noted[TRUTH_ALONE] = len(self._truths.keys() - self._seen)
+        self.noted[TRUTH_ALONE] = len(self._truths.keys() - self._stamps)
         self.noted = +self.noted
         if not self.count:
             raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
@@ -106,9 +107,13 @@ class BagFrames:
     def summary(self) -> list[str]:
         """One sentence each: frames, topics with their stamps, skips by reason, what is odd, and damage."""
         topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
-        lines = [f"{self.count} frames"] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
-        lines += [f"skipped {n} images, {reason}: {self.problems[reason]}" for reason, n in self.skipped.most_common()]
-        lines += [f"{n} times {what}" for what, n in self.noted.most_common()]
+        lines = [_counted(self.count, "frame")] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
+        for reason, n in self.skipped.most_common():
+            lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
+        for what, n in self.noted.most_common():
+            lines.append(
+                f"{_counted(n, 'time')} {what}" + (f": {self.problems[what]}" if what in self.problems else "")
+            )
         return lines + [self.damage] * bool(self.damage)
 
     def _reset(self) -> None:
@@ -116,13 +121,14 @@ class BagFrames:
         self.skipped: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
-        self._seen: set[int] = set()
+        self._stamps: set[int] = set()  # of all images
+        self._seen: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
         self._truths: dict[int, tuple[str, Objects] | Rejected] = {}
         self._found: dict[int, tuple[str, Detections]] = {}
 
-    def _skip(self, reason: str, sentence: str) -> None:
-        self.skipped[reason] += 1
+    def _count(self, counted: Counter[str], reason: str, sentence: str) -> None:
+        counted[reason] += 1
         self.problems.setdefault(reason, sentence)
 
     def _messages(self, *topics: str | None) -> Iterator[tuple[str, int, Any]]:
@@ -141,7 +147,9 @@ class BagFrames:
                 try:
                     message = decoded(self._types, connection, data)
                 except BagError as error:
-                    self._skip(f"malformed message on {connection.topic}", str(error))
+                    # Each image is skipped at most once: one without its CameraInfo or ground truth, for that reason.
+                    counted = self.skipped if connection.topic == self.topics.image else self.noted
+                    self._count(counted, f"malformed message on {connection.topic}", str(error))
                     continue
                 stamp = messages.stamp_of(message)
                 first, last, count = self._spans.get(connection.topic, (stamp, stamp, 0))
@@ -152,7 +160,7 @@ class BagFrames:
         if topic not in self._spans:
             return "no messages"
         first, last, count = self._spans[topic]
-        return f"{count} messages, stamps {_seconds(first)} to {_seconds(last)}"
+        return f"{_counted(count, 'message')}, stamps {messages.seconds(first)} to {messages.seconds(last)}"
 
     def _read_answers(self) -> None:
         """Ground truth and detections by stamp: they may be recorded long after their image."""
@@ -161,7 +169,7 @@ class BagFrames:
         for topic, _, message in self._messages(t.ground_truth, t.ground_truth_2d, t.detections):
             stamp = messages.stamp_of(message)
             if topic == t.detections:
-                self._found.setdefault(stamp, (message.header.frame_id, _detections(message)))
+                self._found.setdefault(stamp, (message.header.frame_id, messages.detections_of(message)))
                 continue
             halves.setdefault(stamp, {})[topic] = message
             if t.ground_truth_2d is None or len(halves[stamp]) == 2:
@@ -186,7 +194,9 @@ class BagFrames:
             self.noted[FALLBACK] += 1
 
         def unpaired() -> None:
-            self._skip(NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image")
+            self._count(
+                self.skipped, NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image"
+            )
 
         pairing = Pairing(lambda image, info: ready.append((image, info)), fell_back, unpaired)
         deadline = 0
@@ -196,6 +206,7 @@ class BagFrames:
             if topic == self.topics.camera_info:
                 pairing.add_info(message)
             else:
+                self._stamps.add(messages.stamp_of(message))
                 pairing.add_image(message)
                 deadline = time + round(PATIENCE * 1e9)
             yield from ready
@@ -206,11 +217,13 @@ class BagFrames:
     def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
         stamp, frame_id = messages.stamp_of(image), image.header.frame_id
         if stamp in self._seen:
-            raise Rejected(REPEATED, f"there is an earlier image of the stamp {_seconds(stamp)}")
+            raise Rejected(REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}")
         self._seen.add(stamp)
         truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
         if truth is None and self.topics.ground_truth:
-            raise Rejected(NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {_seconds(stamp)}")
+            raise Rejected(
+                NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
+            )
         found = self._answer(self._found, stamp, frame_id, self.topics.detections)
         pixels = (images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image)(image)
         calibration = calibrate(info, pixels.shape[1], pixels.shape[0])
@@ -231,14 +244,5 @@ class BagFrames:
         return answer[1]
 
 
-def _detections(message: Any) -> Detections:
-    names, scores, boxes = messages.boxes_of(message)
-    deviations = [
-        np.sqrt(found.results[0].pose.covariance[14]) if found.results else np.nan for found in message.detections
-    ]
-    found = Detections(names, scores, boxes, np.full((len(names), 4), np.nan), np.array(deviations, dtype=float))
-    return found[np.argsort(-scores, kind="stable")]
-
-
-def _seconds(stamp: int) -> str:
-    return f"{stamp // 10**9}.{stamp % 10**9:09d}"
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)

@@ -15,6 +15,7 @@ from rosbags.typesys.store import Typestore
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
+from add_model.detection import Detections
 
 _JPEG_QUALITY = 95
 
@@ -28,6 +29,11 @@ def header(types: Typestore, stamp: int, frame_id: str) -> Any:
 def stamp_of(message: Any) -> int:
     """The header's stamp in nanoseconds."""
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def seconds(stamp: int) -> str:
+    """Nanoseconds as decimal seconds, exactly."""
+    return f"{stamp // 10**9}.{stamp % 10**9:09d}"
 
 
 def image(types: Typestore, pixels: np.ndarray, stamp: int, frame_id: str) -> Any:
@@ -151,3 +157,13 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         row[:6] = centre.x, centre.y, centre.z, size.x, size.y, size.z
         row[6] = box3d.rotation_y(np.array([[turn.x, turn.y, turn.z, turn.w]]))[0]
     return np.array(names, dtype=str), np.array(scores, dtype=float), boxes
+
+
+def detections_of(message: Any) -> Detections:
+    """A Detection3DArray as detections in its own frame, best first; boxes2d is NaN, since messages don't carry it."""
+    names, scores, boxes = boxes_of(message)
+    deviations = [
+        np.sqrt(found.results[0].pose.covariance[14]) if found.results else np.nan for found in message.detections
+    ]
+    found = Detections(names, scores, boxes, np.full((len(names), 4), np.nan), np.array(deviations, dtype=float))
+    return found[np.argsort(-scores, kind="stable")]

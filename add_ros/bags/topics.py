@@ -20,7 +20,7 @@ IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image"
 
 @dataclass(frozen=True)
 class TopicNames:
-    """The topics to use; None looks for it by type."""
+    """The topics to use; None looks for it by type, and detections of "" leaves out whatever there is."""
 
     image: str | None = None
     camera_info: str | None = None
@@ -60,17 +60,32 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
     if info is None:
         raise BagError(
             f"the bag has no camera_info for {image}: a topic of type {CAMERA_INFO} is needed, since without K and P "
-            f"no distance can be told; record it with the images. {bag.contents()}"
+            f"no distance can be told; record it with the images; {bag.contents()}"
         )
     boxes = (types.DETECTIONS,)
     truth = bag.one(
         "ground_truth", boxes, names.ground_truth, lambda topic: _is_truth(topic) and topic != names.detections
     )
-    found = bag.one("detections", boxes, names.detections, lambda topic: not _is_truth(topic) and topic != truth)
+    found = None
+    if names.detections != "":
+        found = bag.one("detections", boxes, names.detections, lambda topic: not _is_truth(topic) and topic != truth)
     flat = f"{truth}_2d" if f"{truth}_2d" in bag.of((types.RECTANGLES,)) else None
     for topic in filter(None, (image, info, truth, flat, found)):
         _check_fields(bag.connection[topic], store)
     return Topics(image, bag.connection[image].msgtype == COMPRESSED, info, truth, flat, found)
+
+
+def find_detections(connections: list[Connection], name: str | None, store: Typestore) -> str:
+    """The topic of recorded detections in a bag that need not have a camera, `name` or found by type.
+
+    Raises BagError as `find_topics` does.
+    """
+    bag = _Bag(connections)
+    found = bag.one("detections", (types.DETECTIONS,), name, lambda topic: not _is_truth(topic))
+    if found is None:
+        raise BagError(f"the bag has no detections: a topic of type {types.DETECTIONS} is needed; {bag.contents()}")
+    _check_fields(bag.connection[found], store)
+    return found
 
 
 class _Bag:
@@ -109,7 +124,7 @@ class _Bag:
         if len(candidates) > 1:
             raise BagError(
                 f"the bag has {len(candidates)} topics that can be {what}: {self._listed(candidates)}; name the one "
-                "to use"
+                f"to use (evaluate_bag: --{what.replace('_', '-')}-topic)"
             )
         return candidates[0] if candidates else None
 

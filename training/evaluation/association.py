@@ -20,6 +20,7 @@ MIN_IOU = 0.5
 # On the ground, in metres and as a share of the object's distance. nuScenes (Caesar et al. 2020) counts a detection
 # within 2 m as a hit; along the line of sight, where a single camera errs, Hung et al. (2022) let the tolerance grow.
 NEAR, NEAR_SHARE = 2.0, 0.2
+UNBALANCED = 0.15  # a score: what the node publishes by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +99,14 @@ def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
 def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
     """The score at which hits and misses balance best (largest F1) over frames of (association, scores).
 
-    0 where nothing is found.
+    `UNBALANCED` where no object is found: nothing can be balanced then, and all that a network gives at the lowest
+    scores would be false positives.
     """
     objects = sum(int((association.truth != IGNORED).sum()) for association, _ in frames)
     scores = np.concatenate([np.empty(0), *(scores[a.detection != IGNORED] for a, scores in frames)])
     hits = np.concatenate([np.empty(0, bool), *(a.detection[a.detection != IGNORED] >= 0 for a, _ in frames)])
     if not objects or not hits.any():
-        return 0.0
+        return UNBALANCED
     order = np.argsort(-scores, kind="stable")
     scores, found = scores[order], np.cumsum(hits[order])
     f1 = 2 * found / (np.arange(1, len(scores) + 1) + objects)

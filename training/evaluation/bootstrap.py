@@ -36,9 +36,6 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.n
     NaN where fewer than nine in ten resamples have a value: an interval of the rest would not mean what it says.
     """
     values = np.asarray(values, dtype=float)
-    known = ~np.isnan(values)
-    enough = known.sum(axis=0) >= max(1, _LEAST_SHARE * len(values))
-    filled = np.where(known | ~enough, values, np.nan)
-    filled = np.where(enough, filled, 0.0)
-    low, high = np.nanpercentile(filled, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    enough = (~np.isnan(values)).sum(axis=0) >= max(1, _LEAST_SHARE * len(values))
+    low, high = np.nanpercentile(np.where(enough, values, 0.0), [50 * (1 - level), 50 * (1 + level)], axis=0)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)

@@ -20,7 +20,7 @@ class Derived:
     boxes2d:       of these, how many got the 2D box that encloses their projection, clipped to the image
     truncation:    how many got the share of that projection outside the image as their truncation
     occlusion:     how many have no occlusion given and count as fully visible
-    out_of_sight:  labelled objects left out because no part of them projects into the image
+    out_of_sight:  labelled objects left out because no part of them projects into the image, or not finite
     detections:    detections that take part; detections2d: of these, how many got a projected 2D box
     lost:          detections left out because they are not in the image, or not finite
     """

@@ -1,0 +1,112 @@
+"""Detections that were recorded, in a bag of their own or beside the images: which are scored, which never matter."""
+
+import json
+
+import numpy as np
+import pytest
+
+from add_ros import evaluate_bag
+from add_ros.bag_evaluation.recorded import read_detections
+from add_ros.bags import convert, messages, types
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.reading import open_bag, raw_messages
+from add_ros.bags.write import open_writer
+
+FRAMES = 4
+
+
+def run(*arguments):
+    return evaluate_bag.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    bag = tmp_path_factory.mktemp("recorded") / "drive"
+    assert convert.main([str(bag), "--world", str(FRAMES), "--street", "3", "--seed", "2026"]) == 0
+    return bag
+
+
+def truth_as_detections(drive, frame_id=None):
+    """(stamp, message) of each frame: its ground truth, in the images' own frame or said to be in another one."""
+    for frame in BagFrames(drive):
+        truth = frame.truth[np.isfinite(frame.truth.boxes).all(axis=1)]
+        scores = np.linspace(0.9, 0.5, len(truth))
+        yield (
+            frame.stamp,
+            messages.detections(
+                types.typestore(), truth.names, scores, truth.boxes, frame.stamp, frame_id or frame.frame_id
+            ),
+        )
+
+
+def write(path, found, topics=("/detections",), storage="mcap", beside=None):
+    """A bag of detections, and of all that another bag holds."""
+    store, writer = types.typestore(), open_writer(path, storage)
+    for topic in topics:
+        connection = writer.add_connection(topic, types.DETECTIONS, typestore=store)
+        for stamp, message in found:
+            writer.write(connection, stamp, store.serialize_cdr(message, types.DETECTIONS))
+    if beside:
+        with open_bag(beside) as reader:
+            own = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=store) for c in reader.connections}
+            for connection, time, data in raw_messages(reader):
+                writer.write(own[connection.topic], time, data)
+    writer.close()
+    return path
+
+
+def test_boxes_of_another_frame_are_not_scored_as_the_cameras(drive, tmp_path, capsys):
+    found = write(tmp_path / "found", list(truth_as_detections(drive, "base_link")))
+    assert run(drive, "--detections", found) == 1
+    assert "are in the frame 'base_link', the images in 'camera_optical_frame'" in capsys.readouterr().err
+    right = write(tmp_path / "right", list(truth_as_detections(drive)))
+    assert run(drive, "--detections", right, "--json", tmp_path / "right.json") == 0
+    cars = json.loads((tmp_path / "right.json").read_text())["distance"]["Car"]
+    assert cars["found"] == cars["objects"] > 0
+
+
+def test_a_model_does_not_mind_what_detections_lie_beside_the_images(drive, tmp_path):
+    """In another frame, and on two topics: neither is an answer that the model needs."""
+    found = list(truth_as_detections(drive, "base_link"))
+    bag = write(tmp_path / "both", found, ("/detections", "/other"), beside=drive)
+    assert run(bag, "--model", "shipped", "--json", tmp_path / "scores.json") == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["frames_scored"] == FRAMES
+    assert run(bag) == 1  # without a model they are needed
+
+
+def test_the_topic_of_recorded_detections_is_that_of_their_own_bag(drive, tmp_path, capsys):
+    found = write(tmp_path / "found", list(truth_as_detections(drive)), ("/detections", "/other"))
+    compared = ["--model", "shipped", "--compare-detections", found, "--resamples", 20]
+    assert run(drive, *compared) == 1
+    assert "2 topics that can be detections: /detections (" in (said := capsys.readouterr().err)
+    assert "--detections-topic" in said and str(found) in said
+    assert run(drive, *compared, "--detections-topic", "/other") == 0
+
+
+def test_detections_are_scored_up_to_where_their_bag_breaks(drive, tmp_path):
+    found = write(
+        tmp_path / "found", [entry for entry in truth_as_detections(drive) for _ in range(40)], storage="sqlite3"
+    )
+    whole = read_detections(found)
+    assert whole.damage is None and len(whole.of) == FRAMES
+    (file,) = found.glob("*.db3")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    part = read_detections(found)
+    assert 0 < len(part.of) < FRAMES and "damaged" in part.damage
+    assert run(drive, "--detections", found, "--json", tmp_path / "part.json") == 0
+    result = json.loads((tmp_path / "part.json").read_text())
+    assert part.damage in result["notes"]
+    assert any(f"of {FRAMES} frames have no recorded detections" in line for line in result["assumptions"])
+
+
+def test_a_bag_without_detections_says_what_it_has(drive):
+    with pytest.raises(BagError, match=r"no detections: .*Detection3DArray is needed; it has .*/camera/image_rect"):
+        read_detections(drive)
+
+
+@pytest.mark.parametrize("missing", [["--compare-model", "absent.onnx"], ["--compare-detections", "absent"]])
+def test_what_the_second_run_lacks_is_told_before_the_work_of_the_first(drive, capsys, monkeypatch, missing):
+    monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: pytest.fail("the first run was made"))
+    assert run(drive, "--model", "shipped", *missing) == 1
+    assert "absent" in capsys.readouterr().err
