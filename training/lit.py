@@ -145,7 +145,7 @@ class LitDetector(lightning.LightningModule):
             features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
             decoded = parts_of(self.detector).detect(self.detector, features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
-        return finish(candidates, CLASSES, scene.camera, scene.seen)
+        return finish(candidates, CLASSES, scene.camera, scene.seen, self.detector.footprint_overlap)
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.
