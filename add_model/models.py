@@ -10,12 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from add_model.backends import ModelError
+from add_model.detectors.monodetr import MonoDETR
 from add_model.detectors.monodle import MonoDLE
 from add_model.networks.dla import DLA34
 from add_model.networks.dla_up import DLAUp
 from add_model.networks.efficientnet_lite import EfficientNetLite0
 from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
+from add_model.networks.resnet import ResNet50
 from add_model.view import REFERENCE_FOCAL
 
 MULTIPLE = 32  # every backbone's coarsest stride: sides of the network's input are multiples of it
@@ -39,10 +41,33 @@ def monodle_dla34() -> MonoDLE:
     return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL)
 
 
+def monodetr_plain() -> MonoDETR:
+    """MonoDETR on the plain network, four maps from stride 4 on: for studies on a CPU."""
+    return MonoDETR(
+        PlainNet(),
+        first=0,
+        channels=64,
+        heads=4,
+        layers=2,
+        hidden=128,
+        bins=40,
+        queries=30,
+        groups=5,
+        focal=REFERENCE_FOCAL / 2,
+    )
+
+
+def monodetr_resnet50() -> MonoDETR:
+    """MonoDETR in its published size, on KITTI images of about 1280x384."""
+    return MonoDETR(ResNet50(), first=1)
+
+
 MODELS: Mapping[str, Callable[[], nn.Module]] = {
     "monodle_plain": monodle_plain,
     "monodle_lite0": monodle_lite0,
     "monodle_dla34": monodle_dla34,
+    "monodetr_plain": monodetr_plain,
+    "monodetr_resnet50": monodetr_resnet50,
 }
 
 
