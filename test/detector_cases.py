@@ -11,6 +11,7 @@ import torch
 from add_model.backends.onnx_runtime import OnnxBackend
 from add_model.distillation.parts import parts_of
 from add_model.export import export_onnx
+from add_model.view import scaled_size
 from training.data import augment
 from training.data.batches import Batch, View, collate, teachable
 from training.data.sample import Sample
@@ -30,12 +31,13 @@ def views(detector: torch.nn.Module, samples: list[Sample]) -> Batch:
 
 
 def street(index: int, left: int = 16, width: int = 160) -> Sample:
-    """A part of a street."""
-    return augment.crop(WORLD.sample(index), left, 0, width, 96)
+    """A part of a street as the small detectors see it."""
+    sample = WORLD.sample(index)
+    return augment.crop(augment.resize(sample, *scaled_size(sample.camera, WORLD.focal)), left, 0, width, 96)
 
 
 def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) -> list[dict[str, float]]:
-    """Train on one batch alone; the losses of each step."""
+    """Train on one batch alone, of which norms then have the statistics; the losses of each step."""
     parts, history = parts_of(detector), []
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
@@ -46,6 +48,11 @@ def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) ->
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimizer.step()
         history.append({name: value.item() for name, value in losses.items()})
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        parts.look(detector, batch.images, batch.P, None, None)
     detector.eval()
     return history
 

@@ -1,7 +1,6 @@
 """MonoDETR: the cheapest matching, groups apart, answers that decode to the labelled boxes, a graph equal to torch."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from shapely.geometry import box as rectangle
 from add_model.coder import HEADING_BINS
 from add_model.detectors.monodetr import MonoDETR, Queries
 from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
-from add_model.detectors.monodetr_loss import depth_map_loss, focal_loss, generalised_iou, ignored, match, monodetr_loss
+from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
 from add_model.models import build
 from add_model.networks.plain import PlainNet
 
@@ -76,18 +75,6 @@ def test_generalised_iou_agrees_with_polygons(a, b):
     boxes = [torch.tensor(shape.bounds, dtype=torch.double) for shape in shapes]
     found = generalised_iou(*boxes).item()
     assert found == pytest.approx(common / union - (around - union) / around, abs=1e-6)
-
-
-def test_focal_losses_by_hand():
-    p = 1 / (1 + math.exp(-0.7))
-    found = focal_loss(torch.tensor([0.7, 0.7]), torch.tensor([1.0, 0.0]))
-    assert found[0].item() == pytest.approx(-0.25 * (1 - p) ** 2 * math.log(p))
-    assert found[1].item() == pytest.approx(-0.75 * p**2 * math.log(1 - p), rel=1e-5)
-    # Three cells of three classes, the last of them 'no object': one object, one without, one ignored.
-    logits = torch.log(torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]])).T[None, :, None]
-    target = torch.tensor([[[1, 2, -1]]])
-    expected = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8)) / 2
-    assert depth_map_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
 
 
 def perfect(detector, batch, groups=1):

@@ -10,13 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from add_model.detectors.focal import ALPHA, depth_map_loss, focal_loss
 from add_model.detectors.monodetr import MonoDETR, Queries
 from add_model.detectors.monodle_loss import dimension_aware_loss, heading_loss, identity, laplacian_loss
 
 # What the published code weighs losses and costs of matching with; all others count 1.
 _LABEL, _CENTRE, _SIDES, _OVERLAP = 2.0, 10.0, 5.0, 2.0
-_ALPHA = 0.25
-_FOREGROUND = 13.0  # how much a cell of the depth map that sees an object counts against one that sees none
 
 
 def monodetr_loss(
@@ -37,7 +36,8 @@ def monodetr_loss(
     for layer in range(len(seen.logits)):
         for name, value in _layer_losses(detector, seen, layer, groups, targets, total).items():
             losses[name] = losses.get(name, 0) + value / count
-    losses["depth_map"] = depth_map_loss(seen.depth_logits.float(), targets["depth_bin"])
+    bins = targets["depth_bin"]  # the last class is that of cells that see no object
+    losses["depth_map"] = depth_map_loss(seen.depth_logits.float(), bins, bins < seen.depth_logits.shape[1] - 1)
     return losses
 
 
@@ -77,14 +77,6 @@ def _box(centre: Tensor, sides: Tensor) -> Tensor:
     return torch.cat([centre - sides[..., :2], centre + sides[..., 2:]], -1)
 
 
-def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017) of each logit towards 0 or 1, alpha 0.25, gamma 2."""
-    probability = logits.sigmoid()
-    wrong = torch.where(target > 0, 1 - probability, probability)
-    share = torch.where(target > 0, _ALPHA, 1 - _ALPHA)
-    return share * wrong**2 * functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-
-
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU (Rezatofighi et al., CVPR 2019) of image rectangles (..., 4), broadcast against each other."""
     area = lambda box: (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)  # noqa: E731
@@ -99,8 +91,8 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
 def matching_cost(logits: Tensor, centre: Tensor, sides: Tensor, targets: Mapping[str, Tensor], unit: Tensor) -> Tensor:
     """(B, Q, M): what it costs to give each object to each query, in 2D and by the projected 3D centre."""
     probability = logits.sigmoid()
-    hit = _ALPHA * (1 - probability) ** 2 * -functional.logsigmoid(logits)
-    miss = (1 - _ALPHA) * probability**2 * -functional.logsigmoid(-logits)
+    hit = ALPHA * (1 - probability) ** 2 * -functional.logsigmoid(logits)
+    miss = (1 - ALPHA) * probability**2 * -functional.logsigmoid(-logits)
     label = targets["label"][:, None].expand(-1, logits.shape[1], -1)
     cost = _LABEL * (hit - miss).gather(2, label)
     apart = lambda a, b, unit: ((a[:, :, None] - b[:, None]) / unit).abs().sum(-1)  # noqa: E731
@@ -131,15 +123,3 @@ def ignored(centre: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     low, high = targets["ignored"][:, None, :, :2], targets["ignored"][:, None, :, 2:]
     inside = ((centre[:, :, None] >= low) & (centre[:, :, None] <= high)).all(-1)  # (B, Q, M)
     return (inside[..., None] & targets["ignored_class"][:, None]).any(2)
-
-
-def depth_map_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal loss over the classes of a depth map (B, classes, h, w), the mean over cells whose target is not -1.
-
-    The last class is that of cells that see no object (CaDDN, section 3.3; alpha 0.25, gamma 2).
-    """
-    known = target >= 0
-    logarithm = logits.log_softmax(1).gather(1, target.clamp(min=0)[:, None])[:, 0]
-    each = -_ALPHA * (1 - logarithm.exp()) ** 2 * logarithm
-    weight = torch.where(target < logits.shape[1] - 1, _FOREGROUND, 1.0) * known
-    return (each * weight).sum() / known.sum().clamp(min=1)

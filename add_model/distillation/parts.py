@@ -6,7 +6,8 @@ from types import ModuleType
 
 from torch import nn
 
-from add_model.detectors import monodetr_teaching, monodle_teaching
+from add_model.detectors import caddn_teaching, monodetr_teaching, monodle_teaching
+from add_model.detectors.caddn import CaDDN
 from add_model.detectors.monodetr import MonoDETR
 from add_model.detectors.monodle import MonoDLE
 
@@ -16,7 +17,8 @@ def parts_of(detector: nn.Module) -> ModuleType:
 
     Raises TypeError for a detector that can't be taught yet.
     """
-    for kind, module in ((MonoDLE, monodle_teaching), (MonoDETR, monodetr_teaching)):
+    modules = ((MonoDLE, monodle_teaching), (CaDDN, caddn_teaching), (MonoDETR, monodetr_teaching))
+    for kind, module in modules:
         if isinstance(detector, kind):
             return module
     raise TypeError(f"{type(detector).__name__} has no teaching module: write one like {monodle_teaching.__name__}")
