@@ -17,6 +17,7 @@ from add_model.depth_bins import DepthBins
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import HEADINGS, Grid, decode_residuals, encode_residuals
 from add_model.detectors.caddn_depth import PlainFrustum, sample_voxels
+from add_model.distillation.parts import parts_of
 from add_model.models import build
 from add_model.networks.bev import BirdsEyeNetwork
 from add_model.networks.deeplab import DeepLabHead
@@ -253,6 +254,24 @@ def test_a_given_depth_is_where_features_go(trained):
         with torch.no_grad():
             assert detector.look(batch.images, batch.P, given).bev.isfinite().all()
     assert share[10.0] == pytest.approx(10, rel=0.15) and share[20.0] == pytest.approx(20, rel=0.15)
+
+
+def test_a_teacher_lifts_features_to_the_depth_that_it_is_given(trained, sample):
+    """The same picture with depths of twice the size: what the teacher's ground holds lies twice as far away."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    z = detector.points[0, :, 0, 2]
+    centre = []
+    for depth in (torch.full_like(batch.depth, 8.0), torch.full_like(batch.depth, 16.0)):
+        with torch.no_grad():
+            alone = parts.look(detector, batch.images, batch.P, None, None)
+            bev = parts.look(detector, batch.images, batch.P, depth, branch).bev
+        changed = (bev - alone.bev[..., -1:, :1]).abs().sum((0, 1, 3))  # against an empty corner far away
+        centre.append(((changed * z).sum() / changed.sum()).item())
+    assert centre[1] - centre[0] > 4
+    unknown = parts.look(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
+    torch.testing.assert_close(unknown.bev, alone.bev)
 
 
 def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):

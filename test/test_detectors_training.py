@@ -8,6 +8,7 @@ from add_model.camera import Camera
 from add_model.models import save
 from add_model.predictor import Predictor
 from training.export import read_checkpoint
+from training.files import TrainingError
 from training.metrics import read_metrics
 
 LOSSES = {
@@ -16,10 +17,11 @@ LOSSES = {
 }
 
 
-def start(folder, name, depth="dense"):
+def start(folder, name, depth="dense", method="training.methods.Alone", **options):
     world = {"width": 160, "height": 96, "focal": 180}
     data = {"world": world, "depth": depth, "augmentation": {"size": [96, 64]}}
-    config = configure(folder / "tiny.yaml", model={"model": name, "start": None}, data=data, trainer={"max_epochs": 1})
+    model = {"model": name, "start": None, "method": {"class_path": method, "init_args": options}}
+    config = configure(folder / "tiny.yaml", model=model, data=data, trainer={"max_epochs": 1})
     return Training(folder, "fit", "--config", config)
 
 
@@ -46,3 +48,17 @@ def test_caddn_without_depth_says_where_to_name_it(tmp_path):
     assert run.finish() == 1
     assert "give data.depth lidar, object or dense" in run.text()
     assert "Traceback" not in run.text()
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_teacher_is_trained_with_depth_and_not_exported(name, tmp_path):
+    run = start(tmp_path, name, depth="object", method="training.methods.Teach")
+    assert run.finish() == 0, run.text()
+    with pytest.raises(TrainingError, match="is a teacher"):
+        read_checkpoint(tmp_path / "runs/tiny/last.ckpt")
+
+
+def test_what_is_for_monodle_alone_says_so(tmp_path):
+    run = start(tmp_path, "caddn_plain", method="training.distil.Distil", teacher="none.ckpt")
+    assert run.finish() == 1
+    assert "this method is for MonoDLE so far: train CaDDN with model.method Alone or Teach" in run.text()

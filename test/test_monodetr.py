@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from add_model.coder import HEADING_BINS
+from add_model.coder import HEADING_BINS, reference_focal_scale
 from add_model.detectors.monodetr import MonoDETR, Queries
 from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
 from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
+from add_model.distillation.parts import parts_of
 from add_model.models import build
 from add_model.networks.plain import PlainNet
 
@@ -199,6 +200,20 @@ def test_a_given_depth_map_takes_the_place_of_the_predicted_one(trained):
         torch.nn.init.zeros_(detector.depth.places.weight)
         a, b = (detector.look(batch.images, batch.P, given=depth) for depth in (near, near + 30))
     torch.testing.assert_close(b.depth - a.depth, torch.full_like(a.depth, 10.0), atol=1e-3, rtol=0)
+
+
+def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
+    """A third of each answered depth is the map's."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    near = torch.full_like(batch.depth, 6.0)
+    with torch.no_grad():
+        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (near, near + 4.5))
+        given = detector.look(batch.images, batch.P, torch.full((1, 12, 20), 6.0) / reference_focal_scale(batch.P))
+    torch.testing.assert_close(a.depth, given.depth, atol=1e-4, rtol=1e-4)
+    assert (b.depth - a.depth).abs().min() > 1e-3
+    parts.losses(detector, a, batch.targets)
 
 
 def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):

@@ -95,11 +95,11 @@ class CaDDN(nn.Module):
         """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
         return self.detect(self.look(images, P), P)
 
-    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None) -> Ground:
+    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Ground:
         """Images and their P -> the ground before the cameras.
 
         given (B, h, w): a teacher's depth at the reference focal length, 0 unknown, which takes the place of the
-        predicted distribution where it is known.
+        predicted distribution where it is known. added (B, C, h, w): what it adds to the image's features.
         """
         height, width = images.shape[1:3]
         images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
@@ -108,7 +108,7 @@ class CaDDN(nn.Module):
         if given is not None:
             distribution = torch.where(given[:, None] > 0, self._sure(given).to(distribution.dtype), distribution)
         bins = self.coder.bins
-        voxels = sample_voxels(features.float(), distribution.float(), P, self.points, bins, width, height)
+        voxels = sample_voxels((features + added).float(), distribution.float(), P, self.points, bins, width, height)
         bev = self.collapse(voxels.flatten(1, 2))
         return Ground(self.network(bev), logits, bev)
 

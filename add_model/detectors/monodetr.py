@@ -103,15 +103,18 @@ class MonoDETR(nn.Module):
         """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
         return self.detect(self.look(images, P), P)
 
-    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None) -> Queries:
-        """What the queries answer. given (B, h, w): a teacher's depth map, in place of the one predicted, at the
-        reference focal length and the stride of `coder`.
+    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Queries:
+        """What the queries answer.
+
+        given (B, h, w): a teacher's depth map, in place of the one predicted, at the reference focal length and the
+        stride of `coder`. added (B, C, h, w): what it adds to the features of that stride.
         """
         height, width = images.shape[1:3]
         images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         seen = self.backbone(images)[self.first :]
         maps = [project(m) for project, m in zip(self.project, seen, strict=True)]
         maps += [extra(seen[-1]) for extra in self.extra]
+        maps[1] = maps[1] + added
         positions = [
             sine_position(*m.shape[2:], stride, self.channels, self.unit)
             for m, stride in zip(maps, self.strides, strict=True)

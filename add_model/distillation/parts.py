@@ -15,6 +15,9 @@ from add_model.detectors.monodle import MonoDLE
 def parts_of(detector: nn.Module) -> ModuleType:
     """The module that says how this detector is taught; `monodle_teaching` is the one to read.
 
+    All have `branch`, `look`, `losses` and `detect`, which is what training alone and training a teacher take; what
+    distillation takes beside these has MonoDLE's alone so far. What `look` gives is the detector's own affair.
+
     Raises TypeError for a detector that can't be taught yet.
     """
     modules = ((MonoDLE, monodle_teaching), (CaDDN, caddn_teaching), (MonoDETR, monodetr_teaching))
