@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,27 @@ def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) ->
         parts.look(detector, batch.images, batch.P, None, None)
     detector.eval()
     return history
+
+
+def assert_learns(detector: torch.nn.Module, sample: Sample) -> None:
+    """Losses are finite and every parameter has a gradient, with objects and without, in full and in half precision."""
+    bare = replace(sample, objects=sample.objects[:0])
+    parts = parts_of(detector)
+    detector.train()
+    for parameter in detector.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # a last layer that starts at zero hides those before it
+            torch.nn.init.normal_(parameter, std=0.01)
+    for one, half in ((sample, False), (bare, False), (sample, True)):
+        batch = views(detector, [one])
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            losses = parts.losses(detector, parts.look(detector, batch.images, batch.P, None, None), batch.targets)
+        assert all(torch.isfinite(value) for value in losses.values()), losses
+        detector.zero_grad()
+        sum(losses.values()).backward()
+        grads = {name: parameter.grad for name, parameter in detector.named_parameters()}
+        assert [name for name, grad in grads.items() if grad is None or not torch.isfinite(grad).all()] == []
+        if one is sample:
+            assert [name for name, grad in grads.items() if not grad.abs().max() > 0] == []
 
 
 def exported(detector: torch.nn.Module, path: Path) -> OnnxBackend:

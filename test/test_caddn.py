@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from detector_cases import assert_agree, exported, overfit, street, views
+from detector_cases import assert_agree, assert_learns, exported, overfit, street, views
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
@@ -230,6 +230,11 @@ def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):
     assert found.depth_std[0, 0].item() == pytest.approx(
         float(detector.depths.std(unbiased=False)) * reference_focal_scale(sample.camera.P), rel=1e-4
     )
+
+
+def test_every_parameter_learns_whatever_there_is_to_see(sample):
+    torch.manual_seed(0)
+    assert_learns(small(), sample)
 
 
 def test_training_on_one_view_learns_it(trained):

@@ -1,11 +1,13 @@
 """Each detector as a user has it: trained and scored through the command line, and run on an image."""
 
+import pickle
+
 import numpy as np
 import pytest
 from training_bench import Training, configure
 
 from add_model.camera import Camera
-from add_model.models import save
+from add_model.models import MODELS, build, save
 from add_model.predictor import Predictor
 from training.export import read_checkpoint
 from training.files import TrainingError
@@ -41,6 +43,14 @@ def test_from_training_to_a_prediction(name, tmp_path):
     found = Predictor(tmp_path / "model.safetensors", device="cpu").predict(image, camera)
     assert len(found) and np.isfinite(found.boxes).all()
     assert ((found.scores >= 0) & (found.scores <= 1)).all() and (found.depth_std > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_coder_goes_to_loader_processes_light(name):
+    coder = build(name).coder
+    packed = pickle.dumps(coder)
+    assert len(packed) < 1000
+    assert pickle.loads(packed) == coder
 
 
 def test_caddn_without_depth_says_where_to_name_it(tmp_path):

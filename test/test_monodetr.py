@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from detector_cases import assert_agree, exported, overfit, street, views
+from detector_cases import assert_agree, assert_learns, exported, overfit, street, views
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
@@ -173,6 +173,11 @@ def test_positions_depend_on_pixels_alone():
     small, large = sine_position(3, 5, 8, 16, unit), sine_position(6, 9, 8, 16, unit)
     torch.testing.assert_close(small.unflatten(0, (3, 5)), large.unflatten(0, (6, 9))[:3, :5])
     assert torch.cdist(large, large).add(torch.eye(54)).min() > 1e-3  # each its own
+
+
+def test_every_parameter_learns_whatever_there_is_to_see(sample):
+    torch.manual_seed(0)
+    assert_learns(build("monodetr_plain"), sample)
 
 
 def test_training_on_one_view_learns_it(trained):
