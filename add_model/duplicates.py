@@ -1,24 +1,29 @@
-"""One object, one detection: a heatmap's broad peak on a near object can have several local maxima."""
+"""One object, one detection: a heatmap's broad peak on a near object can have several local maxima, and many anchors
+answer for one object."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from add_model.detection import Detections
+from add_model.footprints import bev_iou
 
 _OVERLAP = 0.6  # intersection over union of 2D boxes
 _DEPTH_RATIO = 1.3  # objects that hide one another are farther apart than this
 
 
-def without_duplicates(found: Detections) -> Detections:
+def without_duplicates(found: Detections, footprint_overlap: float = 1.0) -> Detections:
     """The detections (best first) without those that repeat a better one of their class.
 
     A repetition covers the same part of the image at about the same depth, or has its centre inside the better one's
-    footprint.
+    footprint, or shares more than `footprint_overlap` of their footprints' union (rotated non-maximum suppression).
     """
     if len(found) < 2:
         return found
-    repeats = (found.names[:, None] == found.names) & (_same_view(found) | _same_place(found.boxes))
+    same = _same_view(found) | _same_place(found.boxes)
+    if footprint_overlap < 1:
+        same |= _same_ground(found.boxes, footprint_overlap)
+    repeats = (found.names[:, None] == found.names) & same
     kept = np.ones(len(found), bool)
     for k in range(1, len(found)):
         kept[k] = not (repeats[k, :k] & kept[:k]).any()
@@ -41,3 +46,8 @@ def _same_place(boxes: np.ndarray) -> np.ndarray:
     along = np.abs(apart[..., 0] * cosine - apart[..., 1] * sine)
     across = np.abs(apart[..., 0] * sine + apart[..., 1] * cosine)
     return (along < boxes[:, 3] / 2) & (across < boxes[:, 4] / 2)
+
+
+def _same_ground(boxes: np.ndarray, overlap: float) -> np.ndarray:
+    one, other = np.indices((len(boxes), len(boxes))).reshape(2, -1)
+    return (bev_iou(boxes[one], boxes[other]) > overlap).reshape(len(boxes), len(boxes))

@@ -50,4 +50,5 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
         for value in node.outputs:
             value.metadata_props.clear()
     program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(detector.focal), multiple=str(MULTIPLE))
+    program.model.metadata_props["footprint_overlap"] = repr(detector.footprint_overlap)
     program.save(path, external_data=False)

@@ -10,12 +10,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from add_model.backends import ModelError
+from add_model.detectors.caddn import CaDDN
+from add_model.detectors.caddn_anchors import Grid
+from add_model.detectors.caddn_depth import DeepLabFrustum, PlainFrustum
+from add_model.detectors.monodetr import MonoDETR
 from add_model.detectors.monodle import MonoDLE
+from add_model.networks.bev import BirdsEyeNetwork
 from add_model.networks.dla import DLA34
 from add_model.networks.dla_up import DLAUp
 from add_model.networks.efficientnet_lite import EfficientNetLite0
 from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
+from add_model.networks.resnet import ResNet50
 from add_model.view import REFERENCE_FOCAL
 
 MULTIPLE = 32  # every backbone's coarsest stride: sides of the network's input are multiples of it
@@ -39,10 +45,48 @@ def monodle_dla34() -> MonoDLE:
     return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL)
 
 
+def monodetr_plain() -> MonoDETR:
+    """MonoDETR on the plain network, four maps from stride 4 on: for studies on a CPU."""
+    return MonoDETR(
+        PlainNet(),
+        first=0,
+        channels=64,
+        heads=4,
+        layers=2,
+        hidden=128,
+        bins=40,
+        queries=30,
+        groups=5,
+        focal=REFERENCE_FOCAL / 2,
+    )
+
+
+def monodetr_resnet50() -> MonoDETR:
+    """MonoDETR in its published size, on KITTI images of about 1280x384."""
+    return MonoDETR(ResNet50(), first=1)
+
+
+def caddn_plain() -> CaDDN:
+    """CaDDN on the plain network, with voxels of 40 x 40 x 80 cm: for studies on a CPU."""
+    grid = Grid(low=(2.0, -22.4, -3.0), high=(46.8, 22.4, 1.0), sides=(0.4, 0.4, 0.8))
+    network = BirdsEyeNetwork(32, layers=(2, 3, 3), strides=(1, 2, 2), widths=(32, 48, 64), joined=(32, 32, 32))
+    return CaDDN(PlainFrustum(40), network, grid, bins=40, collapsed=32, focal=REFERENCE_FOCAL / 2)
+
+
+def caddn_resnet101() -> CaDDN:
+    """CaDDN in its published size, on KITTI images of about 1280x384."""
+    network = BirdsEyeNetwork(64, layers=(10, 10, 10), strides=(2, 2, 2), widths=(64, 128, 256), joined=(128, 128, 128))
+    return CaDDN(DeepLabFrustum(80), network, Grid(), bins=80)
+
+
 MODELS: Mapping[str, Callable[[], nn.Module]] = {
     "monodle_plain": monodle_plain,
     "monodle_lite0": monodle_lite0,
     "monodle_dla34": monodle_dla34,
+    "caddn_plain": caddn_plain,
+    "caddn_resnet101": caddn_resnet101,
+    "monodetr_plain": monodetr_plain,
+    "monodetr_resnet50": monodetr_resnet50,
 }
 
 

@@ -66,7 +66,7 @@ class Predictor:
                 f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
             )
         canvas, seen = prepare(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
-        found = finish(self._backend(canvas, seen.P), self.classes, camera, seen)
+        found = finish(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.footprint_overlap)
         return found[found.scores >= score_threshold]
 
 
@@ -80,8 +80,13 @@ def prepare(
     return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
 
 
-def finish(candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera) -> Detections:
-    """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once."""
+def finish(
+    candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera, footprint_overlap: float = 1.0
+) -> Detections:
+    """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
+
+    footprint_overlap: see `Backend`.
+    """
     scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
     # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
     scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
@@ -90,4 +95,4 @@ def finish(candidates: Candidates, classes: tuple[str, ...], camera: Camera, see
     keep = visible & np.isfinite(boxes).all(axis=1)
     names = np.array(classes)[labels]
     found = Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))
-    return without_duplicates(found[keep])
+    return without_duplicates(found[keep], footprint_overlap)

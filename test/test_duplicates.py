@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely.geometry import Polygon
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
@@ -57,3 +58,25 @@ def test_it_keeps_the_best_and_never_needs_a_second_pass(arrangement):
     for k in np.flatnonzero(~np.isin(found.scores, once.scores)):
         same = (once.names == found.names[k]) & (once.scores > found.scores[k])
         assert np.linalg.norm(once.boxes[same][:, [0, 2]] - found.boxes[k, [0, 2]], axis=1).min() < 0.4 * 60
+
+
+@given(
+    st.lists(st.tuples(st.floats(-4, 4), st.floats(8, 16), st.floats(-3.1, 3.1)), max_size=8),
+    st.sampled_from([0.1, 0.3]),
+)
+def test_rotated_suppression_agrees_with_polygons(arrangement, overlap):
+    found = detections([car(*place) for place in arrangement])
+    shapes = [Polygon(c[:4, [0, 2]]) for c in box3d.corners(found.boxes)]
+    kept = []
+    for k, box in enumerate(shapes):
+        ratios = [box.intersection(shapes[j]).area / box.union(shapes[j]).area for j in kept]
+        if not any(r > overlap for r in ratios):
+            kept.append(k)
+    once = without_duplicates(found, overlap)
+    # What always counts as a repetition does so here too, and only removes more.
+    both = without_duplicates(found[np.array(kept, int)])
+    if np.array_equal(both.scores, found.scores[kept]):
+        np.testing.assert_array_equal(once.scores, found.scores[kept])
+    areas = [Polygon(c[:4, [0, 2]]) for c in box3d.corners(once.boxes)]
+    for i, j in zip(*np.triu_indices(len(areas), 1), strict=True):
+        assert areas[i].intersection(areas[j]).area / areas[i].union(areas[j]).area <= overlap + 1e-9

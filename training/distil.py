@@ -18,7 +18,7 @@ from add_model.distillation.position import Encoding, PositionalEncoding
 from add_model.models import build
 from training.checkpoints import load_checkpoint
 from training.files import TrainingError
-from training.methods import AloneLearner, Learner, Method, Step
+from training.methods import AloneLearner, Learner, Method, Step, require_cells
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Distil(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """The frozen teacher, the adapter and the attention."""
+        require_cells(detector)
         return Distiller(self, detector, *frozen_teacher(self.teacher, detector))
 
 

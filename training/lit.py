@@ -145,7 +145,7 @@ class LitDetector(lightning.LightningModule):
             features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
             decoded = parts_of(self.detector).detect(self.detector, features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
-        return finish(candidates, CLASSES, scene.camera, scene.seen)
+        return finish(candidates, CLASSES, scene.camera, scene.seen, self.detector.footprint_overlap)
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.
@@ -198,14 +198,22 @@ def _start(model: str, start: str | None) -> torch.nn.Module:
         return detector
     detector = build(model)
     if start is not None and start.endswith(".pth"):
+        if not hasattr(detector.backbone, "load_weights"):
+            raise TrainingError(f"model.start {start}: {_published(detector.backbone)}")
         detector.backbone.load_weights(start)
     elif start == "imagenet" and hasattr(detector.backbone, "load_imagenet"):
         detector.backbone.load_imagenet()
     elif start == "imagenet":
         raise TrainingError(
-            f"no ImageNet weights of {model}'s backbone come with a package: download dla34-ba72cf86.pth and give its"
-            " path as model.start, or model.start null for random ones"
+            f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.backbone)}"
         )
     elif start is not None:
         raise TrainingError(f"model.start {start!r} is none of: imagenet, a .safetensors file, a .pth file, null")
     return detector
+
+
+def _published(backbone: torch.nn.Module) -> str:
+    name = getattr(backbone, "PUBLISHED", None)
+    if name is None:
+        return "nobody has published any for it; give model.start null"
+    return f"download {name} and give its path as model.start, or model.start null for random ones"

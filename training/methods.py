@@ -46,6 +46,13 @@ def needed(depth: Tensor | None) -> Tensor:
     return depth
 
 
+def require_cells(detector: nn.Module) -> None:
+    """Raises TrainingError for a detector that is not taught cell by cell."""
+    if not hasattr(parts_of(detector), "seen_cells"):
+        kind = type(detector).__name__
+        raise TrainingError(f"this method is for MonoDLE so far: train {kind} with model.method Alone or Teach")
+
+
 class Learner(Protocol):
     """What training has beside the detector (an nn.Module)."""
 
@@ -116,6 +123,7 @@ class DenseDepth(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """The head."""
+        require_cells(detector)
         return _DenseDepth(detector, self.weight)
 
 
@@ -144,6 +152,7 @@ class DenseTruth(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """Nothing beside the detector."""
+        require_cells(detector)
         return _DenseTruth(self.weight)
 
 

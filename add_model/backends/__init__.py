@@ -29,6 +29,7 @@ class Backend(Protocol):
     classes: tuple[str, ...]
     focal: float  # pixels: the focal length at which the network wants to see images
     multiple: int  # canvas sides are multiples of this
+    footprint_overlap: float  # detections of a class whose footprints have more than this in common are one object
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates: ...
 

@@ -42,6 +42,7 @@ class OnnxBackend:
         try:
             self.classes = tuple(metadata["classes"].split(","))
             self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
+            self.footprint_overlap = float(metadata.get("footprint_overlap", 1.0))  # older files don't say
         except (KeyError, ValueError):
             usable = False
         else:

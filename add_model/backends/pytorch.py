@@ -33,7 +33,7 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self.device = device
         self._network = load(path).eval().to(device)
-        self.focal = self._network.focal
+        self.focal, self.footprint_overlap = self._network.focal, self._network.footprint_overlap
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         with torch.inference_mode():

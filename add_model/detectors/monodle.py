@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder
+from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.heads import PeakHeads
 
 OUTPUTS = {
@@ -27,22 +27,6 @@ OUTPUTS = {
     "offset_2d": 2,
     "size_2d": 2,
 }
-_DEPTH_TOLERANCE = 1.0  # metres
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The best K candidates of each image, best first: what prediction and export return.
-
-    scores (B, K) in [0, 1]; labels (B, K) index CLASSES; boxes (B, K, 7) in P's frame; boxes2d (B, K, 4) in pixels
-    of the network's input; depth_std (B, K) metres.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    boxes: Tensor
-    boxes2d: Tensor
-    depth_std: Tensor
 
 
 class MonoDLE(nn.Module):
@@ -52,6 +36,8 @@ class MonoDLE(nn.Module):
     focal: the focal length, pixels, to which images are scaled for this network. Depth stays coded at the coder's
     reference focal length, and what is taught stays the same, seen larger or smaller.
     """
+
+    footprint_overlap = 1.0  # a heatmap's peaks are apart: no more than `without_duplicates` always does
 
     def __init__(
         self,
@@ -107,11 +93,7 @@ class MonoDLE(nn.Module):
         scores, label, cell = top_peaks(heat, self.peaks)
         outputs = self.regress(features, cell)
         boxes, boxes2d, depth_std = self.coder.decode(cell, heat.shape[3], label, outputs, P, self.mean_sizes)
-        # A Laplace distribution of this standard deviation puts this share within the tolerance.
-        scores = scores * (1 - torch.exp(-math.sqrt(2) * _DEPTH_TOLERANCE / depth_std))
-        scores, order = scores.sort(dim=1, descending=True)
-        pick = lambda values: values.gather(1, order[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
-        return Decoded(scores, label.gather(1, order), pick(boxes), pick(boxes2d), depth_std.gather(1, order))
+        return best_first(scores * depth_certainty(depth_std), label, boxes, boxes2d, depth_std)
 
 
 def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

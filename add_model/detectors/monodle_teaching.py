@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.coder import HEADING_BINS, reference_focal_scale
-from add_model.detectors.monodle import Decoded, MonoDLE
+from add_model.detectors.decoded import Decoded
+from add_model.detectors.monodle import MonoDLE
 from add_model.detectors.monodle_loss import identity, laplacian_loss, monodle_loss
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.foreground import Foreground, foreground

@@ -7,29 +7,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
+from add_model.networks.attention import Attention
+
 SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen."""
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
-        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
-
-    def forward(self, queries: Tensor, keys: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        """Queries (B, M, C) on keys (B, N, C) -> what they read of each of the values (B, N, C), each (B, M, C).
-
-        All values are read with the same weights.
-        """
-        q, k = self._split(self.query(queries)), self._split(self.key(keys))
-        read = (functional.scaled_dot_product_attention(q, k, self._split(self.value(v))) for v in values)
-        return tuple(self.out(r.transpose(1, 2).flatten(2)) for r in read)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class SelfAttentionAdapter(nn.Module):

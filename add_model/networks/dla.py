@@ -89,6 +89,8 @@ class DLA34(nn.Module):
     MEAN = (123.675, 116.28, 103.53)
     """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
     STD = (58.395, 57.12, 57.375)
+    PUBLISHED = "dla34-ba72cf86.pth"
+    """The file with its ImageNet weights."""
     channels = (64, 128, 256, 512)
     strides = (4, 8, 16, 32)
 

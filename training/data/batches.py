@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from add_model.camera import Camera
-from add_model.coder import REFERENCE_FOCAL, Coder
+from add_model.coder import REFERENCE_FOCAL, Encoder
 from add_model.predictor import prepare
 from add_model.view import PADDING, scaled_size, window
 from training.data import augment
@@ -100,7 +100,7 @@ class CachedFrames:
 
 
 class Batch(NamedTuple):
-    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4), the targets of `Coder.encode`, stacked, and the frames' ids.
+    """images (B, H, W, 3) uint8 RGB, their P (B, 3, 4), stacked targets of the detector's `Encoder`, the frames' ids.
 
     depth (B, H, W) metres, 0 unknown, where the frames come with a depth source, else None.
     """
@@ -187,7 +187,7 @@ class TrainingViews(Dataset):
         frames: Callable[[int], Frames],
         count: int,
         augmentation: Augmentation,
-        coder: Coder,
+        coder: Encoder,
         seed: int,
         focal: float = REFERENCE_FOCAL,
     ) -> None:
@@ -201,7 +201,9 @@ class TrainingViews(Dataset):
         epoch, index = divmod(key, self.count)
         view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
         objects = view.objects
-        targets = self.coder.encode(view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects))
+        targets = self.coder.encode(
+            view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects), view.depth
+        )
         return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)
 
 

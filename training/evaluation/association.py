@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.detection import Detections
+from add_model.footprints import ratio
 from training.data.sample import DONT_CARE, Objects
 from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, NEIGHBOURS
-from training.evaluation.overlap import ratio, rectangle_area, rectangle_intersection
+from training.evaluation.overlap import rectangle_area, rectangle_intersection
 
 FREE, IGNORED = -1, -2
 MIN_IOU = 0.5

@@ -13,10 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
+from add_model.footprints import footprint_intersection, ratio
 from training.data.labels import COLUMNS, LabelTable
 from training.data.sample import DONT_CARE
 from training.evaluation.matching import Pairs
-from training.evaluation.overlap import footprint_intersection, ratio, rectangle_area, rectangle_intersection
+from training.evaluation.overlap import rectangle_area, rectangle_intersection
 from training.evaluation.tally import Side, Steps, Tally, tally
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")

@@ -1,0 +1,207 @@
+"""MonoDETR (Zhang et al., 'MonoDETR: Depth-guided Transformer for Monocular 3D Object Detection', ICCV 2023).
+
+A transformer: queries, each of which becomes an object or none, read the image by multi-scale deformable attention and
+a depth map, predicted of the objects alone, by ordinary attention. Where this differs from the paper: depths are coded
+at a reference focal length (`add_model.coder`), the 2D box in pixels of the network's own focal length, and places are
+encoded by pixels, none of them by shares of the image, so that an image may have any size; a bin means its middle; a
+score is the class's probability times the probability that its depth is right to a metre.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_boxes
+from add_model.coder import reference_focal_scale as focal_scale
+from add_model.depth_bins import DepthBins
+from add_model.detectors.decoded import Decoded, best_first, depth_certainty
+from add_model.detectors.monodetr_coder import SetCoder
+from add_model.detectors.monodetr_layers import DecoderLayer, DepthPredictor, VisualEncoder, norm, sine_position
+
+_LEVELS = 4
+_KITTI = (1280.0, 384.0), 2 * REFERENCE_FOCAL  # the published canvas, pixels, and the focal length at which it is seen
+_FAR = 60.0  # metres at the detector's own focal length
+_SIDE = 30.0  # pixels at the published focal length: a 2D box starts with this from its centre to each side
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What each of L decoder layers answers of Q queries, and what the depth predictor does.
+
+    logits (L, B, Q, C); centre (L, B, Q, 2) pixels of the projected 3D centre; sides (L, B, Q, 4) pixels from there to
+    the 2D box's left, top, right, bottom; size (L, B, Q, 3) metres; heading (L, B, Q, 24); depth, log_variance (L, B,
+    Q) at the reference focal length; depth_logits (B, bins + 1, h, w); memory: the visual encoder's maps (B, C, h, w).
+    """
+
+    logits: Tensor
+    centre: Tensor
+    sides: Tensor
+    size: Tensor
+    heading: Tensor
+    depth: Tensor
+    log_variance: Tensor
+    depth_logits: Tensor
+    memory: list[Tensor]
+
+
+class MonoDETR(nn.Module):
+    """backbone: images -> feature maps, with `.channels`, `.strides`, MEAN and STD; from map `first` on they are used.
+
+    queries: of one group; training has `groups` of them. focal: as `MonoDLE` has it.
+    """
+
+    footprint_overlap = 1.0  # a set without repetitions: no more than `without_duplicates` always does
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        first: int,
+        channels: int = 256,
+        heads: int = 8,
+        layers: int = 3,
+        hidden: int = 256,
+        bins: int = 80,
+        queries: int = 50,
+        groups: int = 11,
+        focal: float = 2 * REFERENCE_FOCAL,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.first, self.queries, self.groups, self.focal = backbone, first, queries, groups, focal
+        zoom, reference = focal / REFERENCE_FOCAL, Coder()
+        strides = list(backbone.strides[first:])
+        inputs = list(backbone.channels[first:])
+        self.extra = nn.ModuleList()
+        self.project = nn.ModuleList(nn.Sequential(nn.Conv2d(c, channels, 1), norm(channels)) for c in inputs)
+        if len(strides) < _LEVELS:
+            self.extra.append(nn.Sequential(nn.Conv2d(inputs[-1], channels, 3, 2, 1), norm(channels)))
+            strides.append(2 * strides[-1])
+        self.strides, self.channels = tuple(strides), channels
+        self.coder = SetCoder(
+            stride=strides[1],
+            bins=DepthBins(bins, 1e-3, _FAR / zoom),
+            min_height=reference.min_height * zoom,
+            max_depth=reference.max_depth / zoom,
+        )
+        unit = torch.tensor(_KITTI[0]) * focal / _KITTI[1]
+        self.register_buffer("unit", unit, persistent=False)
+        self.side = _SIDE * focal / _KITTI[1]
+        self.depth = DepthPredictor(channels, self.coder.bins, heads, hidden)
+        self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, layers)
+        self.decoder = nn.ModuleList(DecoderLayer(channels, heads, _LEVELS, hidden) for _ in range(layers))
+        self.query = nn.Embedding(queries * groups, 2 * channels)
+        self.start = nn.Linear(channels, 2)
+        self.heads = nn.ModuleList(_heads(channels) for _ in range(layers))
+        self.register_buffer("mean", torch.tensor(backbone.MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, P: Tensor) -> Decoded:
+        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
+        return self.detect(self.look(images, P), P)
+
+    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Queries:
+        """What the queries answer.
+
+        given (B, h, w): a teacher's depth map, in place of the one predicted, at the reference focal length and the
+        stride of `coder`. added (B, C, h, w): what it adds to the features of that stride.
+        """
+        height, width = images.shape[1:3]
+        images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        seen = self.backbone(images)[self.first :]
+        maps = [project(m) for project, m in zip(self.project, seen, strict=True)]
+        maps += [extra(seen[-1]) for extra in self.extra]
+        maps[1] = maps[1] + added
+        positions = [
+            sine_position(*m.shape[2:], stride, self.channels, self.unit)
+            for m, stride in zip(maps, self.strides, strict=True)
+        ]
+        depth_logits, depth_map, depth_tokens = self.depth(maps, positions[1], given)
+        maps = self.encoder(maps, positions)
+        groups = self.groups if self.training else 1
+        x, position = self.query.weight[: groups * self.queries].expand(len(images), -1, -1).chunk(2, -1)
+        whole = _size(width, height, images)
+        place = self.start(position).float()
+        sides = torch.zeros_like(place).repeat(1, 1, 2)
+        answers = []
+        for layer, head in zip(self.decoder, self.heads, strict=True):
+            centre, reach = place.sigmoid(), sides.exp() * self.side
+            extent = (reach[..., :2] + reach[..., 2:]) / whole
+            x = layer(x, position, depth_tokens, centre, extent, maps, groups)
+            shift, grow = head["box"](x).float().split([2, 4], -1)
+            place, sides = place + shift, (sides + grow).clamp(-4, 4)
+            answers.append(self._answer(head, x, place, sides, depth_map, P, whole))
+            place, sides = place.detach(), sides.detach()
+        stacked = (torch.stack(values) for values in zip(*answers, strict=True))
+        return Queries(*stacked, depth_logits, maps)
+
+    def _answer(
+        self,
+        head: nn.ModuleDict,
+        x: Tensor,
+        place: Tensor,
+        sides: Tensor,
+        depth_map: Tensor,
+        P: Tensor,
+        whole: Tensor,
+    ) -> tuple[Tensor, ...]:
+        share, reach = place.sigmoid(), sides.exp() * self.side
+        size = head["size"](x).float().clamp(min=0.1)
+        coded, log_variance = head["depth"](x).float().unbind(-1)
+        # An object of this height, metres, that is this high in the image: the mean of three answers (section 3.4).
+        geometric = P[:, None, 1, 1] * size[..., 2] / (reach[..., 1] + reach[..., 3]).clamp(min=1)
+        mapped = functional.grid_sample(
+            depth_map[:, None], (2 * share.detach() - 1)[:, :, None], padding_mode="border", align_corners=False
+        )
+        regressed = 1 / (coded.sigmoid() + 1e-6) - 1
+        depth = (regressed + geometric / focal_scale(P)[:, None] + mapped[:, 0, :, 0]) / 3
+        centre = share * whole - 0.5
+        logits, heading = head["label"](x).float(), head["heading"](x).float()
+        return logits, centre, reach, size, heading, depth, log_variance.clamp(-8, 8)
+
+    def detect(self, seen: Queries, P: Tensor) -> Decoded:
+        """The best candidates among the last layer's answers for images with these P (B, 3, 4)."""
+        scale = focal_scale(P)[:, None]
+        u, v = seen.centre[-1].unbind(-1)
+        boxes = decode_boxes(P, u, v, seen.depth[-1] * scale, seen.size[-1], seen.heading[-1])
+        boxes2d = torch.cat([seen.centre[-1] - seen.sides[-1][..., :2], seen.centre[-1] + seen.sides[-1][..., 2:]], -1)
+        depth_std = torch.exp(seen.log_variance[-1] / 2) * scale
+        scores = seen.logits[-1].sigmoid() * depth_certainty(depth_std)[..., None]
+        scores, index = scores.flatten(1).topk(self.queries, dim=1)
+        query = index // len(CLASSES)
+        pick = lambda values: values.gather(1, query[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
+        label = index - query * len(CLASSES)
+        return best_first(scores, label, pick(boxes), pick(boxes2d), depth_std.gather(1, query))
+
+
+def _size(width: int, height: int, like: Tensor) -> Tensor:
+    """(2,) pixels."""
+    one = torch.ones(1, device=like.device)
+    return torch.cat([one * width, one * height])
+
+
+def _perceptron(channels: int, outputs: int, layers: int) -> nn.Sequential:
+    hidden = [module for _ in range(layers - 1) for module in (nn.Linear(channels, channels), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(channels, outputs))
+
+
+def _heads(channels: int) -> nn.ModuleDict:
+    heads = nn.ModuleDict(
+        {
+            "label": nn.Linear(channels, len(CLASSES)),
+            "box": _perceptron(channels, 6, 3),
+            "size": _perceptron(channels, 3, 2),
+            "heading": _perceptron(channels, 2 * HEADING_BINS, 2),
+            "depth": _perceptron(channels, 2, 2),
+        }
+    )
+    nn.init.constant_(heads["label"].bias, -math.log(99))  # starts at a probability of 0.01 (focal loss, section 4.1)
+    nn.init.zeros_(heads["box"][-1].weight)
+    nn.init.zeros_(heads["box"][-1].bias)
+    with torch.no_grad():
+        heads["size"][-1].bias.copy_(torch.tensor(MEAN_SIZES[0]))
+        heads["depth"][-1].bias.copy_(torch.tensor([-3.0, 4.0]))  # starts at a depth of about 20 m, unsure of it
+    return heads

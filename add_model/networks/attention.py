@@ -1,0 +1,81 @@
+"""Attention of tokens on tokens, and on a few places of feature maps of several scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(self, queries: Tensor, keys: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        """Queries (B, M, C) on keys (B, N, C) -> what they read of each of the values (B, N, C), each (B, M, C).
+
+        All values are read with the same weights.
+        """
+        q, k = self._split(self.query(queries)), self._split(self.key(keys))
+        read = (functional.scaled_dot_product_attention(q, k, self._split(self.value(v))) for v in values)
+        return tuple(self.out(r.transpose(1, 2).flatten(2)) for r in read)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class DeformableAttention(nn.Module):
+    """Multi-scale deformable attention (Zhu et al., 'Deformable DETR', ICLR 2021, section 4.1) in plain torch.
+
+    Each query looks, on each of `levels` maps and with each head, at `points` places around its reference, which it
+    chooses itself; what it reads there, interpolated linearly and 0 outside the map, is summed by weights of its own.
+    """
+
+    def __init__(self, channels: int, heads: int, levels: int, points: int = 4) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.offsets = nn.Linear(channels, heads * levels * points * 2)
+        self.weights = nn.Linear(channels, heads * levels * points)
+        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        # Heads start by looking in different directions, points at different distances.
+        nn.init.zeros_(self.offsets.weight)
+        angle = torch.arange(heads) * (2 * math.pi / heads)
+        way = torch.stack([angle.cos(), angle.sin()], -1)
+        way = way / way.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, points + 1.0)[:, None]
+        with torch.no_grad():
+            self.offsets.bias.copy_((way[:, None, None] * steps).expand(-1, levels, -1, -1).flatten())
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
+        for layer in (self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, queries: Tensor, centre: Tensor, reach: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Queries (B, Q, C) with their references -> (B, Q, C) what they read of maps (B, C, h, w).
+
+        centre (B, Q, 2): where queries look, as shares of the image's width and height. reach (B, Q, L, 2) or
+        broadcast: how far an offset of 1 leads on each level, in the same shares.
+        """
+        offsets = self.offsets(queries).unflatten(2, (self.heads, self.levels, self.points, 2))
+        weights = self.weights(queries).unflatten(2, (self.heads, -1)).softmax(-1)
+        weights = weights.unflatten(3, (self.levels, self.points))
+        places = centre[:, :, None, None, None] + offsets * reach[:, :, None, :, None]
+        # (B * heads, Q, L, P, ...): every head has channels, places and weights of its own.
+        places = (2 * places - 1).transpose(1, 2).flatten(0, 1)
+        weights = weights.transpose(1, 2).flatten(0, 1)
+        read: Tensor | float = 0.0
+        for level, features in enumerate(maps):
+            value = functional.conv2d(features, self.value.weight[..., None, None], self.value.bias)
+            value = value.unflatten(1, (self.heads, -1)).flatten(0, 1)
+            seen = functional.grid_sample(value, places[:, :, level], align_corners=False)
+            read = read + (seen * weights[:, None, :, level]).sum(-1)
+        return self.out(read.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2))

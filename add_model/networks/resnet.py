@@ -1,0 +1,121 @@
+"""ResNet-50 and ResNet-101 (He et al., CVPR 2016), plain or with dilated late stages as in DeepLabV3.
+
+Parameters carry the names of torchvision's published ImageNet checkpoints (resnet50-*.pth, resnet101-*.pth), which the
+user brings. The stride of a stage sits in the 3x3 convolution of its first block, as it does there.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from add_model.networks.initialise import kaiming
+
+_WIDTHS = (64, 128, 256, 512)
+_EXPANSION = 4
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with a residual, projected where the shape changes."""
+
+    def __init__(self, inputs: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        outputs = _EXPANSION * width
+        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
+        same = stride == 1 and inputs == outputs
+        self.downsample = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y)))))
+        return self.relu(y + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    """blocks: how many each of the four stages has. dilated: whether the last two keep stride 8 and dilate instead."""
+
+    MEAN = (123.675, 116.28, 103.53)
+    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
+    STD = (58.395, 57.12, 57.375)
+    channels = tuple(_EXPANSION * width for width in _WIDTHS)
+
+    def __init__(self, blocks: tuple[int, int, int, int], dilated: bool = False) -> None:
+        super().__init__()
+        self.strides = (4, 8, 8, 8) if dilated else (4, 8, 16, 32)
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        inputs, dilation = 64, 1
+        for i, (width, count) in enumerate(zip(_WIDTHS, blocks, strict=True)):
+            # A dilated stage's first block still has the dilation of the stage before it, as in torchvision.
+            first, stride = dilation, 1 if i == 0 or (dilated and i > 1) else 2
+            dilation = 2 * dilation if dilated and i > 1 else dilation
+            stage = nn.Sequential(Bottleneck(inputs, width, stride, first))
+            inputs = _EXPANSION * width
+            for _ in range(count - 1):
+                stage.append(Bottleneck(inputs, width, dilation=dilation))
+            self.add_module(f"layer{i + 1}", stage)
+        kaiming(self)
+
+    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
+
+        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
+        Raises ValueError for another size, as the maps of neighbouring strides would not fit together.
+        """
+        # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
+        if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
+            raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        features = []
+        for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
+            x = stage(x)
+            if added is not None:
+                x = x + added[i]
+            features.append(x)
+        return features
+
+    def load_weights(self, path: str | Path) -> None:
+        """Load torchvision's ImageNet checkpoint of this depth, or a file of the same names, without the classifier.
+
+        Raises FileNotFoundError, and ValueError where the file does not hold this network.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no ResNet weights at {path}: download torchvision's and name the file's path")
+        try:
+            published = torch.load(path, map_location="cpu", weights_only=True)
+            self.load_state_dict({k: v for k, v in published.items() if not k.startswith("fc.")})
+        except (RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{path} does not hold this ResNet: {error}") from error
+
+
+class ResNet50(ResNet):
+    """23.5 M parameters."""
+
+    PUBLISHED = "resnet50-0676ba61.pth"
+    """torchvision's file with its ImageNet weights."""
+
+    def __init__(self) -> None:
+        super().__init__((3, 4, 6, 3))
+
+
+class ResNet101(ResNet):
+    """42.5 M parameters."""
+
+    PUBLISHED = "resnet101-63fe2227.pth"
+    """torchvision's file with its ImageNet weights."""
+
+    def __init__(self, dilated: bool = False) -> None:
+        super().__init__((3, 4, 23, 3), dilated)

@@ -1,0 +1,307 @@
+"""CaDDN: voxels against direct projection, anchors against polygons, coding against its inverse, the graph, torch."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from detector_cases import assert_agree, assert_learns, exported, overfit, street, views
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import box as rectangle
+
+from add_model.backends import ModelError
+from add_model.camera import Camera
+from add_model.coder import CLASSES, reference_focal_scale
+from add_model.depth_bins import DepthBins
+from add_model.detectors.caddn import CaDDN, Ground
+from add_model.detectors.caddn_anchors import HEADINGS, Grid, decode_residuals, encode_residuals
+from add_model.detectors.caddn_depth import PlainFrustum, sample_voxels
+from add_model.distillation.parts import parts_of
+from add_model.models import build
+from add_model.networks.bev import BirdsEyeNetwork
+from add_model.networks.deeplab import DeepLabHead
+from add_model.networks.resnet import ResNet101
+from add_model.predictor import Predictor
+
+GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1.0))
+
+
+def small():
+    network = BirdsEyeNetwork(16, layers=(1, 1), strides=(1, 2), widths=(24, 24), joined=(24, 24))
+    return CaDDN(
+        PlainFrustum(16, channels=8, width=32), network, GRID, bins=16, collapsed=16, candidates=60, focal=180.0
+    )
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return street(0)
+
+
+@pytest.fixture(scope="module")
+def trained(sample):
+    """A small detector after some steps on one view, the view as a batch, and the losses of each step."""
+    torch.manual_seed(0)
+    detector = small()
+    batch = views(detector, [sample])
+    return detector, batch, overfit(detector, batch, steps=60, rate=4e-3)
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_the_published_size():
+    # torchvision's count for deeplabv3_resnet101 of 21 classes, without its auxiliary classifier.
+    auxiliary = 1024 * 256 * 9 + 2 * 256 + 21 * 257
+    assert parameters(ResNet101()) + parameters(DeepLabHead(2048, 21)) == 60_996_202 - auxiliary
+    detector = build("caddn_resnet101")
+    assert detector.coder.grid.shape == (280, 376, 25)
+    assert len(detector.anchors) == 140 * 188 * 6
+    assert parameters(detector) == pytest.approx(67.55e6, rel=1e-3)
+
+
+def by_hand(frustum, place):
+    """Linear interpolation of (D, h, w) at (d, v, u), integers at cell centres; 0 outside."""
+    low = [math.floor(p) for p in place]
+    value = 0.0
+    for corner in np.ndindex(2, 2, 2):
+        index = [a + c for a, c in zip(low, corner, strict=True)]
+        if all(0 <= i < n for i, n in zip(index, frustum.shape, strict=True)):
+            weight = math.prod(1 - abs(p - i) for p, i in zip(place, index, strict=True))
+            value += weight * frustum[tuple(index)]
+    return value
+
+
+def voxel_case(seed=0):
+    torch.manual_seed(seed)
+    K = np.array([[150.0, 0, 75], [0, 140, 30], [0, 0, 1]])
+    camera = Camera(np.hstack([K, (K @ [0.3, -0.1, 0.02])[:, None]]), 160, 64)
+    features = torch.randn(1, 3, 16, 40, dtype=torch.double)
+    distribution = torch.rand(1, 12, 16, 40, dtype=torch.double).softmax(1)
+    z, x, y = GRID.centres()
+    points = torch.from_numpy(np.stack(np.broadcast_arrays(x, y[:, None, None], z[:, None]), -1))
+    return camera, features, distribution, points, DepthBins(12, 3.0, 70.0)
+
+
+def test_voxels_hold_what_their_centres_project_to():
+    camera, features, distribution, points, bins = voxel_case()
+    P = torch.tensor(camera.P)[None]
+    found = sample_voxels(features, distribution, P, points, bins, camera.width, camera.height)[0]
+    rows, columns, heights = GRID.shape
+    assert found.shape == (3, heights, rows, columns)
+    frustum = (features[0, :, None] * distribution[0, None]).numpy()
+    rng, seen = np.random.default_rng(0), 0
+    for _ in range(400):
+        row, column, height = (int(rng.integers(n)) for n in GRID.shape)
+        # Forward, left and up of a voxel's centre are z, -x and -y of the camera's own frame.
+        place = [a + s * (k + 0.5) for a, s, k in zip(GRID.low, GRID.sides, (row, column, height), strict=True)]
+        u, v, depth = camera.own_frame().project([-place[1], -place[2], place[0]])
+        depth /= reference_focal_scale(camera.P)
+        # The continuous index t solves near + step / 2 * t (t + 1) = depth; its whole numbers are edges, not middles.
+        root = np.roots([bins.step / 2, bins.step / 2, bins.near - depth]).max() if depth > bins.near else -5
+        cell = (root - 0.5, (v + 0.5) / 4 - 0.5, (u + 0.5) / 4 - 0.5)
+        expected = [by_hand(part, cell) for part in frustum]
+        np.testing.assert_allclose(found[:, height, row, column].numpy(), expected, atol=1e-9)
+        seen += expected[0] != 0
+    assert seen > 100
+
+
+def test_voxels_mirror_with_the_image():
+    camera, features, distribution, points, bins = voxel_case()
+    whole, P = [], torch.tensor(camera.P)[None]
+    for maps, projection in (
+        ((features, distribution), P),
+        ((features.flip(3), distribution.flip(3)), torch.tensor(camera.flip().P)[None]),
+    ):
+        whole.append(sample_voxels(*maps, projection, points, bins, camera.width, camera.height))
+    torch.testing.assert_close(whole[1].flip(4), whole[0])
+
+
+box = st.tuples(
+    st.floats(-20, 20), st.floats(-1, 3), st.floats(2, 46), *[st.floats(0.4, 7)] * 3, st.floats(-3.14159, 3.14159)
+)
+
+
+@given(st.lists(st.tuples(box, box, st.sampled_from(HEADINGS)), min_size=1, max_size=10))
+def test_residuals_are_undone(pairs):
+    boxes, anchors = (torch.tensor([p[i] for p in pairs], dtype=torch.double) for i in (0, 1))
+    anchors[:, 6] = torch.tensor([p[2] for p in pairs], dtype=torch.double)
+    residuals, direction = encode_residuals(boxes, anchors)
+    back = decode_residuals(residuals, direction, anchors)
+    turn = torch.remainder(back[:, 6] - boxes[:, 6] + 1, 2 * math.pi) - 1
+    torch.testing.assert_close(back[:, :6], boxes[:, :6])
+    assert turn.abs().max() < 1e-6
+    # Half a turn more in the residual, of which the sine tells nothing, changes nothing.
+    residuals[:, 6] += math.pi
+    other = decode_residuals(residuals, direction, anchors)
+    assert (torch.remainder(other[:, 6] - boxes[:, 6] + 1, 2 * math.pi) - 1).abs().max() < 1e-6
+
+
+def test_residuals_of_an_anchor_itself_are_zero():
+    anchors = torch.from_numpy(small().coder.anchors.reshape(-1, 7))
+    residuals, _ = encode_residuals(anchors, anchors)
+    assert residuals.abs().max() == 0
+    z, x, y = GRID.centres()
+    assert (x[0], z[0], y[0]) == (12 - 0.375, 2.375, 2.5)  # the first cell is near, left and low
+
+
+def upright(box):
+    """A box turned to the nearest right angle, from above."""
+    along = (box[3], box[4]) if abs(math.cos(box[6])) >= abs(math.sin(box[6])) else (box[4], box[3])
+    return rectangle(box[0] - along[0] / 2, box[2] - along[1] / 2, box[0] + along[0] / 2, box[2] + along[1] / 2)
+
+
+def test_anchors_answer_for_what_they_overlap(sample):
+    detector = small()
+    targets = {key: value[0].numpy() for key, value in views(detector, [sample]).targets.items()}
+    anchors, owner, n = detector.coder.anchors, targets["anchor_object"], int(targets["mask"].sum())
+    assert n >= 4
+    assert set(range(n)) == set(owner[owner >= 0].tolist())  # every object has one
+    taught = [upright(b) for b in targets["box"][:n]]
+    rng = np.random.default_rng(0)
+    near = np.argwhere(owner != -1)
+    others = np.column_stack([rng.integers(0, size, 300) for size in owner.shape])
+    for where in map(tuple, np.vstack([near, others])):
+        kind, answer = where[2], owner[where]
+        shape = upright(anchors[where])
+        ratio = [
+            shape.intersection(t).area / shape.union(t).area if label == kind else 0.0
+            for t, label in zip(taught, targets["label"], strict=False)
+        ]
+        enough, little = (0.6, 0.45) if kind == 0 else (0.5, 0.35)
+        best = max(ratio)
+        if best >= enough + 1e-9:
+            assert answer >= 0 and targets["label"][answer] == kind
+            assert ratio[answer] == pytest.approx(best) or ratio[answer] > 0
+        elif answer >= 0:  # the best one of an object that none overlaps enough
+            assert ratio[answer] > 0
+        elif best >= little + 1e-9:
+            assert answer == -2
+        elif answer == -2:  # an object of the class that is not taught is near
+            own = sample.objects.boxes[sample.objects.names == CLASSES[kind]]
+            own[:, :3] += sample.camera.translation
+            assert max(shape.intersection(upright(b)).area / shape.union(upright(b)).area for b in own) >= little - 1e-6
+
+
+def test_the_depth_map_has_each_cells_nearest_depth(sample):
+    detector = small()
+    targets = views(detector, [sample]).targets
+    bins, scale = detector.coder.bins, reference_focal_scale(sample.camera.P)
+    for row, column in ((0, 0), (12, 20), (23, 39), (16, 5)):
+        cell = sample.depth[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        known = cell[cell > 0] / scale
+        expected = -1
+        if len(known) and known.min() >= bins.near:
+            expected = int((bins.edges <= known.min()).sum() - 1)
+        assert targets["depth_bin"][0, row, column] == min(expected, bins.count)
+    assert 0.02 < targets["depth_foreground"].float().mean() < 0.6
+
+
+def test_without_a_depth_map_it_says_what_to_do(sample):
+    o = sample.objects
+    with pytest.raises(ModelError, match=r"give data\.depth lidar, object or dense"):
+        small().coder.encode(sample.camera, o.names, o.boxes, o.boxes2d, np.ones(len(o), bool))
+
+
+def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):
+    detector = small()
+    batch = views(detector, [sample])
+    t, owner = batch.targets, batch.targets["anchor_object"].flatten(1).long()
+    logits = torch.full((1, owner.shape[1], 3), -20.0)
+    residuals, directions = torch.zeros(1, owner.shape[1], 7), torch.zeros(1, owner.shape[1], 2)
+    (mine,) = torch.nonzero(owner[0] >= 0, as_tuple=True)
+    row = owner[0, mine]
+    logits[0, mine, t["label"][0, row]] = 20.0
+    residuals[0, mine], direction = encode_residuals(t["box"][0, row], detector.anchors[mine])
+    directions[0, mine, direction] = 20.0
+    monkeypatch.setattr(detector, "answers", lambda ground: (logits, residuals, directions))
+    depth = torch.zeros(1, 17, 24, 40)
+    found = detector.detect(Ground(torch.empty(0), depth, torch.empty(0)), batch.P)
+    sure = found.scores[0] > 0.5
+    assert sure.sum() == len(mine)
+    for decoded, rect in zip(found.boxes[0][sure].numpy(), found.boxes2d[0][sure].numpy(), strict=True):
+        k = np.nanargmin(np.abs(sample.objects.boxes[:, :3] - decoded[:3]).max(axis=1))
+        np.testing.assert_allclose(decoded, sample.objects.boxes[k], atol=2e-3)
+        clipped = np.clip(rect, 0, [sample.camera.width - 1, sample.camera.height - 1] * 2)
+        np.testing.assert_allclose(clipped, sample.objects.boxes2d[k], atol=1.5)
+    # A flat distribution over what the depths are spreads as they do.
+    assert found.depth_std[0, 0].item() == pytest.approx(
+        float(detector.depths.std(unbiased=False)) * reference_focal_scale(sample.camera.P), rel=1e-4
+    )
+
+
+def test_every_parameter_learns_whatever_there_is_to_see(sample):
+    torch.manual_seed(0)
+    assert_learns(small(), sample)
+
+
+def test_training_on_one_view_learns_it(trained):
+    _, _, history = trained
+    first, last = history[0], history[-1]
+    for name in ("label", "box", "direction", "depth_map"):
+        assert last[name] < 0.4 * first[name], name
+
+
+def test_a_given_depth_is_where_features_go(trained):
+    """With a surface given, all that a cell sees lies in the voxels around it."""
+    detector, batch, _ = trained
+    z = torch.from_numpy(GRID.centres()[0])
+    share = {}
+    for metres in (10.0, 20.0):
+        given = torch.full((1, 24, 40), metres / float(reference_focal_scale(batch.P)[0]))
+        sure = detector._sure(given)
+        torch.testing.assert_close(sure.sum(1), torch.ones(1, 24, 40))
+        ones = torch.ones(1, 1, 24, 40)
+        voxels = sample_voxels(ones, sure, batch.P, detector.points, detector.coder.bins, 160, 96)
+        share[metres] = (voxels[0, 0].sum((0, 2)) * z).sum() / voxels.sum()
+        with torch.no_grad():
+            assert detector.look(batch.images, batch.P, given).bev.isfinite().all()
+    assert share[10.0] == pytest.approx(10, rel=0.15) and share[20.0] == pytest.approx(20, rel=0.15)
+
+
+def test_a_teacher_lifts_features_to_the_depth_that_it_is_given(trained, sample):
+    """The same picture with depths of twice the size: what the teacher's ground holds lies twice as far away."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    z = detector.points[0, :, 0, 2]
+    centre = []
+    for depth in (torch.full_like(batch.depth, 8.0), torch.full_like(batch.depth, 16.0)):
+        with torch.no_grad():
+            alone = parts.look(detector, batch.images, batch.P, None, None)
+            bev = parts.look(detector, batch.images, batch.P, depth, branch).bev
+        changed = (bev - alone.bev[..., -1:, :1]).abs().sum((0, 1, 3))  # against an empty corner far away
+        centre.append(((changed * z).sum() / changed.sum()).item())
+    assert centre[1] - centre[0] > 4
+    unknown = parts.look(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
+    torch.testing.assert_close(unknown.bev, alone.bev)
+
+
+def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
+    detector, batch, _ = trained
+    own = torch.from_numpy(sample.camera.own_frame().P.astype(np.float32))[None]
+    shifted = own.clone()
+    shift = torch.tensor([0.06, -0.02, 0.003])
+    shifted[..., 3] = own[..., :3] @ shift
+    with torch.no_grad():
+        a, b = detector(batch.images, own), detector(batch.images, shifted)
+    torch.testing.assert_close(a.scores, b.scores)
+    torch.testing.assert_close(b.boxes[..., :3], a.boxes[..., :3] - shift, atol=1e-3, rtol=0)
+    torch.testing.assert_close(b.boxes2d, a.boxes2d, atol=1e-2, rtol=1e-4)
+
+
+def test_the_exported_graph_equals_torch_and_finds_each_object_once(trained, sample, tmp_path):
+    detector = trained[0]
+    onnx = exported(detector, tmp_path / "model.onnx")
+    for view in (sample, street(0, left=0, width=256)):
+        assert_agree(onnx, detector, view.image, view.camera.P, least=3)
+    assert onnx.footprint_overlap == 0.1
+    found = Predictor(tmp_path / "model.onnx", device="cpu").predict(sample.image, sample.camera, 0.5)
+    targets = views(detector, [sample]).targets
+    assert (onnx(sample.image, sample.camera.P).scores > 0.5).sum() > targets["mask"].sum()  # before suppression
+    taught = targets["box"][0][targets["mask"][0]].numpy()[:, :3] - sample.camera.translation
+    apart = np.linalg.norm(taught[:, None] - found.boxes[:, :3], axis=2)
+    assert len(found) == len(taught)
+    assert ((apart < 0.3).sum(axis=1) == 1).all()

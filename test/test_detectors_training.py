@@ -1,0 +1,74 @@
+"""Each detector as a user has it: trained and scored through the command line, and run on an image."""
+
+import pickle
+
+import numpy as np
+import pytest
+from training_bench import Training, configure
+
+from add_model.camera import Camera
+from add_model.models import MODELS, build, save
+from add_model.predictor import Predictor
+from training.export import read_checkpoint
+from training.files import TrainingError
+from training.metrics import read_metrics
+
+LOSSES = {
+    "caddn_plain": {"label", "box", "direction", "depth_map"},
+    "monodetr_plain": {"label", "centre", "sides", "overlap", "depth", "size_3d", "heading", "depth_map"},
+}
+
+
+def start(folder, name, depth="dense", method="training.methods.Alone", **options):
+    world = {"width": 160, "height": 96, "focal": 180}
+    data = {"world": world, "depth": depth, "augmentation": {"size": [96, 64]}}
+    model = {"model": name, "start": None, "method": {"class_path": method, "init_args": options}}
+    config = configure(folder / "tiny.yaml", model=model, data=data, trainer={"max_epochs": 1})
+    return Training(folder, "fit", "--config", config)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_from_training_to_a_prediction(name, tmp_path):
+    run = start(tmp_path, name)
+    assert run.finish() == 0, run.text()
+    rows = read_metrics(tmp_path / "runs" / "tiny" / "metrics.csv")
+    logged = {key.removeprefix("train/") for key in rows[0] if key.startswith("train/")}
+    assert logged - {"rate", "loss"} == LOSSES[name]
+    assert any("val/Car_3d_moderate" in row for row in rows)
+    kind, detector = read_checkpoint(tmp_path / "runs/tiny/last.ckpt")
+    assert kind == name
+    save(tmp_path / "model.safetensors", name, detector)
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), dtype=np.uint8)
+    camera = Camera.pinhole(200, 200, 100, 50, 200, 100)
+    found = Predictor(tmp_path / "model.safetensors", device="cpu").predict(image, camera)
+    assert len(found) and np.isfinite(found.boxes).all()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all() and (found.depth_std > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_coder_goes_to_loader_processes_light(name):
+    coder = build(name).coder
+    packed = pickle.dumps(coder)
+    assert len(packed) < 1000
+    assert pickle.loads(packed) == coder
+
+
+def test_caddn_without_depth_says_where_to_name_it(tmp_path):
+    run = start(tmp_path, "caddn_plain", depth=None)
+    assert run.finish() == 1
+    assert "give data.depth lidar, object or dense" in run.text()
+    assert "Traceback" not in run.text()
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_teacher_is_trained_with_depth_and_not_exported(name, tmp_path):
+    run = start(tmp_path, name, depth="object", method="training.methods.Teach")
+    assert run.finish() == 0, run.text()
+    with pytest.raises(TrainingError, match="is a teacher"):
+        read_checkpoint(tmp_path / "runs/tiny/last.ckpt")
+
+
+def test_what_is_for_monodle_alone_says_so(tmp_path):
+    run = start(tmp_path, "caddn_plain", method="training.distil.Distil", teacher="none.ckpt")
+    assert run.finish() == 1
+    assert "this method is for MonoDLE so far: train CaDDN with model.method Alone or Teach" in run.text()

@@ -1,0 +1,245 @@
+"""MonoDETR: the cheapest matching, groups apart, answers that decode to the labelled boxes, a graph equal to torch."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from detector_cases import assert_agree, assert_learns, exported, overfit, street, views
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import box as rectangle
+
+from add_model.coder import HEADING_BINS, reference_focal_scale
+from add_model.detectors.monodetr import MonoDETR, Queries
+from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
+from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
+from add_model.distillation.parts import parts_of
+from add_model.models import build
+from add_model.networks.plain import PlainNet
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return street(0)
+
+
+@pytest.fixture(scope="module")
+def trained(sample):
+    """A small detector after some steps on one view, the view as a batch, and the losses of each step."""
+    torch.manual_seed(0)
+    shape = {"channels": 32, "heads": 2, "layers": 1, "hidden": 32, "bins": 20, "queries": 16, "groups": 3}
+    detector = MonoDETR(PlainNet(), first=0, focal=180.0, **shape)
+    batch = views(detector, [sample])
+    return detector, batch, overfit(detector, batch, steps=40, rate=2e-3)
+
+
+def test_the_published_size():
+    count = sum(p.numel() for p in build("monodetr_resnet50").parameters())
+    assert count == pytest.approx(37.7e6, rel=0.01)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 4), st.integers(1, 3))
+def test_matching_is_the_cheapest_of_all_assignments(seed, objects, groups):
+    rng = np.random.default_rng(seed)
+    queries = 4
+    cost = torch.from_numpy(rng.normal(size=(1, groups * queries, 6)))
+    mask = torch.arange(6)[None] < objects
+    image, query, row = match(cost, mask, groups)
+    assert (image == 0).all() and len(query) == groups * objects
+    for group in range(groups):
+        mine = query // queries == group
+        assert sorted(row[mine].tolist()) == list(range(objects))
+        found = cost[0, query[mine], row[mine]].sum()
+        part = cost[0, group * queries : (group + 1) * queries].numpy()
+        best = min(
+            sum(part[q, k] for k, q in enumerate(chosen)) for chosen in itertools.permutations(range(queries), objects)
+        )
+        assert found == pytest.approx(best)
+
+
+def test_more_objects_than_queries_and_none_at_all():
+    cost = torch.tensor([[[3.0, 1.0, 2.0]], [[0.0, 0.0, 0.0]]])
+    image, query, row = match(cost, torch.tensor([[True] * 3, [False] * 3]))
+    assert (image.tolist(), query.tolist(), row.tolist()) == ([0], [0], [1])
+
+
+corner = st.floats(-50, 50)
+side = st.floats(0.5, 60)
+
+
+@given(st.tuples(corner, corner, side, side), st.tuples(corner, corner, side, side))
+def test_generalised_iou_agrees_with_polygons(a, b):
+    shapes = [rectangle(x, y, x + w, y + h) for x, y, w, h in (a, b)]
+    union, common = shapes[0].union(shapes[1]).area, shapes[0].intersection(shapes[1]).area
+    around = rectangle(*shapes[0].union(shapes[1]).bounds).area
+    boxes = [torch.tensor(shape.bounds, dtype=torch.double) for shape in shapes]
+    found = generalised_iou(*boxes).item()
+    assert found == pytest.approx(common / union - (around - union) / around, abs=1e-6)
+
+
+def perfect(detector, batch, groups=1):
+    """What a perfect network would say: queries in the order of the labels, the others nothing."""
+    t, count = batch.targets, detector.queries * groups
+    n = int(t["mask"].sum())
+    logits, heading = torch.full((1, 1, count, 3), -20.0), torch.zeros(1, 1, count, 2 * HEADING_BINS)
+    rows = torch.arange(n)
+    logits[0, 0, rows, t["label"][0, :n]] = 20.0
+    heading[0, 0, rows, t["heading_bin"][0, :n]] = 20.0
+    heading[0, 0, rows, HEADING_BINS + t["heading_bin"][0, :n]] = t["heading_residual"][0, :n]
+    fit = lambda key: t[key][None, :, :count]  # noqa: E731
+    bins = detector.coder.bins.count + 1
+    depth_logits = 40 * torch.nn.functional.one_hot(t["depth_bin"].clamp(min=0), bins).permute(0, 3, 1, 2).float()
+    return Queries(
+        logits,
+        fit("centre"),
+        fit("sides"),
+        fit("size_3d"),
+        heading,
+        fit("depth"),
+        torch.full((1, 1, count), -8.0),
+        depth_logits,
+        [],
+    )
+
+
+def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
+    detector = build("monodetr_plain")
+    batch = views(detector, [sample])
+    n = int(batch.targets["mask"].sum())
+    assert n >= 4
+    seen = perfect(detector, batch)
+    found = detector.detect(seen, batch.P)
+    for box, rectangle_, label in zip(found.boxes[0, :n], found.boxes2d[0, :n], found.labels[0, :n], strict=True):
+        labelled = sample.objects.names == ("Car", "Pedestrian", "Cyclist")[int(label)]
+        error = np.abs(sample.objects.boxes[labelled] - box.numpy())
+        error[:, 6] = np.abs((error[:, 6] + np.pi) % (2 * np.pi) - np.pi)
+        k = error[:, :3].max(axis=1).argmin()
+        assert error[k].max() < 5e-3
+        np.testing.assert_allclose(rectangle_, sample.objects.boxes2d[labelled][k], atol=1.0)
+    losses = monodetr_loss(detector, seen, batch.targets)
+    assert losses.pop("depth") < 0  # a sure and right answer: the logarithm of a density
+    assert all(abs(float(value)) < 1e-3 for value in losses.values()), losses
+
+
+def test_a_query_on_an_ignored_label_is_not_punished():
+    targets = {
+        "ignored": torch.tensor([[[10.0, 10, 20, 20], [0, 0, 0, 0]]]),
+        "ignored_class": torch.tensor([[[True, False, False], [False] * 3]]),
+    }
+    found = ignored(torch.tensor([[[15.0, 15.0], [25.0, 15.0]]]), targets)
+    assert found.tolist() == [[[True, False, False], [False, False, False]]]
+
+
+def test_the_depth_map_shows_the_nearest_object(sample):
+    detector = build("monodetr_plain")
+    targets = views(detector, [sample]).targets
+    t = {key: value[0].numpy() for key, value in targets.items()}
+    n, stride = t["mask"].sum(), detector.coder.stride
+    low, high = t["centre"] - t["sides"][:, :2] + 0.5, t["centre"] + t["sides"][:, 2:] + 0.5
+    checked = 0
+    for row, column in np.ndindex(t["depth_bin"].shape):
+        # A box paints every cell that it touches.
+        touched = [
+            t["depth"][k]
+            for k in range(n)
+            if low[k, 0] < (column + 1) * stride and high[k, 0] > column * stride
+            and low[k, 1] < (row + 1) * stride and high[k, 1] > row * stride
+        ]  # fmt: skip
+        if touched:
+            assert t["depth_bin"][row, column] == detector.coder.bins.label(min(touched))
+            checked += 1
+        else:
+            assert t["depth_bin"][row, column] in (detector.coder.bins.count, -1)
+    assert checked > 20
+
+
+def test_groups_of_queries_do_not_see_each_other():
+    torch.manual_seed(0)
+    layer = DecoderLayer(16, heads=2, levels=1, hidden=16).eval()
+    x, position = torch.randn(1, 6, 16), torch.randn(1, 6, 16)
+    depth, maps = torch.randn(1, 12, 16), [torch.randn(1, 16, 3, 4)]
+    centre, extent = torch.rand(1, 6, 2), torch.rand(1, 6, 2)
+    with torch.no_grad():
+        together = layer(x, position, depth, centre, extent, maps, groups=2)
+        alone = layer(x[:, :3], position[:, :3], depth, centre[:, :3], extent[:, :3], maps)
+        mixed = layer(x, position, depth, centre, extent, maps)
+    torch.testing.assert_close(together[:, :3], alone)
+    assert (mixed[:, :3] - alone).abs().max() > 1e-3
+
+
+def test_positions_depend_on_pixels_alone():
+    unit = torch.tensor([320.0, 96.0])
+    small, large = sine_position(3, 5, 8, 16, unit), sine_position(6, 9, 8, 16, unit)
+    torch.testing.assert_close(small.unflatten(0, (3, 5)), large.unflatten(0, (6, 9))[:3, :5])
+    assert torch.cdist(large, large).add(torch.eye(54)).min() > 1e-3  # each its own
+
+
+def test_every_parameter_learns_whatever_there_is_to_see(sample):
+    torch.manual_seed(0)
+    assert_learns(build("monodetr_plain"), sample)
+
+
+def test_training_on_one_view_learns_it(trained):
+    _, _, history = trained
+    first, last = history[0], history[-1]
+    assert sum(last.values()) < 0.6 * sum(first.values())
+    for name in ("label", "centre", "depth", "depth_map"):
+        assert last[name] < 0.8 * first[name], name
+
+
+def test_groups_are_for_training_only(trained):
+    detector, batch, _ = trained
+    with torch.no_grad():
+        assert detector.look(batch.images, batch.P).logits.shape[2] == detector.queries
+        found = detector(batch.images, batch.P)
+    assert (found.scores.diff(dim=1) <= 0).all() and found.scores.min() >= 0 and found.scores.max() <= 1
+
+
+def test_a_given_depth_map_takes_the_place_of_the_predicted_one(trained):
+    """The last third of each depth is the map's: 30 m more there are 10 m more, where nothing else looks at it."""
+    detector, batch, _ = trained
+    rows, columns = batch.targets["depth_bin"].shape[1:]
+    near = torch.full((1, rows, columns), 10.0)
+    with torch.no_grad():
+        torch.nn.init.zeros_(detector.depth.places.weight)
+        a, b = (detector.look(batch.images, batch.P, given=depth) for depth in (near, near + 30))
+    torch.testing.assert_close(b.depth - a.depth, torch.full_like(a.depth, 10.0), atol=1e-3, rtol=0)
+
+
+def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
+    """A third of each answered depth is the map's."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    near = torch.full_like(batch.depth, 6.0)
+    with torch.no_grad():
+        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (near, near + 4.5))
+        given = detector.look(batch.images, batch.P, torch.full((1, 12, 20), 6.0) / reference_focal_scale(batch.P))
+    torch.testing.assert_close(a.depth, given.depth, atol=1e-4, rtol=1e-4)
+    assert (b.depth - a.depth).abs().min() > 1e-3
+    parts.losses(detector, a, batch.targets)
+
+
+def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
+    detector, batch, _ = trained
+    own = torch.from_numpy(sample.camera.own_frame().P.astype(np.float32))[None]
+    shifted = own.clone()
+    shifted[..., 3] = own[..., :3] @ torch.tensor([0.06, -0.02, 0.003])
+    with torch.no_grad():
+        seen = detector.look(batch.images, own)
+        again = detector.look(batch.images, shifted)
+        a, b = detector.detect(seen, own), detector.detect(again, shifted)
+    torch.testing.assert_close(a.scores, b.scores)
+    torch.testing.assert_close(
+        a.boxes[..., :3] - torch.tensor([0.06, -0.02, 0.003]), b.boxes[..., :3], atol=1e-3, rtol=0
+    )
+
+
+def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
+    detector = trained[0]
+    onnx = exported(detector, tmp_path / "model.onnx")
+    tall = np.pad(sample.image, ((0, 32), (0, 0), (0, 0)))
+    for image in (sample.image, tall, street(0, left=0, width=256).image):
+        assert_agree(onnx, detector, image, sample.camera.P, least=3)
+    assert (onnx.focal, onnx.footprint_overlap) == (180.0, 1.0)
