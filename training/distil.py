@@ -90,8 +90,7 @@ class Distiller(AloneLearner):
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         parts, batch, method = parts_of(detector), step.batch, self.method
-        features = self.features(detector, batch.images, batch.P, None)
-        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
+        features, found = self.own(detector, step)
         with torch.no_grad():
             taught = parts.look(self.teacher, batch.images, batch.P, step.depth, self.branch)
         cells = parts.seen_cells(features, batch.targets)

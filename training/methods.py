@@ -84,9 +84,13 @@ class AloneLearner(nn.Module):
     """The detector's own losses, without depth."""
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
-        parts, batch = parts_of(detector), step.batch
+        return self.own(detector, step)[1]
+
+    def own(self, detector: nn.Module, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The features of the batch, and the detector's own losses."""
+        batch = step.batch
         features = self.features(detector, batch.images, batch.P, None)
-        return parts.losses(detector, features, batch.targets, step.total, step.processes)
+        return features, parts_of(detector).losses(detector, features, batch.targets, step.total, step.processes)
 
     def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
         return parts_of(detector).look(detector, images, P, None, None)
@@ -134,11 +138,9 @@ class _DenseDepth(AloneLearner):
         self.head = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, 1, 1))
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
-        parts, batch = parts_of(detector), step.batch
-        features = self.features(detector, batch.images, batch.P, None)
-        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
+        features, found = self.own(detector, step)
         # At the reference focal length: metres would hang on the view's zoom, which images do not show.
-        depth = cell_depth(step.depth / reference_focal_scale(batch.P)[:, None, None], detector.coder.stride)
+        depth = cell_depth(step.depth / reference_focal_scale(step.batch.P)[:, None, None], detector.coder.stride)
         known = depth > 0
         error = (self.head(features).flatten(1) - depth.clamp(min=1).log() / math.log(10)).abs()
         return found | {"dense_depth": self.weight * (error * known).sum() / known.sum().clamp(min=1)}
@@ -162,9 +164,7 @@ class _DenseTruth(AloneLearner):
         self.weight = weight
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
-        parts, batch = parts_of(detector), step.batch
-        features = self.features(detector, batch.images, batch.P, None)
-        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
-        cells = parts.seen_cells(features, batch.targets)
+        parts, (features, found) = parts_of(detector), self.own(detector, step)
+        cells = parts.seen_cells(features, step.batch.targets)
         dense = parts.regression_loss(detector, features, cells, parts.truth_at(cells), cells.weight)
         return found | {"dense_truth": self.weight * sum(dense.values()) / step.objects}
