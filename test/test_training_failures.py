@@ -173,7 +173,7 @@ MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.y
         (("fit", "--config", MINI, "--data", "no/where"), "no/where: there is no such folder"),
         (
             ("fit", "--config", MINI, "--model.model", "resnet"),
-            "model 'resnet' is unknown; choose one of: monodle_lite0",
+            "model 'resnet' is unknown; choose one of: monodle_plain",
         ),
         (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
         (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
