@@ -119,4 +119,5 @@ def wait_until(condition, timeout: float, children: list[Child]) -> bool:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Not SIGTERM: a ROS process that is just starting can miss it, and nobody is left to insist.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
