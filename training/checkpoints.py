@@ -37,6 +37,12 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
+def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:
+    """The weights of one part of what was trained, such as 'detector.', by their names within it."""
+    weights = checkpoint["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
 def history(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     """What `KeepCheckpoints` added: epochs, best, best_epoch and metrics. Raises TrainingError where it did not."""
     if "run" not in checkpoint:

@@ -16,7 +16,7 @@ from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding, PositionalEncoding
 from add_model.models import build
-from training.checkpoints import load_checkpoint
+from training.checkpoints import load_checkpoint, weights_of
 from training.files import TrainingError
 from training.methods import AloneLearner, Learner, Method, Step, require_cells
 
@@ -55,15 +55,14 @@ class Distil(Method):
 def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]:
     """The detector and the depth branch of a checkpoint. Raises TrainingError where they don't fit the student."""
     checkpoint = load_checkpoint(path)
-    name, weights = checkpoint["model_name"], checkpoint["state_dict"]
-    part = lambda prefix: {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}  # noqa: E731
-    depth, detector = part("learner.branch."), build(name)
+    name, depth = checkpoint["model_name"], weights_of(checkpoint, "learner.branch.")
+    detector = build(name)
     if not depth:
         raise TrainingError(f"{path} is no teacher: train one with model.method Teach")
     if detector.state_dict().keys() != student.state_dict().keys():
         raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
     branch = parts_of(detector).branch(detector)
-    detector.load_state_dict(part("detector."))
+    detector.load_state_dict(weights_of(checkpoint, "detector."))
     branch.load_state_dict(depth)
     return detector, branch
 

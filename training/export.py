@@ -11,10 +11,8 @@ import torch
 from add_model.backends import ModelError
 from add_model.export import export_onnx
 from add_model.models import build, load, save
-from training.checkpoints import load_checkpoint
+from training.checkpoints import load_checkpoint, weights_of
 from training.files import TrainingError
-
-_PREFIX = "detector."
 
 
 def is_teacher(weights: dict) -> bool:
@@ -30,15 +28,13 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     """
     checkpoint = load_checkpoint(path)
     detector = build(checkpoint["model_name"])
-    weights = checkpoint["state_dict"]
-    if is_teacher(weights):
+    if is_teacher(checkpoint["state_dict"]):
         raise TrainingError(
             f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
             " of it (model.method training.distil.Distil)"
         )
-    weights = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
     try:
-        detector.load_state_dict(weights)
+        detector.load_state_dict(weights_of(checkpoint, "detector."))
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()[:200]
         raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from add_model.networks.attention import Attention
+from add_model.networks.attention import Attention, attend
 
 SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
 
@@ -74,10 +73,5 @@ class TargetAttention(nn.Module):
 
         The weights come from the teacher's tokens: the student is told where to look, and learns nothing by them.
         """
-        queries = self._split(self.query(centres + self.kind(label) + self.shape(shape)))
-        keys = self._split(self.key(teacher + positions))
-        read = (functional.scaled_dot_product_attention(queries, keys, self._split(v)) for v in (student, teacher))
-        return tuple(r.transpose(1, 2).flatten(2) for r in read)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        queries = self.query(centres + self.kind(label) + self.shape(shape))
+        return attend(queries, self.key(teacher + positions), (student, teacher), self.heads)

@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def attend(queries: Tensor, keys: Tensor, values: Sequence[Tensor], heads: int) -> tuple[Tensor, ...]:
+    """What queries (B, M, C) on keys (B, N, C) read of each of the values (B, N, C), head by head."""
+    split = lambda x: x.unflatten(2, (heads, -1)).transpose(1, 2)  # noqa: E731
+    q, k = split(queries), split(keys)
+    read = (functional.scaled_dot_product_attention(q, k, split(v)) for v in values)
+    return tuple(r.transpose(1, 2).flatten(2) for r in read)
+
+
 class Attention(nn.Module):
     """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen."""
 
@@ -24,12 +32,8 @@ class Attention(nn.Module):
 
         All values are read with the same weights.
         """
-        q, k = self._split(self.query(queries)), self._split(self.key(keys))
-        read = (functional.scaled_dot_product_attention(q, k, self._split(self.value(v))) for v in values)
-        return tuple(self.out(r.transpose(1, 2).flatten(2)) for r in read)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        read = attend(self.query(queries), self.key(keys), [self.value(v) for v in values], self.heads)
+        return tuple(self.out(r) for r in read)
 
 
 class DeformableAttention(nn.Module):
