@@ -70,6 +70,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "ADD, object": ("add", ["--data.depth", "object"]),
 }
 _TEACHERS = {"ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object"}
+_TEACHER_SEED = 0  # the students of all seeds share one teacher, as a user's do: what differs is the student
 
 
 def frames(split: str) -> Iterator:
@@ -100,8 +101,8 @@ def run(row: str, seed: int) -> None:
     words = arguments(row, seed)
     if row in _TEACHERS or ROWS[row][0] == "add":
         teacher = _TEACHERS.get(row, "teacher")
-        run(teacher, seed)  # ends at once where it is trained; its score may be known and its weights lost
-        words += ["--model.method.teacher", str(folder(teacher, seed) / "last.ckpt")]
+        run(teacher, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
+        words += ["--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *words, "--resume"])
@@ -117,7 +118,7 @@ def final(row: str, seed: int) -> None:
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
     words = arguments(row, seed)
     if ROWS[row][0] == "add":
-        words += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), seed) / "last.ckpt")]
+        words += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), _TEACHER_SEED) / "last.ckpt")]
     command = TrainingCommand(["validate", *words, "--data.val", "ImageSets/final.txt"])
     steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
     append(row, seed, "final", steps, command.model.validation)
