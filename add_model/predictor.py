@@ -14,9 +14,10 @@ from add_model.detection import Detections
 from add_model.duplicates import without_duplicates
 from add_model.view import REFERENCE_FOCAL, pad_to_multiple, resample, scaled_size
 
-__all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "finish", "prepare"]
+__all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "finish", "model_file", "prepare"]
 
-SHIPPED_MODEL = Path(__file__).parent / "weights" / "monodle_lite0.onnx"
+_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED_MODEL = _WEIGHTS / "monodle_lite0.onnx"
 # Twice what a KITTI image takes at the reference focal length: wider cameras are seen smaller, not slower.
 MAX_PIXELS = 2 * 640 * 192
 
@@ -24,7 +25,7 @@ MAX_PIXELS = 2 * 640 * 192
 class Predictor:
     """A loaded detector for images of any size and any pinhole camera.
 
-    model: an .onnx or .safetensors file, None for the weights that ship with the package.
+    model: as `model_file` takes it.
     device: 'auto' (CUDA where there is a device), 'cpu' or 'cuda'. Where CUDA can't be had, the CPU is used and
     `device_note` says why. threads: CPU threads, None for all cores.
     max_pixels: the most pixels the network is given, by default twice what it takes for a KITTI image. Images that
@@ -40,7 +41,7 @@ class Predictor:
         threads: int | None = None,
         max_pixels: int | None = None,
     ) -> None:
-        self.model_path = Path(model).expanduser() if model else SHIPPED_MODEL
+        self.model_path = model_file(model)
         self._backend, self.device_note = open_backend(self.model_path, device, threads)
         self._max_pixels = max_pixels
 
@@ -68,6 +69,25 @@ class Predictor:
         canvas, seen = prepare(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
         found = finish(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.footprint_overlap)
         return found[found.scores >= score_threshold]
+
+
+def model_file(model: str | Path | None) -> Path:
+    """The file that is meant by the path of an .onnx or .safetensors file, by the name of weights that ship with the
+    package ('monodle_lite0'), or by None, which is the weights that ship. Raises ModelError where it is none of these.
+    """
+    if not model:
+        return SHIPPED_MODEL
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted(_WEIGHTS.glob("*.onnx"))}
+    if str(model) not in shipped:
+        raise ModelError(
+            f"model {str(model)!r} does not exist: it is neither a file nor one of the weights that ship here"
+            f" ({', '.join(shipped) or 'none'}); give the path of an .onnx or .safetensors file, as python -m"
+            " training.export writes them"
+        )
+    return shipped[str(model)]
 
 
 def prepare(

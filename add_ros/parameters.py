@@ -47,7 +47,12 @@ class Parameter:
 _TYPES = {bool: "bool", int: "integer", float: "double", str: "string"}
 
 PARAMETERS = (
-    Parameter("model", "", "Model file, .onnx or .safetensors; empty for the weights that ship with the package."),
+    Parameter(
+        "model",
+        "",
+        "Model file, .onnx or .safetensors, or the name of weights that ship with the package; empty for those: "
+        "monodle_lite0.",
+    ),
     Parameter(
         "device",
         "auto",

@@ -17,7 +17,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "model",
         default_value="",
-        description="Model file, .onnx or .safetensors; empty: what params_file says, else the weights that ship here.",
+        description="Model file, .onnx or .safetensors, or the name of weights that ship here; empty: what params_file "
+        "says, else those: monodle_lite0.",
     ),
     DeclareLaunchArgument(
         "device", default_value="", description="auto, cpu or cuda; empty: what params_file says, else auto."

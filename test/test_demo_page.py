@@ -4,16 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from browser_bench import driven
+from demo_bench import start_demo
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
@@ -23,7 +21,6 @@ from add_model.predictor import SHIPPED_MODEL
 from add_ros.demo.page import Report, write_page
 from add_ros.demo.results import Frame
 
-ROOT = Path(__file__).resolve().parent.parent
 CAMERA = Camera(np.array([[720.0, 0, 320, 0], [0, 720, 100, 0], [0, 0, 1, 0]]), 640, 200)
 HOSTILE = 'a <b onclick="x">&amp; </script> title'
 
@@ -117,13 +114,6 @@ def test_play_and_scrub_in_a_browser(page, size, tmp_path_factory):
     assert seen["still"]
 
 
-def start_demo(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "add_ros.demo", *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
 def wait_for_children(process, count, timeout=90):
     """The demo's processes as soon as there are `count` of them."""
     deadline = time.monotonic() + timeout
@@ -164,11 +154,12 @@ def test_demo_from_start_to_end(tmp_path):
 
 
 def test_demo_shows_the_log_of_a_node_that_fails(tmp_path):
-    process = start_demo("--out", tmp_path / "demo", "--frames", 2, "--model", tmp_path / "absent.onnx")
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    process = start_demo("--out", tmp_path / "demo", "--frames", 2, "--model", tmp_path / "broken.onnx")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "add_ros.detector ended early" in errors
-    assert "absent.onnx" in errors
+    assert "broken.onnx" in errors
     assert "Traceback" not in output + errors
 
 

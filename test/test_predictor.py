@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from add_model.backends.onnx_runtime import OnnxBackend
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import cuda_devices
 from add_model.camera import Camera
-from add_model.predictor import SHIPPED_MODEL, Predictor, finish, prepare
+from add_model.predictor import SHIPPED_MODEL, Predictor, finish, model_file, prepare
 from training.data.world import World
 from training.predict import main as predict_main
 from training.world import main as world_main
@@ -199,6 +200,13 @@ def test_a_foreign_onnx_file_is_refused(tmp_path, metadata):
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(ModelError, match="not exported by this project"):
         Predictor(tmp_path / "foreign.onnx", device="cpu")
+
+
+def test_weights_that_ship_have_a_name():
+    for model in (None, "", "monodle_lite0", Path("monodle_lite0")):
+        assert model_file(model) == SHIPPED_MODEL
+    with pytest.raises(ModelError, match=r"'monodle_lite1' .*\(monodle_lite0\)"):
+        model_file("monodle_lite1")
 
 
 def test_an_unknown_device_is_refused():

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kitti", type=Path, required=True, help="folder in KITTI's object layout")
     parser.add_argument("--ids", default=None, help=f"file of frame ids, or {' or '.join(PUBLISHED)} (default: all)")
     parser.add_argument("--split", choices=("training", "testing"), default="training")
-    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help=".onnx or .safetensors (default: shipped)")
+    parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the result files, new or empty")
     options = parser.parse_args(arguments)

@@ -69,11 +69,50 @@ def sample_voxels(
     A voxel takes what the frustum of features times probabilities holds at its centre's pixel and depth, interpolated
     linearly in all three; 0 outside. P (B, 3, 4) of images of width x height pixels; points (..., 3) voxel centres in
     the cameras' own optical frames, metres; bins at the reference focal length.
+
+    The frustum itself is never made. Its eight corners around a voxel are four cells at two depths, and a cell's
+    features are the same at both, so that they leave the sum over depths: each cell's features times its probability
+    interpolated in depth, and of these four the sum.
     """
-    frustum = features[:, :, None] * distribution[:, None]
     own = torch.cat([P[..., :3], torch.zeros_like(P[..., 3:])], -1)[:, None, None, None]
     u, v, depth = project(own, *points.unbind(-1))
     # Where a bin's middle, in the sense of the continuous index, is a cell's centre.
-    along = bins.position(depth / reference_focal_scale(own)) / bins.count
-    places = torch.stack([(u + 0.5) / width, (v + 0.5) / height, along], -1)
-    return functional.grid_sample(frustum, 2 * places.to(frustum.dtype) - 1, align_corners=False)
+    along = bins.position(depth / reference_focal_scale(own))
+    batch, rows, columns = len(features), features.shape[2], features.shape[3]
+    layer, deep = _between(along.flatten(1) - 0.5, bins.count)
+    row, low = _between((v.flatten(1) + 0.5) / height * rows - 0.5, rows)
+    column, right = _between((u.flatten(1) + 0.5) / width * columns - 0.5, columns)
+    area = (rows + 2) * (columns + 2)
+    probability = functional.pad(distribution, (1, 1, 1, 1, 1, 1)).flatten(1)
+    cells, weights = [], []
+    for down, vertical in enumerate((1 - low, low)):
+        for beside, horizontal in enumerate((1 - right, right)):
+            cell = (row + down) * (columns + 2) + column + beside
+            near, far = (probability.gather(1, (layer + i) * area + cell) for i in (0, 1))
+            share = (vertical * horizontal).to(near.dtype)
+            weights.append(share * (near + deep.to(near.dtype) * (far - near)))
+            cells.append(cell + torch.arange(batch, device=cell.device)[:, None] * area)
+    table = functional.pad(features, (1, 1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
+    voxels = _weighted_rows(table, [c.flatten() for c in cells], [w.flatten() for w in weights], len(points))
+    return voxels.unflatten(0, (batch, *points.shape[:-1])).movedim(-1, 1)
+
+
+def _between(place: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Places among `count` cells, whole numbers at their centres -> which cell lies before each, where the first of
+    all is an empty one before those, and the share of the cell behind it. Outside is in the first empty one.
+    """
+    place = torch.where((place > -1) & (place < count), place, -1.0)
+    before = place.floor()
+    return before.long() + 1, place - before
+
+
+def _weighted_rows(table: Tensor, index: list[Tensor], weights: list[Tensor], parts: int) -> Tensor:
+    """(M, C) of a table (R, C): the sum of its rows `index`, each (M,), times `weights`, each (M,)."""
+    if not torch.compiler.is_exporting():
+        return functional.embedding_bag(
+            torch.stack(index, 1), table, per_sample_weights=torch.stack(weights, 1), mode="sum"
+        )
+    # ONNX has no such operator, but gathers whole rows as fast; in parts, which take less memory and stay in the cache.
+    terms = (zip(i.chunk(parts), w.chunk(parts), strict=True) for i, w in zip(index, weights, strict=True))
+    sums = (sum(functional.embedding(i, table) * w[:, None] for i, w in part) for part in zip(*terms, strict=True))
+    return torch.cat(list(sums))

@@ -1,7 +1,8 @@
 """The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows what came out.
 
 Without --kitti the clip is a drive through the synthetic world. A bag is written, played over DDS by one process,
-detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html.
+detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. --model takes
+any detector that python -m training.export wrote.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.predictor import SHIPPED_MODEL, ModelError, model_file
 from add_ros.bags import types
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
@@ -42,7 +44,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page (default out/demo)")
     parser.add_argument("--frames", type=int, help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})")
-    parser.add_argument("--model", help="model file (default: the weights that ship here)")
+    parser.add_argument(
+        "--model",
+        default=SHIPPED_MODEL.stem,
+        help="an exported .onnx file, or the name of weights that ship here (default %(default)s)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     parser.add_argument("--score-threshold", type=float, default=0.15, help="default 0.15")
     arguments = parser.parse_args(argv)
@@ -134,7 +140,7 @@ def _report(
 
 def _run(arguments: argparse.Namespace, command: str) -> int:
     began = time.monotonic()
-    out = arguments.out
+    out, model = arguments.out, model_file(arguments.model).resolve()
     isolate(config_folder())
     source = _source(arguments)
     out.mkdir(parents=True, exist_ok=True)
@@ -143,9 +149,8 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     print(f"writing {out / 'input'}: {source.description} ...", flush=True)
     with CameraBagWriter(out / "input", ground_truth=source.ground_truth) as writer:
         write_bag(source, writer)
-    node = ["-p", f"device:={arguments.device}", "-p", f"score_threshold:={arguments.score_threshold}"]
-    if arguments.model:
-        node += ["-p", f"model:={Path(arguments.model).resolve()}"]
+    given = {"model": model, "device": arguments.device, "score_threshold": arguments.score_threshold}
+    node = [text for name, value in given.items() for text in ("-p", f"{name}:={value}")]
     run, pace, earlier = _play(out / "input", out, source, node)
     report = _report(arguments, command, source, run, pace, earlier, began)
     print("drawing the page ...", flush=True)
@@ -176,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         return _run(arguments, command)
-    except (ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
+    except (ModelError, ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

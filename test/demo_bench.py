@@ -1,0 +1,15 @@
+"""The demo as a user starts it: what its tests share."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start_demo(*arguments):
+    """`python -m add_ros.demo` with these arguments, its output and errors in pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "add_ros.demo", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
