@@ -68,8 +68,17 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "encoding frustum": ("add", ["--model.method.encoding", "frustum"]),
     "ADD, lidar": ("add", ["--data.depth", "lidar"]),
     "ADD, object": ("add", ["--data.depth", "object"]),
+    "CaDDN: student": ("caddn_alone", []),
+    "CaDDN: teacher": ("caddn_teacher", []),
+    "CaDDN: student + ADD": ("caddn_add", []),
+    "MonoDETR: student": ("monodetr_alone", []),
+    "MonoDETR: teacher": ("monodetr_teacher", []),
+    "MonoDETR: student + ADD": ("monodetr_add", []),
 }
-_TEACHERS = {"ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object"}
+_TEACHERS = {
+    "ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object",
+    "CaDDN: student + ADD": "CaDDN: teacher", "MonoDETR: student + ADD": "MonoDETR: teacher",
+}  # fmt: skip
 _TEACHER_SEED = 0  # the students of all seeds share one teacher, as a user's do: what differs is the student
 
 
@@ -99,7 +108,7 @@ def render() -> None:
 def run(row: str, seed: int) -> None:
     """Train a row, and its teacher before it; append its score on the development frames."""
     words = arguments(row, seed)
-    if row in _TEACHERS or ROWS[row][0] == "add":
+    if _distilled(row):
         teacher = _TEACHERS.get(row, "teacher")
         run(teacher, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
         words += ["--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
@@ -117,7 +126,7 @@ def final(row: str, seed: int) -> None:
     if _scored(row, seed, "final"):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
     words = arguments(row, seed)
-    if ROWS[row][0] == "add":
+    if _distilled(row):
         words += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), _TEACHER_SEED) / "last.ckpt")]
     command = TrainingCommand(["validate", *words, "--data.val", "ImageSets/final.txt"])
     steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
@@ -126,7 +135,7 @@ def final(row: str, seed: int) -> None:
 
 def folder(row: str, seed: int) -> Path:
     """Where a row's run lies."""
-    return RUNS / f"{row.replace(' ', '_').replace(',', '')}_{seed}"
+    return RUNS / f"{row.replace(' ', '_').replace(',', '').replace(':', '')}_{seed}"
 
 
 def rows() -> list[dict[str, str]]:
@@ -159,6 +168,10 @@ def arguments(row: str, seed: int) -> list[str]:
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     return ["--config", f"config/add_world_{config}.yaml", *changes, *where]
+
+
+def _distilled(row: str) -> bool:
+    return ROWS[row][0].endswith("add")
 
 
 def _scored(row: str, seed: int, split: str) -> bool:

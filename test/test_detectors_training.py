@@ -69,6 +69,6 @@ def test_a_teacher_is_trained_with_depth_and_not_exported(name, tmp_path):
 
 
 def test_what_is_for_monodle_alone_says_so(tmp_path):
-    run = start(tmp_path, "caddn_plain", method="training.distil.Distil", teacher="none.ckpt")
+    run = start(tmp_path, "caddn_plain", method="training.methods.DenseTruth")
     assert run.finish() == 1
-    assert "this method is for MonoDLE so far: train CaDDN with model.method Alone or Teach" in run.text()
+    assert "this control is for MonoDLE alone: train CaDDN with model.method Alone, Teach or Distil" in run.text()

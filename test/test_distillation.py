@@ -15,6 +15,7 @@ from add_model.detectors import monodle_teaching as parts
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.foreground import foreground, owners
 from add_model.distillation.losses import embedding_loss, feature_loss, soft_focal_loss
+from add_model.distillation.objects import Objects
 from add_model.distillation.position import (
     FARTHEST,
     Encoding,
@@ -221,12 +222,19 @@ def test_an_adapter_begins_by_passing_on_and_reaches_far():
 def test_target_attention_reads_both_with_the_same_weights():
     torch.manual_seed(0)
     attention = TargetAttention(8, 3)
-    centres, label, shape = torch.randn(1, 2, 8), torch.tensor([[0, 2]]), torch.randn(1, 2, 5)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    centres, objects = (
+        torch.randn(1, 2, 8),
+        Objects(torch.rand(1, 2, 3), torch.tensor([[0, 2]]), torch.randn(1, 2, 5), mask),
+    )
     positions, tokens = torch.randn(1, 7, 8), torch.randn(1, 7, 8)
-    one, two = attention(centres, label, shape, positions, tokens, tokens)
+    one, two = attention(centres, objects, positions, tokens, tokens)
     torch.testing.assert_close(one, two)
-    scaled, _ = attention(centres, label, shape, positions, 3 * tokens, tokens)
+    scaled, _ = attention(centres, objects, positions, 3 * tokens, tokens)
     torch.testing.assert_close(scaled, 3 * two, atol=1e-5, rtol=1e-5)
+    # What a detector's own query holds is part of the question.
+    asking, _ = attention(centres, replace(objects, own=torch.randn(1, 2, 8)), positions, tokens, tokens)
+    assert (asking - one).abs().min() > 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -291,8 +299,8 @@ def test_the_teachers_answers_are_trusted_by_their_error(batch):
 
 
 def test_encodings_are_those_of_the_configuration(batch):
-    features = torch.zeros(3, 48, 24, 56)
-    shapes = {e: parts.token_points(e, features, batch.P, batch.depth, STRIDE) for e in Encoding}
+    detector, features = build("monodle_plain"), torch.zeros(3, 48, 24, 56)
+    shapes = {e: parts.token_points(detector, e, features, batch.P, batch.depth) for e in Encoding}
     assert shapes.pop(Encoding.none) is None
     assert {e: tuple(p.shape[2:]) for e, p in shapes.items()} == {
         Encoding.image: (1, 3),
@@ -302,7 +310,7 @@ def test_encodings_are_those_of_the_configuration(batch):
     other = batch.P * torch.tensor([[1.3], [1.3], [1.0]])
     for encoding, points in shapes.items():
         same = torch.allclose(points.nan_to_num(), parts.token_points(
-            encoding, features, other, batch.depth, STRIDE
+            detector, encoding, features, other, batch.depth
         ).nan_to_num())  # fmt: skip
         assert same == (encoding is Encoding.image)
 

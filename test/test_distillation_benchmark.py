@@ -27,7 +27,7 @@ class ReadOnly(TrainingCommand):
 
 def read(row, monkeypatch):
     monkeypatch.chdir(ROOT)
-    extra = ["--model.method.teacher", "t.ckpt"] if benchmark.ROWS[row][0] == "add" else []
+    extra = ["--model.method.teacher", "t.ckpt"] if benchmark.ROWS[row][0].endswith("add") else []
     return ReadOnly(["fit", *benchmark.arguments(row, 3), *extra]).config.fit
 
 
@@ -36,12 +36,14 @@ def read(row, monkeypatch):
 def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     config = read(row, monkeypatch)
     method = config.model.method.class_path.rpartition(".")[2]
+    detector, _, row = row.rpartition(": ")
+    assert config.model.model == f"{(detector or 'MonoDLE').lower()}_plain"
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     assert config.trainer.max_epochs == (2 if "twice" in row else 1) * read("student", monkeypatch).trainer.max_epochs
     assert config.seed_everything == 3 and config.folder.endswith("_3")
     source = row.rpartition(", ")[2]
-    needs = method in ("Teach", "Distil", "DenseDepth")
+    needs = method in ("Teach", "Distil", "DenseDepth") or detector == "CaDDN"
     assert config.data.init_args.depth == (source if source in ("lidar", "object") else "dense" if needs else None)
     if method != "Distil":
         return

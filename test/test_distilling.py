@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from training_bench import Training, configure, kill_when, lines_of, tensors
 
+from add_model.distillation.parts import parts_of
 from add_model.models import build, load
 from training.checkpoints import load_checkpoint
 from training.distil import frozen_teacher
@@ -19,47 +20,54 @@ from training.metrics import read_metrics
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 TEACHER = {"class_path": "training.methods.Teach"}
-PARTS = ("features", "adapted", "targets", "regression", "response_heatmap")
+PARTS = ("features", "adapted", "targets", "regression")
+DETECTORS = ("monodle_plain", "caddn_plain", "monodetr_plain")
 
 
 def student(teacher: Path, **options):
     return {"class_path": "training.distil.Distil", "init_args": {"teacher": str(teacher), **options}}
 
 
-def configured(folder, name, method, depth="dense", **trainer):
+def configured(folder, name, method, depth="dense", model="monodle_plain", **trainer):
     return configure(
         folder / f"{name}.yaml",
-        model={"model": "monodle_plain", "start": None, "method": method},
+        model={"model": model, "start": None, "method": method},
         data={"depth": depth, "world": {"width": 128, "height": 64, "focal": 180}},
         trainer=trainer,
     )
 
 
-def run(folder, name, method, depth="dense", resume=False, **trainer):
-    config = configured(folder, name, method, depth, **trainer)
+def run(folder, name, method, resume=False, **options):
+    config = configured(folder, name, method, **options)
     training = Training(folder, "fit", "--config", config, *(["--resume"] if resume else []), log=f"{name}.txt")
     return training.finish(), training.text(), folder / "runs" / name / "last.ckpt"
 
 
+@pytest.fixture(scope="module", params=DETECTORS)
+def model(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    status, text, checkpoint = run(tmp_path_factory.mktemp("teacher"), "teacher", TEACHER)
+def teacher(model, tmp_path_factory):
+    status, text, checkpoint = run(tmp_path_factory.mktemp("teacher"), "teacher", TEACHER, model=model)
     assert status == 0, text
     return checkpoint
 
 
 @pytest.fixture(scope="module")
-def distilled(teacher, tmp_path_factory):
-    status, text, checkpoint = run(tmp_path_factory.mktemp("add"), "add", student(teacher))
+def distilled(model, teacher, tmp_path_factory):
+    status, text, checkpoint = run(tmp_path_factory.mktemp("add"), "add", student(teacher), model=model)
     assert status == 0, text
     return checkpoint
 
 
-def test_each_part_is_logged(distilled):
+def test_each_part_is_logged(model, distilled):
     rows = read_metrics(distilled.parent / "metrics.csv")
-    assert {f"train/add_{name}" for name in PARTS} <= set(rows[1])
+    columns = [f"train/add_{name}" for name in (*PARTS, f"response_{parts_of(build(model)).SCORES}")]
+    assert {name for name in rows[1] if name.startswith("train/add_")} == set(columns)
     # All weights rise from nothing.
-    assert all(rows[0][f"train/add_{name}"] == 0 < rows[1][f"train/add_{name}"] for name in PARTS)
+    assert all(rows[0][name] == 0 < rows[1][name] for name in columns)
 
 
 def test_the_teacher_is_left_as_it_was(teacher, distilled):
@@ -71,14 +79,13 @@ def test_the_teacher_is_left_as_it_was(teacher, distilled):
         assert torch.equal(after[kept], value), kept
         compared += "running_mean" in name
     assert compared > 10
-    assert not torch.equal(
-        after["detector.backbone.stem.0.1.running_mean"], before["detector.backbone.stem.0.1.running_mean"]
-    )
+    own = next(name for name in before if name.startswith("detector.") and name.endswith("running_mean"))
+    assert not torch.equal(after[own], before[own])
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # within torch's exporter
-def test_distillation_adds_nothing_to_what_is_deployed(distilled, tmp_path):
-    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, max_epochs=1)
+def test_distillation_adds_nothing_to_what_is_deployed(model, distilled, tmp_path):
+    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, model=model, max_epochs=1)
     assert status == 0, text
     graphs = []
     for name, checkpoint in (("alone", alone), ("add", distilled)):
@@ -91,15 +98,15 @@ def test_distillation_adds_nothing_to_what_is_deployed(distilled, tmp_path):
         shapes = {i.name: (i.data_type, list(i.dims)) for i in graph.initializer}
         graphs.append(({k: v.shape for k, v in weights.items()}, nodes, shapes))
     assert graphs[0] == graphs[1]
-    assert graphs[0][0] == {k: v.shape for k, v in build("monodle_plain").state_dict().items()}
+    assert graphs[0][0] == {k: v.shape for k, v in build(model).state_dict().items()}
 
 
-def test_a_killed_distillation_goes_on_bit_for_bit(teacher, distilled, tmp_path):
-    first = Training(tmp_path, "fit", "--config", configured(tmp_path, "add", student(teacher)))
+def test_a_killed_distillation_goes_on_bit_for_bit(model, teacher, distilled, tmp_path):
+    first = Training(tmp_path, "fit", "--config", configured(tmp_path, "add", student(teacher), model=model))
     metrics = tmp_path / "runs" / "add" / "metrics.csv"
     assert kill_when(first, lambda: lines_of(metrics) >= 5), first.text()
     assert (tmp_path / "runs" / "add" / "last.ckpt").is_file()
-    status, text, checkpoint = run(tmp_path, "add", student(teacher), resume=True)
+    status, text, checkpoint = run(tmp_path, "add", student(teacher), resume=True, model=model)
     assert status == 0, text
     assert "resuming" in text
     parts = ("state_dict", "optimizer_states")
@@ -111,11 +118,11 @@ def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
     assert "is a teacher: it needs ground-truth depth" in capsys.readouterr().err
 
 
-def test_a_student_is_no_teacher_and_another_model_neither(teacher, tmp_path):
-    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, max_epochs=1)
+def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, tmp_path):
+    status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, model=model, max_epochs=1)
     assert status == 0, text
     with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
-        frozen_teacher(str(alone), build("monodle_plain"))
+        frozen_teacher(str(alone), build(model))
     with pytest.raises(TrainingError, match="identical architecture"):
         frozen_teacher(str(teacher), build("monodle_lite0"))
 
@@ -127,9 +134,9 @@ def test_methods_that_need_depth_say_where_to_name_it(method, tmp_path):
     assert "give data.depth lidar, object or dense" in text
 
 
-def test_a_switched_off_part_is_not_computed(teacher, tmp_path):
+def test_a_switched_off_part_is_not_computed(model, teacher, tmp_path):
     off = {"features": 0, "adapted": 0, "targets": 0, "heatmap": 0}
-    status, text, checkpoint = run(tmp_path, "some", student(teacher, **off), max_epochs=1)
+    status, text, checkpoint = run(tmp_path, "some", student(teacher, **off), model=model, max_epochs=1)
     assert status == 0, text
     row = read_metrics(checkpoint.parent / "metrics.csv")[0]
     assert [name for name in row if name.startswith("train/add_")] == ["train/add_regression"]
@@ -152,11 +159,26 @@ def test_a_configuration_gets_the_method_that_it_names(path):
 
 
 def test_students_differ_from_their_baseline_in_method_and_depth_alone():
-    for family, names in (("monodle_kitti", ("monodle_teacher_kitti", "monodle_add_kitti")),
-                          ("add_world_alone", ("add_world_teacher", "add_world_add"))):  # fmt: skip
-        base, *others = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in (family, *names))
-        base["model"].pop("method", None)
-        for other in others:
-            other["model"].pop("method")
-            other["data"]["init_args"].pop("depth")
-            assert other == base
+    families = {name: (f"{name}_kitti", f"{name}_teacher_kitti", f"{name}_add_kitti") for name in
+                ("monodle", "caddn", "monodetr")}  # fmt: skip
+    families |= {f"{name} world": tuple(f"add_world_{name}{kind}" for kind in ("alone", "teacher", "add")) for name in
+                 ("", "caddn_", "monodetr_")}  # fmt: skip
+    for names in families.values():
+        base, *others = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
+        assert [c["model"]["method"]["class_path"].rpartition(".")[2] for c in others] == ["Teach", "Distil"]
+        depths = [config["data"]["init_args"].pop("depth", None) for config in (base, *others)]
+        assert depths[0] in (None, depths[1]) and depths[1] == depths[2] is not None
+        assert others[1]["model"]["method"]["init_args"]["teacher"] == f"runs/{names[1]}/last.ckpt"
+        for config in (base, *others):
+            config["model"].pop("method", None)
+            assert config == base
+
+
+def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alone():
+    monodle, *others = (yaml.safe_load((CONFIG / f"add_world_{name}alone.yaml").read_text()) for name in
+                        ("", "caddn_", "monodetr_"))  # fmt: skip
+    for config in (monodle, *others):
+        for key in ("model", "rate"):
+            config["model"].pop(key)
+        config["data"]["init_args"].pop("depth", None)
+        assert config == monodle

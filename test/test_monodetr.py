@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
 from add_model.coder import HEADING_BINS, reference_focal_scale
-from add_model.detectors.monodetr import MonoDETR, Queries
+from add_model.detectors.monodetr import Encoded, MonoDETR, Queries
 from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
 from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
 from add_model.distillation.parts import parts_of
@@ -128,8 +128,8 @@ def perfect(detector, batch, groups=1):
         heading,
         fit("depth"),
         torch.full((1, 1, count), -8.0),
-        depth_logits,
-        [],
+        torch.empty(0),
+        Encoded([], torch.empty(0), torch.empty(0), depth_logits, torch.empty(0)),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ from torch.nn import functional
 
 from add_model.coder import CLASSES
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
-from add_model.distillation.foreground import Foreground
 from add_model.distillation.losses import embedding_loss, feature_loss
+from add_model.distillation.objects import Objects
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding, PositionalEncoding
 from add_model.models import build
 from training.checkpoints import load_checkpoint, weights_of
 from training.files import TrainingError
-from training.methods import AloneLearner, Learner, Method, Step, require_cells
+from training.methods import AloneLearner, Learner, Method, Step
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Distil(Method):
     teacher: checkpoint of a run with `Teach`, of the same model
     encoding: of the positions of self-attention and targets; layers: of the self-attention adapter, 0 for none
     features: weight of the intermediate features' loss, behind the adapter
-    background: what a cell that sees no object counts in it against one that does
-    adapted: weight of the teacher's frozen heads on the adapted features, at the cells that see an object
+    background: what a token that sees no object counts in it against one that does
+    adapted: weight of what the teacher's frozen heads read from the adapted features where they see an object
     targets: weight of the target-aware cross-attention's loss
-    regression, heatmap: weights of the responses
+    regression, heatmap: weights of the responses; heatmap's is that of class scores in detectors without one
     warm_up: share of the training over which all weights rise from 0
     """
 
@@ -48,7 +48,6 @@ class Distil(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """The frozen teacher, the adapter and the attention."""
-        require_cells(detector)
         return Distiller(self, detector, *frozen_teacher(self.teacher, detector))
 
 
@@ -72,7 +71,7 @@ class Distiller(AloneLearner):
 
     def __init__(self, method: Distil, detector: nn.Module, teacher: nn.Module, branch: nn.Module) -> None:
         super().__init__()
-        self.method, channels = method, detector.neck.channels
+        self.method, channels = method, parts_of(detector).channels(detector)
         self.teacher, self.branch = teacher.requires_grad_(False), branch.requires_grad_(False)
         self.adapter = SelfAttentionAdapter(channels, method.layers)
         points = 8 if method.encoding is Encoding.frustum else 1
@@ -89,58 +88,42 @@ class Distiller(AloneLearner):
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         parts, batch, method = parts_of(detector), step.batch, self.method
-        features, found = self.own(detector, step)
+        seen, found = self.own(detector, step)
         with torch.no_grad():
             taught = parts.look(self.teacher, batch.images, batch.P, step.depth, self.branch)
-        cells = parts.seen_cells(features, batch.targets)
-        wanted, trust = parts.answers_at(self.teacher, taught, cells)
+            lesson = parts.lesson(self.teacher, taught, detector, seen, batch.targets, batch.P)
         passed = {}
         if method.regression:
-            dense = parts.regression_loss(detector, features, cells, wanted, cells.weight * trust)
+            dense = parts.responses(detector, seen, lesson)
             passed["regression"] = method.regression * sum(dense.values()) / step.objects
         if method.heatmap:
-            heat = parts.heatmap_loss(detector, features, self.teacher, taught, batch.targets["ignore"])
-            passed["response_heatmap"] = method.heatmap * heat / step.objects
+            passed[f"response_{parts.SCORES}"] = method.heatmap * parts.scores(detector, seen, lesson) / step.objects
         if method.features or method.adapted or method.targets:
-            passed |= self._intermediate(detector, features, taught, cells, wanted, trust, step)
+            passed |= self._intermediate(detector, seen, lesson, step)
         rise = min(1.0, step.progress / method.warm_up) if method.warm_up else 1.0
         return found | {f"add_{name}": rise * value for name, value in passed.items()}
 
-    def _intermediate(
-        self,
-        detector: nn.Module,
-        features: Tensor,
-        taught: Tensor,
-        cells: Foreground,
-        wanted: Mapping[str, Tensor],
-        trust: Tensor,
-        step: Step,
-    ) -> dict[str, Tensor]:
-        parts, batch, method = parts_of(detector), step.batch, self.method
-        ours, theirs = parts.tokens(features), parts.tokens(taught)
-        stride = detector.coder.stride
-        points = parts.token_points(method.encoding, features, batch.P, step.depth, stride)
+    def _intermediate(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
+        parts, method = parts_of(detector), self.method
+        ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
+        points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
         positions = torch.zeros_like(ours) if points is None else self.position(points)
-        adapted = self.adapter(ours, positions, lambda tokens: parts.summary(tokens, features, stride))
+        adapted = self.adapter(ours, positions, lambda tokens: parts.summary(detector, tokens, seen))
         passed = {}
         if method.features:
-            weight = torch.full_like(ours[..., 0], method.background)
-            weight = weight.scatter_reduce(1, cells.cell, cells.mask.to(weight.dtype), "amax")
+            weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
             passed["features"] = method.features * feature_loss(adapted, theirs, weight)
         if method.adapted:
-            through = parts.untokens(adapted, features)
-            dense = parts.regression_loss(self.teacher, through, cells, wanted, cells.weight * trust)
+            dense = parts.adapted_responses(adapted, seen, lesson)
             passed["adapted"] = method.adapted * sum(dense.values()) / step.objects
         if method.targets:
-            columns = features.shape[3]
-            centres = parts.object_points(detector, batch.targets, batch.P, columns)
-            places = self.place(centres[:, :, None])
-            shape = parts.object_shape(batch.targets)
-            label = batch.targets["label"]
-            mask = batch.targets["mask"]
-            ours_read, theirs_read = self.target(places, label, shape, positions, adapted, theirs)
-            truth = torch.cat([centres[..., 2:].log(), shape], -1)[mask]
-            asked = sum(functional.l1_loss(self.target.reader(read[mask]), truth) for read in (ours_read, theirs_read))
-            alike = embedding_loss(ours_read, theirs_read, mask)
-            passed["targets"] = method.targets * (alike + (asked if mask.any() else 0))
+            passed["targets"] = method.targets * self._targets(parts.objects(lesson), positions, adapted, theirs)
         return passed
+
+    def _targets(self, objects: Objects, positions: Tensor, adapted: Tensor, theirs: Tensor) -> Tensor:
+        mask = objects.mask
+        places = self.place(objects.centre[:, :, None])
+        ours_read, theirs_read = self.target(places, objects, positions, adapted, theirs)
+        truth = torch.cat([objects.centre[..., 2:].log(), objects.shape], -1)[mask]
+        asked = sum(functional.l1_loss(self.target.reader(read[mask]), truth) for read in (ours_read, theirs_read))
+        return embedding_loss(ours_read, theirs_read, mask) + (asked if mask.any() else 0)

@@ -47,10 +47,10 @@ def needed(depth: Tensor | None) -> Tensor:
 
 
 def require_cells(detector: nn.Module) -> None:
-    """Raises TrainingError for a detector that is not taught cell by cell."""
+    """Raises TrainingError for a detector that is not taught cell by cell of the image."""
     if not hasattr(parts_of(detector), "seen_cells"):
         kind = type(detector).__name__
-        raise TrainingError(f"this method is for MonoDLE so far: train {kind} with model.method Alone or Teach")
+        raise TrainingError(f"this control is for MonoDLE alone: train {kind} with model.method Alone, Teach or Distil")
 
 
 class Learner(Protocol):
@@ -98,22 +98,30 @@ class AloneLearner(nn.Module):
 
 @dataclass(frozen=True)
 class Teach(Method):
-    """The same losses, for a detector that sees ground-truth depth as well."""
+    """The same losses, for a detector that sees ground-truth depth as well.
+
+    estimator: weight of what trains the detector's own depth estimator (CaDDN, MonoDETR) beside the ground truth that
+    takes its place; with 0 it idles. MonoDLE has none.
+    """
+
+    estimator: float = 1.0
 
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
-        return _Teacher(parts_of(detector).branch(detector))
+        return _Teacher(parts_of(detector).branch(detector), self.estimator)
 
 
 class _Teacher(nn.Module):
-    def __init__(self, branch: nn.Module) -> None:
+    def __init__(self, branch: nn.Module, estimator: float) -> None:
         super().__init__()
-        self.branch = branch
+        self.branch, self.estimator = branch, estimator
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         batch = step.batch
-        features = self.features(detector, batch.images, batch.P, batch.depth)
-        return parts_of(detector).losses(detector, features, batch.targets, step.total, step.processes)
+        features, parts = self.features(detector, batch.images, batch.P, batch.depth), parts_of(detector)
+        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
+        # Weighted, not left out: processes that train together want a gradient, if 0, of every parameter.
+        return found | {name: self.estimator * found[name] for name in parts.ESTIMATES}
 
     def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
         return parts_of(detector).look(detector, images, P, needed(depth), self.branch)

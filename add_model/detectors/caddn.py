@@ -118,13 +118,27 @@ class CaDDN(nn.Module):
         index = torch.arange(self.coder.bins.count, device=depth.device)[:, None, None]
         return (1 - (place - index).abs()).clamp(min=0)
 
+    def answers_at(self, features: Tensor, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals (K, 7) and direction logits (K, 2) of anchors (K,) in images (K,) of a batch's features."""
+        each = len(CLASSES) * len(HEADINGS)
+        cell = features.flatten(2)[image, :, torch.div(anchor, each, rounding_mode="floor")]
+        parts = []
+        for layer in (self.box, self.direction):
+            values = functional.linear(cell, layer.weight.flatten(1), layer.bias).float().unflatten(1, (each, -1))
+            parts.append(values[torch.arange(len(anchor), device=anchor.device), anchor % each])
+        return tuple(parts)
+
     def answers(self, ground: Ground) -> tuple[Tensor, Tensor, Tensor]:
         """Of each anchor: class logits (B, A, C), residuals (B, A, 7), direction logits (B, A, 2)."""
-        parts = []
-        for layer in (self.label, self.box, self.direction):
-            values = layer(ground.features).float().permute(0, 2, 3, 1)
-            parts.append(values.flatten(1).unflatten(1, (len(self.anchors), -1)))
-        return tuple(parts)
+        return tuple(self._of_anchors(layer, ground) for layer in (self.label, self.box, self.direction))
+
+    def class_logits(self, ground: Ground) -> Tensor:
+        """Of each anchor: class logits (B, A, C)."""
+        return self._of_anchors(self.label, ground)
+
+    def _of_anchors(self, layer: nn.Module, ground: Ground) -> Tensor:
+        values = layer(ground.features).float().permute(0, 2, 3, 1)
+        return values.flatten(1).unflatten(1, (len(self.anchors), -1))
 
     def detect(self, ground: Ground, P: Tensor) -> Decoded:
         """The best anchors' boxes for images with these P (B, 3, 4)."""

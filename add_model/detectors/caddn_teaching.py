@@ -1,18 +1,34 @@
-"""How ADD teaches CaDDN: depth takes the place of its estimate. `monodle_teaching` has all that there is to give."""
+"""How ADD teaches CaDDN: depth takes the place of its estimate, tokens are cells of the ground seen from above.
+
+What each part is for says `add_model.distillation.parts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from add_model.coder import reference_focal_scale
+from add_model.coder import MEAN_SIZES, reference_focal_scale
 from add_model.detectors.caddn import CaDDN, Ground
+from add_model.detectors.caddn_anchors import decode_residuals
 from add_model.detectors.caddn_loss import caddn_loss
 from add_model.detectors.decoded import Decoded
 from add_model.detectors.monodle_loss import identity
 from add_model.distillation.depth_branch import DepthBranch
-from add_model.distillation.position import cell_depth
+from add_model.distillation.footprint_cells import footprint_cells
+from add_model.distillation.losses import soft_focal_loss
+from add_model.distillation.objects import Objects, object_shape
+from add_model.distillation.position import Encoding, cell_depth, image_points
+
+SCORES = "label"  # what the class responses are called in the log
+ESTIMATES = ("depth_map",)  # losses of the depth estimator whose place a teacher's depth takes
+_TOKEN, _SUMMARY = 0.8, 3.2  # metres: about the sides of a token, and of what tokens attend to
+_HEIGHTS = 8  # of a pillar, in the encoding `frustum`
+_TRUST = 1.0  # metres on the ground by which a teacher may be wrong until it counts exp(-1)
 
 
 def branch(detector: CaDDN) -> nn.Module:
@@ -23,8 +39,8 @@ def branch(detector: CaDDN) -> nn.Module:
 def look(detector: CaDDN, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Ground:
     """Images (B, H, W, 3) and their P -> the ground that all else is read from.
 
-    A teacher's depth (B, H, W) takes the place of the depths that the detector estimates, which goes on learning to
-    beside it.
+    A teacher's depth (B, H, W) takes the place of the depths that the detector estimates, but for cells where none is
+    known.
     """
     if branch is None:
         return detector.look(images, P)
@@ -47,3 +63,149 @@ def losses(
 def detect(detector: CaDDN, ground: Ground, P: Tensor) -> Decoded:
     """What the ground holds."""
     return detector.detect(ground, P)
+
+
+def channels(detector: CaDDN) -> int:
+    """Of the tokens."""
+    return detector.network.channels
+
+
+def tokens(detector: CaDDN, ground: Ground) -> Tensor:
+    """The joined features' means over squares of cells, (B, N, C): a token each, N affordable on a CPU."""
+    return _pooled(ground.features, _cells(detector, _TOKEN)).flatten(2).transpose(1, 2)
+
+
+def summary(detector: CaDDN, tokens: Tensor, ground: Ground) -> Tensor:
+    """Tokens (B, N, C) -> means over squares of them, (B, N', C)."""
+    square = _cells(detector, _TOKEN)
+    rows = -(-ground.features.shape[2] // square)
+    maps = tokens.transpose(1, 2).unflatten(2, (rows, -1))
+    return _pooled(maps, max(1, _cells(detector, _SUMMARY) // square)).flatten(2).transpose(1, 2)
+
+
+def token_points(detector: CaDDN, encoding: Encoding, ground: Ground, P: Tensor, depth: Tensor | None) -> Tensor | None:
+    """(1, N, D, 3) metres: the tokens' places in the camera's own frame, the same in every image; None for no encoding.
+
+    `point` is the middle of a token's pillar, `frustum` points from its bottom to its top, `image` its place in the map
+    without its metres.
+    """
+    rows, columns = (-(-side // _cells(detector, _TOKEN)) for side in ground.features.shape[2:])
+    if encoding is Encoding.none:
+        return None
+    if encoding is Encoding.image:
+        return image_points(P[:1], rows, columns, 1)
+    heights = _HEIGHTS if encoding is Encoding.frustum else 1
+    low, high = -detector.coder.grid.high[2], -detector.coder.grid.low[2]
+    y = low + (high - low) / heights * (torch.arange(heights, device=P.device) + 0.5)
+    x, z = token_places(detector, ground)[:, None].unbind(-1)
+    return torch.stack(torch.broadcast_tensors(x, y, z), -1)[None]
+
+
+def token_places(detector: CaDDN, ground: Ground) -> Tensor:
+    """(N, 2): the middles of the tokens on the ground as (x, z), metres in the camera's own frame."""
+    places = detector.anchors[:, [0, 2]].unflatten(0, (*ground.features.shape[2:], -1))[:, :, 0]
+    return _pooled(places.permute(2, 0, 1)[None], _cells(detector, _TOKEN))[0].flatten(1).T
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher passes on of a batch: the ground `taught`, and what it answers at the K anchors that answer for an
+    object: boxes (K, 7) in the camera's own frame, residuals (K, 7), probabilities of directions (K, 2).
+
+    image, anchor (K,): which they are; weight (K,): 1 for each object, less where the teacher is wrong.
+    """
+
+    teacher: CaDDN
+    taught: Ground
+    targets: Mapping[str, Tensor]
+    image: Tensor
+    anchor: Tensor
+    boxes: Tensor
+    residuals: Tensor
+    directions: Tensor
+    weight: Tensor
+
+
+@torch.no_grad()
+def lesson(
+    teacher: CaDDN, taught: Ground, detector: CaDDN, ground: Ground, targets: Mapping[str, Tensor], P: Tensor
+) -> Lesson:
+    """What a teacher that sees `taught` has to say to a student that sees `ground`."""
+    owner = targets["anchor_object"].flatten(1).long()
+    image, anchor = (owner >= 0).nonzero(as_tuple=True)
+    row = owner[image, anchor]
+    boxes, residuals, directions = _boxes(teacher, taught.features, image, anchor)
+    count = torch.zeros_like(targets["mask"], dtype=boxes.dtype)
+    count.index_put_((image, row), torch.ones_like(boxes[:, 0]), accumulate=True)
+    wrong = (boxes[:, [0, 2]] - targets["box"][image, row][:, [0, 2]]).norm(dim=-1)
+    weight = torch.exp(-wrong / _TRUST) / count[image, row]
+    return Lesson(teacher, taught, targets, image, anchor, boxes, residuals, directions.softmax(-1), weight)
+
+
+def seen_tokens(lesson: Lesson) -> Tensor:
+    """(B, N): which tokens lie in an object's footprint; each object has one at least."""
+    places = token_places(lesson.teacher, lesson.taught)
+    return footprint_cells(lesson.targets["box"], lesson.targets["mask"], places)
+
+
+def objects(lesson: Lesson) -> Objects:
+    """The labelled objects."""
+    box, label, mask = (lesson.targets[name] for name in ("box", "label", "mask"))
+    size = box[..., 3:6] - box.new_tensor(MEAN_SIZES)[label]
+    heading = box[..., 6] - torch.atan2(box[..., 0], box[..., 2])
+    return Objects(torch.where(mask[..., None], box[..., :3], torch.nan), label, object_shape(size, heading), mask)
+
+
+def responses(detector: CaDDN, ground: Ground, lesson: Lesson) -> dict[str, Tensor]:
+    """How boxes differ from the teacher's, in metres and radians, at the anchors that answer for an object; summed."""
+    return _differences(detector, ground.features, lesson)
+
+
+def adapted_responses(adapted: Tensor, ground: Ground, lesson: Lesson) -> dict[str, Tensor]:
+    """The same of what the teacher's heads read from its student's features, changed as its tokens (B, N, C) were."""
+    square = _cells(lesson.teacher, _TOKEN)
+    rows, columns = ground.features.shape[2:]
+    change = adapted.transpose(1, 2).unflatten(2, (-(-rows // square), -1)) - _pooled(ground.features, square)
+    change = change.repeat_interleave(square, 2).repeat_interleave(square, 3)[:, :, :rows, :columns]
+    return _differences(lesson.teacher, ground.features + change, lesson)
+
+
+def scores(detector: CaDDN, ground: Ground, lesson: Lesson) -> Tensor:
+    """How anchors' class probabilities differ from the teacher's, summed as if each object had one anchor.
+
+    Anchors that the detector's own loss leaves out are left out here too.
+    """
+    owner = lesson.targets["anchor_object"].flatten(1)
+    with torch.no_grad():
+        wanted = lesson.teacher.class_logits(lesson.taught).sigmoid()
+    found = soft_focal_loss(detector.class_logits(ground), wanted, (owner == -2)[..., None])
+    return found * lesson.targets["mask"].sum() / max(1, len(lesson.anchor))
+
+
+def _differences(detector: CaDDN, features: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+    boxes, residuals, directions = _boxes(detector, features, lesson.image, lesson.anchor)
+    apart = (boxes - lesson.boxes).abs()
+    # Headings by the sine of their difference, as the detector learns them: half a turn is the direction's to tell.
+    each = {
+        "place": apart[:, :3].sum(-1),
+        "size_3d": apart[:, 3:6].mean(-1),
+        "heading": torch.sin(residuals[:, 6] - lesson.residuals[:, 6]).abs(),
+        "direction": functional.cross_entropy(directions, lesson.directions, reduction="none"),
+    }
+    return {name: (value * lesson.weight).sum() for name, value in each.items()}
+
+
+def _boxes(detector: CaDDN, features: Tensor, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, residuals (K, 7) and direction logits (K, 2) at anchors (K,) of images (K,)."""
+    residuals, directions = detector.answers_at(features, image, anchor)
+    return decode_residuals(residuals, directions.argmax(-1), detector.anchors[anchor]), residuals, directions
+
+
+def _cells(detector: CaDDN, side: float) -> int:
+    """How many cells of the joined features are about so many metres, at least one."""
+    return max(1, round(side / (detector.coder.grid.sides[0] * detector.coder.stride)))
+
+
+def _pooled(maps: Tensor, square: int) -> Tensor:
+    """Means over squares of cells; those at the edge may be smaller."""
+    return functional.avg_pool2d(maps, square, ceil_mode=True, count_include_pad=False)

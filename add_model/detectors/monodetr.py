@@ -30,12 +30,27 @@ _SIDE = 30.0  # pixels at the published focal length: a 2D box starts with this 
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """What the decoder reads of images of `size` (2,) pixels.
+
+    maps (B, C, h, w) of the visual encoder, finest first; depth (B, h, w) at the reference focal length and its tokens
+    (B, N, C), with the logits (B, bins + 1, h, w) that the depth predictor gives.
+    """
+
+    maps: list[Tensor]
+    depth: Tensor
+    depth_tokens: Tensor
+    depth_logits: Tensor
+    size: Tensor
+
+
+@dataclass(frozen=True)
 class Queries:
-    """What each of L decoder layers answers of Q queries, and what the depth predictor does.
+    """What each of L decoder layers answers of Q queries, and what it has read.
 
     logits (L, B, Q, C); centre (L, B, Q, 2) pixels of the projected 3D centre; sides (L, B, Q, 4) pixels from there to
     the 2D box's left, top, right, bottom; size (L, B, Q, 3) metres; heading (L, B, Q, 24); depth, log_variance (L, B,
-    Q) at the reference focal length; depth_logits (B, bins + 1, h, w); memory: the visual encoder's maps (B, C, h, w).
+    Q) at the reference focal length; content (B, Q, C) the queries behind the last layer.
     """
 
     logits: Tensor
@@ -45,8 +60,8 @@ class Queries:
     heading: Tensor
     depth: Tensor
     log_variance: Tensor
-    depth_logits: Tensor
-    memory: list[Tensor]
+    content: Tensor
+    encoded: Encoded
 
 
 class MonoDETR(nn.Module):
@@ -104,7 +119,11 @@ class MonoDETR(nn.Module):
         return self.detect(self.look(images, P), P)
 
     def look(self, images: Tensor, P: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Queries:
-        """What the queries answer.
+        """What the queries answer; given, added: see `encode`."""
+        return self.decode(self.encode(images, given, added), P)
+
+    def encode(self, images: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Encoded:
+        """What there is to be read of images.
 
         given (B, h, w): a teacher's depth map, in place of the one predicted, at the reference focal length and the
         stride of `coder`. added (B, C, h, w): what it adds to the features of that stride.
@@ -119,24 +138,27 @@ class MonoDETR(nn.Module):
             sine_position(*m.shape[2:], stride, self.channels, self.unit)
             for m, stride in zip(maps, self.strides, strict=True)
         ]
-        depth_logits, depth_map, depth_tokens = self.depth(maps, positions[1], given)
+        depth_logits, depth, depth_tokens = self.depth(maps, positions[1], given)
         maps = self.encoder(maps, positions)
+        return Encoded(maps, depth, depth_tokens, depth_logits, _size(width, height, images))
+
+    def decode(self, encoded: Encoded, P: Tensor) -> Queries:
+        """What the queries answer that have read this, of images with these P (B, 3, 4)."""
         groups = self.groups if self.training else 1
-        x, position = self.query.weight[: groups * self.queries].expand(len(images), -1, -1).chunk(2, -1)
-        whole = _size(width, height, images)
+        x, position = self.query.weight[: groups * self.queries].expand(len(P), -1, -1).chunk(2, -1)
         place = self.start(position).float()
         sides = torch.zeros_like(place).repeat(1, 1, 2)
         answers = []
         for layer, head in zip(self.decoder, self.heads, strict=True):
             centre, reach = place.sigmoid(), sides.exp() * self.side
-            extent = (reach[..., :2] + reach[..., 2:]) / whole
-            x = layer(x, position, depth_tokens, centre, extent, maps, groups)
+            extent = (reach[..., :2] + reach[..., 2:]) / encoded.size
+            x = layer(x, position, encoded.depth_tokens, centre, extent, encoded.maps, groups)
             shift, grow = head["box"](x).float().split([2, 4], -1)
             place, sides = place + shift, (sides + grow).clamp(-4, 4)
-            answers.append(self._answer(head, x, place, sides, depth_map, P, whole))
+            answers.append(self._answer(head, x, place, sides, encoded, P))
             place, sides = place.detach(), sides.detach()
         stacked = (torch.stack(values) for values in zip(*answers, strict=True))
-        return Queries(*stacked, depth_logits, maps)
+        return Queries(*stacked, x, encoded)
 
     def _answer(
         self,
@@ -144,9 +166,8 @@ class MonoDETR(nn.Module):
         x: Tensor,
         place: Tensor,
         sides: Tensor,
-        depth_map: Tensor,
+        encoded: Encoded,
         P: Tensor,
-        whole: Tensor,
     ) -> tuple[Tensor, ...]:
         share, reach = place.sigmoid(), sides.exp() * self.side
         size = head["size"](x).float().clamp(min=0.1)
@@ -154,11 +175,11 @@ class MonoDETR(nn.Module):
         # An object of this height, metres, that is this high in the image: the mean of three answers (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (reach[..., 1] + reach[..., 3]).clamp(min=1)
         mapped = functional.grid_sample(
-            depth_map[:, None], (2 * share.detach() - 1)[:, :, None], padding_mode="border", align_corners=False
+            encoded.depth[:, None], (2 * share.detach() - 1)[:, :, None], padding_mode="border", align_corners=False
         )
         regressed = 1 / (coded.sigmoid() + 1e-6) - 1
         depth = (regressed + geometric / focal_scale(P)[:, None] + mapped[:, 0, :, 0]) / 3
-        centre = share * whole - 0.5
+        centre = share * encoded.size - 0.5
         logits, heading = head["label"](x).float(), head["heading"](x).float()
         return logits, centre, reach, size, heading, depth, log_variance.clamp(-8, 8)
 

@@ -34,10 +34,11 @@ def monodetr_loss(
     count = total(targets["mask"].sum().float()).clamp(min=1) / processes * groups
     losses: dict[str, Tensor] = {}
     for layer in range(len(seen.logits)):
-        for name, value in _layer_losses(detector, seen, layer, groups, targets, total).items():
+        for name, value in _layer_losses(detector, seen, layer, targets, total).items():
             losses[name] = losses.get(name, 0) + value / count
     bins = targets["depth_bin"]  # the last class is that of cells that see no object
-    losses["depth_map"] = depth_map_loss(seen.depth_logits.float(), bins, bins < seen.depth_logits.shape[1] - 1)
+    depth_logits = seen.encoded.depth_logits
+    losses["depth_map"] = depth_map_loss(depth_logits.float(), bins, bins < depth_logits.shape[1] - 1)
     return losses
 
 
@@ -45,14 +46,11 @@ def _layer_losses(
     detector: MonoDETR,
     seen: Queries,
     layer: int,
-    groups: int,
     targets: Mapping[str, Tensor],
     total: Callable[[Tensor], Tensor],
 ) -> dict[str, Tensor]:
-    logits, centre, sides = seen.logits[layer], seen.centre[layer], seen.sides[layer]
-    with torch.no_grad():
-        cost = matching_cost(logits, centre, sides, targets, detector.unit)
-    image, query, row = match(cost, targets["mask"], groups)
+    logits, centre = seen.logits[layer], seen.centre[layer]
+    image, query, row = matched(detector, seen, layer, targets)
     pick = lambda values: values[layer][image, query]  # noqa: E731
     want = {key: values[image, row] for key, values in targets.items() if key not in ("mask", "depth_bin")}
     one = torch.zeros_like(logits)
@@ -70,6 +68,16 @@ def _layer_losses(
         "size_3d": dimension_aware_loss(pick(seen.size), want["size_3d"], want["size_3d"].clamp(min=0.1), total),
         "heading": heading_loss(pick(seen.heading), want["heading_bin"], want["heading_residual"]),
     }
+
+
+@torch.no_grad()
+def matched(
+    detector: MonoDETR, seen: Queries, layer: int, targets: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which query of a layer answers for which object, once in each group: (image, query, row of the target), (K,)."""
+    answers = seen.logits[layer], seen.centre[layer], seen.sides[layer]
+    groups = seen.logits.shape[2] // detector.queries
+    return match(matching_cost(*answers, targets, detector.unit), targets["mask"], groups)
 
 
 def _box(centre: Tensor, sides: Tensor) -> Tensor:

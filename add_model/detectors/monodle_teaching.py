@@ -7,6 +7,7 @@ them out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,12 @@ from add_model.detectors.monodle import MonoDLE
 from add_model.detectors.monodle_loss import identity, laplacian_loss, monodle_loss
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.foreground import Foreground, foreground
-from add_model.distillation.losses import soft_focal_loss
-from add_model.distillation.position import Encoding, frustum_points, image_points, own_points, surface_points
+from add_model.distillation.losses import soft_focal_loss, soft_heading_loss
+from add_model.distillation.objects import Objects, object_shape
+from add_model.distillation.position import Encoding, map_points, own_points
 
+SCORES = "heatmap"  # what the class responses are called in the log
+ESTIMATES: tuple[str, ...] = ()  # losses of a depth estimator whose place a teacher's depth takes: there is none
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
 
 
@@ -56,30 +60,65 @@ def detect(detector: MonoDLE, features: Tensor, P: Tensor) -> Decoded:
     return detector.detect(features, P)
 
 
-def tokens(features: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, N, C)."""
+def channels(detector: MonoDLE) -> int:
+    """Of the tokens."""
+    return detector.neck.channels
+
+
+def tokens(detector: MonoDLE, features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, N, C), a token for each cell."""
     return features.flatten(2).transpose(1, 2)
 
 
-def untokens(tokens: Tensor, features: Tensor) -> Tensor:
-    """(B, N, C) -> (B, C, h, w) of the features' shape."""
-    return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
+def summary(detector: MonoDLE, tokens: Tensor, features: Tensor) -> Tensor:
+    """Tokens (B, N, C) -> means over squares of 16 pixels, (B, N', C)."""
+    factor = max(1, 16 // detector.coder.stride)
+    return functional.avg_pool2d(_map(tokens, features), factor).flatten(2).transpose(1, 2)
 
 
-def summary(tokens: Tensor, features: Tensor, stride: int) -> Tensor:
-    """Tokens (B, N, C) of the features' cells of `stride` pixels -> means over squares of 16 pixels, (B, N', C)."""
-    factor = max(1, 16 // stride)
-    return functional.avg_pool2d(untokens(tokens, features), factor).flatten(2).transpose(1, 2)
-
-
-def token_points(encoding: Encoding, features: Tensor, P: Tensor, depth: Tensor | None, stride: int) -> Tensor | None:
+def token_points(
+    detector: MonoDLE, encoding: Encoding, features: Tensor, P: Tensor, depth: Tensor | None
+) -> Tensor | None:
     """(B, N, D, 3) metres: where the cells look, as the encoding wants it; None for no encoding."""
-    rows, columns = features.shape[2:]
-    if encoding is Encoding.point:
-        return surface_points(P, depth, stride)
-    if encoding is Encoding.frustum:
-        return frustum_points(P, rows, columns, stride)
-    return image_points(P, rows, columns, stride) if encoding is Encoding.image else None
+    return map_points(encoding, P, depth, *features.shape[2:], detector.coder.stride)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher passes on of a batch: its features `taught`, and what it answers at the cells that see an object,
+    with how far each answer is to be trusted (B, K).
+    """
+
+    teacher: MonoDLE
+    taught: Tensor
+    targets: Mapping[str, Tensor]
+    P: Tensor
+    cells: Foreground
+    answers: Mapping[str, Tensor]
+    trust: Tensor
+
+
+def lesson(
+    teacher: MonoDLE, taught: Tensor, detector: MonoDLE, features: Tensor, targets: Mapping[str, Tensor], P: Tensor
+) -> Lesson:
+    """What a teacher that sees `taught` has to say to a student that sees `features` of images with these P."""
+    cells = seen_cells(features, targets)
+    return Lesson(teacher, taught, targets, P, cells, *answers_at(teacher, taught, cells))
+
+
+def seen_tokens(lesson: Lesson) -> Tensor:
+    """(B, N): which tokens see an object."""
+    cells = lesson.cells
+    nothing = torch.zeros_like(lesson.taught[:, 0], dtype=torch.bool).flatten(1)
+    return nothing.scatter(1, cells.cell, cells.mask)
+
+
+def objects(lesson: Lesson) -> Objects:
+    """The labelled objects."""
+    targets, detector = lesson.targets, lesson.teacher
+    centres = object_points(detector, targets, lesson.P, lesson.taught.shape[3])
+    heading = targets["heading_bin"] * (2 * torch.pi / HEADING_BINS) + targets["heading_residual"]
+    return Objects(centres, targets["label"], object_shape(targets["size_3d"], heading), targets["mask"])
 
 
 def object_points(detector: MonoDLE, targets: Mapping[str, Tensor], P: Tensor, columns: int) -> Tensor:
@@ -90,10 +129,21 @@ def object_points(detector: MonoDLE, targets: Mapping[str, Tensor], P: Tensor, c
     return own_points(P, u, v, targets["depth"] * reference_focal_scale(P)[:, None])
 
 
-def object_shape(targets: Mapping[str, Tensor]) -> Tensor:
-    """(B, M, 5): sizes off the class mean in metres, sine and cosine of the heading against the viewing ray."""
-    heading = targets["heading_bin"] * (2 * torch.pi / HEADING_BINS) + targets["heading_residual"]
-    return torch.cat([targets["size_3d"], heading.sin()[..., None], heading.cos()[..., None]], -1)
+def responses(detector: MonoDLE, features: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+    """How regression differs from the teacher's, in decoded units, where its student sees an object; summed."""
+    return regression_loss(detector, features, lesson.cells, lesson.answers, lesson.cells.weight * lesson.trust)
+
+
+def adapted_responses(adapted: Tensor, features: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+    """The same of what the teacher's heads read from its student's adapted tokens (B, N, C)."""
+    return responses(lesson.teacher, _map(adapted, features), lesson)
+
+
+def scores(detector: MonoDLE, features: Tensor, lesson: Lesson) -> Tensor:
+    """How the heatmap differs from the teacher's, summed."""
+    with torch.no_grad():
+        wanted = lesson.teacher.heat(lesson.taught).sigmoid()
+    return soft_focal_loss(detector.heat(features), wanted, lesson.targets["ignore"])
 
 
 def seen_cells(features: Tensor, targets: Mapping[str, Tensor]) -> Foreground:
@@ -128,14 +178,10 @@ def regression_loss(
         name: (outputs[name] - wanted[name]).abs().mean(-1) for name in ("offset_3d", "size_3d", "offset_2d", "size_2d")
     }
     part["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], wanted["depth"])
-    bins, residuals = outputs["heading"].split(HEADING_BINS, dim=-1)
-    part["heading"] = functional.cross_entropy(bins.transpose(1, 2), wanted["bins"].transpose(1, 2), reduction="none")
-    part["heading"] = part["heading"] + (wanted["bins"] * (residuals - wanted["residuals"]).abs()).sum(-1)
+    part["heading"] = soft_heading_loss(outputs["heading"], wanted["bins"], wanted["residuals"])
     return {name: (value * weight).sum() for name, value in part.items()}
 
 
-def heatmap_loss(detector: MonoDLE, features: Tensor, teacher: MonoDLE, taught: Tensor, ignore: Tensor) -> Tensor:
-    """How the heatmap differs from the teacher's, summed."""
-    with torch.no_grad():
-        wanted = teacher.heat(taught).sigmoid()
-    return soft_focal_loss(detector.heat(features), wanted, ignore)
+def _map(tokens: Tensor, features: Tensor) -> Tensor:
+    """(B, N, C) -> (B, C, h, w) of the features' shape."""
+    return tokens.transpose(1, 2).unflatten(2, features.shape[2:])

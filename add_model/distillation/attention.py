@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from add_model.distillation.objects import Objects
 from add_model.networks.attention import Attention, attend
 
 SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
@@ -53,9 +54,10 @@ class _Layer(nn.Module):
 class TargetAttention(nn.Module):
     """One query for each labelled object reads the student's and the teacher's tokens with the same weights.
 
-    A query is the object's 3D centre in the tokens' positional encoding, plus its class, size and heading. What is read
-    of the teacher is asked for the object's depth, size and heading again, so that attention learns to look where they
-    can be seen; without that it would learn to look where student and teacher happen to agree.
+    A query is the object's 3D centre in the tokens' positional encoding, plus its class, size and heading, and what the
+    detector's own query of the object holds, where it has such. What is read of the teacher is asked for the object's
+    depth, size and heading again, so that attention learns to look where they can be seen; without that it would learn
+    to look where student and teacher happen to agree.
     """
 
     def __init__(self, channels: int, classes: int, heads: int = 4) -> None:
@@ -67,11 +69,13 @@ class TargetAttention(nn.Module):
         self.reader = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1 + SHAPE))
 
     def forward(
-        self, centres: Tensor, label: Tensor, shape: Tensor, positions: Tensor, student: Tensor, teacher: Tensor
+        self, centres: Tensor, objects: Objects, positions: Tensor, student: Tensor, teacher: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """centres (B, M, C) encoded, label (B, M), shape (B, M, SHAPE), positions and tokens (B, N, C) -> 2 (B, M, C).
+        """centres (B, M, C) encoded, positions and tokens (B, N, C) -> what is read of both, 2 (B, M, C).
 
         The weights come from the teacher's tokens: the student is told where to look, and learns nothing by them.
         """
-        queries = self.query(centres + self.kind(label) + self.shape(shape))
-        return attend(queries, self.key(teacher + positions), (student, teacher), self.heads)
+        asked = centres + self.kind(objects.label) + self.shape(objects.shape)
+        if objects.own is not None:
+            asked = asked + objects.own
+        return attend(self.query(asked), self.key(teacher + positions), (student, teacher), self.heads)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from add_model.coder import HEADING_BINS
+
 
 def standardise(tokens: Tensor, like: Tensor) -> Tensor:
     """Tokens (B, N, C) in units of the spread of `like` over all its tokens, channel by channel, without its mean."""
@@ -37,5 +39,17 @@ def embedding_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 def soft_focal_loss(logits: Tensor, wanted: Tensor, ignore: Tensor) -> Tensor:
     """Quality focal loss (Li et al., NeurIPS 2020) towards probabilities `wanted`, summed over cells not ignored."""
+    return (soft_focal(logits, wanted) * ~ignore).sum()
+
+
+def soft_focal(logits: Tensor, wanted: Tensor) -> Tensor:
+    """The same of each logit."""
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return (cross_entropy * (logits.sigmoid() - wanted).abs() ** 2 * ~ignore).sum()
+    return cross_entropy * (logits.sigmoid() - wanted).abs() ** 2
+
+
+def soft_heading_loss(heading: Tensor, bins: Tensor, residuals: Tensor) -> Tensor:
+    """Of headings coded as (..., 24), see `encode_heading`, towards bins' probabilities and residuals (..., 12)."""
+    scores, found = heading.split(HEADING_BINS, dim=-1)
+    chosen = functional.cross_entropy(scores.transpose(1, -1), bins.transpose(1, -1), reduction="none")
+    return chosen + (bins * (found - residuals).abs()).sum(-1)

@@ -15,8 +15,13 @@ from add_model.detectors.monodle import MonoDLE
 def parts_of(detector: nn.Module) -> ModuleType:
     """The module that says how this detector is taught; `monodle_teaching` is the one to read.
 
-    All have `branch`, `look`, `losses` and `detect`, which is what training alone and training a teacher take; what
-    distillation takes beside these has MonoDLE's alone so far. What `look` gives is the detector's own affair.
+    Every method takes `branch`, `look`, `losses` and `detect`; what `look` gives is the detector's own affair. The
+    losses that a teacher may do without are ESTIMATES. Distillation takes, of a student and its teacher:
+
+    - `channels`, `tokens`, `summary`, `token_points`: what self-attention adapts, and where it is in space;
+    - `lesson`: all that the teacher passes on of a batch, from which come
+    - `seen_tokens` and `objects`: which tokens see an object, and the objects that target-aware attention asks for;
+    - `responses`, `adapted_responses` and `scores`: losses by name or alone, summed over objects that count 1 each.
 
     Raises TypeError for a detector that can't be taught yet.
     """

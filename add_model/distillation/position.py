@@ -77,6 +77,21 @@ def frustum_points(P: Tensor, rows: int, columns: int, stride: int, bins: int = 
     return points.unflatten(1, (bins, -1)).transpose(1, 2)
 
 
+def map_points(
+    encoding: Encoding, P: Tensor, depth: Tensor | None, rows: int, columns: int, stride: int
+) -> Tensor | None:
+    """(B, N, D, 3) metres: where the cells of a map look, as the encoding wants it; None for no encoding.
+
+    depth (B, H, W) of the network's input, which `point` alone needs; where a map reaches beyond it, it is unknown.
+    """
+    if encoding is Encoding.point:
+        missing = (0, columns * stride - depth.shape[2], 0, rows * stride - depth.shape[1])
+        return surface_points(P, functional.pad(depth, missing), stride)
+    if encoding is Encoding.frustum:
+        return frustum_points(P, rows, columns, stride)
+    return image_points(P, rows, columns, stride) if encoding is Encoding.image else None
+
+
 class PositionalEncoding(nn.Module):
     """Points (B, N, D, 3) in metres -> (B, N, C): sines of each coordinate at `waves` octaves, then an MLP.
 

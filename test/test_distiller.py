@@ -1,0 +1,160 @@
+"""ADD on each detector, in one process: every part reaches the student, none moves the teacher."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from detector_cases import street, views
+
+from add_model.distillation.parts import parts_of
+from add_model.distillation.position import Encoding
+from add_model.models import build
+from training.data.batches import Batch
+from training.distil import Distil, Distiller
+from training.files import TrainingError
+from training.methods import DenseDepth, DenseTruth, Step, Teach
+
+MODELS = ("monodle_plain", "caddn_plain", "monodetr_plain")
+WEIGHTS = ("features", "adapted", "targets", "regression", "heatmap")
+
+
+def column(detector, weight):
+    """The name under which a part's loss is logged."""
+    return f"add_response_{parts_of(detector).SCORES}" if weight == "heatmap" else f"add_{weight}"
+
+
+def arm(name, **options):
+    """A student in training, and what it has beside itself."""
+    torch.manual_seed(0)
+    detector, teacher = build(name), build(name)
+    branch = Teach().learner(teacher).branch
+    for parameter in (*detector.parameters(), *teacher.parameters(), *branch.parameters()):
+        if parameter.ndim > 1 and not parameter.any():  # a last layer that starts at zero hides those before it
+            torch.nn.init.normal_(parameter, std=0.02)
+    learner = Distiller(Distil(teacher="", **options), detector, teacher, branch)
+    for parameter in learner.adapter.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    detector.train()
+    learner.train()
+    return detector, learner
+
+
+def step_of(batch, progress=1.0):
+    return Step(batch, progress, lambda value: value, 1)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request):
+    """A detector's name and a batch of two views for it."""
+    return request.param, views(build(request.param), [street(0), street(3)])
+
+
+@pytest.fixture(autouse=True)
+def trusting(monkeypatch):
+    """Untrained teachers are metres off: they are taken at their word here, so that what they pass on can be seen."""
+    for name in MODELS:
+        monkeypatch.setattr(parts_of(build(name)), "_TRUST", 1e3)
+
+
+def test_each_part_alone_reaches_the_student_and_nothing_else(case):
+    name, batch = case
+    for weight in WEIGHTS:
+        detector, learner = arm(name, **{other: 0.0 for other in WEIGHTS if other != weight})
+        before = copy.deepcopy(learner.teacher.state_dict() | learner.branch.state_dict())
+        losses = learner.losses(detector, step_of(batch))
+        passed = {key: value for key, value in losses.items() if key.startswith("add_")}
+        assert list(passed) == [column(detector, weight)]
+        (value,) = passed.values()
+        assert torch.isfinite(value) and value != 0
+        value.backward()
+        first = next(detector.backbone.parameters())
+        assert first.grad is not None and torch.isfinite(first.grad).all() and first.grad.any(), weight
+        assert all(p.grad is None for module in (learner.teacher, learner.branch) for p in module.parameters())
+        after = learner.teacher.state_dict() | learner.branch.state_dict()
+        assert all(torch.equal(after[key], kept) for key, kept in before.items())
+        assert not any(module.training for module in learner.teacher.modules())
+
+
+def test_the_detectors_own_losses_are_those_of_the_baseline(case):
+    name, batch = case
+    detector, learner = arm(name)
+    alone = copy.deepcopy(detector)
+    torch.manual_seed(1)
+    found = learner.losses(detector, step_of(batch))
+    torch.manual_seed(1)
+    parts = parts_of(alone)
+    expected = parts.losses(alone, parts.look(alone, batch.images, batch.P, None, None), batch.targets)
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+
+
+def test_all_weights_rise_together_from_nothing(case):
+    name, batch = case
+    found = {}
+    for progress in (0.0, 0.05, 0.5):
+        detector, learner = arm(name)
+        torch.manual_seed(1)
+        losses = learner.losses(detector, step_of(batch, progress))
+        found[progress] = {key: value.item() for key, value in losses.items() if key.startswith("add_")}
+    for key, full in found[0.5].items():
+        assert found[0.0][key] == 0
+        assert found[0.05][key] == pytest.approx(full / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_every_encoding_gives_a_place_to_each_token(case, encoding):
+    name, batch = case
+    detector, learner = arm(name, encoding=encoding)
+    parts = parts_of(detector)
+    with torch.no_grad():
+        seen = parts.look(detector, batch.images, batch.P, None, None)
+        points = parts.token_points(detector, encoding, seen, batch.P, batch.depth)
+        tokens = parts.tokens(detector, seen)
+        assert parts.summary(detector, tokens, seen).shape[1] < tokens.shape[1]
+    if encoding is Encoding.none:
+        assert points is None
+    else:
+        assert points.shape[1] == tokens.shape[1] and points.shape[0] in (1, len(tokens))
+        assert points.shape[2:] == (8 if encoding is Encoding.frustum else 1, 3)
+    losses = learner.losses(detector, step_of(batch))
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_a_batch_without_objects_teaches_no_boxes(case):
+    name, _ = case
+    bare = replace(street(0), objects=street(0).objects[:0])
+    batch: Batch = views(build(name), [bare])
+    detector, learner = arm(name)
+    losses = learner.losses(detector, step_of(batch))
+    assert all(torch.isfinite(value) for value in losses.values()), losses
+    for weight in ("regression", "adapted", "targets"):
+        assert losses[column(detector, weight)] == 0
+    sum(losses.values()).backward()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "monodle_plain"])
+def test_a_teachers_own_depth_estimator_trains_beside_or_idles(name):
+    detector = build(name)
+    batch = views(detector, [street(0)])
+    batch = batch._replace(depth=batch.depth.clamp(min=5))  # known everywhere
+    gradient, logged = {}, {}
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        detector = build(name).train()
+        learner = Teach(estimator=weight).learner(detector).train()
+        losses = learner.losses(detector, step_of(batch))
+        sum(losses.values()).backward()
+        last = detector.frustum.head[-1] if name == "caddn_plain" else detector.depth.classify
+        gradient[weight], logged[weight] = last.weight.grad.abs().max(), {k: v.item() for k, v in losses.items()}
+    assert gradient[0.0] == 0 < gradient[1.0]
+    assert logged[0.0].pop("depth_map") == 0 < logged[1.0].pop("depth_map")
+    assert logged[0.0] == logged[1.0]
+
+
+@pytest.mark.parametrize("name", MODELS[1:])
+@pytest.mark.parametrize("control", [DenseDepth(), DenseTruth()])
+def test_the_dense_controls_refuse_what_has_no_cells_of_the_image(name, control):
+    with pytest.raises(TrainingError, match=r"control is for MonoDLE alone: train .* Alone, Teach or Distil"):
+        control.learner(build(name))
