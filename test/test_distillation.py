@@ -298,6 +298,16 @@ def test_the_teachers_answers_are_trusted_by_their_error(batch):
     assert (parts.answers_at(detector, features, sure)[1] == 1).all()
 
 
+def test_responses_move_depth_and_leave_its_uncertainty_alone(batch):
+    detector = build("monodle_plain")
+    features = detector.features(batch.images)
+    cells = parts.seen_cells(features, batch.targets)
+    wanted = parts.truth_at(cells)
+    parts.regression_loss(detector, features.detach(), cells, wanted, cells.weight)["depth"].backward()
+    depth, log_variance = detector.heads.outputs["depth"].bias.grad
+    assert depth.abs() > 1e-3 and log_variance == 0
+
+
 def test_encodings_are_those_of_the_configuration(batch):
     detector, features = build("monodle_plain"), torch.zeros(3, 48, 24, 56)
     shapes = {e: parts.token_points(detector, e, features, batch.P, batch.depth) for e in Encoding}

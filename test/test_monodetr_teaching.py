@@ -114,6 +114,15 @@ def test_differences_are_in_cells_and_metres_and_count_as_far_as_the_teacher_is_
         assert found["size_3d"].item() == pytest.approx(n * trust * 0.3, rel=1e-3)
 
 
+def test_responses_move_depth_and_leave_its_uncertainty_alone(case):
+    detector, batch, seen = case
+    depth, log_variance = (torch.zeros_like(seen.depth).requires_grad_() for _ in range(2))
+    other = replace(seen, depth=seen.depth + 1 + depth, log_variance=seen.log_variance + log_variance)
+    lesson = lesson_of(detector, right(detector, batch, seen), other, batch)
+    parts.responses(detector, other, lesson)["depth"].backward()
+    assert depth.grad.abs().sum() > 0.1 and log_variance.grad is None
+
+
 def test_groups_count_as_one(case):
     detector, batch, seen = case
     taught = right(detector, batch, seen)

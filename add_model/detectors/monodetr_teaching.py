@@ -200,7 +200,8 @@ def _differences(seen: Queries, layer: int, pairs: tuple[Tensor, Tensor, Tensor]
     each = {
         "centre": (pick("centre") - want("centre")).abs().mean(-1) / stride,
         "sides": (pick("sides") - want("sides")).abs().mean(-1) / stride,
-        "depth": laplacian_loss(pick("depth"), pick("log_variance"), want("depth")),
+        # How far a depth is from a teacher's is not how wrong it is: its uncertainty weighs, and learns nothing here.
+        "depth": laplacian_loss(pick("depth"), pick("log_variance").detach(), want("depth")),
         "size_3d": (pick("size") - want("size")).abs().mean(-1),
         "heading": soft_heading_loss(pick("heading"), bins.softmax(-1), residuals),
     }

@@ -172,12 +172,16 @@ def answers_at(teacher: MonoDLE, features: Tensor, cells: Foreground) -> tuple[d
 def regression_loss(
     detector: MonoDLE, features: Tensor, cells: Foreground, wanted: Mapping[str, Tensor], weight: Tensor
 ) -> dict[str, Tensor]:
-    """The detector's regression losses at chosen cells, in decoded units, summed by weights (B, K)."""
+    """The detector's regression losses at chosen cells, in decoded units, summed by weights (B, K).
+
+    How uncertain a depth is weighs its error, and learns nothing here: how far it is from a teacher's answer, at any
+    cell that sees the object, is not how wrong it is where detections are read.
+    """
     outputs = detector.regress(features, cells.cell)
     part = {
         name: (outputs[name] - wanted[name]).abs().mean(-1) for name in ("offset_3d", "size_3d", "offset_2d", "size_2d")
     }
-    part["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], wanted["depth"])
+    part["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"].detach(), wanted["depth"])
     part["heading"] = soft_heading_loss(outputs["heading"], wanted["bins"], wanted["residuals"])
     return {name: (value * weight).sum() for name, value in part.items()}
 
