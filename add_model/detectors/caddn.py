@@ -118,13 +118,16 @@ class CaDDN(nn.Module):
         index = torch.arange(self.coder.bins.count, device=depth.device)[:, None, None]
         return (1 - (place - index).abs()).clamp(min=0)
 
-    def answers_at(self, features: Tensor, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals (K, 7) and direction logits (K, 2) of anchors (K,) in images (K,) of a batch's features."""
+    def cell_of(self, anchor: Tensor) -> Tensor:
+        """The cells of the joined features, row by row, on which anchors (...) stand."""
+        return torch.div(anchor, len(CLASSES) * len(HEADINGS), rounding_mode="floor")
+
+    def answers_at(self, seen: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals (K, 7) and direction logits (K, 2) of anchors (K,), from the features (K, C) of their cells."""
         each = len(CLASSES) * len(HEADINGS)
-        cell = features.flatten(2)[image, :, torch.div(anchor, each, rounding_mode="floor")]
         parts = []
         for layer in (self.box, self.direction):
-            values = functional.linear(cell, layer.weight.flatten(1), layer.bias).float().unflatten(1, (each, -1))
+            values = functional.linear(seen, layer.weight.flatten(1), layer.bias).float().unflatten(1, (each, -1))
             parts.append(values[torch.arange(len(anchor), device=anchor.device), anchor % each])
         return tuple(parts)
 

@@ -134,7 +134,7 @@ def lesson(
     owner = targets["anchor_object"].flatten(1).long()
     image, anchor = (owner >= 0).nonzero(as_tuple=True)
     row = owner[image, anchor]
-    boxes, residuals, directions = _boxes(teacher, taught.features, image, anchor)
+    boxes, residuals, directions = _boxes(teacher, _features_at(teacher, taught, image, anchor), anchor)
     count = torch.zeros_like(targets["mask"], dtype=boxes.dtype)
     count.index_put_((image, row), torch.ones_like(boxes[:, 0]), accumulate=True)
     wrong = (boxes[:, [0, 2]] - targets["box"][image, row][:, [0, 2]]).norm(dim=-1)
@@ -158,16 +158,18 @@ def objects(lesson: Lesson) -> Objects:
 
 def responses(detector: CaDDN, ground: Ground, lesson: Lesson) -> dict[str, Tensor]:
     """How boxes differ from the teacher's, in metres and radians, at the anchors that answer for an object; summed."""
-    return _differences(detector, ground.features, lesson)
+    return _differences(detector, _features_at(detector, ground, lesson.image, lesson.anchor), lesson)
 
 
 def adapted_responses(adapted: Tensor, ground: Ground, lesson: Lesson) -> dict[str, Tensor]:
     """The same of what the teacher's heads read from its student's features, changed as its tokens (B, N, C) were."""
-    square = _cells(lesson.teacher, _TOKEN)
-    rows, columns = ground.features.shape[2:]
-    change = adapted.transpose(1, 2).unflatten(2, (-(-rows // square), -1)) - _pooled(ground.features, square)
-    change = change.repeat_interleave(square, 2).repeat_interleave(square, 3)[:, :, :rows, :columns]
-    return _differences(lesson.teacher, ground.features + change, lesson)
+    teacher, image, anchor = lesson.teacher, lesson.image, lesson.anchor
+    square, columns = _cells(teacher, _TOKEN), ground.features.shape[3]
+    cell = teacher.cell_of(anchor)
+    # Of few cells alone: the whole map would be written anew for them.
+    token = cell // columns // square * -(-columns // square) + cell % columns // square
+    change = (adapted - tokens(teacher, ground))[image, token]
+    return _differences(teacher, _features_at(teacher, ground, image, anchor) + change, lesson)
 
 
 def scores(detector: CaDDN, ground: Ground, lesson: Lesson) -> Tensor:
@@ -182,8 +184,14 @@ def scores(detector: CaDDN, ground: Ground, lesson: Lesson) -> Tensor:
     return found * lesson.targets["mask"].sum() / max(1, len(lesson.anchor))
 
 
-def _differences(detector: CaDDN, features: Tensor, lesson: Lesson) -> dict[str, Tensor]:
-    boxes, residuals, directions = _boxes(detector, features, lesson.image, lesson.anchor)
+def _features_at(detector: CaDDN, ground: Ground, image: Tensor, anchor: Tensor) -> Tensor:
+    """(K, C): the joined features of the cells on which anchors (K,) of images (K,) stand."""
+    return ground.features.flatten(2)[image, :, detector.cell_of(anchor)]
+
+
+def _differences(detector: CaDDN, seen: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+    """Of what the detector answers at the lesson's anchors, from the features (K, C) of their cells."""
+    boxes, residuals, directions = _boxes(detector, seen, lesson.anchor)
     apart = (boxes - lesson.boxes).abs()
     # Headings by the sine of their difference, as the detector learns them: half a turn is the direction's to tell.
     each = {
@@ -195,9 +203,9 @@ def _differences(detector: CaDDN, features: Tensor, lesson: Lesson) -> dict[str,
     return {name: (value * lesson.weight).sum() for name, value in each.items()}
 
 
-def _boxes(detector: CaDDN, features: Tensor, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, residuals (K, 7) and direction logits (K, 2) at anchors (K,) of images (K,)."""
-    residuals, directions = detector.answers_at(features, image, anchor)
+def _boxes(detector: CaDDN, seen: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, residuals (K, 7) and direction logits (K, 2) at anchors (K,), from the features (K, C) of their cells."""
+    residuals, directions = detector.answers_at(seen, anchor)
     return decode_residuals(residuals, directions.argmax(-1), detector.anchors[anchor]), residuals, directions
 
 
