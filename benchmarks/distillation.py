@@ -107,14 +107,11 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and its teacher before it; append its score on the development frames."""
-    words = arguments(row, seed)
-    if _distilled(row):
-        teacher = _TEACHERS.get(row, "teacher")
+    if teacher := _teacher(row):
         run(teacher, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
-        words += ["--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
     from training.command import TrainingCommand
 
-    command = TrainingCommand(["fit", *words, "--resume"])
+    command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
     if command.model.validation:
         append(row, seed, "dev", command.trainer.global_step, command.model.validation)
 
@@ -125,10 +122,7 @@ def final(row: str, seed: int) -> None:
 
     if _scored(row, seed, "final"):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
-    words = arguments(row, seed)
-    if _distilled(row):
-        words += ["--model.method.teacher", str(folder(_TEACHERS.get(row, "teacher"), _TEACHER_SEED) / "last.ckpt")]
-    command = TrainingCommand(["validate", *words, "--data.val", "ImageSets/final.txt"])
+    command = TrainingCommand(["validate", *arguments(row, seed), "--data.val", "ImageSets/final.txt"])
     steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
     append(row, seed, "final", steps, command.model.validation)
 
@@ -167,11 +161,14 @@ def arguments(row: str, seed: int) -> list[str]:
     """What `python -m training fit` is given for a row."""
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
+    if teacher := _teacher(row):
+        changes = [*changes, "--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
     return ["--config", f"config/add_world_{config}.yaml", *changes, *where]
 
 
-def _distilled(row: str) -> bool:
-    return ROWS[row][0].endswith("add")
+def _teacher(row: str) -> str | None:
+    """The row that teaches this one."""
+    return _TEACHERS.get(row, "teacher") if ROWS[row][0].endswith("add") else None
 
 
 def _scored(row: str, seed: int, split: str) -> bool:

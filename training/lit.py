@@ -13,7 +13,6 @@ from torch import Tensor
 from add_model.backends import Candidates
 from add_model.coder import CLASSES
 from add_model.detection import Detections
-from add_model.distillation.parts import parts_of
 from add_model.models import build, load
 from add_model.predictor import finish
 from training.data.batches import Batch, Scene
@@ -143,7 +142,7 @@ class LitDetector(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             depth = None if scene.depth is None else scene.depth[None]
             features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
-            decoded = parts_of(self.detector).detect(self.detector, features, scene.P[None])
+            decoded = self.detector.detect(features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
         return finish(candidates, CLASSES, scene.camera, scene.seen, self.detector.footprint_overlap)
 

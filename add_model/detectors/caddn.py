@@ -19,11 +19,12 @@ from torch.nn import functional
 
 from add_model import boxes as box3d
 from add_model.camera import lift, project
-from add_model.coder import CLASSES, REFERENCE_FOCAL, Coder, reference_focal_scale
+from add_model.coder import CLASSES, REFERENCE_FOCAL, Coder, own_projection, reference_focal_scale
 from add_model.depth_bins import DepthBins
 from add_model.detectors.caddn_anchors import HEADINGS, AnchorCoder, Grid, decode_residuals
 from add_model.detectors.caddn_depth import sample_voxels
 from add_model.detectors.decoded import Decoded
+from add_model.networks.normalise import Normalise
 
 _NEAR = 0.1  # metres: corners behind the camera are taken to lie there when they are projected
 
@@ -76,13 +77,12 @@ class CaDDN(nn.Module):
         self.direction = nn.Conv2d(network.channels, each * 2, 1)
         nn.init.constant_(self.label.bias, -math.log(99))  # starts at a probability of 0.01 (focal loss, section 4.1)
         nn.init.normal_(self.box.weight, std=0.001)
+        self.normalise = Normalise(frustum.backbone)
         z, x, y = grid.centres()
         points = np.stack(np.broadcast_arrays(x, y[:, None, None], z[:, None]), -1)  # (heights, rows, columns, 3)
         buffers = {"points": points, "anchors": self.coder.anchors.reshape(-1, 7)}
         buffers |= {"depths": [*self.coder.bins.middles, self.coder.bins.far]}
         buffers |= {"corners": box3d.corners(np.array([[0.0, 0, 0, 1, 1, 1, 0]]))[0]}
-        backbone = frustum.backbone
-        buffers |= {"mean": np.reshape(backbone.MEAN, (3, 1, 1)), "std": np.reshape(backbone.STD, (3, 1, 1))}
         for name, value in buffers.items():
             self.register_buffer(name, torch.as_tensor(np.array(value, np.float32)), persistent=False)
 
@@ -102,7 +102,7 @@ class CaDDN(nn.Module):
         predicted distribution where it is known. added (B, C, h, w): what it adds to the image's features.
         """
         height, width = images.shape[1:3]
-        images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        images = self.normalise(images)
         features, logits = self.frustum(images)
         distribution = logits.softmax(1)[:, :-1]
         if given is not None:
@@ -151,7 +151,7 @@ class CaDDN(nn.Module):
         pick = lambda values: values.gather(1, anchor[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
         direction = pick(directions).argmax(-1).to(residuals.dtype)
         own = decode_residuals(pick(residuals), direction, self.anchors[anchor])
-        camera = torch.cat([P[..., :3], torch.zeros_like(P[..., 3:])], -1)[:, None]
+        camera = own_projection(P)[:, None]
         u, v, depth = project(camera, *own[..., :3].unbind(-1))
         place = torch.stack(lift(P[:, None], u, v, depth), -1)
         boxes = torch.cat([place, own[..., 3:]], -1)

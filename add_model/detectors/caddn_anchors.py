@@ -153,13 +153,7 @@ def _overlaps(box: np.ndarray, size: tuple[float, float, float], z: np.ndarray, 
     along_x, along_z = (box[3], box[4]) if across else (box[4], box[3])
     found = np.empty((len(z), len(x), len(HEADINGS)))
     for i, (anchor_x, anchor_z) in enumerate(((size[0], size[1]), (size[1], size[0]))):
-        common_x = np.minimum(x + anchor_x / 2, box[0] + along_x / 2) - np.maximum(
-            x - anchor_x / 2, box[0] - along_x / 2
-        )
-        common_z = np.minimum(z + anchor_z / 2, box[2] + along_z / 2) - np.maximum(
-            z - anchor_z / 2, box[2] - along_z / 2
-        )
-        common = np.clip(common_z, 0, None)[:, None] * np.clip(common_x, 0, None)
+        common = _common(z, anchor_z, box[2], along_z)[:, None] * _common(x, anchor_x, box[0], along_x)
         found[:, :, i] = common / (along_x * along_z + anchor_x * anchor_z - common)
     return found
 

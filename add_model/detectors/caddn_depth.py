@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.camera import project
-from add_model.coder import reference_focal_scale
+from add_model.coder import own_projection, reference_focal_scale
 from add_model.depth_bins import DepthBins
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.plain import PlainNet
@@ -74,7 +74,7 @@ def sample_voxels(
     features are the same at both, so that they leave the sum over depths: each cell's features times its probability
     interpolated in depth, and of these four the sum.
     """
-    own = torch.cat([P[..., :3], torch.zeros_like(P[..., 3:])], -1)[:, None, None, None]
+    own = own_projection(P)[:, None, None, None]
     u, v, depth = project(own, *points.unbind(-1))
     # Where a bin's middle, in the sense of the continuous index, is a cell's centre.
     along = bins.position(depth / reference_focal_scale(own))

@@ -5,25 +5,24 @@ What each part is for says `add_model.distillation.parts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import MEAN_SIZES, reference_focal_scale
+from add_model.coder import MEAN_SIZES
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import decode_residuals
 from add_model.detectors.caddn_loss import caddn_loss
-from add_model.detectors.decoded import Decoded
-from add_model.detectors.monodle_loss import identity
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.footprint_cells import footprint_cells
 from add_model.distillation.losses import soft_focal_loss
 from add_model.distillation.objects import Objects, object_shape
-from add_model.distillation.position import Encoding, cell_depth, image_points
+from add_model.distillation.position import Encoding, image_points, reference_depth
 
+losses = caddn_loss  # the detector's own
 SCORES = "label"  # what the class responses are called in the log
 ESTIMATES = ("depth_map",)  # losses of the depth estimator whose place a teacher's depth takes
 _TOKEN, _SUMMARY = 0.8, 3.2  # metres: about the sides of a token, and of what tokens attend to
@@ -44,25 +43,7 @@ def look(detector: CaDDN, images: Tensor, P: Tensor, depth: Tensor | None, branc
     """
     if branch is None:
         return detector.look(images, P)
-    stride = detector.frustum.stride
-    cells = cell_depth(depth, stride).unflatten(1, (depth.shape[1] // stride, -1))
-    return detector.look(images, P, cells / reference_focal_scale(P)[:, None, None], sum(branch(depth)))
-
-
-def losses(
-    detector: CaDDN,
-    ground: Ground,
-    targets: Mapping[str, Tensor],
-    total: Callable[[Tensor], Tensor] = identity,
-    processes: int = 1,
-) -> dict[str, Tensor]:
-    """The detector's own losses."""
-    return caddn_loss(detector, ground, targets, total, processes)
-
-
-def detect(detector: CaDDN, ground: Ground, P: Tensor) -> Decoded:
-    """What the ground holds."""
-    return detector.detect(ground, P)
+    return detector.look(images, P, reference_depth(depth, P, detector.frustum.stride), sum(branch(depth)))
 
 
 def channels(detector: CaDDN) -> int:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_boxes
+from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_boxes, decode_depth
 from add_model.coder import reference_focal_scale as focal_scale
 from add_model.depth_bins import DepthBins
 from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.monodetr_coder import SetCoder
 from add_model.detectors.monodetr_layers import DecoderLayer, DepthPredictor, VisualEncoder, norm, sine_position
+from add_model.networks.normalise import Normalise
 
 _LEVELS = 4
 _KITTI = (1280.0, 384.0), 2 * REFERENCE_FOCAL  # the published canvas, pixels, and the focal length at which it is seen
@@ -111,8 +112,7 @@ class MonoDETR(nn.Module):
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
         self.heads = nn.ModuleList(_heads(channels) for _ in range(layers))
-        self.register_buffer("mean", torch.tensor(backbone.MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
+        self.normalise = Normalise(backbone)
 
     def forward(self, images: Tensor, P: Tensor) -> Decoded:
         """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
@@ -129,7 +129,7 @@ class MonoDETR(nn.Module):
         stride of `coder`. added (B, C, h, w): what it adds to the features of that stride.
         """
         height, width = images.shape[1:3]
-        images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        images = self.normalise(images)
         seen = self.backbone(images)[self.first :]
         maps = [project(m) for project, m in zip(self.project, seen, strict=True)]
         maps += [extra(seen[-1]) for extra in self.extra]
@@ -171,24 +171,27 @@ class MonoDETR(nn.Module):
     ) -> tuple[Tensor, ...]:
         share, reach = place.sigmoid(), sides.exp() * self.side
         size = head["size"](x).float().clamp(min=0.1)
-        coded, log_variance = head["depth"](x).float().unbind(-1)
+        regressed, log_variance = decode_depth(head["depth"](x).float())
         # An object of this height, metres, that is this high in the image: the mean of three answers (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (reach[..., 1] + reach[..., 3]).clamp(min=1)
         mapped = functional.grid_sample(
             encoded.depth[:, None], (2 * share.detach() - 1)[:, :, None], padding_mode="border", align_corners=False
         )
-        regressed = 1 / (coded.sigmoid() + 1e-6) - 1
         depth = (regressed + geometric / focal_scale(P)[:, None] + mapped[:, 0, :, 0]) / 3
         centre = share * encoded.size - 0.5
         logits, heading = head["label"](x).float(), head["heading"](x).float()
-        return logits, centre, reach, size, heading, depth, log_variance.clamp(-8, 8)
+        return logits, centre, reach, size, heading, depth, log_variance
+
+    def groups_of(self, seen: Queries) -> int:
+        """How many groups of queries have answered."""
+        return seen.logits.shape[2] // self.queries
 
     def detect(self, seen: Queries, P: Tensor) -> Decoded:
         """The best candidates among the last layer's answers for images with these P (B, 3, 4)."""
         scale = focal_scale(P)[:, None]
         u, v = seen.centre[-1].unbind(-1)
         boxes = decode_boxes(P, u, v, seen.depth[-1] * scale, seen.size[-1], seen.heading[-1])
-        boxes2d = torch.cat([seen.centre[-1] - seen.sides[-1][..., :2], seen.centre[-1] + seen.sides[-1][..., 2:]], -1)
+        boxes2d = rectangle(seen.centre[-1], seen.sides[-1])
         depth_std = torch.exp(seen.log_variance[-1] / 2) * scale
         scores = seen.logits[-1].sigmoid() * depth_certainty(depth_std)[..., None]
         scores, index = scores.flatten(1).topk(self.queries, dim=1)
@@ -196,6 +199,11 @@ class MonoDETR(nn.Module):
         pick = lambda values: values.gather(1, query[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
         label = index - query * len(CLASSES)
         return best_first(scores, label, pick(boxes), pick(boxes2d), depth_std.gather(1, query))
+
+
+def rectangle(centre: Tensor, sides: Tensor) -> Tensor:
+    """Centres (..., 2) and the sides around them (..., 4) -> left, top, right, bottom (..., 4)."""
+    return torch.cat([centre - sides[..., :2], centre + sides[..., 2:]], -1)
 
 
 def _size(width: int, height: int, like: Tensor) -> Tensor:

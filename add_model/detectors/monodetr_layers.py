@@ -32,6 +32,17 @@ def sine_position(rows: int, columns: int, stride: int, channels: int, unit: Ten
     return torch.cat([vertical, horizontal], -1).flatten(0, 1)
 
 
+def joined(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, C, h, w) of several scales -> their cells, one after the other (B, N, C)."""
+    return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
+
+
+def separated(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Tokens (B, N, C) of maps of these shapes -> the maps: the inverse of `joined`."""
+    parts = tokens.split([rows * columns for rows, columns in shapes], 1)
+    return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
 class Feed(nn.Sequential):
     """The two-layer perceptron of a transformer layer."""
 
@@ -119,11 +130,10 @@ class VisualEncoder(nn.Module):
         position = torch.cat([p + level for p, level in zip(positions, self.level, strict=True)])
         centre = torch.cat([_cell_centres(rows, columns, position) for rows, columns in shapes])[None]
         reach = _one_cell(maps)
-        tokens = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
+        tokens = joined(maps)
         for layer in self.layers:
             tokens = layer(tokens, position, centre, reach, maps)
-            parts = tokens.split([rows * columns for rows, columns in shapes], 1)
-            maps = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+            maps = separated(tokens, shapes)
         return maps
 
 

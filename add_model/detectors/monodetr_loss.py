@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from add_model.detectors.focal import ALPHA, depth_map_loss, focal_loss
-from add_model.detectors.monodetr import MonoDETR, Queries
+from add_model.detectors.monodetr import MonoDETR, Queries, rectangle
 from add_model.detectors.monodle_loss import dimension_aware_loss, heading_loss, identity, laplacian_loss
 
 # What the published code weighs losses and costs of matching with; all others count 1.
@@ -30,7 +30,7 @@ def monodetr_loss(
     targets from `SetCoder.encode`, stacked. total, processes: see `monodle_loss`. Each group of queries has every
     object once, so sums are divided by the number of objects times that of groups.
     """
-    groups = seen.logits.shape[2] // detector.queries
+    groups = detector.groups_of(seen)
     count = total(targets["mask"].sum().float()).clamp(min=1) / processes * groups
     losses: dict[str, Tensor] = {}
     for layer in range(len(seen.logits)):
@@ -63,7 +63,10 @@ def _layer_losses(
         "centre": _CENTRE * ((pick(seen.centre) - want["centre"]) / unit).abs().sum(),
         "sides": _SIDES * ((pick(seen.sides) - want["sides"]) / unit.repeat(2)).abs().sum(),
         "overlap": _OVERLAP
-        * (1 - generalised_iou(_box(pick(seen.centre), pick(seen.sides)), _box(want["centre"], want["sides"]))).sum(),
+        * (
+            1
+            - generalised_iou(rectangle(pick(seen.centre), pick(seen.sides)), rectangle(want["centre"], want["sides"]))
+        ).sum(),
         "depth": laplacian_loss(pick(seen.depth), pick(seen.log_variance), want["depth"]).sum(),
         "size_3d": dimension_aware_loss(pick(seen.size), want["size_3d"], want["size_3d"].clamp(min=0.1), total),
         "heading": heading_loss(pick(seen.heading), want["heading_bin"], want["heading_residual"]),
@@ -76,13 +79,7 @@ def matched(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which query of a layer answers for which object, once in each group: (image, query, row of the target), (K,)."""
     answers = seen.logits[layer], seen.centre[layer], seen.sides[layer]
-    groups = seen.logits.shape[2] // detector.queries
-    return match(matching_cost(*answers, targets, detector.unit), targets["mask"], groups)
-
-
-def _box(centre: Tensor, sides: Tensor) -> Tensor:
-    """Centres (..., 2) and the sides around them (..., 4) -> left, top, right, bottom (..., 4)."""
-    return torch.cat([centre - sides[..., :2], centre + sides[..., 2:]], -1)
+    return match(matching_cost(*answers, targets, detector.unit), targets["mask"], detector.groups_of(seen))
 
 
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -106,7 +103,7 @@ def matching_cost(logits: Tensor, centre: Tensor, sides: Tensor, targets: Mappin
     apart = lambda a, b, unit: ((a[:, :, None] - b[:, None]) / unit).abs().sum(-1)  # noqa: E731
     cost = cost + _CENTRE * apart(centre, targets["centre"], unit)
     cost = cost + _SIDES * apart(sides, targets["sides"], unit.repeat(2))
-    boxes, wanted = _box(centre, sides), _box(targets["centre"], targets["sides"])
+    boxes, wanted = rectangle(centre, sides), rectangle(targets["centre"], targets["sides"])
     return cost - _OVERLAP * generalised_iou(boxes[:, :, None], wanted[:, None])
 
 

@@ -5,22 +5,23 @@ What each part is for says `add_model.distillation.parts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from add_model.coder import HEADING_BINS, MEAN_SIZES, reference_focal_scale
-from add_model.detectors.decoded import Decoded
+from add_model.coder import HEADING_BINS, MEAN_SIZES, decode_heading, reference_focal_scale
 from add_model.detectors.monodetr import MonoDETR, Queries
+from add_model.detectors.monodetr_layers import joined, separated
 from add_model.detectors.monodetr_loss import matched, monodetr_loss
-from add_model.detectors.monodle_loss import identity, laplacian_loss
+from add_model.detectors.monodle_loss import laplacian_loss
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.losses import soft_focal, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
-from add_model.distillation.position import Encoding, cell_depth, map_points, own_points
+from add_model.distillation.position import Encoding, map_points, own_points, reference_depth
 
+losses = monodetr_loss  # the detector's own
 SCORES = "label"  # what the class responses are called in the log
 ESTIMATES = ("depth_map",)  # losses of the depth estimator whose place a teacher's depth takes
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
@@ -39,27 +40,9 @@ def look(detector: MonoDETR, images: Tensor, P: Tensor, depth: Tensor | None, br
     """
     if branch is None:
         return detector.look(images, P)
-    stride = detector.coder.stride
-    cells = cell_depth(depth, stride).unflatten(1, (depth.shape[1] // stride, -1))
-    near = cells / reference_focal_scale(P)[:, None, None]
+    near = reference_depth(depth, P, detector.coder.stride)
     far = detector.coder.bins.far
-    return detector.look(images, P, torch.where(cells > 0, near.clamp(max=far), far), sum(branch(depth)))
-
-
-def losses(
-    detector: MonoDETR,
-    seen: Queries,
-    targets: Mapping[str, Tensor],
-    total: Callable[[Tensor], Tensor] = identity,
-    processes: int = 1,
-) -> dict[str, Tensor]:
-    """The detector's own losses."""
-    return monodetr_loss(detector, seen, targets, total, processes)
-
-
-def detect(detector: MonoDETR, seen: Queries, P: Tensor) -> Decoded:
-    """What the answers hold."""
-    return detector.detect(seen, P)
+    return detector.look(images, P, torch.where(near > 0, near.clamp(max=far), far), sum(branch(depth)))
 
 
 def channels(detector: MonoDETR) -> int:
@@ -69,7 +52,7 @@ def channels(detector: MonoDETR) -> int:
 
 def tokens(detector: MonoDETR, seen: Queries) -> Tensor:
     """The visual encoder's cells of all scales, finest first, (B, N, C)."""
-    return torch.cat([m.flatten(2).transpose(1, 2) for m in seen.encoded.maps], 1)
+    return joined(seen.encoded.maps)
 
 
 def summary(detector: MonoDETR, tokens: Tensor, seen: Queries) -> Tensor:
@@ -147,7 +130,7 @@ def objects(lesson: Lesson) -> Objects:
     targets, label = lesson.targets, lesson.targets["label"]
     depth = targets["depth"] * reference_focal_scale(lesson.P)[:, None]
     centres = own_points(lesson.P, *targets["centre"].unbind(-1), depth)
-    heading = targets["heading_bin"] * (2 * torch.pi / HEADING_BINS) + targets["heading_residual"]
+    heading = decode_heading(targets["heading_bin"], targets["heading_residual"])
     shape = object_shape(targets["size_3d"] - targets["size_3d"].new_tensor(MEAN_SIZES)[label], heading)
     content = lesson.taught.content
     own = content.gather(1, lesson.query.clamp(min=0)[..., None].expand(-1, -1, content.shape[2]))
@@ -159,7 +142,7 @@ def responses(detector: MonoDETR, seen: Queries, lesson: Lesson) -> dict[str, Te
 
     Groups of queries, each of which has every object, count as one.
     """
-    groups = seen.logits.shape[2] // detector.queries
+    groups = detector.groups_of(seen)
     total: dict[str, Tensor] = {}
     for layer, pairs in enumerate(lesson.pairs):
         for name, value in _differences(seen, layer, pairs, lesson).items():
@@ -172,9 +155,7 @@ def adapted_responses(adapted: Tensor, seen: Queries, lesson: Lesson) -> dict[st
 
     The depth that it reads beside them is its own.
     """
-    shapes = [m.shape[2:] for m in seen.encoded.maps]
-    parts = adapted.split([rows * columns for rows, columns in shapes], 1)
-    maps = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+    maps = separated(adapted, [m.shape[2:] for m in seen.encoded.maps])
     again = lesson.teacher.decode(replace(lesson.taught.encoded, maps=maps), lesson.P)
     image, row = (lesson.query >= 0).nonzero(as_tuple=True)
     return _differences(again, -1, (image, lesson.query[image, row], row), lesson)
@@ -182,7 +163,7 @@ def adapted_responses(adapted: Tensor, seen: Queries, lesson: Lesson) -> dict[st
 
 def scores(detector: MonoDETR, seen: Queries, lesson: Lesson) -> Tensor:
     """How class probabilities of queries that found an object differ from those of the teacher's, summed likewise."""
-    groups, total = seen.logits.shape[2] // detector.queries, seen.logits.sum() * 0
+    groups, total = detector.groups_of(seen), seen.logits.sum() * 0
     for logits, (image, query, row) in zip(seen.logits, lesson.pairs, strict=True):
         wanted = lesson.taught.logits[-1][image, lesson.query[image, row]].sigmoid()
         each = soft_focal(logits[image, query], wanted).sum(-1)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder
+from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_depth
 from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.heads import PeakHeads
+from add_model.networks.normalise import Normalise
 
 OUTPUTS = {
     "offset_3d": 2,
@@ -61,8 +62,7 @@ class MonoDLE(nn.Module):
         )  # starts at a probability of 0.01 (focal loss, section 4.1)
         self.heads = PeakHeads(neck.channels, hidden, OUTPUTS)
         nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
-        self.register_buffer("mean", torch.tensor(backbone.MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.STD).view(3, 1, 1), persistent=False)
+        self.normalise = Normalise(backbone)
         self.register_buffer("mean_sizes", torch.tensor(MEAN_SIZES), persistent=False)
 
     def features(self, images: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
@@ -70,7 +70,7 @@ class MonoDLE(nn.Module):
 
         added: what a teacher's depth adds to the backbone's maps and, the last, to the features themselves.
         """
-        images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        images = self.normalise(images)
         if added is None:
             return self.neck(self.backbone(images))
         return self.neck(self.backbone(images, added[:-1])) + added[-1]
@@ -107,8 +107,5 @@ def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _quantities(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     quantities = dict(raw)
-    coded, log_variance = raw["depth"].unbind(-1)
-    quantities["depth"] = 1 / (coded.sigmoid() + 1e-6) - 1
-    # Bounded, so that a bad start can't overflow: a standard deviation of 2 cm to 55 m.
-    quantities["log_variance"] = log_variance.clamp(-8, 8)
+    quantities["depth"], quantities["log_variance"] = decode_depth(raw["depth"])
     return quantities

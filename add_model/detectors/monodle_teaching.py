@@ -6,23 +6,23 @@ them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import HEADING_BINS, reference_focal_scale
-from add_model.detectors.decoded import Decoded
+from add_model.coder import HEADING_BINS, decode_heading, reference_focal_scale
 from add_model.detectors.monodle import MonoDLE
-from add_model.detectors.monodle_loss import identity, laplacian_loss, monodle_loss
+from add_model.detectors.monodle_loss import laplacian_loss, monodle_loss
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.foreground import Foreground, foreground
 from add_model.distillation.losses import soft_focal_loss, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
 from add_model.distillation.position import Encoding, map_points, own_points
 
+losses = monodle_loss  # the detector's own
 SCORES = "heatmap"  # what the class responses are called in the log
 ESTIMATES: tuple[str, ...] = ()  # losses of a depth estimator whose place a teacher's depth takes: there is none
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
@@ -42,22 +42,6 @@ def look(detector: MonoDLE, images: Tensor, P: Tensor, depth: Tensor | None, bra
     if branch is None:
         return detector.features(images)
     return detector.features(images, branch(depth / reference_focal_scale(P)[:, None, None]))
-
-
-def losses(
-    detector: MonoDLE,
-    features: Tensor,
-    targets: Mapping[str, Tensor],
-    total: Callable[[Tensor], Tensor] = identity,
-    processes: int = 1,
-) -> dict[str, Tensor]:
-    """The detector's own losses."""
-    return monodle_loss(detector, features, targets, total, processes)
-
-
-def detect(detector: MonoDLE, features: Tensor, P: Tensor) -> Decoded:
-    """What the features hold."""
-    return detector.detect(features, P)
 
 
 def channels(detector: MonoDLE) -> int:
@@ -117,7 +101,7 @@ def objects(lesson: Lesson) -> Objects:
     """The labelled objects."""
     targets, detector = lesson.targets, lesson.teacher
     centres = object_points(detector, targets, lesson.P, lesson.taught.shape[3])
-    heading = targets["heading_bin"] * (2 * torch.pi / HEADING_BINS) + targets["heading_residual"]
+    heading = decode_heading(targets["heading_bin"], targets["heading_residual"])
     return Objects(centres, targets["label"], object_shape(targets["size_3d"], heading), targets["mask"])
 
 

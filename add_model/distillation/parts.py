@@ -15,8 +15,8 @@ from add_model.detectors.monodle import MonoDLE
 def parts_of(detector: nn.Module) -> ModuleType:
     """The module that says how this detector is taught; `monodle_teaching` is the one to read.
 
-    Every method takes `branch`, `look`, `losses` and `detect`; what `look` gives is the detector's own affair. The
-    losses that a teacher may do without are ESTIMATES. Distillation takes, of a student and its teacher:
+    Every method takes `branch`, `look` and `losses`; what `look` gives is the detector's own affair, which its `detect`
+    reads. The losses that a teacher may do without are ESTIMATES. Distillation takes, of a student and its teacher:
 
     - `channels`, `tokens`, `summary`, `token_points`: what self-attention adapts, and where it is in space;
     - `lesson`: all that the teacher passes on of a batch, from which come

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.camera import lift
+from add_model.coder import own_projection, reference_focal_scale
 
 NEAREST, FARTHEST = 1.0, 80.0  # metres: the working range
 
@@ -41,13 +42,18 @@ def cell_depth(depth: Tensor, stride: int) -> Tensor:
     return torch.where(nearest.isinf(), 0, nearest).flatten(1)
 
 
+def reference_depth(depth: Tensor, P: Tensor, stride: int) -> Tensor:
+    """Depth maps (B, H, W), 0 unknown -> (B, H / s, W / s): `cell_depth` as a map, at the reference focal length."""
+    cells = cell_depth(depth, stride).unflatten(1, (depth.shape[1] // stride, -1))
+    return cells / reference_focal_scale(P)[:, None, None]
+
+
 def own_points(P: Tensor, u: Tensor, v: Tensor, depth: Tensor) -> Tensor:
     """Pixels (..., N) of cameras P (B, 3, 4) at depths (B, N) -> (B, N, 3) metres in each camera's own optical frame.
 
     Points of unknown depth (0) are NaN.
     """
-    own = torch.cat([P[..., :3], torch.zeros_like(P[..., 3:])], dim=-1)[:, None]
-    points = torch.stack(lift(own, u, v, depth), dim=-1)
+    points = torch.stack(lift(own_projection(P)[:, None], u, v, depth), dim=-1)
     return torch.where(depth[..., None] > 0, points, torch.nan)
 
 
