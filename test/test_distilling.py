@@ -16,6 +16,7 @@ from training.distil import frozen_teacher
 from training.export import main as export
 from training.files import TrainingError
 from training.lit import LitDetector
+from training.methods import Alone
 from training.metrics import read_metrics
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -116,6 +117,15 @@ def test_a_killed_distillation_goes_on_bit_for_bit(model, teacher, distilled, tm
 def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
     assert export(["--checkpoint", str(teacher), "--out", str(tmp_path / "x")]) == 2
     assert "is a teacher: it needs ground-truth depth" in capsys.readouterr().err
+
+
+def test_a_run_begins_with_the_detector_of_another_run(model, teacher):
+    detector, _ = frozen_teacher(str(teacher), build(model))
+    wanted = detector.state_dict()
+    begun = LitDetector(model, start=str(teacher), method=Alone()).detector.state_dict()
+    assert begun.keys() == wanted.keys() and all(torch.equal(begun[name], value) for name, value in wanted.items())
+    with pytest.raises(TrainingError, match=rf"holds a {model}, model.model is monodle_lite0"):
+        LitDetector("monodle_lite0", start=str(teacher))
 
 
 def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, tmp_path):

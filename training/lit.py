@@ -13,7 +13,6 @@ from torch import Tensor
 from add_model.backends import Candidates
 from add_model.coder import CLASSES
 from add_model.detection import Detections
-from add_model.models import build, load
 from add_model.predictor import finish
 from training.data.batches import Batch, Scene
 from training.data.labels import detections_table, objects_table, write_results
@@ -22,6 +21,7 @@ from training.evaluation.association import associate
 from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
 from training.files import TrainingError
+from training.initial import initial
 from training.methods import Alone, Method, Step
 from training.schedule import Cosine, StepDecay
 
@@ -30,7 +30,8 @@ class LitDetector(lightning.LightningModule):
     """Trains a detector and scores it with KITTI's average precision.
 
     model: a name in `add_model.models`
-    start: weights to start from: a .safetensors file, 'imagenet' or a .pth file for the backbone, None for random ones
+    start: weights to start from: a .safetensors file, a run's .ckpt (of a student or a teacher, without its depth
+    branch), 'imagenet' or a .pth file for the backbone, None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
     method: how it is trained: alone, as a teacher, or distilled (`training.methods`, `training.distil`)
     frozen_norms: whether BatchNorm keeps the statistics that it starts with, for batches too small to have their own
@@ -52,7 +53,7 @@ class LitDetector(lightning.LightningModule):
         super().__init__()
         self.model_name, self.frozen_norms = model, frozen_norms
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
-        self.detector = _start(model, start).to(memory_format=torch.channels_last)
+        self.detector = initial(model, start).to(memory_format=torch.channels_last)
         self.learner = method.learner(self.detector)
         self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
         self.scores: Scores | None = None
@@ -187,32 +188,3 @@ def depth_errors(objects: Sequence[Objects], found: Sequence[Detections]) -> dic
 
 
 LOGGED = tuple(summary(evaluate([], [])))
-
-
-def _start(model: str, start: str | None) -> torch.nn.Module:
-    if start is not None and start.endswith(".safetensors"):
-        detector = load(Path(start))
-        if detector.state_dict().keys() != build(model).state_dict().keys():
-            raise TrainingError(f"model.start {start} does not hold the weights of model.model {model}")
-        return detector
-    detector = build(model)
-    if start is not None and start.endswith(".pth"):
-        if not hasattr(detector.backbone, "load_weights"):
-            raise TrainingError(f"model.start {start}: {_published(detector.backbone)}")
-        detector.backbone.load_weights(start)
-    elif start == "imagenet" and hasattr(detector.backbone, "load_imagenet"):
-        detector.backbone.load_imagenet()
-    elif start == "imagenet":
-        raise TrainingError(
-            f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.backbone)}"
-        )
-    elif start is not None:
-        raise TrainingError(f"model.start {start!r} is none of: imagenet, a .safetensors file, a .pth file, null")
-    return detector
-
-
-def _published(backbone: torch.nn.Module) -> str:
-    name = getattr(backbone, "PUBLISHED", None)
-    if name is None:
-        return "nobody has published any for it; give model.start null"
-    return f"download {name} and give its path as model.start, or model.start null for random ones"

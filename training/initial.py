@@ -1,0 +1,68 @@
+"""The weights that a training begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from add_model.models import build, load
+from training.checkpoints import load_checkpoint, weights_of
+from training.files import TrainingError
+
+
+def initial(model: str, start: str | None) -> nn.Module:
+    """A detector with the weights that `start` names.
+
+    start: a .safetensors file; a run's .ckpt, of which only the detector is taken; 'imagenet' or a .pth file for the
+    backbone; None for random ones. Raises TrainingError where that is missing, or does not fit the model.
+    """
+    if start is None:
+        return build(model)
+    if start == "imagenet":
+        return _imagenet(model)
+    kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
+    if Path(start).suffix not in kinds:
+        raise TrainingError(f"model.start {start!r} is none of: imagenet, a {' file, a '.join(kinds)} file, null")
+    return kinds[Path(start).suffix](model, start)
+
+
+def _weights(model: str, start: str) -> nn.Module:
+    detector = load(Path(start))
+    if detector.state_dict().keys() != build(model).state_dict().keys():
+        raise TrainingError(f"model.start {start} does not hold the weights of model.model {model}")
+    return detector
+
+
+def _checkpoint(model: str, start: str) -> nn.Module:
+    checkpoint = load_checkpoint(start)
+    if checkpoint["model_name"] != model:
+        raise TrainingError(f"model.start {start} holds a {checkpoint['model_name']}, model.model is {model}")
+    detector = build(model)
+    detector.load_state_dict(weights_of(checkpoint, "detector."))
+    return detector
+
+
+def _imagenet(model: str) -> nn.Module:
+    detector = build(model)
+    if not hasattr(detector.backbone, "load_imagenet"):
+        raise TrainingError(
+            f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.backbone)}"
+        )
+    detector.backbone.load_imagenet()
+    return detector
+
+
+def _backbone(model: str, start: str) -> nn.Module:
+    detector = build(model)
+    if not hasattr(detector.backbone, "load_weights"):
+        raise TrainingError(f"model.start {start}: {_published(detector.backbone)}")
+    detector.backbone.load_weights(start)
+    return detector
+
+
+def _published(backbone: nn.Module) -> str:
+    name = getattr(backbone, "PUBLISHED", None)
+    if name is None:
+        return "nobody has published any for it; give model.start null"
+    return f"download {name} and give its path as model.start, or model.start null for random ones"
