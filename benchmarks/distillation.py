@@ -6,8 +6,9 @@
     final ROW --seed N  scores a row that is trained on the final frames: once, when all is decided
     table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
 
-Rows are in ROWS. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the disk can
-be lost.
+Rows are in ROWS; those named kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its
+ImageSets/val.txt, "val" in the table. Runs lie in runs/add_world; commit distillation.csv after each row, for what is
+only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import json
 import statistics
 import sys
 from collections.abc import Iterator
@@ -47,39 +49,62 @@ def _only(*parts: str) -> list[str]:
     return _without(*(part for part in _PARTS if part not in parts))
 
 
+_LIDAR = [
+    "--data.train",
+    json.dumps(
+        [
+            {"root": root, "ids": "ImageSets/train.txt", "count": 304, "depth": "lidar"}
+            for root in ("data/kitti_mini", "data/add_world")
+        ]
+    ),
+]
+
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
-    "student": ("alone", []),
-    "student, twice the steps": ("alone", ["--trainer.max_epochs", "24", "--trainer.check_val_every_n_epoch", "24"]),
-    "student + dense depth": ("alone", ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"]),
-    "student + dense truth": ("alone", ["--model.method", "training.methods.DenseTruth"]),
-    "teacher": ("teacher", []),
-    "teacher, lidar": ("teacher", ["--data.depth", "lidar"]),
-    "teacher, object": ("teacher", ["--data.depth", "object"]),
-    "student + ADD": ("add", []),
-    "features alone": ("add", _only(*_INTERMEDIATE)),
-    "targets alone": ("add", _only("targets")),
-    "responses alone": ("add", _only(*_RESPONSES)),
-    "without features": ("add", _without(*_INTERMEDIATE)),
-    "without targets": ("add", _without("targets")),
-    "without responses": ("add", _without(*_RESPONSES)),
-    "encoding none": ("add", ["--model.method.encoding", "none"]),
-    "encoding image (2D)": ("add", ["--model.method.encoding", "image"]),
-    "encoding frustum": ("add", ["--model.method.encoding", "frustum"]),
-    "ADD, lidar": ("add", ["--data.depth", "lidar"]),
-    "ADD, object": ("add", ["--data.depth", "object"]),
-    "CaDDN: student": ("caddn_alone", []),
-    "CaDDN: teacher": ("caddn_teacher", []),
-    "CaDDN: student + ADD": ("caddn_add", []),
-    "MonoDETR: student": ("monodetr_alone", []),
-    "MonoDETR: teacher": ("monodetr_teacher", []),
-    "MonoDETR: student + ADD": ("monodetr_add", []),
+    "student": ("world_alone", []),
+    "student, twice the steps": (
+        "world_alone",
+        ["--trainer.max_epochs", "24", "--trainer.check_val_every_n_epoch", "24"],
+    ),
+    "student + dense depth": (
+        "world_alone",
+        ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"],
+    ),
+    "student + dense truth": ("world_alone", ["--model.method", "training.methods.DenseTruth"]),
+    "teacher": ("world_teacher", []),
+    "teacher, lidar": ("world_teacher", ["--data.depth", "lidar"]),
+    "teacher, object": ("world_teacher", ["--data.depth", "object"]),
+    "student + ADD": ("world_add", []),
+    "features alone": ("world_add", _only(*_INTERMEDIATE)),
+    "targets alone": ("world_add", _only("targets")),
+    "responses alone": ("world_add", _only(*_RESPONSES)),
+    "without features": ("world_add", _without(*_INTERMEDIATE)),
+    "without targets": ("world_add", _without("targets")),
+    "without responses": ("world_add", _without(*_RESPONSES)),
+    "encoding none": ("world_add", ["--model.method.encoding", "none"]),
+    "encoding image (2D)": ("world_add", ["--model.method.encoding", "image"]),
+    "encoding frustum": ("world_add", ["--model.method.encoding", "frustum"]),
+    "ADD, lidar": ("world_add", ["--data.depth", "lidar"]),
+    "ADD, object": ("world_add", ["--data.depth", "object"]),
+    "CaDDN: student": ("world_caddn_alone", []),
+    "CaDDN: teacher": ("world_caddn_teacher", []),
+    "CaDDN: student + ADD": ("world_caddn_add", []),
+    "MonoDETR: student": ("world_monodetr_alone", []),
+    "MonoDETR: teacher": ("world_monodetr_teacher", []),
+    "MonoDETR: student + ADD": ("world_monodetr_add", []),
+    "kitti_mini: student": ("mini_alone", []),
+    "kitti_mini: teacher, object": ("mini_teacher", []),
+    "kitti_mini: teacher, lidar": ("mini_teacher", [*_LIDAR, "--data.val.depth", "lidar"]),
+    "kitti_mini: student + ADD, object": ("mini_add", []),
+    "kitti_mini: student + ADD, lidar": ("mini_add", _LIDAR),
 }
 _TEACHERS = {
     "ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object",
     "CaDDN: student + ADD": "CaDDN: teacher", "MonoDETR: student + ADD": "MonoDETR: teacher",
+    "kitti_mini: student + ADD, object": "kitti_mini: teacher, object",
+    "kitti_mini: student + ADD, lidar": "kitti_mini: teacher, lidar",
 }  # fmt: skip
-_TEACHER_SEED = 0  # the students of all seeds share one teacher, as a user's do: what differs is the student
+_TEACHER_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
 def frames(split: str) -> Iterator:
@@ -106,20 +131,23 @@ def render() -> None:
 
 
 def run(row: str, seed: int) -> None:
-    """Train a row, and its teacher before it; append its score on the development frames."""
-    if teacher := _teacher(row):
-        run(teacher, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
+    """Train a row, and before it its teacher and the student that it begins as; append its score."""
+    for before in filter(None, (_teacher(row), "student" if _on_real_frames(row) else None)):
+        run(before, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
     if command.model.validation:
-        append(row, seed, "dev", command.trainer.global_step, command.model.validation)
+        split = "val" if _on_real_frames(row) else "dev"
+        append(row, seed, split, command.trainer.global_step, command.model.validation)
 
 
 def final(row: str, seed: int) -> None:
     """Score a trained row on the final frames, and append it."""
     from training.command import TrainingCommand
 
+    if _on_real_frames(row):
+        sys.exit(f"error: {row} was scored as it was trained: the final frames are the world's")
     if _scored(row, seed, "final"):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
     command = TrainingCommand(["validate", *arguments(row, seed), "--data.val", "ImageSets/final.txt"])
@@ -163,12 +191,16 @@ def arguments(row: str, seed: int) -> list[str]:
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     if teacher := _teacher(row):
         changes = [*changes, "--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
-    return ["--config", f"config/add_world_{config}.yaml", *changes, *where]
+    return ["--config", f"config/add_{config}.yaml", *changes, *where]
 
 
 def _teacher(row: str) -> str | None:
     """The row that teaches this one."""
     return _TEACHERS.get(row, "teacher") if ROWS[row][0].endswith("add") else None
+
+
+def _on_real_frames(row: str) -> bool:
+    return ROWS[row][0].startswith("mini")
 
 
 def _scored(row: str, seed: int, split: str) -> bool:
@@ -197,7 +229,7 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("row", choices=ROWS)
         command.add_argument("--seed", type=int, default=0)
-    commands.add_parser("table").add_argument("--split", choices=("dev", "final"), default="dev")
+    commands.add_parser("table").add_argument("--split", choices=("dev", "final", "val"), default="dev")
     options = parser.parse_args()
     if options.command == "world":
         render()

@@ -31,20 +31,30 @@ def read(row, monkeypatch):
     return ReadOnly(["fit", *benchmark.arguments(row, 3), *extra]).config.fit
 
 
+def depths(data):
+    """Of the frames that a row trains on."""
+    return {source.depth for source in data.train} if "depth" not in data else {data.depth}
+
+
 @pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
 @pytest.mark.parametrize("row", benchmark.ROWS)
 def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     config = read(row, monkeypatch)
     method = config.model.method.class_path.rpartition(".")[2]
     detector, _, row = row.rpartition(": ")
-    assert config.model.model == f"{(detector or 'MonoDLE').lower()}_plain"
+    real = detector == "kitti_mini"
+    assert config.model.model == f"{detector.lower() if detector and not real else 'monodle'}_plain"
+    assert config.model.start == (str(benchmark.folder("student", 0) / "last.ckpt") if real else None)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
-    assert config.trainer.max_epochs == (2 if "twice" in row else 1) * read("student", monkeypatch).trainer.max_epochs
+    baseline = read("kitti_mini: student" if real else "student", monkeypatch)
+    twice = "twice" in row or (real and method == "Teach")
+    assert config.trainer.max_epochs == (2 if twice else 1) * baseline.trainer.max_epochs
     assert config.seed_everything == 3 and config.folder.endswith("_3")
     source = row.rpartition(", ")[2]
     needs = method in ("Teach", "Distil", "DenseDepth") or detector == "CaDDN"
-    assert config.data.init_args.depth == (source if source in ("lidar", "object") else "dense" if needs else None)
+    wanted = source if source in ("lidar", "object") else "dense" if needs else None
+    assert depths(config.data.init_args) == {wanted}
     if method != "Distil":
         return
     options = config.model.method.init_args

@@ -155,6 +155,15 @@ def test_a_switched_off_part_is_not_computed(model, teacher, tmp_path):
 TRAININGS = [path for path in sorted(CONFIG.glob("*.yaml")) if "model" in yaml.safe_load(path.read_text())]
 
 
+def depths(data):
+    """Of what is trained on: one source, or several that are mixed."""
+    return (
+        [source.get("depth") for source in data["train"]]
+        if isinstance(data.get("train"), list)
+        else [data.get("depth")]
+    )
+
+
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
 def test_a_configuration_gets_the_method_that_it_names(path):
     """Methods without options look alike to a parser that goes by fields: the first one would be taken for all."""
@@ -165,7 +174,7 @@ def test_a_configuration_gets_the_method_that_it_names(path):
     wanted = written["model"].get("method", {"class_path": "training.methods.Alone"})["class_path"]
     assert read.model.method.class_path == wanted
     needs_depth = wanted.endswith(("Teach", "Distil")) or read.model.model.startswith("caddn")
-    assert (written["data"]["init_args"].get("depth") is not None) == needs_depth
+    assert all((depth is not None) == needs_depth for depth in depths(written["data"]["init_args"]))
 
 
 def test_students_differ_from_their_baseline_in_method_and_depth_alone():
@@ -182,6 +191,15 @@ def test_students_differ_from_their_baseline_in_method_and_depth_alone():
         for config in (base, *others):
             config["model"].pop("method", None)
             assert config == base
+
+
+def test_students_on_real_frames_differ_in_method_and_depth_alone():
+    alone, add = (yaml.safe_load((CONFIG / f"add_mini_{name}.yaml").read_text()) for name in ("alone", "add"))
+    for config in (alone, add):
+        config["model"].pop("method")
+        for source in config["data"]["init_args"]["train"]:
+            source.pop("depth")
+    assert alone == add
 
 
 def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alone():
