@@ -77,6 +77,21 @@ def test_each_part_alone_reaches_the_student_and_nothing_else(case):
         assert not any(module.training for module in learner.teacher.modules())
 
 
+def test_tokens_that_go_past_the_adapter_are_the_students_own(case):
+    name, batch = case
+    found = {}
+    for way, options in {"past": {"bypass": 1.0}, "through": {"bypass": 0.0}, "without": {"layers": 0}}.items():
+        detector, learner = arm(name, **options)
+        torch.manual_seed(1)
+        losses = learner.losses(detector, step_of(batch))
+        found[way] = {part: losses[f"add_{part}"].item() for part in ("features", "adapted")}
+        if way == "past":
+            losses["add_features"].backward()
+            assert not any(parameter.grad.any() for parameter in learner.adapter.parameters())
+    assert found["past"] == found["without"]
+    assert all(found["past"][part] != found["through"][part] for part in found["past"])
+
+
 def test_the_detectors_own_losses_are_those_of_the_baseline(case):
     name, batch = case
     detector, learner = arm(name)

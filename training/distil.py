@@ -27,6 +27,7 @@ class Distil(Method):
 
     teacher: checkpoint of a run with `Teach`, of the same model
     encoding: of the positions of self-attention and targets; layers: of the self-attention adapter, 0 for none
+    bypass: share of images whose tokens go past the adapter: it would else learn what its student should
     features: weight of the intermediate features' loss, behind the adapter
     background: what a token that sees no object counts in it against one that does
     adapted: weight of what the teacher's frozen heads read from the adapted features where they see an object
@@ -38,6 +39,7 @@ class Distil(Method):
     teacher: str
     encoding: Encoding = Encoding.point
     layers: int = 1
+    bypass: float = 0.5
     features: float = 4.0
     background: float = 0.1
     adapted: float = 0.5
@@ -109,6 +111,8 @@ class Distiller(AloneLearner):
         points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
         positions = torch.zeros_like(ours) if points is None else self.position(points)
         adapted = self.adapter(ours, positions, lambda tokens: parts.summary(detector, tokens, seen))
+        past = torch.rand(len(ours), 1, 1, device=ours.device) < method.bypass
+        adapted = torch.where(past, ours, adapted)
         passed = {}
         if method.features:
             weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
