@@ -118,6 +118,13 @@ def test_all_weights_rise_together_from_nothing(case):
         assert found[0.05][key] == pytest.approx(full / 2, rel=1e-4)
 
 
+def test_weights_fall_to_nothing_where_they_fade():
+    method = Distil(teacher="", warm_up=0.1, fade=0.5)
+    strengths = [method.strength(progress) for progress in (0.0, 0.05, 0.1, 0.5, 0.75, 0.9, 1.0)]
+    assert strengths == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.5, 0.2, 0.0])
+    assert Distil(teacher="", warm_up=0.0).strength(0.0) == Distil(teacher="").strength(1.0) == 1.0
+
+
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_every_encoding_gives_a_place_to_each_token(case, encoding):
     name, batch = case

@@ -33,7 +33,7 @@ class Distil(Method):
     adapted: weight of what the teacher's frozen heads read from the adapted features where they see an object
     targets: weight of the target-aware cross-attention's loss
     regression, heatmap: weights of the responses; heatmap's is that of class scores in detectors without one
-    warm_up: share of the training over which all weights rise from 0
+    warm_up: share of the training over which all weights rise from 0; fade: share at its end over which they fall to 0
     """
 
     teacher: str
@@ -47,6 +47,13 @@ class Distil(Method):
     regression: float = 1.0
     heatmap: float = 1.0
     warm_up: float = 0.1
+    fade: float = 0.0
+
+    def strength(self, progress: float) -> float:
+        """What all weights are multiplied by when this share of the training is done."""
+        rise = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
+        fall = min(1.0, (1.0 - progress) / self.fade) if self.fade else 1.0
+        return rise * fall
 
     def learner(self, detector: nn.Module) -> Learner:
         """The frozen teacher, the adapter and the attention."""
@@ -102,8 +109,8 @@ class Distiller(AloneLearner):
             passed[f"response_{parts.SCORES}"] = method.heatmap * parts.scores(detector, seen, lesson) / step.objects
         if method.features or method.adapted or method.targets:
             passed |= self._intermediate(detector, seen, lesson, step)
-        rise = min(1.0, step.progress / method.warm_up) if method.warm_up else 1.0
-        return found | {f"add_{name}": rise * value for name, value in passed.items()}
+        strength = method.strength(step.progress)
+        return found | {f"add_{name}": strength * value for name, value in passed.items()}
 
     def _intermediate(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
         parts, method = parts_of(detector), self.method
