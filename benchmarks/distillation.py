@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
 ROOT = Path("data/add_world")
@@ -49,15 +50,12 @@ def _only(*parts: str) -> list[str]:
     return _without(*(part for part in _PARTS if part not in parts))
 
 
-_LIDAR = [
-    "--data.train",
-    json.dumps(
-        [
-            {"root": root, "ids": "ImageSets/train.txt", "count": 304, "depth": "lidar"}
-            for root in ("data/kitti_mini", "data/add_world")
-        ]
-    ),
-]
+def _trained_on(config: str, depth: str) -> list[str]:
+    """The sources that a configuration trains on, with their depth from elsewhere."""
+    path = Path(__file__).resolve().parent.parent / "config" / f"add_{config}.yaml"
+    sources = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["init_args"]["train"]
+    return ["--data.train", json.dumps([source | {"depth": depth} for source in sources])]
+
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
@@ -94,17 +92,14 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "MonoDETR: student + ADD": ("world_monodetr_add", []),
     "kitti_mini: student": ("mini_alone", []),
     "kitti_mini: teacher, object": ("mini_teacher", []),
-    "kitti_mini: teacher, lidar": ("mini_teacher", [*_LIDAR, "--data.val.depth", "lidar"]),
+    "kitti_mini: teacher, lidar": (
+        "mini_teacher",
+        [*_trained_on("mini_teacher", "lidar"), "--data.val.depth", "lidar"],
+    ),
     "kitti_mini: student + ADD, object": ("mini_add", []),
-    "kitti_mini: student + ADD, lidar": ("mini_add", _LIDAR),
+    "kitti_mini: student + ADD, lidar": ("mini_add", _trained_on("mini_add", "lidar")),
 }
-_TEACHERS = {
-    "ADD, lidar": "teacher, lidar", "ADD, object": "teacher, object",
-    "CaDDN: student + ADD": "CaDDN: teacher", "MonoDETR: student + ADD": "MonoDETR: teacher",
-    "kitti_mini: student + ADD, object": "kitti_mini: teacher, object",
-    "kitti_mini: student + ADD, lidar": "kitti_mini: teacher, lidar",
-}  # fmt: skip
-_TEACHER_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
+_SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
 def frames(split: str) -> Iterator:
@@ -133,7 +128,7 @@ def render() -> None:
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
     for before in filter(None, (_teacher(row), "student" if _on_real_frames(row) else None)):
-        run(before, _TEACHER_SEED)  # ends at once where it is trained; its score may be known and its weights lost
+        run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
@@ -190,13 +185,15 @@ def arguments(row: str, seed: int) -> list[str]:
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     if teacher := _teacher(row):
-        changes = [*changes, "--model.method.teacher", str(folder(teacher, _TEACHER_SEED) / "last.ckpt")]
+        changes = [*changes, "--model.method.teacher", str(folder(teacher, _SHARED_SEED) / "last.ckpt")]
     return ["--config", f"config/add_{config}.yaml", *changes, *where]
 
 
 def _teacher(row: str) -> str | None:
-    """The row that teaches this one."""
-    return _TEACHERS.get(row, "teacher") if ROWS[row][0].endswith("add") else None
+    """The row that teaches this one, if any: named alike where this one's name says ADD, else the common teacher."""
+    if not ROWS[row][0].endswith("add"):
+        return None
+    return row.replace("student + ", "").replace("ADD", "teacher") if "ADD" in row else "teacher"
 
 
 def _on_real_frames(row: str) -> bool:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from training_bench import depths
 
 from training.command import TrainingCommand
 
@@ -29,11 +30,6 @@ def read(row, monkeypatch):
     monkeypatch.chdir(ROOT)
     extra = ["--model.method.teacher", "t.ckpt"] if benchmark.ROWS[row][0].endswith("add") else []
     return ReadOnly(["fit", *benchmark.arguments(row, 3), *extra]).config.fit
-
-
-def depths(data):
-    """Of the frames that a row trains on."""
-    return {source.depth for source in data.train} if "depth" not in data else {data.depth}
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop

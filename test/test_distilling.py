@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
-from training_bench import Training, configure, kill_when, lines_of, tensors
+from training_bench import Training, configure, depths, kill_when, lines_of, tensors
 
 from add_model.distillation.parts import parts_of
 from add_model.models import build, load
@@ -155,15 +155,6 @@ def test_a_switched_off_part_is_not_computed(model, teacher, tmp_path):
 TRAININGS = [path for path in sorted(CONFIG.glob("*.yaml")) if "model" in yaml.safe_load(path.read_text())]
 
 
-def depths(data):
-    """Of what is trained on: one source, or several that are mixed."""
-    return (
-        [source.get("depth") for source in data["train"]]
-        if isinstance(data.get("train"), list)
-        else [data.get("depth")]
-    )
-
-
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
 def test_a_configuration_gets_the_method_that_it_names(path):
     """Methods without options look alike to a parser that goes by fields: the first one would be taken for all."""
@@ -185,8 +176,8 @@ def test_students_differ_from_their_baseline_in_method_and_depth_alone():
     for names in families.values():
         base, *others = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
         assert [c["model"]["method"]["class_path"].rpartition(".")[2] for c in others] == ["Teach", "Distil"]
-        depths = [config["data"]["init_args"].pop("depth", None) for config in (base, *others)]
-        assert depths[0] in (None, depths[1]) and depths[1] == depths[2] is not None
+        given = [config["data"]["init_args"].pop("depth", None) for config in (base, *others)]
+        assert given[0] in (None, given[1]) and given[1] == given[2] is not None
         assert others[1]["model"]["method"]["init_args"]["teacher"] == f"runs/{names[1]}/last.ckpt"
         for config in (base, *others):
             config["model"].pop("method", None)

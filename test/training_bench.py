@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -29,6 +30,12 @@ def configure(path: Path, **changes: object) -> Path:
     }
     path.write_text(yaml.safe_dump(config | changes))
     return path
+
+
+def depths(data: Mapping[str, Any]) -> set[str | None]:
+    """Where depth comes from in the frames that a data module trains on: of one source, or of several mixed."""
+    sources = data["train"] if isinstance(data.get("train"), list) else [data]
+    return {source.get("depth") for source in sources}
 
 
 class Training:

@@ -12,7 +12,10 @@ import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from torch import nn
 
+from add_model.backends import ModelError
+from add_model.models import build
 from training.curves import draw
 from training.files import TrainingError, write_atomically
 from training.metrics import MetricsFile
@@ -41,6 +44,17 @@ def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tenso
     """The weights of one part of what was trained, such as 'detector.', by their names within it."""
     weights = checkpoint["state_dict"]
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> nn.Module:
+    """The detector of a checkpoint. Raises ModelError where its model is unknown or not its weights'."""
+    detector = build(checkpoint["model_name"])
+    try:
+        detector.load_state_dict(weights_of(checkpoint, "detector."))
+    except RuntimeError as error:
+        what = str(error).splitlines()[-1].strip()[:200]
+        raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error
+    return detector
 
 
 def history(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:

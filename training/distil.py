@@ -15,8 +15,7 @@ from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.objects import Objects
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding, PositionalEncoding
-from add_model.models import build
-from training.checkpoints import load_checkpoint, weights_of
+from training.checkpoints import load_checkpoint, trained_detector, weights_of
 from training.files import TrainingError
 from training.methods import AloneLearner, Learner, Method, Step
 
@@ -64,13 +63,12 @@ def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]
     """The detector and the depth branch of a checkpoint. Raises TrainingError where they don't fit the student."""
     checkpoint = load_checkpoint(path)
     name, depth = checkpoint["model_name"], weights_of(checkpoint, "learner.branch.")
-    detector = build(name)
     if not depth:
         raise TrainingError(f"{path} is no teacher: train one with model.method Teach")
+    detector = trained_detector(checkpoint, path)
     if detector.state_dict().keys() != student.state_dict().keys():
         raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
     branch = parts_of(detector).branch(detector)
-    detector.load_state_dict(weights_of(checkpoint, "detector."))
     branch.load_state_dict(depth)
     return detector, branch
 

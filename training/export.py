@@ -10,8 +10,8 @@ import torch
 
 from add_model.backends import ModelError
 from add_model.export import export_onnx
-from add_model.models import build, load, save
-from training.checkpoints import load_checkpoint, weights_of
+from add_model.models import load, save
+from training.checkpoints import load_checkpoint, trained_detector
 from training.files import TrainingError
 
 
@@ -27,18 +27,12 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     Raises TrainingError where it is not such a checkpoint, ModelError where its model is unknown or not its weights'.
     """
     checkpoint = load_checkpoint(path)
-    detector = build(checkpoint["model_name"])
     if is_teacher(checkpoint["state_dict"]):
         raise TrainingError(
             f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
             " of it (model.method training.distil.Distil)"
         )
-    try:
-        detector.load_state_dict(weights_of(checkpoint, "detector."))
-    except RuntimeError as error:
-        what = str(error).splitlines()[-1].strip()[:200]
-        raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error
-    return checkpoint["model_name"], detector
+    return checkpoint["model_name"], trained_detector(checkpoint, path)
 
 
 def main(arguments: list[str] | None = None) -> int:

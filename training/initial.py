@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from add_model.models import build, load
-from training.checkpoints import load_checkpoint, weights_of
+from training.checkpoints import load_checkpoint, trained_detector
 from training.files import TrainingError
 
 
@@ -15,7 +15,8 @@ def initial(model: str, start: str | None) -> nn.Module:
     """A detector with the weights that `start` names.
 
     start: a .safetensors file; a run's .ckpt, of which only the detector is taken; 'imagenet' or a .pth file for the
-    backbone; None for random ones. Raises TrainingError where that is missing, or does not fit the model.
+    backbone; None for random ones. Raises TrainingError or ModelError where that is missing, or
+    does not fit the model.
     """
     if start is None:
         return build(model)
@@ -38,9 +39,7 @@ def _checkpoint(model: str, start: str) -> nn.Module:
     checkpoint = load_checkpoint(start)
     if checkpoint["model_name"] != model:
         raise TrainingError(f"model.start {start} holds a {checkpoint['model_name']}, model.model is {model}")
-    detector = build(model)
-    detector.load_state_dict(weights_of(checkpoint, "detector."))
-    return detector
+    return trained_detector(checkpoint, start)
 
 
 def _imagenet(model: str) -> nn.Module:
