@@ -57,13 +57,15 @@ def _trained_on(config: str, depth: str) -> list[str]:
     return ["--data.train", json.dumps([source | {"depth": depth} for source in sources])]
 
 
+def _epochs(count: int) -> list[str]:
+    return ["--trainer.max_epochs", str(count), "--trainer.check_val_every_n_epoch", str(count)]
+
+
+_LONGER = ", 3000 steps"
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
     "student": ("world_alone", []),
-    "student, twice the steps": (
-        "world_alone",
-        ["--trainer.max_epochs", "24", "--trainer.check_val_every_n_epoch", "24"],
-    ),
+    "student, twice the steps": ("world_alone", _epochs(16)),
     "student + dense depth": (
         "world_alone",
         ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"],
@@ -84,6 +86,10 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "encoding frustum": ("world_add", ["--model.method.encoding", "frustum"]),
     "ADD, lidar": ("world_add", ["--data.depth", "lidar"]),
     "ADD, object": ("world_add", ["--data.depth", "object"]),
+    f"student{_LONGER}": ("world_alone", _epochs(12)),
+    f"teacher{_LONGER}": ("world_teacher", _epochs(12)),
+    f"student + ADD{_LONGER}": ("world_add", _epochs(12)),
+    f"responses alone{_LONGER}": ("world_add", [*_only(*_RESPONSES), *_epochs(12)]),
     "CaDDN: student": ("world_caddn_alone", []),
     "CaDDN: teacher": ("world_caddn_teacher", []),
     "CaDDN: student + ADD": ("world_caddn_add", []),
@@ -127,7 +133,7 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (_teacher(row), "student" if _on_real_frames(row) else None)):
+    for before in filter(None, (_teacher(row), f"student{_LONGER}" if _on_real_frames(row) else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     from training.command import TrainingCommand
 
@@ -193,7 +199,9 @@ def _teacher(row: str) -> str | None:
     """The row that teaches this one, if any: named alike where this one's name says ADD, else the common teacher."""
     if not ROWS[row][0].endswith("add"):
         return None
-    return row.replace("student + ", "").replace("ADD", "teacher") if "ADD" in row else "teacher"
+    if "ADD" in row:
+        return row.replace("student + ", "").replace("ADD", "teacher")
+    return f"teacher{_LONGER}" if row.endswith(_LONGER) else "teacher"
 
 
 def _on_real_frames(row: str) -> bool:

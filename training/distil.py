@@ -114,10 +114,10 @@ class Distiller(AloneLearner):
         parts, method = parts_of(detector), self.method
         ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
         points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
-        positions = torch.zeros_like(ours) if points is None else self.position(points)
-        adapted = self.adapter(ours, positions, lambda tokens: parts.summary(detector, tokens, seen))
-        past = torch.rand(len(ours), 1, 1, device=ours.device) < method.bypass
-        adapted = torch.where(past, ours, adapted)
+        positions = torch.zeros_like(ours) if points is None else self.position(points).expand_as(ours)
+        through = (torch.rand(len(ours), device=ours.device) >= method.bypass).nonzero(as_tuple=True)
+        changed = self.adapter(ours[through], positions[through], lambda tokens: parts.summary(detector, tokens, seen))
+        adapted = ours.index_put(through, changed)
         passed = {}
         if method.features:
             weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
