@@ -70,7 +70,7 @@ def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]
         raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
     branch = parts_of(detector).branch(detector)
     branch.load_state_dict(depth)
-    return detector, branch
+    return detector.to(memory_format=torch.channels_last), branch.to(memory_format=torch.channels_last)
 
 
 class Distiller(AloneLearner):

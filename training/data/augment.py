@@ -136,13 +136,13 @@ def resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     rows, columns = depth.shape
     under_row = ((np.arange(height) + 0.5) * (rows / height)).astype(int)
     under_column = ((np.arange(width) + 0.5) * (columns / width)).astype(int)
-    resized = depth[under_row[:, None], under_column]
+    resized = depth.take(under_row, 0).take(under_column, 1)
     if width >= columns and height >= rows:
         return resized
     # Known source pixels that lie in a target pixel without depth: the one nearest to its centre is written last.
     v, u = (np.arange(rows) + 0.5) * (height / rows), (np.arange(columns) + 0.5) * (width / columns)
     row, column = v.astype(int), u.astype(int)
-    y, x = np.nonzero((resized == 0)[row[:, None], column] & (depth > 0))
+    y, x = np.nonzero((resized == 0).take(row, 0).take(column, 1) & (depth > 0))
     off = ((u[x] - column[x] - 0.5) * columns / width) ** 2 + ((v[y] - row[y] - 0.5) * rows / height) ** 2
     order = np.argsort(-off, kind="stable")
     x, y = x[order], y[order]
