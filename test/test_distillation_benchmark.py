@@ -39,14 +39,16 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     method = config.model.method.class_path.rpartition(".")[2]
     detector, _, row = row.rpartition(": ")
     row, longer, _ = row.partition(", 3000 steps")
-    real = detector == "kitti_mini"
-    assert config.model.model == f"{detector.lower() if detector and not real else 'monodle'}_plain"
+    real, few = detector == "kitti_mini", detector == benchmark.FEW
+    assert config.model.model == f"{'monodle' if not detector or real or few else detector.lower()}_plain"
     assert config.model.start == (str(benchmark.folder("student, 3000 steps", 0) / "last.ckpt") if real else None)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)
-    times = 2 if "twice" in row or (real and method == "Teach") else 1.5 if longer else 1
+    times = (2 if "twice" in row or (real and method == "Teach") else 1) * (1.5 if longer else 7.5 if few else 1)
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
+    if few:
+        assert config.data.init_args.train == "ImageSets/train400.txt"
     assert config.seed_everything == 3 and config.folder.endswith("_3")
     source = row.rpartition(", ")[2]
     needs = method in ("Teach", "Distil", "DenseDepth") or detector == "CaDDN"
