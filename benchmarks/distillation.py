@@ -6,9 +6,9 @@
     final ROW --seed N  scores a row that is trained on the final frames: once, when all is decided
     table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
 
-Rows are in ROWS; those named kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its
-ImageSets/val.txt, "val" in the table. Runs lie in runs/add_world; commit distillation.csv after each row, for what is
-only on the disk can be lost.
+Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those named
+kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
+the table. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ METRICS = (
 # First frame number, seed of the world and how many, for each split.
 SPLITS = {"train": (0, 100, 2000), "dev": (100_000, 101, 2400), "final": (200_000, 102, 2400)}
 
-_ADD = "training.distil.Distil"
 _PARTS = ("features", "adapted", "targets", "regression", "heatmap")
 _INTERMEDIATE = ("features", "adapted")
 _RESPONSES = ("regression", "heatmap")
@@ -61,10 +60,9 @@ def _epochs(count: int) -> list[str]:
     return ["--trainer.max_epochs", str(count), "--trainer.check_val_every_n_epoch", str(count)]
 
 
-_LONGER = ", 3000 steps"
-_FIRST = ["--model.method.features", "80", "--model.method.fade", "0", *_epochs(12)]  # as the longer rows were trained
-FEW = "400 frames"  # so few that a student overfits, as published ones do on KITTI
-_FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW.split()[0]}.txt"]
+_FIRST = ["--model.method.features", "80", "--model.method.fade", "0", *_epochs(12)]  # ADD as its longer rows had it
+FEW = 400  # so few frames that a student overfits, as published ones do on KITTI
+_FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
@@ -90,10 +88,10 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "encoding frustum": ("world_add", ["--model.method.encoding", "frustum"]),
     "ADD, lidar": ("world_add", ["--data.depth", "lidar"]),
     "ADD, object": ("world_add", ["--data.depth", "object"]),
-    f"student{_LONGER}": ("world_alone", _epochs(12)),
-    f"teacher{_LONGER}": ("world_teacher", _epochs(12)),
-    f"student + ADD{_LONGER}": ("world_add", _FIRST),
-    f"responses alone{_LONGER}": ("world_add", [*_FIRST, *_only(*_RESPONSES)]),
+    "3000 steps: student": ("world_alone", _epochs(12)),
+    "3000 steps: teacher": ("world_teacher", _epochs(12)),
+    "3000 steps: student + ADD": ("world_add", _FIRST),
+    "3000 steps: responses alone": ("world_add", [*_FIRST, *_only(*_RESPONSES)]),
     "CaDDN: student": ("world_caddn_alone", []),
     "CaDDN: teacher": ("world_caddn_teacher", []),
     "CaDDN: student + ADD": ("world_caddn_add", []),
@@ -110,9 +108,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "kitti_mini: student + ADD, lidar": ("mini_add", _trained_on("mini_add", "lidar")),
 }
 ROWS |= {
-    f"{FEW}: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(120 if "twice" in row else 60)])
+    f"{FEW} frames: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(120 if "twice" in row else 60)])
     for row, (config, changes) in ROWS.items()
-    if ":" not in row and not row.endswith(_LONGER)
+    if ":" not in row
 }
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
@@ -139,13 +137,12 @@ def render() -> None:
             continue
         write_folder(ROOT, tqdm(frames(split), total=count, unit="frame", desc=split), base, split, scanner=True)
     every = (ROOT / "ImageSets" / "train.txt").read_text(encoding="utf-8").splitlines()
-    few = int(FEW.split()[0])
-    (ROOT / "ImageSets" / f"train{few}.txt").write_text("\n".join(every[:few]) + "\n", encoding="utf-8")
+    (ROOT / "ImageSets" / f"train{FEW}.txt").write_text("\n".join(every[:FEW]) + "\n", encoding="utf-8")
 
 
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (_teacher(row), f"student{_LONGER}" if _on_real_frames(row) else None)):
+    for before in filter(None, (_teacher(row), "3000 steps: student" if _on_real_frames(row) else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     from training.command import TrainingCommand
 
@@ -208,14 +205,13 @@ def arguments(row: str, seed: int) -> list[str]:
 
 
 def _teacher(row: str) -> str | None:
-    """The row that teaches this one, if any: named alike where this one's name says ADD, else the common teacher."""
+    """The row that teaches this one, if any: named alike where its name says ADD, else its setting's common teacher."""
     if not ROWS[row][0].endswith("add"):
         return None
     if "ADD" in row:
         return row.replace("student + ", "").replace("ADD", "teacher")
-    if row.endswith(_LONGER):
-        return f"teacher{_LONGER}"
-    return f"{FEW}: teacher" if row.startswith(FEW) else "teacher"
+    setting, colon, _ = row.rpartition(": ")
+    return f"{setting}{colon}teacher"
 
 
 def _on_real_frames(row: str) -> bool:

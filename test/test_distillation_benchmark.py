@@ -38,10 +38,9 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     config = read(row, monkeypatch)
     method = config.model.method.class_path.rpartition(".")[2]
     detector, _, row = row.rpartition(": ")
-    row, longer, _ = row.partition(", 3000 steps")
-    real, few = detector == "kitti_mini", detector == benchmark.FEW
-    assert config.model.model == f"{'monodle' if not detector or real or few else detector.lower()}_plain"
-    assert config.model.start == (str(benchmark.folder("student, 3000 steps", 0) / "last.ckpt") if real else None)
+    real, few, longer = (detector == setting for setting in ("kitti_mini", "400 frames", "3000 steps"))
+    assert config.model.model == f"{'monodle' if not detector or real or few or longer else detector.lower()}_plain"
+    assert config.model.start == (str(benchmark.folder("3000 steps: student", 0) / "last.ckpt") if real else None)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)

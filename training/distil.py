@@ -70,7 +70,7 @@ def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]
         raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
     branch = parts_of(detector).branch(detector)
     branch.load_state_dict(depth)
-    return detector.to(memory_format=torch.channels_last), branch.to(memory_format=torch.channels_last)
+    return detector, branch
 
 
 class Distiller(AloneLearner):
@@ -79,7 +79,9 @@ class Distiller(AloneLearner):
     def __init__(self, method: Distil, detector: nn.Module, teacher: nn.Module, branch: nn.Module) -> None:
         super().__init__()
         self.method, channels = method, parts_of(detector).channels(detector)
-        self.teacher, self.branch = teacher.requires_grad_(False), branch.requires_grad_(False)
+        self.teacher, self.branch = (
+            module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, branch)
+        )
         self.adapter = SelfAttentionAdapter(channels, method.layers)
         points = 8 if method.encoding is Encoding.frustum else 1
         self.position = PositionalEncoding(channels, points)
