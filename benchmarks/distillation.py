@@ -80,6 +80,8 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "features alone": ("world_add", _only(*_INTERMEDIATE)),
     "targets alone": ("world_add", _only("targets")),
     "responses alone": ("world_add", _only(*_RESPONSES)),
+    "heatmap alone": ("world_add", _only("heatmap")),
+    "regression alone": ("world_add", _only("regression")),
     "without features": ("world_add", _without(*_INTERMEDIATE)),
     "without targets": ("world_add", _without("targets")),
     "without responses": ("world_add", _without(*_RESPONSES)),
