@@ -46,10 +46,10 @@ def monodle_dla34() -> MonoDLE:
 
 
 def monodetr_plain() -> MonoDETR:
-    """MonoDETR on the plain network, four maps from stride 4 on: for studies on a CPU."""
+    """MonoDETR on the plain network, four maps from stride 8 on: for studies on a CPU."""
     return MonoDETR(
         PlainNet(),
-        first=0,
+        first=1,
         channels=64,
         heads=4,
         layers=2,
@@ -67,8 +67,8 @@ def monodetr_resnet50() -> MonoDETR:
 
 
 def caddn_plain() -> CaDDN:
-    """CaDDN on the plain network, with voxels of 40 x 40 x 80 cm: for studies on a CPU."""
-    grid = Grid(low=(2.0, -22.4, -3.0), high=(46.8, 22.4, 1.0), sides=(0.4, 0.4, 0.8))
+    """CaDDN on the plain network, with voxels of 80 cm: for studies on a CPU."""
+    grid = Grid(low=(2.0, -22.4, -3.0), high=(46.8, 22.4, 1.0), sides=(0.8, 0.8, 0.8))
     network = BirdsEyeNetwork(32, layers=(2, 3, 3), strides=(1, 2, 2), widths=(32, 48, 64), joined=(32, 32, 32))
     return CaDDN(PlainFrustum(40), network, grid, bins=40, collapsed=32, focal=REFERENCE_FOCAL / 2)
 

@@ -14,17 +14,22 @@ from shapely.geometry import Point
 from shapely.geometry import box as rectangle
 
 from add_model.detectors import caddn_teaching as parts
-from add_model.detectors.caddn_anchors import encode_residuals
+from add_model.detectors.caddn import CaDDN
+from add_model.detectors.caddn_anchors import Grid, encode_residuals
+from add_model.detectors.caddn_depth import PlainFrustum
 from add_model.distillation.footprint_cells import footprint_cells
 from add_model.distillation.position import Encoding
-from add_model.models import build
+from add_model.networks.bev import BirdsEyeNetwork
+from add_model.view import REFERENCE_FOCAL
 
 
 @pytest.fixture(scope="module")
 def case():
     """A detector whose norms are at rest, two views, and what it sees in them."""
     torch.manual_seed(0)
-    detector = build("caddn_plain").eval()
+    grid = Grid(low=(2.0, -22.4, -3.0), high=(46.8, 22.4, 1.0), sides=(0.4, 0.4, 0.8))  # four cells to a token
+    network = BirdsEyeNetwork(16, layers=(1, 1), strides=(1, 2), widths=(16, 24), joined=(16, 16))
+    detector = CaDDN(PlainFrustum(40), network, grid, bins=40, collapsed=16, focal=REFERENCE_FOCAL / 2).eval()
     torch.nn.init.normal_(detector.box.weight, std=0.02)
     batch = views(detector, [street(0), street(3)])
     with torch.no_grad():
@@ -184,7 +189,7 @@ def test_unchanged_tokens_leave_the_teachers_heads_what_the_student_sees(case):
         for name, value in parts.responses(detector, seen, lesson).items():
             torch.testing.assert_close(same[name], value)
         # What changes a token changes its cells: a map that is changed square by square says the same.
-        change = torch.randn(2, 56 * 56, 96)
+        change = torch.randn(2, 56 * 56, detector.network.channels)
         squares = change.transpose(1, 2).unflatten(2, (56, 56)).repeat_interleave(2, 2).repeat_interleave(2, 3)
         changed = parts.responses(detector, type(ground)(other + squares, ground.depth_logits, ground.bev), lesson)
         for name, value in parts.adapted_responses(tokens + change, seen, lesson).items():
