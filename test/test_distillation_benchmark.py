@@ -45,7 +45,7 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)
-    times = (2 if "twice" in row or (real and method == "Teach") else 1) * (1.5 if longer else 7.5 if few else 1)
+    times = (2 if "twice" in row or (real and method == "Teach") else 1) * (1.5 if longer else 15 if few else 1)
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
     if few:
         assert config.data.init_args.train == "ImageSets/train400.txt"
@@ -58,14 +58,14 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
         return
     options = config.model.method.init_args
     on = {name for name in PARTS if options[name] > 0}
-    groups = {part: {part} for part in ("targets", "regression", "heatmap")}
-    groups |= {"features": {"features", "adapted"}, "responses": {"regression", "heatmap"}}
+    every = set(PARTS) - (set() if detector in ("CaDDN", "MonoDETR") or "regression" in row else {"regression"})
+    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"heatmap"}}
     if row.endswith(" alone"):
         assert on == groups[row.split()[0]]
     elif row.startswith("without "):
-        assert on == set(PARTS) - groups[row.split()[1]]
+        assert on == every - groups[row.split()[1]]
     else:
-        assert on == set(PARTS)
+        assert on == every
     named = row.split()[1] if row.startswith("encoding ") else "point"
     assert options.encoding.name == named
 

@@ -175,6 +175,27 @@ def test_a_teachers_own_depth_estimator_trains_beside_or_idles(name):
     assert logged[0.0] == logged[1.0]
 
 
+@pytest.mark.parametrize(("hidden", "draws"), [(0.0, 1), (0.3, 30), (1.0, 1)])
+def test_a_teacher_sees_an_images_depth_or_none_of_it(case, hidden, draws, monkeypatch):
+    name, batch = case
+    detector = build(name).train()
+    learner = Teach(hidden=hidden).learner(detector)
+    look, depths = learner.features, []
+
+    def watched(detector, images, P, depth):
+        depths.extend(zip(depth, batch.depth, strict=True))
+        return look(detector, images, P, depth)
+
+    monkeypatch.setattr(learner, "features", watched)
+    torch.manual_seed(1)
+    for _ in range(draws):
+        assert all(torch.isfinite(value) for value in learner.losses(detector, step_of(batch)).values())
+    whole = [torch.equal(seen, truth) for seen, truth in depths]
+    assert all(full or not seen.any() for full, (seen, _) in zip(whole, depths, strict=True))
+    share = 1 - sum(whole) / len(whole)
+    assert share == hidden if draws == 1 else abs(share - hidden) < 0.15
+
+
 @pytest.mark.parametrize("name", MODELS[1:])
 @pytest.mark.parametrize("control", [DenseDepth(), DenseTruth()])
 def test_the_dense_controls_refuse_what_has_no_cells_of_the_image(name, control):

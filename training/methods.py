@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from add_model.coder import reference_focal_scale
@@ -102,26 +103,30 @@ class Teach(Method):
 
     estimator: weight of what trains the detector's own depth estimator (CaDDN, MonoDETR) beside the ground truth that
     takes its place; with 0 it idles. MonoDLE has none.
+    hidden: share of images whose depth it does not see in training. It then has to read images as well, and its
+    features keep to what a student can follow.
     """
 
     estimator: float = 1.0
+    hidden: float = 0.0
 
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
-        return _Teacher(parts_of(detector).branch(detector), self.estimator)
+        return _Teacher(self, parts_of(detector).branch(detector))
 
 
 class _Teacher(nn.Module):
-    def __init__(self, branch: nn.Module, estimator: float) -> None:
+    def __init__(self, method: Teach, branch: nn.Module) -> None:
         super().__init__()
-        self.branch, self.estimator = branch, estimator
+        self.method, self.branch = method, branch
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
-        batch = step.batch
-        features, parts = self.features(detector, batch.images, batch.P, batch.depth), parts_of(detector)
+        batch, parts = step.batch, parts_of(detector)
+        seen = torch.rand(len(step.depth), 1, 1, device=step.depth.device) >= self.method.hidden
+        features = self.features(detector, batch.images, batch.P, step.depth * seen)
         found = parts.losses(detector, features, batch.targets, step.total, step.processes)
         # Weighted, not left out: processes that train together want a gradient, if 0, of every parameter.
-        return found | {name: self.estimator * found[name] for name in parts.ESTIMATES}
+        return found | {name: self.method.estimator * found[name] for name in parts.ESTIMATES}
 
     def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
         return parts_of(detector).look(detector, images, P, needed(depth), self.branch)
