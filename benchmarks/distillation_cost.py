@@ -44,7 +44,7 @@ class Arm:
     def step(self, batch: Batch) -> float:
         """Train one step; returns its seconds."""
         start = time.perf_counter()
-        loss = sum(self.learner.losses(self.detector, Step(batch, 1.0, lambda value: value, 1)).values())
+        loss = sum(self.learner.losses(self.detector, Step(batch, 0.5, lambda value: value, 1)).values())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -58,7 +58,7 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
         return
     options = config.model.method.init_args
     on = {name for name in PARTS if options[name] > 0}
-    every = set(PARTS) - (set() if detector in ("CaDDN", "MonoDETR") or "regression" in row else {"regression"})
+    every = set(PARTS) - (set() if "regression" in row else {"regression"})
     groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"heatmap"}}
     if row.endswith(" alone"):
         assert on == groups[row.split()[0]]

@@ -32,7 +32,8 @@ def arm(name, **options):
     for parameter in (*detector.parameters(), *teacher.parameters(), *branch.parameters()):
         if parameter.ndim > 1 and not parameter.any():  # a last layer that starts at zero hides those before it
             torch.nn.init.normal_(parameter, std=0.02)
-    learner = Distiller(Distil(teacher="", **options), detector, teacher, branch)
+    every = Distil(teacher="", features=4.0, regression=1.0, fade=0.0)
+    learner = Distiller(replace(every, **options), detector, teacher, branch)
     for parameter in learner.adapter.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.05)
@@ -122,7 +123,7 @@ def test_weights_fall_to_nothing_where_they_fade():
     method = Distil(teacher="", warm_up=0.1, fade=0.5)
     strengths = [method.strength(progress) for progress in (0.0, 0.05, 0.1, 0.5, 0.75, 0.9, 1.0)]
     assert strengths == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.5, 0.2, 0.0])
-    assert Distil(teacher="", warm_up=0.0).strength(0.0) == Distil(teacher="").strength(1.0) == 1.0
+    assert Distil(teacher="", warm_up=0.0).strength(0.0) == Distil(teacher="", fade=0.0).strength(1.0) == 1.0
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -165,7 +166,7 @@ def test_a_teachers_own_depth_estimator_trains_beside_or_idles(name):
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
         detector = build(name).train()
-        learner = Teach(estimator=weight).learner(detector).train()
+        learner = Teach(estimator=weight, hidden=0).learner(detector).train()
         losses = learner.losses(detector, step_of(batch))
         sum(losses.values()).backward()
         last = detector.frustum.head[-1] if name == "caddn_plain" else detector.depth.classify

@@ -26,7 +26,10 @@ DETECTORS = ("monodle_plain", "caddn_plain", "monodetr_plain")
 
 
 def student(teacher: Path, **options):
-    return {"class_path": "training.distil.Distil", "init_args": {"teacher": str(teacher), **options}}
+    return {
+        "class_path": "training.distil.Distil",
+        "init_args": {"teacher": str(teacher), "regression": 1.0, **options},
+    }
 
 
 def configured(folder, name, method, depth="dense", model="monodle_plain", **trainer):

@@ -39,14 +39,14 @@ class Distil(Method):
     encoding: Encoding = Encoding.point
     layers: int = 1
     bypass: float = 0.5
-    features: float = 4.0
+    features: float = 160.0
     background: float = 0.1
     adapted: float = 0.5
     targets: float = 0.5
-    regression: float = 1.0
+    regression: float = 0.0
     heatmap: float = 1.0
     warm_up: float = 0.1
-    fade: float = 0.0
+    fade: float = 0.5
 
     def strength(self, progress: float) -> float:
         """What all weights are multiplied by when this share of the training is done."""

@@ -108,7 +108,7 @@ class Teach(Method):
     """
 
     estimator: float = 1.0
-    hidden: float = 0.0
+    hidden: float = 0.5
 
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
