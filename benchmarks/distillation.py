@@ -8,7 +8,9 @@
 
 Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
-the table. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the disk can be lost.
+the table. Those named fold train as the shipped weights in their last step (`make weights` does those before it), but
+are scored on real training frames that they did not see, "val" as well. Runs lie in runs/add_world; commit
+distillation.csv after each row, for what is only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -48,11 +50,23 @@ def _only(*parts: str) -> list[str]:
     return _without(*(part for part in _PARTS if part not in parts))
 
 
+def _data(config: str) -> dict:
+    """What a configuration says of its frames."""
+    path = Path(__file__).resolve().parent.parent / "config" / f"{config}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["init_args"]
+
+
 def _trained_on(config: str, depth: str) -> list[str]:
     """The sources that a configuration trains on, with their depth from elsewhere."""
-    path = Path(__file__).resolve().parent.parent / "config" / f"add_{config}.yaml"
-    sources = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["init_args"]["train"]
-    return ["--data.train", json.dumps([source | {"depth": depth} for source in sources])]
+    return ["--data.train", json.dumps([source | {"depth": depth} for source in _data(config)["train"]])]
+
+
+def _held_out(config: str, fold: int) -> list[str]:
+    """The sources that a configuration trains on without a fold's real frames, on which it is scored."""
+    real, world = _data(config)["train"]
+    judged = _data(config)["val"] | {"root": real["root"], "ids": str(RUNS / f"fold_{fold}.txt")}
+    sources = [real | {"ids": str(RUNS / f"fold_{fold}_train.txt")}, world]
+    return ["--data.train", json.dumps(sources), "--data.val", json.dumps(judged)]
 
 
 def _epochs(count: int) -> list[str]:
@@ -64,51 +78,68 @@ _FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
-    "student": ("world_alone", []),
-    "student, twice the steps": ("world_alone", _epochs(16)),
+    "student": ("add_world_alone", []),
+    "student, twice the steps": ("add_world_alone", _epochs(16)),
     "student + dense depth": (
-        "world_alone",
+        "add_world_alone",
         ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"],
     ),
-    "student + dense truth": ("world_alone", ["--model.method", "training.methods.DenseTruth"]),
-    "teacher": ("world_teacher", []),
-    "teacher, lidar": ("world_teacher", ["--data.depth", "lidar"]),
-    "teacher, object": ("world_teacher", ["--data.depth", "object"]),
-    "student + ADD": ("world_add", []),
-    "features alone": ("world_add", _only(*_INTERMEDIATE)),
-    "targets alone": ("world_add", _only("targets")),
-    "responses alone": ("world_add", _only("heatmap")),
-    "without features": ("world_add", _without(*_INTERMEDIATE)),
-    "without targets": ("world_add", _without("targets")),
-    "without responses": ("world_add", _without("heatmap")),
-    "with responses of regression": ("world_add", ["--model.method.regression", "1"]),
-    "encoding none": ("world_add", ["--model.method.encoding", "none"]),
-    "encoding image (2D)": ("world_add", ["--model.method.encoding", "image"]),
-    "encoding frustum": ("world_add", ["--model.method.encoding", "frustum"]),
-    "ADD, lidar": ("world_add", ["--data.depth", "lidar"]),
-    "ADD, object": ("world_add", ["--data.depth", "object"]),
-    "3000 steps: student": ("world_alone", _epochs(12)),
-    "3000 steps: teacher": ("world_teacher", _epochs(12)),
-    "3000 steps: student + ADD": ("world_add", _epochs(12)),
-    "CaDDN: student": ("world_caddn_alone", []),
-    "CaDDN: teacher": ("world_caddn_teacher", []),
-    "CaDDN: student + ADD": ("world_caddn_add", []),
-    "MonoDETR: student": ("world_monodetr_alone", []),
-    "MonoDETR: teacher": ("world_monodetr_teacher", []),
-    "MonoDETR: student + ADD": ("world_monodetr_add", []),
-    "kitti_mini: student": ("mini_alone", []),
-    "kitti_mini: teacher, object": ("mini_teacher", []),
+    "student + dense truth": ("add_world_alone", ["--model.method", "training.methods.DenseTruth"]),
+    "teacher": ("add_world_teacher", []),
+    "teacher, lidar": ("add_world_teacher", ["--data.depth", "lidar"]),
+    "teacher, object": ("add_world_teacher", ["--data.depth", "object"]),
+    "student + ADD": ("add_world_add", []),
+    "features alone": ("add_world_add", _only(*_INTERMEDIATE)),
+    "targets alone": ("add_world_add", _only("targets")),
+    "responses alone": ("add_world_add", _only("heatmap")),
+    "without features": ("add_world_add", _without(*_INTERMEDIATE)),
+    "without targets": ("add_world_add", _without("targets")),
+    "without responses": ("add_world_add", _without("heatmap")),
+    "with responses of regression": ("add_world_add", ["--model.method.regression", "1"]),
+    "encoding none": ("add_world_add", ["--model.method.encoding", "none"]),
+    "encoding image (2D)": ("add_world_add", ["--model.method.encoding", "image"]),
+    "encoding frustum": ("add_world_add", ["--model.method.encoding", "frustum"]),
+    "ADD, lidar": ("add_world_add", ["--data.depth", "lidar"]),
+    "ADD, object": ("add_world_add", ["--data.depth", "object"]),
+    "3000 steps: student": ("add_world_alone", _epochs(12)),
+    "3000 steps: teacher": ("add_world_teacher", _epochs(12)),
+    "3000 steps: student + ADD": ("add_world_add", _epochs(12)),
+    "CaDDN: student": ("add_world_caddn_alone", []),
+    "CaDDN: teacher": ("add_world_caddn_teacher", []),
+    "CaDDN: student + ADD": ("add_world_caddn_add", []),
+    "MonoDETR: student": ("add_world_monodetr_alone", []),
+    "MonoDETR: teacher": ("add_world_monodetr_teacher", []),
+    "MonoDETR: student + ADD": ("add_world_monodetr_add", []),
+    "kitti_mini: student": ("add_mini_alone", []),
+    "kitti_mini: teacher, object": ("add_mini_teacher", []),
     "kitti_mini: teacher, lidar": (
-        "mini_teacher",
-        [*_trained_on("mini_teacher", "lidar"), "--data.val.depth", "lidar"],
+        "add_mini_teacher",
+        [*_trained_on("add_mini_teacher", "lidar"), "--data.val.depth", "lidar"],
     ),
-    "kitti_mini: student + ADD, object": ("mini_add", []),
-    "kitti_mini: student + ADD, lidar": ("mini_add", _trained_on("mini_add", "lidar")),
+    "kitti_mini: student + ADD, object": ("add_mini_add", []),
+    "kitti_mini: student + ADD, lidar": ("add_mini_add", _trained_on("add_mini_add", "lidar")),
 }
 ROWS |= {
     f"{FEW} frames: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(240 if "twice" in row else 120)])
     for row, (config, changes) in ROWS.items()
     if ":" not in row
+}
+# The real training frames in three parts, no drive in two of them (drives by the mapping of KITTI's object devkit).
+FOLDS = [
+    part.split()
+    for part in (
+        """000011 000013 000016 000018 000060 000080 000114 000142 000632 000712 000871 000919 001426 002547 003095
+        003289 003744 004473 004823 004908 005719 005874 005998 006081 006402 006640""",
+        """000014 000022 000026 000029 000030 000462 000829 000872 001383 001581 001612 001681 002033 002155 002467
+        003152 003594 004613 005266 005455 005541 005929 006007 006239 006584 006820""",
+        """000000 000003 000007 000009 000010 000012 000017 000036 000215 000217 000344 000962 001671 001907 002427
+        003415 005277 005400 005705 006513 006717 006839 006961 007209 007328""",
+    )
+]
+ROWS |= {
+    f"fold {fold}: {row}": (f"monodle_lite0_mini{end}", _held_out(f"monodle_lite0_mini{end}", fold))
+    for fold in range(len(FOLDS))
+    for row, end in (("student", ""), ("teacher", "_teacher"), ("student + ADD", "_add"))
 }
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
@@ -140,8 +171,9 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (_teacher(row), "3000 steps: student" if _on_real_frames(row) else None)):
+    for before in filter(None, (_teacher(row), "3000 steps: student" if row.startswith("kitti_mini") else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
+    _write_folds()
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
@@ -199,7 +231,7 @@ def arguments(row: str, seed: int) -> list[str]:
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     if teacher := _teacher(row):
         changes = [*changes, "--model.method.teacher", str(folder(teacher, _SHARED_SEED) / "last.ckpt")]
-    return ["--config", f"config/add_{config}.yaml", *changes, *where]
+    return ["--config", f"config/{config}.yaml", *changes, *where]
 
 
 def _teacher(row: str) -> str | None:
@@ -213,7 +245,15 @@ def _teacher(row: str) -> str | None:
 
 
 def _on_real_frames(row: str) -> bool:
-    return ROWS[row][0].startswith("mini")
+    return row.startswith(("kitti_mini", "fold"))
+
+
+def _write_folds() -> None:
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for number, held_out in enumerate(FOLDS):
+        others = [name for fold in FOLDS if fold is not held_out for name in fold]
+        for kind, names in (("", held_out), ("_train", others)):
+            (RUNS / f"fold_{number}{kind}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
 def _scored(row: str, seed: int, split: str) -> bool:
