@@ -47,7 +47,7 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-weights: $(READY)-train ## train the shipped weights anew: about 2 hours on 2 cores; data/kitti_mini must be there
+weights: $(READY)-train ## train the shipped weights anew: some hours on 2 cores; data/kitti_mini must be there
 	@test -d data/kitti_mini/training || { echo "error: data/kitti_mini is missing: put or link a folder in KITTI's layout \
 	there, with frame ids in ImageSets/train.txt" >&2; exit 1; }
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
