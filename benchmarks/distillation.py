@@ -63,8 +63,9 @@ def _trained_on(config: str, depth: str) -> list[str]:
 
 def _held_out(config: str, fold: int) -> list[str]:
     """The sources that a configuration trains on without a fold's real frames, on which it is scored."""
-    real, world = _data(config)["train"]
-    judged = _data(config)["val"] | {"root": real["root"], "ids": str(RUNS / f"fold_{fold}.txt")}
+    data = _data(config)
+    real, world = data["train"]
+    judged = data["val"] | {"root": real["root"], "ids": str(RUNS / f"fold_{fold}.txt")}
     sources = [real | {"ids": str(RUNS / f"fold_{fold}_train.txt")}, world]
     return ["--data.train", json.dumps(sources), "--data.val", json.dumps(judged)]
 
@@ -173,7 +174,8 @@ def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
     for before in filter(None, (_teacher(row), "3000 steps: student" if row.startswith("kitti_mini") else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
-    _write_folds()
+    if row.startswith("fold"):
+        _write_folds()
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
