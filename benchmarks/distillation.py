@@ -29,6 +29,7 @@ import yaml
 from tqdm import tqdm
 
 ROOT = Path("data/add_world")
+REAL = Path("data/kitti_mini")
 RUNS = Path("runs/add_world")
 TABLE = Path(__file__).with_suffix(".csv")
 METRICS = (
@@ -56,9 +57,17 @@ def _data(config: str) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["init_args"]
 
 
-def _trained_on(config: str, depth: str) -> list[str]:
-    """The sources that a configuration trains on, with their depth from elsewhere."""
-    return ["--data.train", json.dumps([source | {"depth": depth} for source in _data(config)["train"]])]
+def _real(config: str, depth: str | None) -> list[str]:
+    """The sources of a configuration with depth from one source, and of its real frames those alone with a scan.
+
+    All rows of real frames learn from the same ones, whatever their depth is made of; a teacher is scored likewise.
+    """
+    data = _data(config)
+    real, world = (source | {"depth": depth} for source in data["train"])
+    changes = ["--data.train", json.dumps([real | {"ids": str(RUNS / "mini_train.txt")}, world])]
+    if "teacher" in config:
+        changes += ["--data.val", json.dumps(data["val"] | {"depth": depth, "ids": str(RUNS / "mini_val.txt")})]
+    return changes
 
 
 def _held_out(config: str, fold: int) -> list[str]:
@@ -76,6 +85,7 @@ def _epochs(count: int) -> list[str]:
 
 FEW = 400  # so few frames that a student overfits, as published ones do on KITTI
 _FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
+_VARIED = ["--data.augmentation.zoom", "[0.9, 1.1]", "--data.augmentation.photometric", "true"]
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
@@ -100,6 +110,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "encoding none": ("add_world_add", ["--model.method.encoding", "none"]),
     "encoding image (2D)": ("add_world_add", ["--model.method.encoding", "image"]),
     "encoding frustum": ("add_world_add", ["--model.method.encoding", "frustum"]),
+    "taught by a student": ("add_world_add", []),
     "ADD, lidar": ("add_world_add", ["--data.depth", "lidar"]),
     "ADD, object": ("add_world_add", ["--data.depth", "object"]),
     "3000 steps: student": ("add_world_alone", _epochs(12)),
@@ -111,17 +122,15 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "MonoDETR: student": ("add_world_monodetr_alone", []),
     "MonoDETR: teacher": ("add_world_monodetr_teacher", []),
     "MonoDETR: student + ADD": ("add_world_monodetr_add", []),
-    "kitti_mini: student": ("add_mini_alone", []),
-    "kitti_mini: teacher, object": ("add_mini_teacher", []),
-    "kitti_mini: teacher, lidar": (
-        "add_mini_teacher",
-        [*_trained_on("add_mini_teacher", "lidar"), "--data.val.depth", "lidar"],
-    ),
-    "kitti_mini: student + ADD, object": ("add_mini_add", []),
-    "kitti_mini: student + ADD, lidar": ("add_mini_add", _trained_on("add_mini_add", "lidar")),
+    "kitti_mini: student": ("add_mini_alone", _real("add_mini_alone", None)),
+    "kitti_mini: teacher, object": ("add_mini_teacher", _real("add_mini_teacher", "object")),
+    "kitti_mini: teacher, lidar": ("add_mini_teacher", _real("add_mini_teacher", "lidar")),
+    "kitti_mini: student + ADD, object": ("add_mini_add", _real("add_mini_add", "object")),
+    "kitti_mini: student + ADD, lidar": ("add_mini_add", _real("add_mini_add", "lidar")),
 }
 ROWS |= {
-    f"{FEW} frames: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(240 if "twice" in row else 120)])
+    f"{setting}: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(240 if "twice" in row else 120), *views])
+    for setting, views in ((f"{FEW} frames", []), (f"{FEW} frames, varied", _VARIED))
     for row, (config, changes) in ROWS.items()
     if ":" not in row
 }
@@ -174,8 +183,10 @@ def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
     for before in filter(None, (_teacher(row), "3000 steps: student" if row.startswith("kitti_mini") else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
-    if row.startswith("fold"):
-        _write_folds()
+    if _on_real_frames(row):
+        _write_lists()
+    if row.endswith("taught by a student"):
+        _as_teacher(folder(_teacher(row), _SHARED_SEED))
     from training.command import TrainingCommand
 
     command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
@@ -232,7 +243,8 @@ def arguments(row: str, seed: int) -> list[str]:
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     if teacher := _teacher(row):
-        changes = [*changes, "--model.method.teacher", str(folder(teacher, _SHARED_SEED) / "last.ckpt")]
+        kept = "last.ckpt" if "teacher" in teacher else "as_teacher.ckpt"
+        changes = [*changes, "--model.method.teacher", str(folder(teacher, _SHARED_SEED) / kept)]
     return ["--config", f"config/{config}.yaml", *changes, *where]
 
 
@@ -242,20 +254,39 @@ def _teacher(row: str) -> str | None:
         return None
     if "ADD" in row:
         return row.replace("student + ", "").replace("ADD", "teacher")
-    setting, colon, _ = row.rpartition(": ")
-    return f"{setting}{colon}teacher"
+    setting, colon, name = row.rpartition(": ")
+    return f"{setting}{colon}{'student' if name == 'taught by a student' else 'teacher'}"
+
+
+def _as_teacher(run: Path) -> None:
+    """Beside a student's checkpoint, one of a teacher that answers as it does: its depth branch is untrained."""
+    from add_model.distillation.parts import parts_of
+    from training.checkpoints import AtomicCheckpoints, load_checkpoint, trained_detector
+
+    checkpoint = load_checkpoint(run / "last.ckpt")
+    detector = trained_detector(checkpoint, run)
+    branch = parts_of(detector).branch(detector)
+    checkpoint["state_dict"] |= {f"learner.branch.{name}": value for name, value in branch.state_dict().items()}
+    AtomicCheckpoints().save_checkpoint(checkpoint, run / "as_teacher.ckpt")
 
 
 def _on_real_frames(row: str) -> bool:
     return row.startswith(("kitti_mini", "fold"))
 
 
-def _write_folds() -> None:
-    RUNS.mkdir(parents=True, exist_ok=True)
+def _write_lists() -> None:
+    """The frame ids that rows of real frames name: those of each fold, and those that have a scan."""
+    lists = {}
     for number, held_out in enumerate(FOLDS):
-        others = [name for fold in FOLDS if fold is not held_out for name in fold]
-        for kind, names in (("", held_out), ("_train", others)):
-            (RUNS / f"fold_{number}{kind}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        lists[f"fold_{number}"] = held_out
+        lists[f"fold_{number}_train"] = [name for fold in FOLDS if fold is not held_out for name in fold]
+    scanned = {path.stem for path in (REAL / "training" / "velodyne").glob("*.bin")}
+    for split in ("train", "val"):
+        names = (REAL / "ImageSets" / f"{split}.txt").read_text(encoding="utf-8").split()
+        lists[f"mini_{split}"] = [name for name in names if name in scanned]
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for name, ids in lists.items():
+        (RUNS / f"{name}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
 
 
 def _scored(row: str, seed: int, split: str) -> bool:

@@ -38,8 +38,9 @@ def read(row, monkeypatch):
 def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     config = read(row, monkeypatch)
     method = config.model.method.class_path.rpartition(".")[2]
-    detector, _, row = row.rpartition(": ")
-    real, few, longer = (detector == setting for setting in ("kitti_mini", "400 frames", "3000 steps"))
+    detector, colon, row = row.rpartition(": ")
+    real, longer = (detector == setting for setting in ("kitti_mini", "3000 steps"))
+    few, varied = detector.startswith("400 frames"), detector.endswith("varied")
     assert config.model.model == f"{'monodle' if not detector or real or few or longer else detector.lower()}_plain"
     assert config.model.start == (str(benchmark.folder("3000 steps: student", 0) / "last.ckpt") if real else None)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
@@ -49,6 +50,9 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
     if few:
         assert config.data.init_args.train == "ImageSets/train400.txt"
+    if not real:
+        views = config.data.init_args.augmentation
+        assert (views.photometric, list(views.zoom)) == (varied, [0.9, 1.1] if varied else [1.0, 1.0])
     assert config.seed_everything == SEED and config.folder.endswith(f"_{SEED}")
     source = row.rpartition(", ")[2]
     needs = method in ("Teach", "Distil", "DenseDepth") or detector == "CaDDN"
@@ -68,13 +72,14 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
         assert on == every
     named = row.split()[1] if row.startswith("encoding ") else "point"
     assert options.encoding.name == named
+    taught_by = "/as_teacher.ckpt" if row == "taught by a student" else "/last.ckpt"
+    assert benchmark.arguments(f"{detector}{colon}{row}", SEED)[-5].endswith(taught_by)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("fold", range(3))
 def test_a_fold_is_scored_on_what_it_did_not_see(fold, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "RUNS", tmp_path)
-    benchmark._write_folds()
+    write_lists(tmp_path, monkeypatch)
     for row, method in (("student", "Alone"), ("teacher", "Teach"), ("student + ADD", "Distil")):
         config = read(f"fold {fold}: {row}", monkeypatch)
         real, world = config.data.init_args.train
@@ -87,6 +92,30 @@ def test_a_fold_is_scored_on_what_it_did_not_see(fold, tmp_path, monkeypatch):
         assert config.model.model == "monodle_lite0"
         assert judged.count is None
         assert judged.depth == ("object" if method == "Teach" else None)
+
+
+def write_lists(folder, monkeypatch):
+    """Frames 1 to 4 of which 2 and 3 have a scan; returns nothing, the lists lie in the folder."""
+    monkeypatch.setattr(benchmark, "RUNS", folder)
+    monkeypatch.setattr(benchmark, "REAL", folder / "real")
+    for name, text in (("ImageSets/train.txt", "000001\n000002\n"), ("ImageSets/val.txt", "000003\n000004\n")):
+        (folder / "real" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "real" / name).write_text(text)
+    for frame in ("000002", "000003"):
+        (folder / "real" / "training" / "velodyne").mkdir(parents=True, exist_ok=True)
+        (folder / "real" / "training" / "velodyne" / f"{frame}.bin").write_bytes(b"")
+    benchmark._write_lists()
+
+
+def test_real_frames_without_a_scan_are_left_out_of_every_row(tmp_path, monkeypatch):
+    write_lists(tmp_path, monkeypatch)
+    assert (tmp_path / "mini_train.txt").read_text().split() == ["000002"]
+    assert (tmp_path / "mini_val.txt").read_text().split() == ["000003"]
+    rows = [row for row in benchmark.ROWS if row.startswith("kitti_mini")]
+    for row in rows:
+        data = read(row, monkeypatch).data.init_args
+        assert Path(data.train[0].ids).name == "mini_train.txt"
+        assert Path(data.val.ids).name == ("mini_val.txt" if "teacher" in row else "val.txt")
 
 
 def test_rows_have_folders_of_their_own():
