@@ -9,15 +9,9 @@ from torch.nn import functional
 from add_model.coder import HEADING_BINS
 
 
-def standardise(tokens: Tensor, like: Tensor) -> Tensor:
-    """Tokens (B, N, C) in units of the spread of `like` over all its tokens, channel by channel, without its mean."""
-    flat = like.flatten(0, 1)
-    return (tokens - flat.mean(0)) / flat.std(0).clamp(min=1e-3)
-
-
 def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared difference of tokens (B, N, C) in units of the teacher's spread, by weights (B, N) >= 0."""
-    difference = standardise(student, teacher) - standardise(teacher, teacher)
+    """Smooth L1 of tokens (B, N, C) in units of the teacher's spread of each channel, by weights (B, N) >= 0."""
+    difference = (student - teacher) / teacher.flatten(0, 1).std(0).clamp(min=1e-3)
     each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none").mean(-1)
     return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
