@@ -132,6 +132,7 @@ class Distiller(AloneLearner):
         return passed
 
     def _targets(self, objects: Objects, positions: Tensor, adapted: Tensor, theirs: Tensor) -> Tensor:
+        objects = objects.filled()
         mask = objects.mask
         places = self.place(objects.centre[:, :, None])
         ours_read, theirs_read = self.target(places, objects, positions, adapted, theirs)

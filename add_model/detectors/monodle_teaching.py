@@ -25,10 +25,6 @@ from add_model.distillation.position import Encoding, map_points, own_points
 losses = monodle_loss  # the detector's own
 SCORES = "heatmap"  # what the class responses are called in the log
 ESTIMATES: tuple[str, ...] = ()  # losses of a depth estimator whose place a teacher's depth takes: there is none
-# What there is of each labelled object in the targets.
-_OF_OBJECTS = (
-    "mask", "cell", "label", "depth", "size_3d", "heading_bin", "heading_residual", "offset_3d", "offset_2d", "size_2d",
-)  # fmt: skip
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
 
 
@@ -103,7 +99,7 @@ def seen_tokens(lesson: Lesson) -> Tensor:
 
 def objects(lesson: Lesson) -> Objects:
     """The labelled objects."""
-    targets, detector = _filled(lesson.targets), lesson.teacher
+    targets, detector = lesson.targets, lesson.teacher
     centres = object_points(detector, targets, lesson.P, lesson.taught.shape[3])
     heading = decode_heading(targets["heading_bin"], targets["heading_residual"])
     return Objects(centres, targets["label"], object_shape(targets["size_3d"], heading), targets["mask"])
@@ -136,13 +132,7 @@ def scores(detector: MonoDLE, features: Tensor, lesson: Lesson) -> Tensor:
 
 def seen_cells(features: Tensor, targets: Mapping[str, Tensor]) -> Foreground:
     """The cells that see an object."""
-    return foreground(_filled(targets), *features.shape[2:])
-
-
-def _filled(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The objects' targets without rows that no image of the batch fills: most of them, and work grows with them."""
-    most = max(1, int(targets["mask"].sum(1).max()))
-    return {name: targets[name][:, :most] for name in _OF_OBJECTS}
+    return foreground(targets, *features.shape[2:])
 
 
 def truth_at(cells: Foreground) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_TOLD = ("label", "depth", "heading_bin", "heading_residual", "size_3d", "offset_3d", "offset_2d", "size_2d")
+
 
 @dataclass(frozen=True)
 class Foreground:
@@ -45,6 +47,8 @@ def owners(targets: Mapping[str, Tensor], rows: int, columns: int) -> Tensor:
 
 def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, most: int = 96) -> Foreground:
     """What there is to see in each image, at most `most` cells of it: an even choice where there are more."""
+    filled = max(1, int(targets["mask"].sum(1).max()))  # rows behind them are empty in every image
+    targets = {name: targets[name][:, :filled] for name in ("mask", "cell", *_TOLD)}
     owner = owners(targets, rows, columns)
     seen = owner >= 0
     # Where there are more than fit, each object keeps its first cells in an order that is scattered over the map.
@@ -56,7 +60,7 @@ def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, most: int
     cells = torch.zeros_like(targets["depth"]).scatter_add(1, index, mask.to(targets["depth"].dtype))
     weight = mask / cells.gather(1, index).clamp(min=1)
     truth = {}
-    for name in ("label", "depth", "heading_bin", "heading_residual", "size_3d", "offset_3d", "offset_2d", "size_2d"):
+    for name in _TOLD:
         values = targets[name]
         wide = index if values.ndim == 2 else index[..., None].expand(-1, -1, values.shape[2])
         truth[name] = values.gather(1, wide)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objects:
-    """M rows for each image, of which mask (B, M) says which are real.
+    """M rows for each image, of which mask (B, M) says which are real: the first ones.
 
     centre (B, M, 3) metres in the camera's own optical frame, NaN in rows without an object; label (B, M); shape
     (B, M, 5) from `object_shape`; own (B, M, C) what the detector's own queries hold of the objects, None where a
@@ -22,6 +22,12 @@ class Objects:
     shape: Tensor
     mask: Tensor
     own: Tensor | None = None
+
+    def filled(self) -> Objects:
+        """Without the rows at the end that no image fills: most of them, and attention's work grows with them."""
+        most = max(1, int(self.mask.sum(1).max()))
+        rows = (self.centre, self.label, self.shape, self.mask, self.own)
+        return Objects(*(None if part is None else part[:, :most] for part in rows))
 
 
 def object_shape(size: Tensor, heading: Tensor) -> Tensor:
