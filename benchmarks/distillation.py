@@ -6,7 +6,8 @@
     final ROW --seed N  scores a row that is trained on the final frames: once, when all is decided
     table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
 
-Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those named
+Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those of 400
+frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
 the table. Those named fold train as the shipped weights in their last step (`make weights` does those before it), but
 are scored on real training frames that they did not see, "val" as well. Runs lie in runs/add_world; commit

@@ -5,9 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from training_bench import depths
 
+from add_model.distillation.parts import parts_of
+from add_model.models import build
 from training.command import TrainingCommand
+from training.distil import frozen_teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("distillation", ROOT / "benchmarks" / "distillation.py")
@@ -107,6 +111,7 @@ def write_lists(folder, monkeypatch):
     benchmark._write_lists()
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_real_frames_without_a_scan_are_left_out_of_every_row(tmp_path, monkeypatch):
     write_lists(tmp_path, monkeypatch)
     assert (tmp_path / "mini_train.txt").read_text().split() == ["000002"]
@@ -116,6 +121,18 @@ def test_real_frames_without_a_scan_are_left_out_of_every_row(tmp_path, monkeypa
         data = read(row, monkeypatch).data.init_args
         assert Path(data.train[0].ids).name == "mini_train.txt"
         assert Path(data.val.ids).name == ("mini_val.txt" if "teacher" in row else "val.txt")
+
+
+def test_a_student_as_teacher_answers_as_it_does_whatever_depth_it_is_given(tmp_path):
+    student = build("monodle_plain").eval()
+    weights = {f"detector.{name}": value for name, value in student.state_dict().items()}
+    torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "last.ckpt")
+    benchmark._as_teacher(tmp_path)
+    teacher, branch = frozen_teacher(str(tmp_path / "as_teacher.ckpt"), student)
+    images, P = torch.randint(0, 255, (1, 96, 224, 3), dtype=torch.uint8), torch.eye(3, 4)[None] * 180
+    depth, parts = torch.rand(1, 96, 224) * 40, parts_of(student)
+    seen = parts.look(teacher.eval(), images, P, depth, branch.eval())
+    torch.testing.assert_close(seen, parts.look(student, images, P, None, None))
 
 
 def test_rows_have_folders_of_their_own():
