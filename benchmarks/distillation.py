@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import functools
 import json
 import statistics
 import sys
@@ -52,6 +53,7 @@ def _only(*parts: str) -> list[str]:
     return _without(*(part for part in _PARTS if part not in parts))
 
 
+@functools.cache
 def _data(config: str) -> dict:
     """What a configuration says of its frames."""
     path = Path(__file__).resolve().parent.parent / "config" / f"{config}.yaml"
@@ -86,6 +88,7 @@ def _epochs(count: int) -> list[str]:
 
 FEW = 400  # so few frames that a student overfits, as published ones do on KITTI
 _FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
+_BY_A_STUDENT = "taught by a student"  # the control whose teacher has no depth
 _VARIED = ["--data.augmentation.zoom", "[0.9, 1.1]", "--data.augmentation.photometric", "true"]
 
 # Row -> configuration, and what differs from it.
@@ -111,7 +114,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "encoding none": ("add_world_add", ["--model.method.encoding", "none"]),
     "encoding image (2D)": ("add_world_add", ["--model.method.encoding", "image"]),
     "encoding frustum": ("add_world_add", ["--model.method.encoding", "frustum"]),
-    "taught by a student": ("add_world_add", []),
+    _BY_A_STUDENT: ("add_world_add", []),
     "ADD, lidar": ("add_world_add", ["--data.depth", "lidar"]),
     "ADD, object": ("add_world_add", ["--data.depth", "object"]),
     "3000 steps: student": ("add_world_alone", _epochs(12)),
@@ -186,7 +189,7 @@ def run(row: str, seed: int) -> None:
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     if _on_real_frames(row):
         _write_lists()
-    if row.endswith("taught by a student"):
+    if row.endswith(_BY_A_STUDENT):
         _as_teacher(folder(_teacher(row), _SHARED_SEED))
     from training.command import TrainingCommand
 
@@ -244,7 +247,7 @@ def arguments(row: str, seed: int) -> list[str]:
     config, changes = ROWS[row]
     where = ["--folder", str(folder(row, seed)), "--seed_everything", str(seed)]
     if teacher := _teacher(row):
-        kept = "last.ckpt" if "teacher" in teacher else "as_teacher.ckpt"
+        kept = "as_teacher.ckpt" if row.endswith(_BY_A_STUDENT) else "last.ckpt"
         changes = [*changes, "--model.method.teacher", str(folder(teacher, _SHARED_SEED) / kept)]
     return ["--config", f"config/{config}.yaml", *changes, *where]
 
@@ -256,7 +259,7 @@ def _teacher(row: str) -> str | None:
     if "ADD" in row:
         return row.replace("student + ", "").replace("ADD", "teacher")
     setting, colon, name = row.rpartition(": ")
-    return f"{setting}{colon}{'student' if name == 'taught by a student' else 'teacher'}"
+    return f"{setting}{colon}{'student' if name == _BY_A_STUDENT else 'teacher'}"
 
 
 def _as_teacher(run: Path) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from add_model.distillation.objects import filled_rows
+
 _TOLD = ("label", "depth", "heading_bin", "heading_residual", "size_3d", "offset_3d", "offset_2d", "size_2d")
 
 
@@ -47,7 +49,7 @@ def owners(targets: Mapping[str, Tensor], rows: int, columns: int) -> Tensor:
 
 def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, most: int = 96) -> Foreground:
     """What there is to see in each image, at most `most` cells of it: an even choice where there are more."""
-    filled = max(1, int(targets["mask"].sum(1).max()))  # rows behind them are empty in every image
+    filled = filled_rows(targets["mask"])
     targets = {name: targets[name][:, :filled] for name in ("mask", "cell", *_TOLD)}
     owner = owners(targets, rows, columns)
     seen = owner >= 0

@@ -24,10 +24,18 @@ class Objects:
     own: Tensor | None = None
 
     def filled(self) -> Objects:
-        """Without the rows at the end that no image fills: most of them, and attention's work grows with them."""
-        most = max(1, int(self.mask.sum(1).max()))
+        """Without the rows at the end that no image fills."""
+        count = filled_rows(self.mask)
         rows = (self.centre, self.label, self.shape, self.mask, self.own)
-        return Objects(*(None if part is None else part[:, :most] for part in rows))
+        return Objects(*(None if part is None else part[:, :count] for part in rows))
+
+
+def filled_rows(mask: Tensor) -> int:
+    """How many rows the fullest image fills, by the mask (B, M) of rows, filled from the first on; one at least.
+
+    Most rows are empty in every image of a batch, and work grows with them.
+    """
+    return max(1, int(mask.sum(1).max()))
 
 
 def object_shape(size: Tensor, heading: Tensor) -> Tensor:
