@@ -73,13 +73,14 @@ class DeformableAttention(nn.Module):
         weights = self.weights(queries).unflatten(2, (self.heads, -1)).softmax(-1)
         weights = weights.unflatten(3, (self.levels, self.points))
         places = centre[:, :, None, None, None] + offsets * reach[:, :, None, :, None]
-        # (B * heads, Q, L, P, ...): every head has channels, places and weights of its own.
-        places = (2 * places - 1).transpose(1, 2).flatten(0, 1)
-        weights = weights.transpose(1, 2).flatten(0, 1)
+        # (B * heads, L, P, Q, ...): every head has channels, places and weights of its own, and queries, of which there
+        # are many, lie next to each other.
+        places = (2 * places - 1).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)
+        weights = weights.permute(0, 2, 3, 4, 1).flatten(0, 1)
         read: Tensor | float = 0.0
         for level, features in enumerate(maps):
             value = functional.conv2d(features, self.value.weight[..., None, None], self.value.bias)
             value = value.unflatten(1, (self.heads, -1)).flatten(0, 1)
-            seen = functional.grid_sample(value, places[:, :, level], align_corners=False)
-            read = read + (seen * weights[:, None, :, level]).sum(-1)
+            seen = functional.grid_sample(value, places[:, level], align_corners=False)
+            read = read + (seen * weights[:, None, level]).sum(2)
         return self.out(read.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2))
