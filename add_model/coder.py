@@ -1,5 +1,5 @@
-"""Which labels are taught, how boxes are coded, and the one coder of centre-based detectors: labelled boxes -> cell
-targets, cell outputs -> boxes, inverse functions.
+"""How boxes are coded, and the one coder of centre-based detectors: labelled boxes -> cell targets, cell outputs ->
+boxes, inverse functions.
 
 An object lives in the cell that its projected 3D centre falls into (MonoDLE, Ma et al., CVPR 2021). A map of
 stride s has cell (row i, column j) centred on pixel ((j + 0.5) s - 0.5, (i + 0.5) s - 0.5). Depth is coded at a
@@ -11,29 +11,18 @@ optical frame, so that P = [K | 0] and P = [K | K t] of one camera mean the same
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from add_model import boxes as box3d
 from add_model.camera import Camera, lift
-from add_model.view import REFERENCE_FOCAL
+from add_model.labels import CLASSES, MAX_OBJECTS, MEAN_SIZES, Labels, Limits, choose
+from add_model.view import reference_focal_scale
 
-CLASSES = ("Car", "Pedestrian", "Cyclist")
-# Mean length, width, height in metres of each class in KITTI's training labels.
-MEAN_SIZES = ((3.884, 1.629, 1.526), (0.844, 0.660, 1.761), (1.763, 0.597, 1.737))
 HEADING_BINS = 12
-MAX_OBJECTS = 50
-# Types that look like a class without counting as it: their region teaches that class nothing.
-NEIGHBOURS = {"Van": "Car", "Truck": "Car", "Person_sitting": "Pedestrian"}
-_TYPES = {name.lower(): name for name in (*CLASSES, *NEIGHBOURS, "DontCare")}
-
-
-def reference_focal_scale(P: Any) -> Any:
-    """Metres of depth for each metre at the reference focal length: sqrt(fu fv) / f_ref. P is (..., 3, 4)."""
-    return (P[..., 0, 0] * P[..., 1, 1]) ** 0.5 / REFERENCE_FOCAL
 
 
 def own_projection(P: torch.Tensor) -> torch.Tensor:
@@ -78,83 +67,6 @@ def decode_boxes(P: Any, u: Any, v: Any, depth: Any, size: Any, heading: Any) ->
     return torch.cat([torch.stack([x, y, z], -1), size, rotation[..., None]], dim=-1)
 
 
-class Encoder(Protocol):
-    """How labels become what a detector is taught: its attribute `coder`. Runs in loader processes: numpy alone."""
-
-    def encode(
-        self,
-        camera: Camera,
-        names: np.ndarray,
-        boxes: np.ndarray,
-        boxes2d: np.ndarray,
-        teachable: np.ndarray,
-        depth_map: np.ndarray | None = None,
-    ) -> dict:
-        """Targets of one image as a dict of arrays, of the same shapes for all images of one size.
-
-        names (N,) in any case, boxes (N, 7) in P's frame, boxes2d (N, 4) in canvas pixels, teachable (N,) False for
-        objects that are too hidden to be learnt from; depth_map (H, W) metres, 0 unknown, where the frames come with
-        one. `mask` (M,) says which of the objects' rows are real; losses are divided by their number.
-        """
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The labels of one image, as detectors want them. N labels, K of which are taught.
-
-    label (N,) index into CLASSES, -1 for other types; pixel (N, 2) of the projected 3D centre; depth (N,) at the
-    reference focal length; heading (N,) against the viewing ray, radians; taught (N,); chosen (K,) indices of those
-    taught, nearest first, at most MAX_OBJECTS; ignored (N, C) the classes that must not be punished for answering where
-    this label is.
-    """
-
-    label: np.ndarray
-    pixel: np.ndarray
-    depth: np.ndarray
-    heading: np.ndarray
-    taught: np.ndarray
-    chosen: np.ndarray
-    ignored: np.ndarray
-
-
-def choose(
-    camera: Camera,
-    names: np.ndarray,
-    boxes: np.ndarray,
-    boxes2d: np.ndarray,
-    teachable: np.ndarray,
-    min_height: float,
-    max_depth: float,
-    stride: int = 1,
-) -> Labelled:
-    """Which objects are taught: those with their 3D centre in the image, high enough, near enough and `teachable`.
-
-    The image reaches as far as whole cells of `stride` pixels; the other arguments are those of `Encoder` and `Coder`.
-    """
-    names = np.array([_TYPES.get(str(name).lower(), name) for name in names], dtype=str)
-    label = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in names], dtype=np.int64)
-    own = boxes[:, :3] + camera.translation
-    uvd = camera.project(boxes[:, :3]) if len(boxes) else np.empty((0, 3))
-    depth = uvd[:, 2] / reference_focal_scale(camera.P)
-    with np.errstate(invalid="ignore"):
-        centre, cells = (uvd[:, :2] + 0.5) / stride, (camera.width // stride, camera.height // stride)
-        inside = ((centre >= 0) & (centre < cells)).all(axis=1) & (depth > 0.5)
-        high = boxes2d[:, 3] - boxes2d[:, 1] >= min_height
-        taught = (label >= 0) & inside & high & (depth <= max_depth) & teachable
-        heading = boxes[:, 6] - np.arctan2(own[:, 0], own[:, 2])
-    chosen = np.flatnonzero(taught)
-    chosen = chosen[np.argsort(depth[chosen], kind="stable")][:MAX_OBJECTS]
-    ignored = np.zeros((len(names), len(CLASSES)), bool)
-    for k in np.flatnonzero(~taught):
-        if label[k] >= 0:
-            ignored[k, label[k]] = True
-        elif names[k] in NEIGHBOURS:
-            ignored[k, CLASSES.index(NEIGHBOURS[names[k]])] = True
-        elif names[k] == "DontCare":
-            ignored[k] = True
-    return Labelled(label, uvd[:, :2], depth, heading, taught, chosen, ignored)
-
-
 def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:
     """How many cells a corner may move until a box of this size overlaps itself by less (CornerNet, section 3.2)."""
     total, area = height + width, width * height
@@ -169,25 +81,12 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
 
 @dataclass(frozen=True)
 class Coder:
-    """Targets and decoding for maps of `stride` pixels.
-
-    min_height: objects whose 2D box is lower than this many canvas pixels are neither taught nor punished.
-    max_depth: the same for objects farther than this at the reference focal length, metres.
-    """
+    """Targets and decoding for maps of `stride` pixels."""
 
     stride: int = 4
-    min_height: float = 8.0
-    max_depth: float = 65.0
+    limits: Limits = field(default_factory=Limits)
 
-    def encode(
-        self,
-        camera: Camera,
-        names: np.ndarray,
-        boxes: np.ndarray,
-        boxes2d: np.ndarray,
-        teachable: np.ndarray,
-        depth_map: np.ndarray | None = None,
-    ) -> dict:
+    def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image, as a dict of arrays with M = MAX_OBJECTS rows, see `Encoder`.
 
         Keys: heatmap and ignore (C, h, w); mask (M,); cell (M,) = row * w + column; label (M,); offset_3d, offset_2d,
@@ -196,10 +95,10 @@ class Coder:
         """
         rows, columns = camera.height // self.stride, camera.width // self.stride
         targets = self._blank(rows, columns)
-        labelled = choose(camera, names, boxes, boxes2d, teachable, self.min_height, self.max_depth, self.stride)
-        label, depth, chosen = labelled.label, labelled.depth, labelled.chosen
-        self._mark_ignored(targets["ignore"], labelled.ignored, boxes2d)
-        centre = (labelled.pixel + 0.5) / self.stride
+        boxes2d, choice = labels.boxes2d, choose(camera, labels, self.limits, self.stride)
+        label, chosen = choice.label, choice.chosen
+        self._mark_ignored(targets["ignore"], choice.ignored, boxes2d)
+        centre = (choice.pixel + 0.5) / self.stride
         n = len(chosen)
         if not n:
             return targets
@@ -211,9 +110,9 @@ class Coder:
         targets["offset_3d"][:n] = centre[chosen] - (cell + 0.5)
         targets["offset_2d"][:n] = (low + high2d) / 2 - (cell + 0.5)
         targets["size_2d"][:n] = high2d - low
-        targets["depth"][:n] = depth[chosen]
-        targets["size_3d"][:n] = boxes[chosen, 3:6] - np.array(MEAN_SIZES)[label[chosen]]
-        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(labelled.heading[chosen])
+        targets["depth"][:n] = choice.depth[chosen]
+        targets["size_3d"][:n] = labels.boxes[chosen, 3:6] - np.array(MEAN_SIZES)[label[chosen]]
+        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
         radius = np.maximum(0, gaussian_radius(*np.maximum(high2d - low, 0.1).T[::-1])).astype(int)
         # Farthest first, so that where objects share a cell the nearest one's peak stays exact.
         for k in range(n - 1, -1, -1):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from add_model.backends import Candidates
-from add_model.coder import CLASSES
+from add_model.labels import CLASSES
 from add_model.models import MULTIPLE
 
 OPSET = 20

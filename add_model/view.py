@@ -7,6 +7,7 @@ number of pixels whatever the camera, so that one network serves all of them. Tr
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,11 @@ from add_model.camera import Camera
 
 REFERENCE_FOCAL = 360.0  # pixels: half of KITTI's, so that a KITTI image is seen as about 620x188
 PADDING = (124, 116, 104)  # ImageNet's mean colour, which the networks' normalisation turns into about zero
+
+
+def reference_focal_scale(P: Any) -> Any:
+    """Metres of depth for each metre at the reference focal length: sqrt(fu fv) / f_ref. P is (..., 3, 4)."""
+    return (P[..., 0, 0] * P[..., 1, 1]) ** 0.5 / REFERENCE_FOCAL
 
 
 def scaled_size(camera: Camera, focal: float, max_pixels: int | None = None) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from add_model.coder import CLASSES
+from add_model.labels import CLASSES
 from add_model.models import build
 from training.data.batches import Augmentation, Batch, TrainingViews, WorldFrames, collate
 from training.data.world import World

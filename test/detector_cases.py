@@ -14,7 +14,7 @@ from add_model.distillation.parts import parts_of
 from add_model.export import export_onnx
 from add_model.view import scaled_size
 from training.data import augment
-from training.data.batches import Batch, View, collate, teachable
+from training.data.batches import Batch, View, collate, labels_of
 from training.data.sample import Sample
 from training.data.world import World
 
@@ -26,7 +26,7 @@ def views(detector: torch.nn.Module, samples: list[Sample]) -> Batch:
     rows = []
     for s in samples:
         o = s.objects
-        targets = detector.coder.encode(s.camera, o.names, o.boxes, o.boxes2d, teachable(o), s.depth)
+        targets = detector.coder.encode(s.camera, labels_of(o), s.depth)
         rows.append(View(s.image, s.camera.P.astype(np.float32), targets, s.id, s.depth))
     return collate(rows)
 

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
 from add_model.backends import ModelError
-from add_model.coder import CLASSES, reference_focal_scale
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import HEADINGS, Grid, decode_residuals, encode_residuals
 from add_model.detectors.caddn_depth import PlainFrustum, sample_voxels
 from add_model.distillation.parts import parts_of
+from add_model.labels import CLASSES
 from add_model.models import build
 from add_model.networks.bev import BirdsEyeNetwork
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.resnet import ResNet101
 from add_model.predictor import Predictor
+from add_model.view import reference_focal_scale
+from training.data.batches import labels_of
 
 GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1.0))
 
@@ -159,9 +161,8 @@ def test_the_depth_map_has_each_cells_nearest_depth(sample):
 
 
 def test_without_a_depth_map_it_says_what_to_do(sample):
-    o = sample.objects
     with pytest.raises(ModelError, match=r"give data\.depth lidar, object or dense"):
-        small().coder.encode(sample.camera, o.names, o.boxes, o.boxes2d, np.ones(len(o), bool))
+        small().coder.encode(sample.camera, labels_of(sample.objects))
 
 
 def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):

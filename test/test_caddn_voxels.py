@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from add_model.camera import Camera, project
-from add_model.coder import reference_focal_scale
 from add_model.depth_bins import DepthBins
 from add_model.detectors.caddn_anchors import Grid
 from add_model.detectors.caddn_depth import sample_voxels
+from add_model.view import reference_focal_scale
 
 GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1.0))
 

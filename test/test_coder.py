@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, encode_heading, gaussian_radius
+from add_model.coder import HEADING_BINS, Coder, encode_heading, gaussian_radius
+from add_model.labels import CLASSES, MEAN_SIZES, Labels, Limits
+from add_model.view import REFERENCE_FOCAL
 
 STRIDE = 4
 
@@ -24,6 +26,11 @@ def camera_of(focal, baseline):
 
 def seen(camera, boxes):
     return box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
+
+
+def labels(camera, names, boxes):
+    """All of them teachable."""
+    return Labels(names, boxes, seen(camera, boxes), np.ones(len(boxes), bool))
 
 
 def as_outputs(targets):
@@ -50,9 +57,7 @@ boxes = st.lists(
 def test_decoding_inverts_encoding(boxes, focal, baseline, label):
     camera = camera_of(focal, baseline)
     names = np.array([CLASSES[label]] * len(boxes))
-    targets = Coder(STRIDE, min_height=0, max_depth=np.inf).encode(
-        camera, names, boxes, seen(camera, boxes), np.ones(len(boxes), bool)
-    )
+    targets = Coder(STRIDE, Limits(min_height=0, max_depth=np.inf)).encode(camera, labels(camera, names, boxes))
     count = targets["mask"].sum()
     uv = camera.project(boxes[:, :3])
     inside = ((uv[:, :2] >= -0.5) & (uv[:, :2] < [639.5, 191.5])).all(axis=1)
@@ -80,9 +85,9 @@ def test_a_baseline_changes_no_target(boxes, baseline):
     with_baseline, without = camera_of(360, baseline), camera_of(360, baseline).own_frame()
     own = boxes.copy()
     own[:, :3] += with_baseline.translation
-    names, teachable = np.array(["Car"] * len(boxes)), np.ones(len(boxes), bool)
-    a = Coder().encode(with_baseline, names, boxes, seen(with_baseline, boxes), teachable)
-    b = Coder().encode(without, names, own, seen(without, own), teachable)
+    names = np.array(["Car"] * len(boxes))
+    a = Coder().encode(with_baseline, labels(with_baseline, names, boxes))
+    b = Coder().encode(without, labels(without, names, own))
     for key in ("mask", "cell", "heading_bin"):
         np.testing.assert_array_equal(a[key], b[key])
     for key in ("depth", "offset_3d", "heading_residual", "size_2d"):
@@ -112,9 +117,8 @@ def test_the_heatmap_peaks_at_objects_and_ignores_what_is_not_taught():
     camera = camera_of(360, 0)
     boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
     boxes2d = seen(camera, boxes)
-    targets = Coder().encode(
-        camera, np.array(["Car", "Van", "Pedestrian"]), boxes, boxes2d, np.array([True, True, False])
-    )
+    names, teachable = np.array(["Car", "Van", "Pedestrian"]), np.array([True, True, False])
+    targets = Coder().encode(camera, Labels(names, boxes, boxes2d, teachable))
     car, pedestrian = targets["heatmap"][0], targets["heatmap"][1]
     assert targets["mask"].sum() == 1
     assert car.max() == 1
@@ -130,9 +134,8 @@ def test_the_heatmap_peaks_at_objects_and_ignores_what_is_not_taught():
 def test_dont_care_hides_every_class():
     camera = camera_of(360, 0)
     nothing = np.full((1, 7), np.nan)
-    targets = Coder().encode(
-        camera, np.array(["DontCare"]), nothing, np.array([[100.0, 50, 140, 90]]), np.ones(1, bool)
-    )
+    region = Labels(np.array(["DontCare"]), nothing, np.array([[100.0, 50, 140, 90]]), np.ones(1, bool))
+    targets = Coder().encode(camera, region)
     assert targets["ignore"][:, 13:22, 26:34].all()
     assert targets["ignore"].sum() < 3 * 14 * 14
     assert not targets["mask"].any()
@@ -142,9 +145,9 @@ def test_type_names_compare_in_any_case():
     """As KITTI's evaluation takes them; a file with `car` would teach nothing otherwise."""
     camera = camera_of(360, 0)
     boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
-    names, boxes2d = np.array(["Car", "Van", "DontCare"]), seen(camera, boxes)
-    expected = Coder().encode(camera, names, boxes, boxes2d, np.ones(3, bool))
-    targets = Coder().encode(camera, np.char.lower(names), boxes, boxes2d, np.ones(3, bool))
+    names = np.array(["Car", "Van", "DontCare"])
+    expected = Coder().encode(camera, labels(camera, names, boxes))
+    targets = Coder().encode(camera, labels(camera, np.char.lower(names), boxes))
     assert expected["mask"].any() and expected["ignore"].any()
     for key, value in expected.items():
         np.testing.assert_array_equal(targets[key], value)

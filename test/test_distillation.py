@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from add_model.camera import Camera
-from add_model.coder import CLASSES, Coder
+from add_model.coder import Coder
 from add_model.detectors import monodle_teaching as parts
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.foreground import foreground, owners
@@ -24,10 +24,11 @@ from add_model.distillation.position import (
     frustum_points,
     surface_points,
 )
+from add_model.labels import CLASSES, Limits
 from add_model.models import MODELS, build
 from add_model.networks.attention import Attention
 from training.data import augment
-from training.data.batches import View, collate, teachable
+from training.data.batches import View, collate, labels_of
 from training.data.sample import Sample
 from training.data.world import World
 
@@ -136,7 +137,7 @@ def batch():
         sample = WORLD.sample(index)
         view = augment.crop(sample, 16, 0, 224, 96)
         o = view.objects
-        targets = coder.encode(view.camera, o.names, o.boxes, o.boxes2d, teachable(o))
+        targets = coder.encode(view.camera, labels_of(o))
         views.append(View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth))
     return collate(views)
 
@@ -336,4 +337,4 @@ def test_targets_lie_where_the_labels_are(batch):
 
 
 def test_coder_of_the_study_network_is_at_its_own_scale():
-    assert build("monodle_plain").coder == Coder(stride=4, min_height=4.0, max_depth=130.0)
+    assert build("monodle_plain").coder == Coder(4, Limits(min_height=4.0, max_depth=130.0))

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from add_model.coder import HEADING_BINS, reference_focal_scale
+from add_model.coder import HEADING_BINS
 from add_model.detectors.monodetr import Encoded, MonoDETR, Queries
 from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
 from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
 from add_model.distillation.parts import parts_of
 from add_model.models import build
 from add_model.networks.plain import PlainNet
+from add_model.view import reference_focal_scale
 
 
 @pytest.fixture(scope="module")

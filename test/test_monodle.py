@@ -9,7 +9,7 @@ from torch import nn
 
 from add_model import boxes as box3d
 from add_model.camera import Camera
-from add_model.coder import CLASSES, HEADING_BINS, MAX_OBJECTS, Coder
+from add_model.coder import HEADING_BINS, Coder
 from add_model.detectors.heads import PeakHeads
 from add_model.detectors.monodle import top_peaks
 from add_model.detectors.monodle_loss import (
@@ -19,6 +19,7 @@ from add_model.detectors.monodle_loss import (
     laplacian_loss,
     monodle_loss,
 )
+from add_model.labels import CLASSES, MAX_OBJECTS, Labels
 from add_model.models import monodle_lite0
 
 
@@ -90,7 +91,7 @@ def _targets(boxes_of_images):
     for boxes in boxes_of_images:
         rectangles = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
         names = np.array(["Car", "Cyclist"] * 2)[: len(boxes)]
-        images.append(Coder().encode(camera, names, boxes, rectangles, np.ones(len(boxes), bool)))
+        images.append(Coder().encode(camera, Labels(names, boxes, rectangles, np.ones(len(boxes), bool))))
     return {key: torch.from_numpy(np.stack([t[key] for t in images])) for key in images[0]}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from add_model.coder import CLASSES
+from add_model.labels import CLASSES
 
 _SIZE = (11, 4.2)  # inches
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.objects import Objects
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding, PositionalEncoding
+from add_model.labels import CLASSES
 from training.checkpoints import load_checkpoint, trained_detector, weights_of
 from training.files import TrainingError
 from training.methods import AloneLearner, Learner, Method, Step

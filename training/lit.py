@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from add_model.backends import Candidates
-from add_model.coder import CLASSES
 from add_model.detection import Detections
+from add_model.labels import CLASSES
 from add_model.predictor import finish
 from training.data.batches import Batch, Scene
 from training.data.labels import detections_table, objects_table, write_results

@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from add_model.coder import reference_focal_scale
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import cell_depth
+from add_model.view import reference_focal_scale
 from training.data.batches import Batch
 from training.files import TrainingError
 

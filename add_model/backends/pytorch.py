@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ModelError(f"the torch backend needs torch and safetensors ({error}); see 'Installation'") from error
 
-from add_model.coder import CLASSES
+from add_model.labels import CLASSES
 
 
 class TorchBackend:

@@ -19,12 +19,14 @@ from torch.nn import functional
 
 from add_model import boxes as box3d
 from add_model.camera import lift, project
-from add_model.coder import CLASSES, REFERENCE_FOCAL, Coder, own_projection, reference_focal_scale
+from add_model.coder import own_projection
 from add_model.depth_bins import DepthBins
 from add_model.detectors.caddn_anchors import HEADINGS, AnchorCoder, Grid, decode_residuals
 from add_model.detectors.caddn_depth import sample_voxels
 from add_model.detectors.decoded import Decoded
+from add_model.labels import CLASSES, Limits
 from add_model.networks.normalise import Normalise
+from add_model.view import REFERENCE_FOCAL, reference_focal_scale
 
 _NEAR = 0.1  # metres: corners behind the camera are taken to lie there when they are projected
 
@@ -59,14 +61,13 @@ class CaDDN(nn.Module):
     ) -> None:
         super().__init__()
         self.frustum, self.network, self.focal, self.candidates = frustum, network, focal, candidates
-        zoom, reference = focal / REFERENCE_FOCAL, Coder()
+        zoom = focal / REFERENCE_FOCAL
         self.coder = AnchorCoder(
             grid,
             stride=network.stride,
             bins=DepthBins(bins, grid.low[0] / zoom, grid.high[0] / zoom),
             map_stride=frustum.stride,
-            min_height=reference.min_height * zoom,
-            max_depth=reference.max_depth / zoom,
+            limits=Limits.seen_at(focal),
         )
         self.collapse = nn.Sequential(
             nn.Conv2d(frustum.channels * grid.shape[2], collapsed, 1, bias=False), nn.BatchNorm2d(collapsed), nn.ReLU()

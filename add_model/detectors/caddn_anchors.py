@@ -15,8 +15,9 @@ from torch import Tensor
 
 from add_model.backends import ModelError
 from add_model.camera import Camera
-from add_model.coder import CLASSES, MAX_OBJECTS, MEAN_SIZES, choose, reference_focal_scale
 from add_model.depth_bins import DepthBins
+from add_model.labels import CLASSES, MAX_OBJECTS, MEAN_SIZES, Labels, Limits, choose
+from add_model.view import reference_focal_scale
 
 HEADINGS = (0.0, math.pi / 2)  # rotation_y of the two anchors of each class
 _GROUND = 1.65  # metres below the camera: KITTI's camera stands so high
@@ -51,15 +52,14 @@ class Grid:
 class AnchorCoder:
     """Targets for anchors on cells of `stride` voxels, and for a depth map of `map_stride` pixels with these bins.
 
-    bins are at the reference focal length; min_height, max_depth: as `Coder` has them.
+    bins are at the reference focal length.
     """
 
     grid: Grid
     stride: int
     bins: DepthBins
     map_stride: int
-    min_height: float
-    max_depth: float
+    limits: Limits
 
     @property
     def anchors(self) -> np.ndarray:
@@ -72,15 +72,7 @@ class AnchorCoder:
         boxes[..., 3:6], boxes[..., 6] = sizes, HEADINGS
         return boxes
 
-    def encode(
-        self,
-        camera: Camera,
-        names: np.ndarray,
-        boxes: np.ndarray,
-        boxes2d: np.ndarray,
-        teachable: np.ndarray,
-        depth_map: np.ndarray | None = None,
-    ) -> dict:
+    def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image, see `Encoder`, with M = MAX_OBJECTS rows. Raises ModelError without a depth map.
 
         Keys: mask (M,); label (M,); box (M, 7) in the camera's own frame; anchor_object (rows, columns, classes,
@@ -90,24 +82,24 @@ class AnchorCoder:
         """
         if depth_map is None:
             raise ModelError("CaDDN is taught by depth maps: give data.depth lidar, object or dense")
-        labelled = choose(camera, names, boxes, boxes2d, teachable, self.min_height, self.max_depth)
-        own = boxes.copy()
+        choice = choose(camera, labels, self.limits)
+        own = labels.boxes.copy()
         own[:, :3] += camera.translation
         low, high = self.grid.low, self.grid.high
         with np.errstate(invalid="ignore"):
             inside = (own[:, 2] >= low[0]) & (own[:, 2] < high[0]) & (-own[:, 0] >= low[1]) & (-own[:, 0] < high[1])
-        chosen = labelled.chosen[inside[labelled.chosen]]
+        chosen = choice.chosen[inside[choice.chosen]]
         n = len(chosen)
         targets = {"mask": np.arange(MAX_OBJECTS) < n, "label": np.zeros(MAX_OBJECTS, np.int64)}
         targets["box"] = np.zeros((MAX_OBJECTS, 7), np.float32)
-        targets["label"][:n], targets["box"][:n] = labelled.label[chosen], own[chosen]
-        ignored = labelled.ignored.copy()
+        targets["label"][:n], targets["box"][:n] = choice.label[chosen], own[chosen]
+        ignored = choice.ignored.copy()
         ignored[chosen] = False
-        outside = labelled.chosen[~inside[labelled.chosen]]
-        ignored[outside, labelled.label[outside]] = True
+        outside = choice.chosen[~inside[choice.chosen]]
+        ignored[outside, choice.label[outside]] = True
         ignored &= np.isfinite(own).all(axis=1)[:, None]
-        targets["anchor_object"] = self._assign(own[chosen], labelled.label[chosen], own, ignored)
-        targets |= self._depth(camera, boxes2d[labelled.label >= 0], depth_map)
+        targets["anchor_object"] = self._assign(own[chosen], choice.label[chosen], own, ignored)
+        targets |= self._depth(camera, labels.boxes2d[choice.label >= 0], depth_map)
         return targets
 
     def _assign(self, objects: np.ndarray, label: np.ndarray, others: np.ndarray, ignored: np.ndarray) -> np.ndarray:

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.camera import project
-from add_model.coder import own_projection, reference_focal_scale
+from add_model.coder import own_projection
 from add_model.depth_bins import DepthBins
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
 from add_model.networks.resnet import ResNet101
+from add_model.view import reference_focal_scale
 
 _CLASSES_BESIDE_BINS = 1  # farther than the last bin
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import MEAN_SIZES
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import decode_residuals
 from add_model.detectors.caddn_loss import caddn_loss
@@ -21,6 +20,7 @@ from add_model.distillation.footprint_cells import footprint_cells
 from add_model.distillation.losses import soft_focal_loss
 from add_model.distillation.objects import Objects, object_shape
 from add_model.distillation.position import Encoding, image_points, reference_depth
+from add_model.labels import MEAN_SIZES
 
 losses = caddn_loss  # the detector's own
 SCORES = "label"  # what the class responses are called in the log

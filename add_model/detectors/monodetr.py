@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_boxes, decode_depth
-from add_model.coder import reference_focal_scale as focal_scale
+from add_model.coder import HEADING_BINS, decode_boxes, decode_depth
 from add_model.depth_bins import DepthBins
 from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.monodetr_coder import SetCoder
 from add_model.detectors.monodetr_layers import DecoderLayer, DepthPredictor, VisualEncoder, norm, sine_position
+from add_model.labels import CLASSES, MEAN_SIZES, Limits
 from add_model.networks.normalise import Normalise
+from add_model.view import REFERENCE_FOCAL
+from add_model.view import reference_focal_scale as focal_scale
 
 _LEVELS = 4
 _KITTI = (1280.0, 384.0), 2 * REFERENCE_FOCAL  # the published canvas, pixels, and the focal length at which it is seen
@@ -88,7 +90,7 @@ class MonoDETR(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups, self.focal = backbone, first, queries, groups, focal
-        zoom, reference = focal / REFERENCE_FOCAL, Coder()
+        zoom = focal / REFERENCE_FOCAL
         strides = list(backbone.strides[first:])
         inputs = list(backbone.channels[first:])
         self.extra = nn.ModuleList()
@@ -100,8 +102,7 @@ class MonoDETR(nn.Module):
         self.coder = SetCoder(
             stride=strides[1],
             bins=DepthBins(bins, 1e-3, _FAR / zoom),
-            min_height=reference.min_height * zoom,
-            max_depth=reference.max_depth / zoom,
+            limits=Limits.seen_at(focal),
         )
         unit = torch.tensor(_KITTI[0]) * focal / _KITTI[1]
         self.register_buffer("unit", unit, persistent=False)

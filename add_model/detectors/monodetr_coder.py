@@ -7,31 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.camera import Camera
-from add_model.coder import CLASSES, MAX_OBJECTS, choose, encode_heading
+from add_model.coder import encode_heading
 from add_model.depth_bins import DepthBins
+from add_model.labels import CLASSES, MAX_OBJECTS, Labels, Limits, choose
 
 
 @dataclass(frozen=True)
 class SetCoder:
-    """Targets for a depth map of `stride` pixels with these bins, at the reference focal length.
-
-    min_height, max_depth: as `Coder` has them.
-    """
+    """Targets for a depth map of `stride` pixels with these bins, at the reference focal length."""
 
     stride: int
     bins: DepthBins
-    min_height: float
-    max_depth: float
+    limits: Limits
 
-    def encode(
-        self,
-        camera: Camera,
-        names: np.ndarray,
-        boxes: np.ndarray,
-        boxes2d: np.ndarray,
-        teachable: np.ndarray,
-        depth_map: np.ndarray | None = None,
-    ) -> dict:
+    def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image, see `Encoder`, with M = MAX_OBJECTS rows.
 
         Keys: mask (M,); label (M,); centre (M, 2) pixels of the projected 3D centre; sides (M, 4) pixels from there to
@@ -39,8 +28,8 @@ class SetCoder:
         heading_bin, heading_residual (M,); ignored (M, 4) 2D boxes in pixels where the classes of ignored_class (M, C)
         are not punished; depth_bin (h, w): the nearest object's bin, the number of bins for none, -1 where ignored.
         """
-        labelled = choose(camera, names, boxes, boxes2d, teachable, self.min_height, self.max_depth)
-        chosen, n = labelled.chosen, len(labelled.chosen)
+        choice = choose(camera, labels, self.limits)
+        boxes2d, chosen, n = labels.boxes2d, choice.chosen, len(choice.chosen)
         targets = {key: np.zeros(MAX_OBJECTS, np.int64) for key in ("label", "heading_bin")}
         targets |= {key: np.zeros(MAX_OBJECTS, np.float32) for key in ("depth", "heading_residual")}
         targets |= {"mask": np.zeros(MAX_OBJECTS, bool), "centre": np.zeros((MAX_OBJECTS, 2), np.float32)}
@@ -48,18 +37,18 @@ class SetCoder:
         targets |= {"size_3d": np.zeros((MAX_OBJECTS, 3), np.float32)}
         targets |= {"ignored_class": np.zeros((MAX_OBJECTS, len(CLASSES)), bool)}
         targets["mask"][:n] = True
-        targets["label"][:n] = labelled.label[chosen]
-        targets["depth"][:n] = labelled.depth[chosen]
-        targets["centre"][:n] = pixel = labelled.pixel[chosen]
+        targets["label"][:n] = choice.label[chosen]
+        targets["depth"][:n] = choice.depth[chosen]
+        targets["centre"][:n] = pixel = choice.pixel[chosen]
         # A labelled 2D box may end before the centre where the object is cut off.
         low, high = np.minimum(boxes2d[chosen, :2], pixel - 0.5), np.maximum(boxes2d[chosen, 2:], pixel + 0.5)
         targets["sides"][:n] = np.hstack([pixel - low, high - pixel])
-        targets["size_3d"][:n] = boxes[chosen, 3:6]
-        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(labelled.heading[chosen])
-        ignored = np.flatnonzero(labelled.ignored.any(axis=1))[:MAX_OBJECTS]
+        targets["size_3d"][:n] = labels.boxes[chosen, 3:6]
+        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
+        ignored = np.flatnonzero(choice.ignored.any(axis=1))[:MAX_OBJECTS]
         targets["ignored"][: len(ignored)] = boxes2d[ignored]
-        targets["ignored_class"][: len(ignored)] = labelled.ignored[ignored]
-        targets["depth_bin"] = self._depth_map(camera, boxes2d, labelled.depth, chosen, ignored)
+        targets["ignored_class"][: len(ignored)] = choice.ignored[ignored]
+        targets["depth_bin"] = self._depth_map(camera, boxes2d, choice.depth, chosen, ignored)
         return targets
 
     def _depth_map(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from add_model.coder import HEADING_BINS, MEAN_SIZES, decode_heading, reference_focal_scale
+from add_model.coder import HEADING_BINS, decode_heading
 from add_model.detectors.monodetr import MonoDETR, Queries
 from add_model.detectors.monodetr_layers import joined, separated
 from add_model.detectors.monodetr_loss import matched, monodetr_loss
@@ -20,6 +20,8 @@ from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.losses import soft_focal, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
 from add_model.distillation.position import Encoding, map_points, own_points, reference_depth
+from add_model.labels import MEAN_SIZES
+from add_model.view import reference_focal_scale
 
 losses = monodetr_loss  # the detector's own
 SCORES = "label"  # what the class responses are called in the log

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import CLASSES, HEADING_BINS, MEAN_SIZES, REFERENCE_FOCAL, Coder, decode_depth
+from add_model.coder import HEADING_BINS, Coder, decode_depth
 from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.heads import PeakHeads
+from add_model.labels import CLASSES, MEAN_SIZES, Limits
 from add_model.networks.normalise import Normalise
+from add_model.view import REFERENCE_FOCAL
 
 OUTPUTS = {
     "offset_3d": 2,
@@ -50,10 +52,7 @@ class MonoDLE(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.peaks, self.focal = backbone, neck, peaks, focal
-        zoom, reference = focal / REFERENCE_FOCAL, Coder()
-        self.coder = Coder(
-            stride=backbone.strides[0], min_height=reference.min_height * zoom, max_depth=reference.max_depth / zoom
-        )
+        self.coder = Coder(backbone.strides[0], Limits.seen_at(focal))
         self.heat = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(CLASSES), 1)
         )

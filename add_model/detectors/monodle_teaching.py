@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.coder import HEADING_BINS, decode_heading, reference_focal_scale
+from add_model.coder import HEADING_BINS, decode_heading
 from add_model.detectors.monodle import MonoDLE
 from add_model.detectors.monodle_loss import laplacian_loss, monodle_loss
 from add_model.distillation.depth_branch import DepthBranch
@@ -21,6 +21,7 @@ from add_model.distillation.foreground import Foreground, foreground
 from add_model.distillation.losses import soft_focal_loss, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
 from add_model.distillation.position import Encoding, map_points, own_points
+from add_model.view import reference_focal_scale
 
 losses = monodle_loss  # the detector's own
 SCORES = "heatmap"  # what the class responses are called in the log

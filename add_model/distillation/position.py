@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.camera import lift
-from add_model.coder import own_projection, reference_focal_scale
+from add_model.coder import own_projection
+from add_model.view import reference_focal_scale
 
 NEAREST, FARTHEST = 1.0, 80.0  # metres: the working range
 

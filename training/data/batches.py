@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from add_model.camera import Camera
-from add_model.coder import REFERENCE_FOCAL, Encoder
+from add_model.labels import Encoder, Labels
 from add_model.predictor import prepare
-from add_model.view import PADDING, scaled_size, window
+from add_model.view import PADDING, REFERENCE_FOCAL, scaled_size, window
 from training.data import augment
 from training.data.depth import object_depth
 from training.data.rng import generator
@@ -161,9 +161,10 @@ class Augmentation:
         return sample
 
 
-def teachable(objects: Objects) -> np.ndarray:
-    """(N,) whether enough of an object is visible to learn from: at most largely occluded, most of it in the image."""
-    return (objects.occluded <= 2) & (objects.truncated <= 0.7)
+def labels_of(objects: Objects) -> Labels:
+    """What detectors take. An object is teachable that is at most largely occluded, and most of it in the image."""
+    teachable = (objects.occluded <= 2) & (objects.truncated <= 0.7)
+    return Labels(objects.names, objects.boxes, objects.boxes2d, teachable)
 
 
 class View(NamedTuple):
@@ -200,10 +201,7 @@ class TrainingViews(Dataset):
     def __getitem__(self, key: int) -> View:
         epoch, index = divmod(key, self.count)
         view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
-        objects = view.objects
-        targets = self.coder.encode(
-            view.camera, objects.names, objects.boxes, objects.boxes2d, teachable(objects), view.depth
-        )
+        targets = self.coder.encode(view.camera, labels_of(view.objects), view.depth)
         return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)
 
 
