@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from training_bench import Training, configure
 
 from add_model.camera import Camera
@@ -11,6 +12,7 @@ from add_model.models import MODELS, build, save
 from add_model.predictor import Predictor
 from training.export import read_checkpoint
 from training.files import TrainingError
+from training.initial import initial
 from training.metrics import read_metrics
 
 LOSSES = {
@@ -72,3 +74,18 @@ def test_what_is_for_monodle_alone_says_so(tmp_path):
     run = start(tmp_path, "caddn_plain", method="training.methods.DenseTruth")
     assert run.finish() == 1
     assert "this control is for MonoDLE alone: train CaDDN with model.method Alone, Teach or Distil" in run.text()
+
+
+def test_a_backbone_is_taken_from_a_run_of_another_detector(tmp_path):
+    donor = build("monodle_plain")
+    weights = {f"detector.{name}": value for name, value in donor.state_dict().items()}
+    torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "last.ckpt")
+    for name in ("monodetr_plain", "caddn_plain"):
+        found = initial(name, f"backbone:{tmp_path / 'last.ckpt'}").backbone.state_dict()
+        assert found.keys() == donor.backbone.state_dict().keys()
+        for key, value in donor.backbone.state_dict().items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+    with pytest.raises(TrainingError, match="holds a monodle_plain, whose backbone is not that of monodle_lite0"):
+        initial("monodle_lite0", f"backbone:{tmp_path / 'last.ckpt'}")
+    with pytest.raises(TrainingError, match=r"there is no checkpoint absent\.ckpt"):
+        initial("monodetr_plain", "backbone:absent.ckpt")

@@ -10,21 +10,26 @@ from add_model.models import build, load
 from training.checkpoints import load_checkpoint, trained_detector
 from training.files import TrainingError
 
+_BACKBONE = "backbone:"
+
 
 def initial(model: str, start: str | None) -> nn.Module:
     """A detector with the weights that `start` names.
 
-    start: a .safetensors file; a run's .ckpt, of which only the detector is taken; 'imagenet' or a .pth file for the
-    backbone; None for random ones. Raises TrainingError or ModelError where that is missing, or
-    does not fit the model.
+    start: a .safetensors file; a run's .ckpt, of which only the detector is taken; for the backbone 'imagenet', a .pth
+    file, or 'backbone:' before the .ckpt of a run of any detector with the same one; None for random ones. Raises
+    TrainingError or ModelError where that is missing, or does not fit the model.
     """
     if start is None:
         return build(model)
     if start == "imagenet":
         return _imagenet(model)
+    if start.startswith(_BACKBONE):
+        return _another(model, start.removeprefix(_BACKBONE))
     kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
     if Path(start).suffix not in kinds:
-        raise TrainingError(f"model.start {start!r} is none of: imagenet, a {' file, a '.join(kinds)} file, null")
+        files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt file"
+        raise TrainingError(f"model.start {start!r} is none of: imagenet, {files}, null")
     return kinds[Path(start).suffix](model, start)
 
 
@@ -40,6 +45,18 @@ def _checkpoint(model: str, start: str) -> nn.Module:
     if checkpoint["model_name"] != model:
         raise TrainingError(f"model.start {start} holds a {checkpoint['model_name']}, model.model is {model}")
     return trained_detector(checkpoint, start)
+
+
+def _another(model: str, path: str) -> nn.Module:
+    checkpoint, detector = load_checkpoint(path), build(model)
+    weights = trained_detector(checkpoint, path).backbone.state_dict()
+    shapes = [{name: value.shape for name, value in each.items()} for each in (weights, detector.backbone.state_dict())]
+    if shapes[0] != shapes[1]:
+        raise TrainingError(
+            f"model.start: {path} holds a {checkpoint['model_name']}, whose backbone is not that of {model}"
+        )
+    detector.backbone.load_state_dict(weights)
+    return detector
 
 
 def _imagenet(model: str) -> nn.Module:

@@ -31,7 +31,7 @@ class LitDetector(lightning.LightningModule):
 
     model: a name in `add_model.models`
     start: weights to start from: a .safetensors file, a run's .ckpt (of a student or a teacher, without its depth
-    branch), 'imagenet' or a .pth file for the backbone, None for random ones
+    branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
     method: how it is trained: alone, as a teacher, or distilled (`training.methods`, `training.distil`)
     frozen_norms: whether BatchNorm keeps the statistics that it starts with, for batches too small to have their own
