@@ -46,13 +46,14 @@ def monodle_dla34() -> MonoDLE:
 
 
 def monodetr_plain() -> MonoDETR:
-    """MonoDETR on the plain network, four maps from stride 8 on: for studies on a CPU."""
+    """MonoDETR on the plain network, four maps from stride 4 on: for studies on a CPU."""
     return MonoDETR(
         PlainNet(),
-        first=1,
+        first=0,
         channels=64,
         heads=4,
-        layers=2,
+        encoder_layers=1,
+        decoder_layers=2,
         hidden=128,
         bins=40,
         queries=30,

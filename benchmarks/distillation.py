@@ -155,6 +155,7 @@ ROWS |= {
     for fold in range(len(FOLDS))
     for row, end in (("student", ""), ("teacher", "_teacher"), ("student + ADD", "_add"))
 }
+_START = "3000 steps: student"  # whose detector or backbone rows of real frames and of MonoDETR begin with
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
@@ -185,7 +186,7 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (_teacher(row), "3000 steps: student" if row.startswith("kitti_mini") else None)):
+    for before in filter(None, (_teacher(row), _START if row.startswith(("kitti_mini", "MonoDETR")) else None)):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     if _on_real_frames(row):
         _write_lists()

@@ -46,11 +46,13 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     real, longer = (detector == setting for setting in ("kitti_mini", "3000 steps"))
     few, varied = detector.startswith("400 frames"), detector.endswith("varied")
     assert config.model.model == f"{'monodle' if not detector or real or few or longer else detector.lower()}_plain"
-    assert config.model.start == (str(benchmark.folder("3000 steps: student", 0) / "last.ckpt") if real else None)
+    before = benchmark.folder("3000 steps: student", 0) / "last.ckpt"
+    assert config.model.start == (str(before) if real else f"backbone:{before}" if detector == "MonoDETR" else None)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)
-    times = (2 if "twice" in row or (real and method == "Teach") else 1) * (1.5 if longer else 15 if few else 1)
+    times = 2 if "twice" in row or (real and method == "Teach") else 1
+    times *= 1.5 if longer or detector == "MonoDETR" else 15 if few else 1
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
     if few:
         assert config.data.init_args.train == "ImageSets/train400.txt"

@@ -29,7 +29,16 @@ def sample():
 def trained(sample):
     """A small detector after some steps on one view, the view as a batch, and the losses of each step."""
     torch.manual_seed(0)
-    shape = {"channels": 32, "heads": 2, "layers": 1, "hidden": 32, "bins": 20, "queries": 16, "groups": 3}
+    shape = {
+        "channels": 32,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "hidden": 32,
+        "bins": 20,
+        "queries": 16,
+        "groups": 3,
+    }
     detector = MonoDETR(PlainNet(), first=0, focal=180.0, **shape)
     batch = views(detector, [sample])
     return detector, batch, overfit(detector, batch, steps=40, rate=2e-3)

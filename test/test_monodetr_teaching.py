@@ -57,7 +57,7 @@ def test_tokens_are_the_maps_and_their_summary_the_coarser_half(case):
     detector, _, seen = case
     tokens = parts.tokens(detector, seen)
     maps = seen.encoded.maps
-    torch.testing.assert_close(tokens[0, 12 * 20 + 3 * 10 + 7], maps[1][0, :, 3, 7])
+    torch.testing.assert_close(tokens[0, 24 * 40 + 3 * 20 + 7], maps[1][0, :, 3, 7])
     coarse = torch.cat([m[0].flatten(1).T for m in maps[2:]])
     assert torch.equal(parts.summary(detector, tokens, seen)[0], coarse)
 

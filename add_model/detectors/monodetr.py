@@ -81,7 +81,8 @@ class MonoDETR(nn.Module):
         first: int,
         channels: int = 256,
         heads: int = 8,
-        layers: int = 3,
+        encoder_layers: int = 3,
+        decoder_layers: int = 3,
         hidden: int = 256,
         bins: int = 80,
         queries: int = 50,
@@ -108,11 +109,11 @@ class MonoDETR(nn.Module):
         self.register_buffer("unit", unit, persistent=False)
         self.side = _SIDE * focal / _KITTI[1]
         self.depth = DepthPredictor(channels, self.coder.bins, heads, hidden)
-        self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, layers)
-        self.decoder = nn.ModuleList(DecoderLayer(channels, heads, _LEVELS, hidden) for _ in range(layers))
+        self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
+        self.decoder = nn.ModuleList(DecoderLayer(channels, heads, _LEVELS, hidden) for _ in range(decoder_layers))
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
-        self.heads = nn.ModuleList(_heads(channels) for _ in range(layers))
+        self.heads = nn.ModuleList(_heads(channels) for _ in range(decoder_layers))
         self.normalise = Normalise(backbone)
 
     def forward(self, images: Tensor, P: Tensor) -> Decoded:
