@@ -204,7 +204,7 @@ def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alo
     epochs = monodle["trainer"]["max_epochs"]
     assert monodetr["model"]["start"].startswith("backbone:") and monodetr["trainer"]["max_epochs"] == 1.5 * epochs
     monodetr["model"]["start"] = monodle["model"]["start"]
-    monodetr["trainer"] |= {key: epochs for key in ("max_epochs", "check_val_every_n_epoch")}
+    monodetr["trainer"] |= dict.fromkeys(("max_epochs", "check_val_every_n_epoch"), epochs)
     for config in (monodle, caddn, monodetr):
         for key in ("model", "rate"):
             config["model"].pop(key)
