@@ -25,7 +25,7 @@ def initial(model: str, start: str | None) -> nn.Module:
     if start == "imagenet":
         return _imagenet(model)
     if start.startswith(_BACKBONE):
-        return _another(model, start.removeprefix(_BACKBONE))
+        return _backbone_of_run(model, start.removeprefix(_BACKBONE))
     kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
     if Path(start).suffix not in kinds:
         files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt file"
@@ -47,15 +47,14 @@ def _checkpoint(model: str, start: str) -> nn.Module:
     return trained_detector(checkpoint, start)
 
 
-def _another(model: str, path: str) -> nn.Module:
+def _backbone_of_run(model: str, path: str) -> nn.Module:
     checkpoint, detector = load_checkpoint(path), build(model)
     weights = trained_detector(checkpoint, path).backbone.state_dict()
-    shapes = [{name: value.shape for name, value in each.items()} for each in (weights, detector.backbone.state_dict())]
-    if shapes[0] != shapes[1]:
-        raise TrainingError(
-            f"model.start: {path} holds a {checkpoint['model_name']}, whose backbone is not that of {model}"
-        )
-    detector.backbone.load_state_dict(weights)
+    try:
+        detector.backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        name = checkpoint["model_name"]
+        raise TrainingError(f"model.start: {path} holds a {name}, whose backbone is not that of {model}") from error
     return detector
 
 
