@@ -54,10 +54,14 @@ def _only(*parts: str) -> list[str]:
 
 
 @functools.cache
+def _configuration(config: str) -> dict:
+    path = Path(__file__).resolve().parent.parent / "config" / f"{config}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def _data(config: str) -> dict:
     """What a configuration says of its frames."""
-    path = Path(__file__).resolve().parent.parent / "config" / f"{config}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["init_args"]
+    return _configuration(config)["data"]["init_args"]
 
 
 def _real(config: str, depth: str | None) -> list[str]:
@@ -155,7 +159,7 @@ ROWS |= {
     for fold in range(len(FOLDS))
     for row, end in (("student", ""), ("teacher", "_teacher"), ("student + ADD", "_add"))
 }
-_START = "3000 steps: student"  # whose detector or backbone rows of real frames and of MonoDETR begin with
+_START = "3000 steps: student"  # whose detector or backbone other rows begin with
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
@@ -186,7 +190,7 @@ def render() -> None:
 
 def run(row: str, seed: int) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (_teacher(row), _START if row.startswith(("kitti_mini", "MonoDETR")) else None)):
+    for before in filter(None, (_teacher(row), _start(row))):
         run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
     if _on_real_frames(row):
         _write_lists()
@@ -261,6 +265,12 @@ def _teacher(row: str) -> str | None:
         return row.replace("student + ", "").replace("ADD", "teacher")
     setting, colon, name = row.rpartition(": ")
     return f"{setting}{colon}{'student' if name == _BY_A_STUDENT else 'teacher'}"
+
+
+def _start(row: str) -> str | None:
+    """The row with whose detector or backbone this one's configuration begins, if any."""
+    start = _configuration(ROWS[row][0])["model"]["start"] or ""
+    return _START if str(folder(_START, _SHARED_SEED)) in start else None
 
 
 def _as_teacher(run: Path) -> None:

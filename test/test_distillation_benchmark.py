@@ -41,6 +41,8 @@ def read(row, monkeypatch):
 @pytest.mark.parametrize("row", [row for row in benchmark.ROWS if not row.startswith("fold")])
 def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     config = read(row, monkeypatch)
+    begins = row.startswith(("kitti_mini", "MonoDETR"))
+    assert benchmark._start(row) == ("3000 steps: student" if begins else None)
     method = config.model.method.class_path.rpartition(".")[2]
     detector, colon, row = row.rpartition(": ")
     real, longer = (detector == setting for setting in ("kitti_mini", "3000 steps"))
