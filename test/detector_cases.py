@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from add_model import boxes as box3d
 from add_model.backends.onnx_runtime import OnnxBackend
+from add_model.camera import Camera
 from add_model.distillation.parts import parts_of
 from add_model.export import export_onnx
+from add_model.labels import Labels
 from add_model.view import scaled_size
 from training.data import augment
 from training.data.batches import Batch, View, collate, labels_of
@@ -21,12 +24,17 @@ from training.data.world import World
 WORLD = World(width=256, height=96, focal=180.0)
 
 
+def all_teachable(camera: Camera, names: np.ndarray, boxes: np.ndarray) -> Labels:
+    """Labels of boxes that nothing hides."""
+    rectangles = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
+    return Labels(names, boxes, rectangles, np.ones(len(boxes), bool))
+
+
 def views(detector: torch.nn.Module, samples: list[Sample]) -> Batch:
     """Samples as they are, as a batch."""
     rows = []
     for s in samples:
-        o = s.objects
-        targets = detector.coder.encode(s.camera, labels_of(o), s.depth)
+        targets = detector.coder.encode(s.camera, labels_of(s.objects), s.depth)
         rows.append(View(s.image, s.camera.P.astype(np.float32), targets, s.id, s.depth))
     return collate(rows)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from detector_cases import all_teachable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,11 +27,6 @@ def camera_of(focal, baseline):
 
 def seen(camera, boxes):
     return box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
-
-
-def labels(camera, names, boxes):
-    """All of them teachable."""
-    return Labels(names, boxes, seen(camera, boxes), np.ones(len(boxes), bool))
 
 
 def as_outputs(targets):
@@ -57,7 +53,7 @@ boxes = st.lists(
 def test_decoding_inverts_encoding(boxes, focal, baseline, label):
     camera = camera_of(focal, baseline)
     names = np.array([CLASSES[label]] * len(boxes))
-    targets = Coder(STRIDE, Limits(min_height=0, max_depth=np.inf)).encode(camera, labels(camera, names, boxes))
+    targets = Coder(STRIDE, Limits(min_height=0, max_depth=np.inf)).encode(camera, all_teachable(camera, names, boxes))
     count = targets["mask"].sum()
     uv = camera.project(boxes[:, :3])
     inside = ((uv[:, :2] >= -0.5) & (uv[:, :2] < [639.5, 191.5])).all(axis=1)
@@ -86,8 +82,8 @@ def test_a_baseline_changes_no_target(boxes, baseline):
     own = boxes.copy()
     own[:, :3] += with_baseline.translation
     names = np.array(["Car"] * len(boxes))
-    a = Coder().encode(with_baseline, labels(with_baseline, names, boxes))
-    b = Coder().encode(without, labels(without, names, own))
+    a = Coder().encode(with_baseline, all_teachable(with_baseline, names, boxes))
+    b = Coder().encode(without, all_teachable(without, names, own))
     for key in ("mask", "cell", "heading_bin"):
         np.testing.assert_array_equal(a[key], b[key])
     for key in ("depth", "offset_3d", "heading_residual", "size_2d"):
@@ -146,8 +142,8 @@ def test_type_names_compare_in_any_case():
     camera = camera_of(360, 0)
     boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
     names = np.array(["Car", "Van", "DontCare"])
-    expected = Coder().encode(camera, labels(camera, names, boxes))
-    targets = Coder().encode(camera, labels(camera, np.char.lower(names), boxes))
+    expected = Coder().encode(camera, all_teachable(camera, names, boxes))
+    targets = Coder().encode(camera, all_teachable(camera, np.char.lower(names), boxes))
     assert expected["mask"].any() and expected["ignore"].any()
     for key, value in expected.items():
         np.testing.assert_array_equal(targets[key], value)

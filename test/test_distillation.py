@@ -136,8 +136,7 @@ def batch():
     for index in range(3):
         sample = WORLD.sample(index)
         view = augment.crop(sample, 16, 0, 224, 96)
-        o = view.objects
-        targets = coder.encode(view.camera, labels_of(o))
+        targets = coder.encode(view.camera, labels_of(view.objects))
         views.append(View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth))
     return collate(views)
 

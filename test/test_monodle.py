@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from detector_cases import all_teachable
 from torch import nn
 
-from add_model import boxes as box3d
 from add_model.camera import Camera
 from add_model.coder import HEADING_BINS, Coder
 from add_model.detectors.heads import PeakHeads
@@ -19,7 +19,7 @@ from add_model.detectors.monodle_loss import (
     laplacian_loss,
     monodle_loss,
 )
-from add_model.labels import CLASSES, MAX_OBJECTS, Labels
+from add_model.labels import CLASSES, MAX_OBJECTS
 from add_model.models import monodle_lite0
 
 
@@ -89,9 +89,8 @@ def _targets(boxes_of_images):
     camera = Camera.pinhole(360, 360, 128, 48, 256, 96)
     images = []
     for boxes in boxes_of_images:
-        rectangles = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
         names = np.array(["Car", "Cyclist"] * 2)[: len(boxes)]
-        images.append(Coder().encode(camera, Labels(names, boxes, rectangles, np.ones(len(boxes), bool))))
+        images.append(Coder().encode(camera, all_teachable(camera, names, boxes)))
     return {key: torch.from_numpy(np.stack([t[key] for t in images])) for key in images[0]}
 
 
