@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from add_model.backends import Candidates
@@ -76,7 +77,10 @@ class LitDetector(lightning.LightningModule):
         learnt = [p for p in self.parameters() if p.requires_grad]
         decayed, others = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
+        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        # Lightning refuses to clip the gradients of a fused optimizer in mixed precision.
+        fused = not (mixed and self.trainer.gradient_clip_val)
+        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=fused)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
