@@ -248,6 +248,15 @@ def test_the_feature_loss_does_not_depend_on_a_channels_units(seed, shift, scale
     assert feature_loss(teacher, teacher, weight) == 0 < loss
 
 
+def test_channels_that_a_teacher_hardly_uses_do_not_outweigh_the_others():
+    """Its spreads are 1, 1, 1 and 0, root mean square 0.866: the last counts in units of a quarter of that."""
+    side = torch.tensor([1.0, -1.0] * 4) * (7 / 8) ** 0.5
+    teacher = torch.stack([side, side, side, torch.full_like(side, 5)], -1)[None]
+    off = torch.tensor([0, 0, 0, 0.1])
+    expected = (0.1 / (0.75**0.5 / 4)) ** 2 / 2 / 4
+    assert feature_loss(teacher + off, teacher, torch.ones(1, 8)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_embeddings_are_compared_over_real_objects_only():
     torch.manual_seed(0)
     teacher, mask = torch.randn(2, 4, 6), torch.tensor([[True, True, False, False], [True, False, False, False]])

@@ -10,8 +10,14 @@ from add_model.coder import HEADING_BINS
 
 
 def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-    """Smooth L1 of tokens (B, N, C) in units of the teacher's spread of each channel, by weights (B, N) >= 0."""
-    difference = (student - teacher) / teacher.flatten(0, 1).std(0).clamp(min=1e-3)
+    """Smooth L1 of tokens (B, N, C) in units of the teacher's spread of each channel, by weights (B, N) >= 0.
+
+    No spread counts for less than a quarter of what is usual among the channels: one that a teacher hardly uses would
+    else outweigh all others, a student's differences from it being vast in units of next to nothing.
+    """
+    spread = teacher.flatten(0, 1).std(0)
+    usual = spread.square().mean().sqrt()
+    difference = (student - teacher) / spread.clamp(min=(usual / 4).clamp(min=1e-3))
     each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none").mean(-1)
     return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
