@@ -10,6 +10,7 @@ KITTI ?=
 MODEL ?=
 TESTS ?= test
 WORKERS ?= 2
+PRECISION ?= 32-true
 
 # A sourced ROS distribution would mix its packages and libraries with the wheels of .venv.
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -47,14 +48,14 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-weights: $(READY)-train ## train the shipped weights anew: some hours on 2 cores; data/kitti_mini must be there
+weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini; PRECISION=bf16-mixed where the CPU has it
 	@test -d data/kitti_mini/training || { echo "error: data/kitti_mini is missing: put or link a folder in KITTI's layout \
 	there, with frame ids in ImageSets/train.txt" >&2; exit 1; }
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
 	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
-	$(TRAIN) fit --config config/monodle_lite0_world.yaml --resume
+	$(TRAIN) fit --config config/monodle_lite0_world.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_world/last.ckpt --out runs/monodle_lite0_world/weights
-	$(TRAIN) fit --config config/monodle_lite0_mini.yaml --resume
+	$(TRAIN) fit --config config/monodle_lite0_mini.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_mini/last.ckpt --out add_model/weights/monodle_lite0
 
 lint: $(READY)-test ## check style and format

@@ -160,6 +160,7 @@ ROWS |= {
     for row, end in (("student", ""), ("teacher", "_teacher"), ("student + ADD", "_add"))
 }
 _START = "3000 steps: student"  # whose detector or backbone other rows begin with
+_PRECISION = "bf16-mixed is faster on CPUs with avx512_bf16 or amx (lscpu) and ten times slower on others"
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
@@ -188,17 +189,18 @@ def render() -> None:
     (ROOT / "ImageSets" / f"train{FEW}.txt").write_text("\n".join(every[:FEW]) + "\n", encoding="utf-8")
 
 
-def run(row: str, seed: int) -> None:
+def run(row: str, seed: int, precision: str) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
     for before in filter(None, (_teacher(row), _start(row))):
-        run(before, _SHARED_SEED)  # ends at once where it is trained; its score may be known and its weights lost
+        # Ends at once where it is trained; its score may be known and its weights lost.
+        run(before, _SHARED_SEED, precision)
     if _on_real_frames(row):
         _write_lists()
     if row.endswith(_BY_A_STUDENT):
         _as_teacher(folder(_teacher(row), _SHARED_SEED))
     from training.command import TrainingCommand
 
-    command = TrainingCommand(["fit", *arguments(row, seed), "--resume"])
+    command = TrainingCommand(["fit", *arguments(row, seed), "--trainer.precision", precision, "--resume"])
     if command.model.validation:
         split = "val" if _on_real_frames(row) else "dev"
         append(row, seed, split, command.trainer.global_step, command.model.validation)
@@ -330,14 +332,18 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("row", choices=ROWS)
         command.add_argument("--seed", type=int, default=0)
+        if name == "run":
+            command.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true", help=_PRECISION)
     commands.add_parser("table").add_argument("--split", choices=("dev", "final", "val"), default="dev")
     options = parser.parse_args()
     if options.command == "world":
         render()
     elif options.command == "table":
         print(table(options.split))
+    elif options.command == "run":
+        run(options.row, options.seed, options.precision)
     else:
-        {"run": run, "final": final}[options.command](options.row, options.seed)
+        final(options.row, options.seed)
 
 
 if __name__ == "__main__":
