@@ -303,7 +303,10 @@ def _write_lists() -> None:
         lists[f"mini_{split}"] = [name for name in names if name in scanned]
     RUNS.mkdir(parents=True, exist_ok=True)
     for name, ids in lists.items():
-        (RUNS / f"{name}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+        path, text = RUNS / f"{name}.txt", "\n".join(ids) + "\n"
+        # Another row may be reading it.
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 def _scored(row: str, seed: int, split: str) -> bool:
