@@ -16,7 +16,7 @@ from training.distil import frozen_teacher
 from training.export import main as export
 from training.files import TrainingError
 from training.lit import LitDetector
-from training.methods import Alone
+from training.methods import Alone, Teach
 from training.metrics import read_metrics
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -129,6 +129,17 @@ def test_a_run_begins_with_the_detector_of_another_run(model, teacher):
     assert begun.keys() == wanted.keys() and all(torch.equal(begun[name], value) for name, value in wanted.items())
     with pytest.raises(TrainingError, match=rf"holds a {model}, model.model is monodle_lite0"):
         LitDetector("monodle_lite0", start=str(teacher))
+
+
+def test_a_teacher_begins_as_another_teacher(model, teacher):
+    wanted = dict(zip(("detector", "branch"), frozen_teacher(str(teacher), build(model)), strict=True))
+    begun = LitDetector(model, start=str(teacher), method=Teach(branch=str(teacher)))
+    for name, module in (("detector", begun.detector), ("branch", begun.learner.branch)):
+        for key, value in wanted[name].state_dict().items():
+            assert torch.equal(module.state_dict()[key], value), key
+    assert any(value.any() for value in begun.learner.branch.joins.parameters()), "more than a branch that is new"
+    with pytest.raises(TrainingError, match=rf"is a teacher of {model}, not of this model"):
+        Teach(branch=str(teacher)).learner(build("monodle_lite0"))
 
 
 def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, tmp_path):

@@ -15,9 +15,9 @@ from add_model.distillation.objects import Objects
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding, PositionalEncoding
 from add_model.labels import CLASSES
-from training.checkpoints import load_checkpoint, trained_detector, weights_of
+from training.checkpoints import load_checkpoint, trained_detector
 from training.files import TrainingError
-from training.methods import AloneLearner, Learner, Method, Step
+from training.methods import AloneLearner, Learner, Method, Step, trained_branch
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,11 @@ class Distil(Method):
 def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]:
     """The detector and the depth branch of a checkpoint. Raises TrainingError where they don't fit the student."""
     checkpoint = load_checkpoint(path)
-    name, depth = checkpoint["model_name"], weights_of(checkpoint, "learner.branch.")
-    if not depth:
-        raise TrainingError(f"{path} is no teacher: train one with model.method Teach")
     detector = trained_detector(checkpoint, path)
     if detector.state_dict().keys() != student.state_dict().keys():
+        name = checkpoint["model_name"]
         raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
-    branch = parts_of(detector).branch(detector)
-    branch.load_state_dict(depth)
-    return detector, branch
+    return detector, trained_branch(checkpoint, path, detector)
 
 
 class Distiller(AloneLearner):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import cell_depth
 from add_model.view import reference_focal_scale
+from training.checkpoints import load_checkpoint, weights_of
 from training.data.batches import Batch
 from training.files import TrainingError
 
@@ -105,14 +107,32 @@ class Teach(Method):
     takes its place; with 0 it idles. MonoDLE has none.
     hidden: share of images whose depth it does not see in training. It then has to read images as well, and its
     features keep to what a student can follow.
+    branch: checkpoint of a teacher of the same model, whose way of depth this one begins with; without one it begins as
+    its student.
     """
 
     estimator: float = 1.0
     hidden: float = 0.5
+    branch: str | None = None
 
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
-        return _Teacher(self, parts_of(detector).branch(detector))
+        branch = parts_of(detector).branch(detector)
+        if self.branch is not None:
+            branch = trained_branch(load_checkpoint(self.branch), self.branch, detector)
+        return _Teacher(self, branch)
+
+
+def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Module) -> nn.Module:
+    """A teacher's way of depth into this detector. Raises TrainingError for what is no teacher of the same model."""
+    weights, branch = weights_of(checkpoint, "learner.branch."), parts_of(detector).branch(detector)
+    if not weights:
+        raise TrainingError(f"{path} is no teacher: train one with model.method Teach")
+    try:
+        branch.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(f"{path} is a teacher of {checkpoint['model_name']}, not of this model") from error
+    return branch
 
 
 class _Teacher(nn.Module):
