@@ -255,6 +255,10 @@ def test_channels_that_a_teacher_hardly_uses_do_not_outweigh_the_others():
     off = torch.tensor([0, 0, 0, 0.1])
     expected = (0.1 / (0.75**0.5 / 4)) ** 2 / 2 / 4
     assert feature_loss(teacher + off, teacher, torch.ones(1, 8)) == pytest.approx(expected, rel=1e-5)
+    # Of embeddings likewise, beside which relations are compared.
+    everyone = torch.ones(1, 8, dtype=torch.bool)
+    far = torch.tensor([0, 0, 0, 1e-3])
+    assert embedding_loss(teacher + far, teacher, everyone) < 1e-4
 
 
 def test_embeddings_are_compared_over_real_objects_only():

@@ -10,14 +10,8 @@ from add_model.coder import HEADING_BINS
 
 
 def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-    """Smooth L1 of tokens (B, N, C) in units of the teacher's spread of each channel, by weights (B, N) >= 0.
-
-    No spread counts for less than a quarter of what is usual among the channels: one that a teacher hardly uses would
-    else outweigh all others, a student's differences from it being vast in units of next to nothing.
-    """
-    spread = teacher.flatten(0, 1).std(0)
-    usual = spread.square().mean().sqrt()
-    difference = (student - teacher) / spread.clamp(min=(usual / 4).clamp(min=1e-3))
+    """Smooth L1 of tokens (B, N, C) in units of the teacher's spread of each channel, by weights (B, N) >= 0."""
+    difference = (student - teacher) / _spread(teacher.flatten(0, 1))
     each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none").mean(-1)
     return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
@@ -31,10 +25,21 @@ def embedding_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     ours, theirs = student[mask], teacher[mask]
     if len(theirs) < 2:
         return student.sum() * 0
-    mean, spread = theirs.mean(0), theirs.std(0).clamp(min=1e-3)
+    mean, spread = theirs.mean(0), _spread(theirs)
     ours, theirs = (ours - mean) / spread, (theirs - mean) / spread
     relations = [functional.normalize(e, dim=1) @ functional.normalize(e, dim=1).T for e in (ours, theirs)]
     return functional.smooth_l1_loss(ours, theirs) + functional.mse_loss(*relations)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviations (C,) of values (N, C), none below a quarter of what is usual among the channels.
+
+    A channel that a teacher hardly uses would else outweigh all others: a student's differences from it are vast in
+    units of next to nothing.
+    """
+    spread = values.std(0)
+    usual = spread.square().mean().sqrt()
+    return spread.clamp(min=(usual / 4).clamp(min=1e-3))
 
 
 def soft_focal_loss(logits: Tensor, wanted: Tensor, ignore: Tensor) -> Tensor:
