@@ -9,9 +9,10 @@
 Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those of 400
 frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
-the table. Those named fold train as the shipped weights in their last step (`make weights` does those before it), but
-are scored on real training frames that they did not see, "val" as well. Runs lie in runs/add_world; commit
-distillation.csv after each row, for what is only on the disk can be lost.
+the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
+they did not see, "val" as well. `make weights` does the steps before it, save config/monodle_lite0_world_teacher.yaml,
+with whose detector their teachers begin. Runs lie in runs/add_world; commit distillation.csv after each row, for what
+is only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -160,7 +161,6 @@ ROWS |= {
     for row, end in (("student", ""), ("teacher", "_teacher"), ("student + ADD", "_add"))
 }
 _START = "3000 steps: student"  # whose detector or backbone other rows begin with
-_PRECISION = "bf16-mixed is faster on CPUs with avx512_bf16 or amx (lscpu) and ten times slower on others"
 _SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
@@ -331,12 +331,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("world")
-    for name in ("run", "final"):
-        command = commands.add_parser(name)
+    of_rows = {name: commands.add_parser(name) for name in ("run", "final")}
+    for command in of_rows.values():
         command.add_argument("row", choices=ROWS)
         command.add_argument("--seed", type=int, default=0)
-        if name == "run":
-            command.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true", help=_PRECISION)
+    of_rows["run"].add_argument(
+        "--precision",
+        choices=("32-true", "bf16-mixed"),
+        default="32-true",
+        help="bf16-mixed is faster on CPUs with avx512_bf16 or amx (lscpu) and ten times slower on others",
+    )
     commands.add_parser("table").add_argument("--split", choices=("dev", "final", "val"), default="dev")
     options = parser.parse_args()
     if options.command == "world":

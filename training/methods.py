@@ -117,10 +117,9 @@ class Teach(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
-        branch = parts_of(detector).branch(detector)
-        if self.branch is not None:
-            branch = trained_branch(load_checkpoint(self.branch), self.branch, detector)
-        return _Teacher(self, branch)
+        if self.branch is None:
+            return _Teacher(self, parts_of(detector).branch(detector))
+        return _Teacher(self, trained_branch(load_checkpoint(self.branch), self.branch, detector))
 
 
 def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Module) -> nn.Module:
