@@ -28,7 +28,6 @@ from training.evaluation.average_precision import evaluate
 from training.evaluation.table import rows
 
 _FACTORS = (0.7, 0.85, 1.2, 1.5)
-_NEAR = 0.15  # of a car's distance: how far off a detection of it may be
 
 
 def real(root: Path, split: str) -> Iterable[Sample]:
@@ -77,12 +76,9 @@ def distances(predictor: Predictor, world: World, count: int) -> dict[tuple[int,
         sample = world.sample(index)
         objects = sample.objects
         detections = predictor.predict(sample.image, sample.camera, 0.15)
-        cars = detections.boxes[detections.names == "Car"]
-        for row in np.flatnonzero((objects.names == "Car") & (objects.occluded == 0) & (objects.truncated < 0.15)):
-            centre = objects.boxes[row, :3]
-            gaps = np.linalg.norm(cars[:, [0, 2]] - centre[[0, 2]], axis=1)
-            if len(gaps) and gaps.min() < _NEAR * np.hypot(centre[0], centre[2]):
-                found[index, centre.round(3).tobytes()] = float(cars[gaps.argmin(), 2])
+        shown_by = associate(objects, detections, "Car").truth
+        for row in np.flatnonzero((shown_by >= 0) & (objects.occluded == 0) & (objects.truncated < 0.15)):
+            found[index, objects.boxes[row, :3].round(3).tobytes()] = float(detections.boxes[shown_by[row], 2])
     return found
 
 
