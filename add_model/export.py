@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,6 +30,21 @@ class _Flat(nn.Module):
         return tuple(getattr(decoded, name) for name in Candidates._fields)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from users what the exporter says of itself: deprecated calls of its own, no torchvision beside it."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (FutureWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def export_onnx(detector: nn.Module, path: Path) -> None:
     """Write the detector (in eval mode) as ONNX: inputs `image` (1, H, W, 3) uint8 RGB and `P` (1, 3, 4), both sides
     free multiples of 32; outputs as `Candidates`, each with a leading 1.
@@ -33,17 +52,18 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
     image = torch.zeros(1, 6 * MULTIPLE, 20 * MULTIPLE, 3, dtype=torch.uint8)
     P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]])
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
-    program = torch.onnx.export(
-        _Flat(detector).eval(),
-        (image, P),
-        dynamo=True,
-        external_data=False,
-        opset_version=OPSET,
-        input_names=["image", "P"],
-        output_names=list(Candidates._fields),
-        dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            _Flat(detector).eval(),
+            (image, P),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=["image", "P"],
+            output_names=list(Candidates._fields),
+            dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
+            verbose=False,
+        )
     # The exporter notes for each node which lines of which files on this machine made it.
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,9 +88,7 @@ def assert_learns(detector: torch.nn.Module, sample: Sample) -> None:
 
 def exported(detector: torch.nn.Module, path: Path) -> OnnxBackend:
     """The detector's graph, as the predictor loads it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # within torch's exporter
-        export_onnx(detector, path)
+    export_onnx(detector, path)
     return OnnxBackend(path, threads=1)
 
 

@@ -87,7 +87,6 @@ def test_the_teacher_is_left_as_it_was(teacher, distilled):
     assert not torch.equal(after[own], before[own])
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # within torch's exporter
 def test_distillation_adds_nothing_to_what_is_deployed(model, distilled, tmp_path):
     status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, model=model, max_epochs=1)
     assert status == 0, text
