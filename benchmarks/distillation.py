@@ -10,8 +10,9 @@ Rows are in ROWS, their setting before the colon: 2000 steps on all training fra
 frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
 the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
-they did not see, "val" as well. `make weights` does the steps before it. Runs lie in runs/add_world; commit
-distillation.csv after each row, for what is only on the disk can be lost.
+they did not see, "val" as well. `make weights` does the steps before it, save config/monodle_lite0_world_teacher.yaml,
+with whose detector their teachers begin. Runs lie in runs/add_world; commit distillation.csv after each row, for what
+is only on the disk can be lost.
 """
 
 from __future__ import annotations

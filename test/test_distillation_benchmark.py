@@ -88,8 +88,18 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
 @pytest.mark.parametrize("fold", range(3))
 def test_a_fold_is_scored_on_what_it_did_not_see(fold, tmp_path, monkeypatch):
     write_lists(tmp_path, monkeypatch)
-    for row, method in (("student", "Alone"), ("teacher", "Teach"), ("student + ADD", "Distil")):
+    for row, method, epochs in (
+        ("student", "Alone", 8),
+        ("teacher", "Teach", 8),
+        ("student + ADD", "Distil", 8),
+        ("student, 20 epochs", "Alone", 20),
+        ("student + ADD, 20 epochs", "Distil", 20),
+    ):
         config = read(f"fold {fold}: {row}", monkeypatch)
+        assert config.trainer.max_epochs == epochs
+        if method == "Distil":
+            teacher = benchmark.folder(f"fold {fold}: teacher", 0) / "last.ckpt"
+            assert str(teacher) in benchmark.arguments(f"fold {fold}: {row}", SEED)
         real, world = config.data.init_args.train
         judged = config.data.init_args.val
         assert (real.root, judged.root, world.root) == ("data/kitti_mini", "data/kitti_mini", "data/world")
