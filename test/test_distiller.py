@@ -158,7 +158,7 @@ def test_a_batch_without_objects_teaches_no_boxes(case):
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "monodle_plain"])
-def test_a_teachers_own_depth_estimator_trains_beside_or_idles(name):
+def test_a_teachers_own_depth_estimator_trains_beside_or_where_depth_is_unknown(name):
     detector = build(name)
     batch = views(detector, [street(0)])
     batch = batch._replace(depth=batch.depth.clamp(min=5))  # known everywhere
@@ -174,6 +174,33 @@ def test_a_teachers_own_depth_estimator_trains_beside_or_idles(name):
     assert gradient[0.0] == 0 < gradient[1.0]
     assert logged[0.0].pop("depth_map") == 0 < logged[1.0].pop("depth_map")
     assert logged[0.0] == logged[1.0]
+
+
+def test_a_new_teacher_that_is_shown_no_depth_answers_as_its_student(case):
+    name, batch = case
+    detector = build(name).eval()
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    with torch.no_grad():
+        alone = parts.look(detector, batch.images, batch.P, None, None)
+        hidden = parts.look(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
+        found, expected = (vars(detector.detect(seen, batch.P)) for seen in (hidden, alone))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_a_teacher_is_told_depth_as_images_show_it(case):
+    """The same pixels of a camera of 1.3 times the focal length are 1.3 times as far, and look the same."""
+    name, batch = case
+    detector = build(name).eval()
+    parts, told = parts_of(detector), []
+    branch = parts.branch(detector).eval()
+    branch.register_forward_pre_hook(lambda _, given: told.append(given[0]))
+    with torch.no_grad():
+        for zoom in (1.0, 1.3):
+            P = batch.P * torch.tensor([[zoom], [zoom], [1.0]])
+            parts.look(detector, batch.images, P, zoom * batch.depth, branch)
+    assert told[0].any()
+    torch.testing.assert_close(*told)
 
 
 @pytest.mark.parametrize(("hidden", "draws"), [(0.0, 1), (0.3, 30), (1.0, 1)])

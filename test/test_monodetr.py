@@ -244,7 +244,11 @@ def test_a_given_depth_map_takes_the_place_of_the_predicted_one(trained):
     with torch.no_grad():
         torch.nn.init.zeros_(detector.depth.places.weight)
         a, b = (detector.look(batch.images, batch.P, given=depth) for depth in (near, near + 30))
+        predicted = detector.encode(batch.images).depth
+        half = near.index_fill(2, torch.arange(columns // 2), 0)
+        shown = detector.encode(batch.images, given=half).depth
     torch.testing.assert_close(b.depth - a.depth, torch.full_like(a.depth, 10.0), atol=1e-3, rtol=0)
+    assert torch.equal(shown, torch.where(half > 0, half, predicted)), "where none is given the prediction stays"
 
 
 def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from add_model.distillation.parts import parts_of
-from add_model.distillation.position import cell_depth
-from add_model.view import reference_focal_scale
+from add_model.distillation.position import reference_depth
 from training.checkpoints import load_checkpoint, weights_of
 from training.data.batches import Batch
 from training.files import TrainingError
@@ -103,8 +102,8 @@ class AloneLearner(nn.Module):
 class Teach(Method):
     """The same losses, for a detector that sees ground-truth depth as well.
 
-    estimator: weight of what trains the detector's own depth estimator (CaDDN, MonoDETR) beside the ground truth that
-    takes its place; with 0 it idles. MonoDLE has none.
+    estimator: weight of what trains the detector's own depth estimator (CaDDN, MonoDETR), whose place the ground truth
+    takes where it is known; with 0 it learns by detection alone, where it is not. MonoDLE has none.
     hidden: share of images whose depth it does not see in training. It then has to read images as well, and its
     features keep to what a student can follow.
     branch: checkpoint of a teacher of the same model, whose way of depth this one begins with; without one it begins as
@@ -172,9 +171,9 @@ class _DenseDepth(AloneLearner):
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         features, found = self.own(detector, step)
         # At the reference focal length: metres would hang on the view's zoom, which images do not show.
-        depth = cell_depth(step.depth / reference_focal_scale(step.batch.P)[:, None, None], detector.coder.stride)
+        depth = reference_depth(step.depth, step.batch.P, detector.coder.stride)
         known = depth > 0
-        error = (self.head(features).flatten(1) - depth.clamp(min=1).log() / math.log(10)).abs()
+        error = (self.head(features)[:, 0] - depth.clamp(min=1).log() / math.log(10)).abs()
         return found | {"dense_depth": self.weight * (error * known).sum() / known.sum().clamp(min=1)}
 
 

@@ -19,7 +19,7 @@ from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.footprint_cells import footprint_cells
 from add_model.distillation.losses import soft_focal_loss
 from add_model.distillation.objects import Objects, object_shape
-from add_model.distillation.position import Encoding, image_points, reference_depth
+from add_model.distillation.position import Encoding, at_reference, image_points, reference_depth
 from add_model.labels import MEAN_SIZES
 
 losses = caddn_loss  # the detector's own
@@ -43,7 +43,8 @@ def look(detector: CaDDN, images: Tensor, P: Tensor, depth: Tensor | None, branc
     """
     if branch is None:
         return detector.look(images, P)
-    return detector.look(images, P, reference_depth(depth, P, detector.frustum.stride), sum(branch(depth)))
+    given = reference_depth(depth, P, detector.frustum.stride)
+    return detector.look(images, P, given, sum(branch(at_reference(depth, P))))
 
 
 def channels(detector: CaDDN) -> int:

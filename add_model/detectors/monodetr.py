@@ -127,8 +127,9 @@ class MonoDETR(nn.Module):
     def encode(self, images: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Encoded:
         """What there is to be read of images.
 
-        given (B, h, w): a teacher's depth map, in place of the one predicted, at the reference focal length and the
-        stride of `coder`. added (B, C, h, w): what it adds to the features of that stride.
+        given (B, h, w): a teacher's depth map at the reference focal length and the stride of `coder`, 0 unknown, which
+        takes the place of the one predicted where it is known. added (B, C, h, w): what it adds to the features of that
+        stride.
         """
         height, width = images.shape[1:3]
         images = self.normalise(images)

@@ -77,14 +77,14 @@ class DepthPredictor(nn.Module):
         """Maps (B, C, h, w) of neighbouring strides, position (N, C) of the middle one's cells -> logits
         (B, bins + 1, h, w), depth (B, h, w), tokens (B, N, C).
 
-        given (B, h, w): a teacher's depth in place of the one predicted.
+        given (B, h, w): a teacher's depth, 0 unknown, in place of the one predicted where it is known.
         """
         coarse = functional.interpolate(self.up(maps[2]), scale_factor=2, mode="bilinear", align_corners=False)
         features = self.head((self.down(maps[0]) + self.level(maps[1]) + coarse) / 3)
         logits = self.classify(features)
-        depth = given
-        if depth is None:
-            depth = (logits.float().softmax(1) * self.values[:, None, None]).sum(1)
+        depth = (logits.float().softmax(1) * self.values[:, None, None]).sum(1)
+        if given is not None:
+            depth = torch.where(given > 0, given, depth)
         tokens = features.flatten(2).transpose(1, 2)
         asked = tokens + position
         (read,) = self.attention(asked, asked, tokens)

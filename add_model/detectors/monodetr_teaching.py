@@ -19,7 +19,7 @@ from add_model.detectors.monodle_loss import laplacian_loss
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.losses import soft_focal, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
-from add_model.distillation.position import Encoding, map_points, own_points, reference_depth
+from add_model.distillation.position import Encoding, at_reference, map_points, own_points, reference_depth
 from add_model.labels import MEAN_SIZES
 from add_model.view import reference_focal_scale
 
@@ -37,14 +37,13 @@ def branch(detector: MonoDETR) -> nn.Module:
 def look(detector: MonoDETR, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Queries:
     """Images (B, H, W, 3) -> the answers that all else is read from.
 
-    A teacher's depth (B, H, W) takes the place of the depth map that the detector predicts; where it is unknown the map
-    is as far away as for no object.
+    A teacher's depth (B, H, W) takes the place of the depth map that the detector predicts, but for cells where none is
+    known.
     """
     if branch is None:
         return detector.look(images, P)
-    near = reference_depth(depth, P, detector.coder.stride)
-    far = detector.coder.bins.far
-    return detector.look(images, P, torch.where(near > 0, near.clamp(max=far), far), sum(branch(depth)))
+    given = reference_depth(depth, P, detector.coder.stride).clamp(max=detector.coder.bins.far)
+    return detector.look(images, P, given, sum(branch(at_reference(depth, P))))
 
 
 def channels(detector: MonoDETR) -> int:

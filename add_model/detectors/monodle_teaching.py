@@ -20,7 +20,7 @@ from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.foreground import Foreground, foreground
 from add_model.distillation.losses import soft_focal_loss, soft_heading_loss
 from add_model.distillation.objects import Objects, object_shape
-from add_model.distillation.position import Encoding, map_points, own_points
+from add_model.distillation.position import Encoding, at_reference, map_points, own_points
 from add_model.view import reference_focal_scale
 
 losses = monodle_loss  # the detector's own
@@ -35,14 +35,10 @@ def branch(detector: MonoDLE) -> nn.Module:
 
 
 def look(detector: MonoDLE, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Tensor:
-    """Images (B, H, W, 3) and, for a teacher, their depth (B, H, W) -> the features that all else is read from.
-
-    A teacher sees depth as it has to answer: at the reference focal length. In metres it would have to guess each
-    view's zoom, which images do not show, and could not pass on what its student cannot see either.
-    """
+    """Images (B, H, W, 3) and, for a teacher, their depth (B, H, W) -> the features that all else is read from."""
     if branch is None:
         return detector.features(images)
-    return detector.features(images, branch(depth / reference_focal_scale(P)[:, None, None]))
+    return detector.features(images, branch(at_reference(depth, P)))
 
 
 def channels(detector: MonoDLE) -> int:

@@ -43,10 +43,18 @@ def cell_depth(depth: Tensor, stride: int) -> Tensor:
     return torch.where(nearest.isinf(), 0, nearest).flatten(1)
 
 
+def at_reference(depth: Tensor, P: Tensor) -> Tensor:
+    """Depth maps (B, H, W) in metres, 0 unknown -> the same at the reference focal length, as detectors code depth.
+
+    A teacher sees depth so: in metres it would have to guess each view's zoom, which images do not show, and could not
+    pass on what its student cannot see either.
+    """
+    return depth / reference_focal_scale(P)[:, None, None]
+
+
 def reference_depth(depth: Tensor, P: Tensor, stride: int) -> Tensor:
     """Depth maps (B, H, W), 0 unknown -> (B, H / s, W / s): `cell_depth` as a map, at the reference focal length."""
-    cells = cell_depth(depth, stride).unflatten(1, (depth.shape[1] // stride, -1))
-    return cells / reference_focal_scale(P)[:, None, None]
+    return cell_depth(at_reference(depth, P), stride).unflatten(1, (depth.shape[1] // stride, -1))
 
 
 def own_points(P: Tensor, u: Tensor, v: Tensor, depth: Tensor) -> Tensor:
