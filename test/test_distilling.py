@@ -1,5 +1,6 @@
 """A teacher, its student and the controls as a user trains them: real runs through the command line."""
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -104,16 +105,39 @@ def test_distillation_adds_nothing_to_what_is_deployed(model, distilled, tmp_pat
     assert graphs[0][0] == {k: v.shape for k, v in build(model).state_dict().items()}
 
 
-def test_a_killed_distillation_goes_on_bit_for_bit(model, teacher, distilled, tmp_path):
-    first = Training(tmp_path, "fit", "--config", configured(tmp_path, "add", student(teacher), model=model))
-    metrics = tmp_path / "runs" / "add" / "metrics.csv"
+def assert_goes_on(method, undisturbed, model, folder, meanwhile=lambda: None):
+    """A run that is killed and resumed ends as the undisturbed one did, bit for bit."""
+    first = Training(folder, "fit", "--config", configured(folder, "killed", method, model=model))
+    metrics = folder / "runs" / "killed" / "metrics.csv"
     assert kill_when(first, lambda: lines_of(metrics) >= 5), first.text()
-    assert (tmp_path / "runs" / "add" / "last.ckpt").is_file()
-    status, text, checkpoint = run(tmp_path, "add", student(teacher), resume=True, model=model)
+    assert (folder / "runs" / "killed" / "last.ckpt").is_file()
+    meanwhile()
+    status, text, checkpoint = run(folder, "killed", method, resume=True, model=model)
     assert status == 0, text
     assert "resuming" in text
     parts = ("state_dict", "optimizer_states")
-    assert tensors(checkpoint, *parts) == tensors(distilled, *parts)
+    assert tensors(checkpoint, *parts) == tensors(undisturbed, *parts)
+
+
+def test_a_killed_teacher_goes_on_bit_for_bit(model, teacher, tmp_path):
+    """It draws which images' depth is hidden."""
+    assert_goes_on(TEACHER, teacher, model, tmp_path)
+
+
+def test_a_killed_distillation_goes_on_bit_for_bit_without_its_teachers_file(model, teacher, distilled, tmp_path):
+    """The run's own checkpoint holds the teacher: it can be resumed and scored where the other's is lost."""
+    lost = tmp_path / "teacher.ckpt"
+    shutil.copy(teacher, lost)
+    assert_goes_on(student(lost), distilled, model, tmp_path, meanwhile=lost.unlink)
+    scored = Training(tmp_path, "validate", "--config", tmp_path / "killed.yaml", log="validate.txt")
+    assert scored.finish() == 0, scored.text()
+    assert "killed/last.ckpt, 3 frames" in scored.text()
+
+
+def test_a_student_of_no_teacher_is_not_trained(tmp_path):
+    status, text, _ = run(tmp_path, "none", {"class_path": "training.distil.Distil", "init_args": {"teacher": None}})
+    assert status == 1
+    assert "model.method.teacher is null: give the checkpoint of a run with model.method Teach" in text
 
 
 def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
@@ -141,11 +165,15 @@ def test_a_teacher_begins_as_another_teacher(model, teacher):
         Teach(branch=str(teacher)).learner(build("monodle_lite0"))
 
 
-def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, tmp_path):
+def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, distilled, tmp_path):
+    """Not even a student whose checkpoint holds its teacher beside it."""
     status, text, alone = run(tmp_path, "alone", {"class_path": "training.methods.Alone"}, model=model, max_epochs=1)
     assert status == 0, text
-    with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
-        frozen_teacher(str(alone), build(model))
+    for learnt in (alone, distilled):
+        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
+            frozen_teacher(str(learnt), build(model))
+        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
+            Teach(branch=str(learnt)).learner(build(model))
     with pytest.raises(TrainingError, match="identical architecture"):
         frozen_teacher(str(teacher), build("monodle_lite0"))
 

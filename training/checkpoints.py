@@ -46,6 +46,12 @@ def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tenso
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
+def is_teacher(checkpoint: dict[str, Any]) -> bool:
+    """Whether a checkpoint is a teacher's own: with a way for depth, and no teacher beside it as a student's has."""
+    parts = {name.split(".")[0] for name in weights_of(checkpoint, "learner.")}
+    return "branch" in parts and "teacher" not in parts
+
+
 def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> nn.Module:
     """The detector of a checkpoint. Raises ModelError where its model is unknown or not its weights'."""
     detector = build(checkpoint["model_name"])

@@ -19,6 +19,7 @@ from training.data.module import Loaders
 from training.evaluation.table import format_table
 from training.files import TrainingError
 from training.lit import LOGGED, LitDetector
+from training.methods import OTHERS_WEIGHTS
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
 
@@ -97,9 +98,18 @@ class TrainingCommand(LightningCLI):
             self.checkpoint = self.folder / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
             options.ckpt_path = None
             load_checkpoint(self.checkpoint, mmap=True)
+        self._forget_files(options.model)
+
+    def _forget_files(self, model: Any) -> None:
+        """Of weights that a checkpoint of the run holds: their files may be gone."""
+        given = model.method.get("init_args") or {}
         if self.checkpoint:
-            # Its weights are overwritten at once, and their file may be gone.
-            options.model.start = None
+            model.start = None
+            for name in OTHERS_WEIGHTS:
+                if name in given:
+                    given[name] = None
+        elif given.get("teacher", "") is None:
+            raise TrainingError("model.method.teacher is null: give the checkpoint of a run with model.method Teach")
 
     def _choose_start(self, resume: bool) -> None:
         last = self.folder / LAST

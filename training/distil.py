@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from training.methods import AloneLearner, Learner, Method, Step, trained_branch
 class Distil(Method):
     """ADD: the detector's losses, and what its teacher passes on. A weight of 0 switches a part off.
 
-    teacher: checkpoint of a run with `Teach`, of the same model
+    teacher: checkpoint of a run with `Teach`, of the same model; None where a checkpoint of this run fills it in
     encoding: of the positions of self-attention and targets; layers: of the self-attention adapter, 0 for none
     bypass: share of images whose tokens go past the adapter: it would else learn what its student should
     features: weight of the intermediate features' loss, behind the adapter
@@ -35,7 +36,7 @@ class Distil(Method):
     warm_up: share of the training over which all weights rise from 0; fade: share at its end over which they fall to 0
     """
 
-    teacher: str
+    teacher: str | None
     encoding: Encoding = Encoding.point
     layers: int = 1
     bypass: float = 0.5
@@ -56,6 +57,8 @@ class Distil(Method):
 
     def learner(self, detector: nn.Module) -> Learner:
         """The frozen teacher, the adapter and the attention."""
+        if self.teacher is None:
+            return Distiller(self, detector, copy.deepcopy(detector), parts_of(detector).branch(detector))
         return Distiller(self, detector, *frozen_teacher(self.teacher, detector))
 
 

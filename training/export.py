@@ -11,14 +11,8 @@ import torch
 from add_model.backends import ModelError
 from add_model.export import export_onnx
 from add_model.models import load, save
-from training.checkpoints import load_checkpoint, trained_detector
+from training.checkpoints import is_teacher, load_checkpoint, trained_detector
 from training.files import TrainingError
-
-
-def is_teacher(weights: dict) -> bool:
-    """Whether the weights of a checkpoint are a teacher's own: with a way for depth, and no teacher beside it."""
-    names = [name.split(".")[1] for name in weights if name.startswith("learner.")]
-    return "branch" in names and "teacher" not in names
 
 
 def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
@@ -27,7 +21,7 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     Raises TrainingError where it is not such a checkpoint, ModelError where its model is unknown or not its weights'.
     """
     checkpoint = load_checkpoint(path)
-    if is_teacher(checkpoint["state_dict"]):
+    if is_teacher(checkpoint):
         raise TrainingError(
             f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
             " of it (model.method training.distil.Distil)"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import reference_depth
-from training.checkpoints import load_checkpoint, weights_of
+from training.checkpoints import is_teacher, load_checkpoint, weights_of
 from training.data.batches import Batch
 from training.files import TrainingError
 
@@ -63,6 +63,9 @@ class Learner(Protocol):
 
     def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
         """What detections are read from in validation."""
+
+
+OTHERS_WEIGHTS = ("teacher", "branch")  # options that name another run, whose weights checkpoints of this one hold too
 
 
 class Method:
@@ -123,11 +126,11 @@ class Teach(Method):
 
 def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Module) -> nn.Module:
     """A teacher's way of depth into this detector. Raises TrainingError for what is no teacher of the same model."""
-    weights, branch = weights_of(checkpoint, "learner.branch."), parts_of(detector).branch(detector)
-    if not weights:
+    if not is_teacher(checkpoint):
         raise TrainingError(f"{path} is no teacher: train one with model.method Teach")
+    branch = parts_of(detector).branch(detector)
     try:
-        branch.load_state_dict(weights)
+        branch.load_state_dict(weights_of(checkpoint, "learner.branch."))
     except RuntimeError as error:
         raise TrainingError(f"{path} is a teacher of {checkpoint['model_name']}, not of this model") from error
     return branch
