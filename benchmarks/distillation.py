@@ -42,12 +42,12 @@ METRICS = (
 # First frame number, seed of the world and how many, for each split.
 SPLITS = {"train": (0, 100, 2000), "dev": (100_000, 101, 2400), "final": (200_000, 102, 2400)}
 
-_PARTS = ("features", "adapted", "targets", "regression", "heatmap")
+_PARTS = ("features", "adapted", "targets", "regression", "scores")
 _INTERMEDIATE = ("features", "adapted")
 
 
 def _without(*parts: str) -> list[str]:
-    return [word for part in parts for word in (f"--model.method.{part}", "0")]
+    return [word for part in parts for word in (f"--model.method.{part}.weight", "0")]
 
 
 def _only(*parts: str) -> list[str]:
@@ -111,11 +111,11 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "student + ADD": ("add_world_add", []),
     "features alone": ("add_world_add", _only(*_INTERMEDIATE)),
     "targets alone": ("add_world_add", _only("targets")),
-    "responses alone": ("add_world_add", _only("heatmap")),
+    "responses alone": ("add_world_add", _only("scores")),
     "without features": ("add_world_add", _without(*_INTERMEDIATE)),
     "without targets": ("add_world_add", _without("targets")),
-    "without responses": ("add_world_add", _without("heatmap")),
-    "with responses of regression": ("add_world_add", ["--model.method.regression", "1"]),
+    "without responses": ("add_world_add", _without("scores")),
+    "with responses of regression": ("add_world_add", ["--model.method.regression.weight", "1"]),
     "encoding none": ("add_world_add", ["--model.method.encoding", "none"]),
     "encoding image (2D)": ("add_world_add", ["--model.method.encoding", "image"]),
     "encoding frustum": ("add_world_add", ["--model.method.encoding", "frustum"]),

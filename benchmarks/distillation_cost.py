@@ -44,7 +44,9 @@ class Arm:
     def step(self, batch: Batch) -> float:
         """Train one step; returns its seconds."""
         start = time.perf_counter()
-        loss = sum(self.learner.losses(self.detector, Step(batch, 0.5, lambda value: value, 1)).values())
+        weights = self.learner.weights(0.5)
+        losses = self.learner.losses(self.detector, Step(batch, lambda value: value, 1))
+        loss = sum(weights.get(name, 1.0) * value for name, value in losses.items())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -18,7 +18,7 @@ _spec = importlib.util.spec_from_file_location("distillation", ROOT / "benchmark
 benchmark = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(benchmark)
 SEED = 4321  # of no run that this checkout may hold
-PARTS = ("features", "adapted", "targets", "regression", "heatmap")
+PARTS = ("features", "adapted", "targets", "regression", "scores")
 
 
 class ReadOnly(TrainingCommand):
@@ -69,15 +69,17 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     if method != "Distil":
         return
     options = config.model.method.init_args
-    on = {name for name in PARTS if options[name] > 0}
+    on = {name for name in PARTS if options[name].weight > 0}
     every = set(PARTS) - (set() if "regression" in row else {"regression"})
-    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"heatmap"}}
+    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"scores"}}
     if row.endswith(" alone"):
         assert on == groups[row.split()[0]]
     elif row.startswith("without "):
         assert on == every - groups[row.split()[1]]
     else:
         assert on == every
+    # What a row says of a weight leaves the rest of its part as it is.
+    assert {(options[name].warm_up, options[name].fade) for name in PARTS} == {(0.1, 0.5)}
     named = row.split()[1] if row.startswith("encoding ") else "point"
     assert options.encoding.name == named
     taught_by = "/as_teacher.ckpt" if row == "taught by a student" else "/last.ckpt"

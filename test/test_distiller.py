@@ -11,17 +11,13 @@ from add_model.distillation.parts import parts_of
 from add_model.distillation.position import Encoding
 from add_model.models import build
 from training.data.batches import Batch
-from training.distil import Distil, Distiller
+from training.distil import Distil, Distiller, Part
 from training.files import TrainingError
 from training.methods import DenseDepth, DenseTruth, Step, Teach
 
 MODELS = ("monodle_plain", "caddn_plain", "monodetr_plain")
-WEIGHTS = ("features", "adapted", "targets", "regression", "heatmap")
-
-
-def column(detector, weight):
-    """The name under which a part's loss is logged."""
-    return f"add_response_{parts_of(detector).SCORES}" if weight == "heatmap" else f"add_{weight}"
+PARTS = ("features", "adapted", "targets", "regression", "scores")
+OFF = Part(0.0)
 
 
 def arm(name, **options):
@@ -32,18 +28,18 @@ def arm(name, **options):
     for parameter in (*detector.parameters(), *teacher.parameters(), *branch.parameters()):
         if parameter.ndim > 1 and not parameter.any():  # a last layer that starts at zero hides those before it
             torch.nn.init.normal_(parameter, std=0.02)
-    every = Distil(teacher="", features=4.0, regression=1.0, fade=0.0)
+    every = Distil(teacher="", regression=Part(1.0))
     learner = Distiller(replace(every, **options), detector, teacher, branch)
-    for parameter in learner.adapter.parameters():
-        if parameter.ndim > 1:
+    for key, parameter in learner.named_parameters():
+        if key.startswith("adapter") and parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.05)
     detector.train()
     learner.train()
     return detector, learner
 
 
-def step_of(batch, progress=1.0):
-    return Step(batch, progress, lambda value: value, 1)
+def step_of(batch):
+    return Step(batch, lambda value: value, 1)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -61,21 +57,23 @@ def trusting(monkeypatch):
 
 def test_each_part_alone_reaches_the_student_and_nothing_else(case):
     name, batch = case
-    for weight in WEIGHTS:
-        detector, learner = arm(name, **{other: 0.0 for other in WEIGHTS if other != weight})
+    for part in PARTS:
+        detector, learner = arm(name, **{other: OFF for other in PARTS if other != part})
         before = copy.deepcopy(learner.teacher.state_dict() | learner.branch.state_dict())
         losses = learner.losses(detector, step_of(batch))
         passed = {key: value for key, value in losses.items() if key.startswith("add_")}
-        assert list(passed) == [column(detector, weight)]
+        assert list(passed) == [f"add_{part}"] == list(learner.weights(0.5))
         (value,) = passed.values()
         assert torch.isfinite(value) and value != 0
         value.backward()
         first = next(detector.backbone.parameters())
-        assert first.grad is not None and torch.isfinite(first.grad).all() and first.grad.any(), weight
+        assert first.grad is not None and torch.isfinite(first.grad).all() and first.grad.any(), part
         assert all(p.grad is None for module in (learner.teacher, learner.branch) for p in module.parameters())
         after = learner.teacher.state_dict() | learner.branch.state_dict()
         assert all(torch.equal(after[key], kept) for key, kept in before.items())
         assert not any(module.training for module in learner.teacher.modules())
+        # Processes that train together wait for a gradient of each.
+        assert all(p.grad is not None for p in learner.parameters() if p.requires_grad)
 
 
 def test_tokens_that_go_past_the_adapter_are_the_students_own(case):
@@ -106,24 +104,15 @@ def test_the_detectors_own_losses_are_those_of_the_baseline(case):
         assert torch.equal(found[key], value), key
 
 
-def test_all_weights_rise_together_from_nothing(case):
-    name, batch = case
-    found = {}
-    for progress in (0.0, 0.05, 0.5):
-        detector, learner = arm(name)
-        torch.manual_seed(1)
-        losses = learner.losses(detector, step_of(batch, progress))
-        found[progress] = {key: value.item() for key, value in losses.items() if key.startswith("add_")}
-    for key, full in found[0.5].items():
-        assert found[0.0][key] == 0
-        assert found[0.05][key] == pytest.approx(full / 2, rel=1e-4)
-
-
-def test_weights_fall_to_nothing_where_they_fade():
-    method = Distil(teacher="", warm_up=0.1, fade=0.5)
-    strengths = [method.strength(progress) for progress in (0.0, 0.05, 0.1, 0.5, 0.75, 0.9, 1.0)]
-    assert strengths == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.5, 0.2, 0.0])
-    assert Distil(teacher="", warm_up=0.0).strength(0.0) == Distil(teacher="", fade=0.0).strength(1.0) == 1.0
+def test_each_weight_rises_and_falls_by_its_own_shares_of_the_training():
+    part = Part(4.0, warm_up=0.1, fade=0.5)
+    along = (0.0, 0.05, 0.1, 0.5, 0.75, 0.9, 1.0)
+    assert [part.at(progress) for progress in along] == pytest.approx([0.0, 2.0, 4.0, 4.0, 2.0, 0.8, 0.0])
+    assert Part(4.0, warm_up=0.0).at(0.0) == Part(4.0, fade=0.0).at(1.0) == 4.0
+    _, learner = arm("monodle_plain", features=part, targets=Part(2.0, warm_up=0.2, fade=0.0), scores=OFF)
+    found = {key: learner.weights(progress)[f"add_{key}"] for key, progress in (("features", 0.05), ("targets", 0.15))}
+    assert found == pytest.approx({"features": 2.0, "targets": 1.5})
+    assert "add_scores" not in learner.weights(0.5)
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -152,9 +141,10 @@ def test_a_batch_without_objects_teaches_no_boxes(case):
     detector, learner = arm(name)
     losses = learner.losses(detector, step_of(batch))
     assert all(torch.isfinite(value) for value in losses.values()), losses
-    for weight in ("regression", "adapted", "targets"):
-        assert losses[column(detector, weight)] == 0
+    for part in ("regression", "adapted", "targets"):
+        assert losses[f"add_{part}"] == 0
     sum(losses.values()).backward()
+    assert all(p.grad is not None for p in learner.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "monodle_plain"])
@@ -168,11 +158,12 @@ def test_a_teachers_own_depth_estimator_trains_beside_or_where_depth_is_unknown(
         detector = build(name).train()
         learner = Teach(estimator=weight, hidden=0).learner(detector).train()
         losses = learner.losses(detector, step_of(batch))
-        sum(losses.values()).backward()
+        weights = learner.weights(0.5)
+        assert weights == {"depth_map": weight}
+        sum(weights.get(key, 1.0) * value for key, value in losses.items()).backward()
         last = detector.frustum.head[-1] if name == "caddn_plain" else detector.depth.classify
         gradient[weight], logged[weight] = last.weight.grad.abs().max(), {k: v.item() for k, v in losses.items()}
     assert gradient[0.0] == 0 < gradient[1.0]
-    assert logged[0.0].pop("depth_map") == 0 < logged[1.0].pop("depth_map")
     assert logged[0.0] == logged[1.0]
 
 

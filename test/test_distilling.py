@@ -10,10 +10,9 @@ import yaml
 from jsonargparse import ArgumentParser
 from training_bench import Training, configure, depths, kill_when, lines_of, tensors
 
-from add_model.distillation.parts import parts_of
 from add_model.models import build, load
 from training.checkpoints import load_checkpoint
-from training.distil import frozen_teacher
+from training.distil import Distil, Part, frozen_teacher
 from training.export import main as export
 from training.files import TrainingError
 from training.lit import LitDetector
@@ -22,14 +21,14 @@ from training.metrics import read_metrics
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 TEACHER = {"class_path": "training.methods.Teach"}
-PARTS = ("features", "adapted", "targets", "regression")
+PARTS = ("features", "adapted", "targets", "regression", "scores")
 DETECTORS = ("monodle_plain", "caddn_plain", "monodetr_plain")
 
 
 def student(teacher: Path, **options):
     return {
         "class_path": "training.distil.Distil",
-        "init_args": {"teacher": str(teacher), "regression": 1.0, **options},
+        "init_args": {"teacher": str(teacher), "regression": {"weight": 1.0}, **options},
     }
 
 
@@ -67,12 +66,18 @@ def distilled(model, teacher, tmp_path_factory):
     return checkpoint
 
 
-def test_each_part_is_logged(model, distilled):
-    rows = read_metrics(distilled.parent / "metrics.csv")
-    columns = [f"train/add_{name}" for name in (*PARTS, f"response_{parts_of(build(model)).SCORES}")]
-    assert {name for name in rows[1] if name.startswith("train/add_")} == set(columns)
-    # All weights rise from nothing.
-    assert all(rows[0][name] == 0 < rows[1][name] for name in columns)
+def test_each_part_is_logged_as_it_is_and_counts_by_its_weight(distilled):
+    rows = [row for row in read_metrics(distilled.parent / "metrics.csv") if row.get("train/loss")]
+    columns = [f"train/add_{name}" for name in PARTS]
+    assert {name for name in rows[0] if name.startswith("train/add_")} == set(columns)
+    assert all(row[name] > 0 for name in columns for row in rows)
+    weights = Distil(teacher="", regression=Part(1.0))
+    for step, row in enumerate(rows):
+        own = sum(
+            v for k, v in row.items() if k.startswith("train/") and k not in (*columns, "train/loss", "train/rate")
+        )
+        passed = sum(getattr(weights, name).at(step / len(rows)) * row[f"train/add_{name}"] for name in PARTS)
+        assert row["train/loss"] == pytest.approx(own + passed, rel=1e-4)
 
 
 def test_the_teacher_is_left_as_it_was(teacher, distilled):
@@ -186,7 +191,7 @@ def test_methods_that_need_depth_say_where_to_name_it(method, tmp_path):
 
 
 def test_a_switched_off_part_is_not_computed(model, teacher, tmp_path):
-    off = {"features": 0, "adapted": 0, "targets": 0, "heatmap": 0}
+    off = {name: {"weight": 0} for name in PARTS if name != "regression"}
     status, text, checkpoint = run(tmp_path, "some", student(teacher, **off), model=model, max_epochs=1)
     assert status == 0, text
     row = read_metrics(checkpoint.parent / "metrics.csv")[0]

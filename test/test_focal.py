@@ -16,5 +16,5 @@ def test_focal_losses_by_hand():
     # Three cells of three classes: one sees an object, one does not, of one nothing is known.
     logits = torch.log(torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]])).T[None, :, None]
     target = torch.tensor([[[1, 2, -1]]])
-    expected = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8)) / 2
+    expected = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8))
     assert depth_map_loss(logits, target, target == 1).item() == pytest.approx(expected, rel=1e-5)

@@ -25,34 +25,63 @@ def gradients(checkpoint):
     return [state["exp_avg"].numpy() * 10 for state in checkpoint["optimizer_states"][0]["state"].values()]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """(one process with a batch of 4, two processes with 2 each): run folders after a single step."""
-    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    model = {"start": "imagenet", "frozen_norms": True}
-    for folder, size in ((one, FRAMES), (two, FRAMES // 2)):
-        configure(folder / "tiny.yaml", model=dict(model), data={"batch_size": size}, trainer={"max_epochs": 1})
-    alone = Training(one, "fit", "--config", one / "tiny.yaml")
-    port = free_port()
-    shares = []
-    for rank in range(2):  # with what torchrun sets
+def in_two_processes(config):
+    """Both runs of `fit`, started with what torchrun sets."""
+    port, shares = free_port(), []
+    for rank in range(2):
         torchrun = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
         torchrun |= {"GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "none"}
-        words = "fit", "--config", two / "tiny.yaml", "--trainer.strategy", "ddp", "--trainer.devices", 2
+        words = "fit", "--config", config, "--trainer.strategy", "ddp", "--trainer.devices", 2
         environment = {key: str(value) for key, value in torchrun.items()}
-        shares.append(Training(two, *words, environment=environment, log=f"log{rank}.txt"))
-    for run in (alone, *shares):
+        shares.append(Training(config.parent, *words, environment=environment, log=f"{config.stem}{rank}.txt"))
+    return shares
+
+
+@pytest.fixture(scope="module", params=["monodle_lite0", "caddn_plain"])
+def runs(request, tmp_path_factory):
+    """(one process with a batch of 4, two processes with 2 each): run folders after a single step."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    published = request.param == "monodle_lite0"
+    model = {"model": request.param, "start": "imagenet" if published else None, "frozen_norms": True}
+    depth = {} if published else {"depth": "object"}  # cells of known depth are not as many in each process
+    for folder, size in ((one, FRAMES), (two, FRAMES // 2)):
+        data = {"batch_size": size, **depth}
+        configure(folder / "tiny.yaml", model=dict(model), data=data, trainer={"max_epochs": 1})
+    alone = Training(one, "fit", "--config", one / "tiny.yaml")
+    for run in (alone, *in_two_processes(two / "tiny.yaml")):
         assert run.finish() == 0, run.text()
     return one / "runs" / "tiny", two / "runs" / "tiny"
 
 
 def test_gradients_equal_those_of_one_process(runs):
     one, two = (gradients(load_checkpoint(folder / "last.ckpt")) for folder in runs)
-    assert len(one) > 150
+    assert len(one) > 50
     largest = max(np.abs(gradient).max() for gradient in one)
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * largest)
-        np.testing.assert_allclose(np.linalg.norm(b - a), 0, atol=1e-5 * max(np.linalg.norm(a), 1e-2 * largest))
+        np.testing.assert_allclose(b, a, rtol=5e-5, atol=5e-5 * largest)
+        np.testing.assert_allclose(np.linalg.norm(b - a), 0, atol=5e-5 * max(np.linalg.norm(a), 1e-2 * largest))
+
+
+@pytest.mark.parametrize("model", ["monodle_plain", "caddn_plain", "monodetr_plain"])
+def test_a_teacher_and_its_student_train_in_two_processes(model, tmp_path):
+    """What has no gradient would leave the processes waiting for each other, or stop them."""
+    data = {"batch_size": 1, "depth": "dense"}
+    teacher = tmp_path / "runs" / "teacher" / "last.ckpt"
+    methods = {
+        "teacher": {"class_path": "training.methods.Teach"},
+        "all": {"class_path": "training.distil.Distil", "init_args": {"teacher": str(teacher)}},
+        "some": {
+            "class_path": "training.distil.Distil",
+            "init_args": {"teacher": str(teacher), "encoding": "none", "targets": {"weight": 0}},
+        },
+    }
+    for name, method in methods.items():
+        config = tmp_path / f"{name}.yaml"
+        options = {"model": model, "start": None, "method": method}
+        configure(config, model=options, data=dict(data), trainer={"max_epochs": 1})
+        for run in in_two_processes(config):
+            assert run.finish() == 0, run.text()
+        assert len(rows(tmp_path / "runs" / name)) == FRAMES // 2 + 1
 
 
 def rows(folder):
@@ -63,7 +92,7 @@ def rows(folder):
 def test_losses_are_those_of_the_whole_batch_and_frames_are_scored_once(runs):
     one, two = map(rows, runs)
     names = [name for name in one[0] if name.startswith("train/")]
-    assert len(names) == 9
+    assert len(names) >= 6
     for name in names:
         assert float(two[0][name]) == pytest.approx(float(one[0][name]), rel=1e-5), name
     assert one[1]["val/frames"] == two[1]["val/frames"] == "3.0"

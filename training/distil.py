@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.losses import embedding_loss, feature_loss
@@ -20,40 +19,59 @@ from training.checkpoints import load_checkpoint, trained_detector
 from training.files import TrainingError
 from training.methods import AloneLearner, Learner, Method, Step, trained_branch
 
+_INTERMEDIATE = ("features", "adapted", "targets")
+
+
+@dataclass(frozen=True)
+class Part:
+    """How much a part of ADD counts.
+
+    weight: of its loss; 0 switches it off
+    warm_up: share of the training over which the weight rises from 0; fade: share at its end over which it falls to 0
+    """
+
+    weight: float
+    warm_up: float = 0.1
+    fade: float = 0.5
+
+    def at(self, progress: float) -> float:
+        """What its loss is multiplied by when this share of the training is done."""
+        rise = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
+        fall = min(1.0, (1.0 - progress) / self.fade) if self.fade else 1.0
+        return self.weight * rise * fall
+
 
 @dataclass(frozen=True)
 class Distil(Method):
-    """ADD: the detector's losses, and what its teacher passes on. A weight of 0 switches a part off.
+    """ADD: the detector's losses, and the parts that its teacher passes on.
 
     teacher: checkpoint of a run with `Teach`, of the same model; None where a checkpoint of this run fills it in
-    encoding: of the positions of self-attention and targets; layers: of the self-attention adapter, 0 for none
+    encoding: of the tokens' positions (an object that asks for them always has its 3D centre's)
+    layers: of the self-attention adapter, 0 for none
     bypass: share of images whose tokens go past the adapter: it would else learn what its student should
-    features: weight of the intermediate features' loss, behind the adapter
-    background: what a token that sees no object counts in it against one that does
-    adapted: weight of what the teacher's frozen heads read from the adapted features where they see an object
-    targets: weight of the target-aware cross-attention's loss
-    regression, heatmap: weights of the responses; heatmap's is that of class scores in detectors without one
-    warm_up: share of the training over which all weights rise from 0; fade: share at its end over which they fall to 0
+    background: what a token that sees no object counts in the loss of features against one that does
+    features: the intermediate features, behind the adapter
+    adapted: what the teacher's frozen heads read from the adapted features where they see an object
+    targets: what target-aware cross-attention reads
+    regression, scores: the responses: boxes, and the heatmap or, of detectors without one, the class scores
     """
 
     teacher: str | None
     encoding: Encoding = Encoding.point
     layers: int = 1
     bypass: float = 0.5
-    features: float = 160.0
     background: float = 0.1
-    adapted: float = 0.5
-    targets: float = 0.5
-    regression: float = 0.0
-    heatmap: float = 1.0
-    warm_up: float = 0.1
-    fade: float = 0.5
+    features: Part = Part(160.0)
+    adapted: Part = Part(0.5)
+    targets: Part = Part(0.5)
+    regression: Part = Part(0.0)
+    scores: Part = Part(1.0)
 
-    def strength(self, progress: float) -> float:
-        """What all weights are multiplied by when this share of the training is done."""
-        rise = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
-        fall = min(1.0, (1.0 - progress) / self.fade) if self.fade else 1.0
-        return rise * fall
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Those that are not switched off."""
+        every = {name: getattr(self, name) for name in ("features", "adapted", "targets", "regression", "scores")}
+        return {name: part for name, part in every.items() if part.weight}
 
     def learner(self, detector: nn.Module) -> Learner:
         """The frozen teacher, the adapter and the attention."""
@@ -81,11 +99,16 @@ class Distiller(AloneLearner):
         self.teacher, self.branch = (
             module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, branch)
         )
-        self.adapter = SelfAttentionAdapter(channels, method.layers)
-        points = 8 if method.encoding is Encoding.frustum else 1
-        self.position = PositionalEncoding(channels, points)
-        self.place = PositionalEncoding(channels)
-        self.target = TargetAttention(channels, len(CLASSES))
+        # Processes that train together want a gradient of every parameter: what is switched off has none.
+        self.intermediate = not method.parts.keys().isdisjoint(_INTERMEDIATE)
+        if self.intermediate:
+            self.adapter = SelfAttentionAdapter(channels, method.layers)
+            if method.encoding is not Encoding.none:
+                points = 8 if method.encoding is Encoding.frustum else 1
+                self.position = PositionalEncoding(channels, points)
+        if "targets" in method.parts:
+            self.place = PositionalEncoding(channels)
+            self.target = TargetAttention(channels, len(CLASSES))
 
     def train(self, mode: bool = True) -> Distiller:
         """The teacher stays as it is: its norms' statistics must not drift."""
@@ -95,23 +118,26 @@ class Distiller(AloneLearner):
         return self
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
-        parts, batch, method = parts_of(detector), step.batch, self.method
+        """See `Learner`."""
+        parts, batch, on = parts_of(detector), step.batch, self.method.parts
         seen, found = self.own(detector, step)
         with torch.no_grad():
             taught = parts.look(self.teacher, batch.images, batch.P, step.depth, self.branch)
             lesson = parts.lesson(self.teacher, taught, detector, seen, batch.targets, batch.P)
         passed = {}
-        if method.regression:
-            dense = parts.responses(detector, seen, lesson)
-            passed["regression"] = method.regression * sum(dense.values()) / step.objects
-        if method.heatmap:
-            passed[f"response_{parts.SCORES}"] = method.heatmap * parts.scores(detector, seen, lesson) / step.objects
-        if method.features or method.adapted or method.targets:
-            passed |= self._intermediate(detector, seen, lesson, step)
-        strength = method.strength(step.progress)
-        return found | {f"add_{name}": strength * value for name, value in passed.items()}
+        if "regression" in on:
+            passed["regression"] = sum(parts.responses(detector, seen, lesson).values()) / step.objects
+        if "scores" in on:
+            passed["scores"] = parts.scores(detector, seen, lesson) / step.objects
+        if self.intermediate:
+            passed |= self._compared(detector, seen, lesson, step)
+        return found | {f"add_{name}": value for name, value in passed.items()}
 
-    def _intermediate(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Learner`."""
+        return {f"add_{name}": part.at(progress) for name, part in self.method.parts.items()}
+
+    def _compared(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
         parts, method = parts_of(detector), self.method
         ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
         points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
@@ -120,21 +146,19 @@ class Distiller(AloneLearner):
         changed = self.adapter(ours[through], positions[through], lambda tokens: parts.summary(detector, tokens, seen))
         adapted = ours.index_put(through, changed)
         passed = {}
-        if method.features:
+        if "features" in method.parts:
             weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
-            passed["features"] = method.features * feature_loss(adapted, theirs, weight)
-        if method.adapted:
-            dense = parts.adapted_responses(adapted, seen, lesson)
-            passed["adapted"] = method.adapted * sum(dense.values()) / step.objects
-        if method.targets:
-            passed["targets"] = method.targets * self._targets(parts.objects(lesson), positions, adapted, theirs)
+            passed["features"] = feature_loss(adapted, theirs, weight)
+        if "adapted" in method.parts:
+            passed["adapted"] = sum(parts.adapted_responses(adapted, seen, lesson).values()) / step.objects
+        if "targets" in method.parts:
+            passed["targets"] = self._targets(parts.objects(lesson).filled(), positions, adapted, theirs, step.objects)
         return passed
 
-    def _targets(self, objects: Objects, positions: Tensor, adapted: Tensor, theirs: Tensor) -> Tensor:
-        objects = objects.filled()
+    def _targets(self, objects: Objects, positions: Tensor, adapted: Tensor, theirs: Tensor, count: Tensor) -> Tensor:
         mask = objects.mask
         places = self.place(objects.centre[:, :, None])
         ours_read, theirs_read = self.target(places, objects, positions, adapted, theirs)
         truth = torch.cat([objects.centre[..., 2:].log(), objects.shape], -1)[mask]
-        asked = sum(functional.l1_loss(self.target.reader(read[mask]), truth) for read in (ours_read, theirs_read))
-        return embedding_loss(ours_read, theirs_read, mask) + (asked if mask.any() else 0)
+        wrong = [(self.target.reader(read[mask]) - truth).abs().mean(-1) for read in (ours_read, theirs_read)]
+        return embedding_loss(ours_read, theirs_read, mask) + sum(wrong).sum() / count

@@ -94,15 +94,17 @@ class LitDetector(lightning.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The sum of the losses. Raises TrainingError where it is not finite."""
         progress = self.global_step / self.trainer.estimated_stepping_batches
-        losses = self.learner.losses(self.detector, Step(batch, progress, self._total, self.trainer.world_size))
-        loss = sum(losses.values())
+        losses = self.learner.losses(self.detector, Step(batch, self._total, self.trainer.world_size))
+        weights = dict.fromkeys(losses, 1.0) | dict(self.learner.weights(progress))
+        loss = sum(weights[name] * value for name, value in losses.items())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
         values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
         if not torch.isfinite(values).all():
             raise TrainingError(self._not_finite(losses, batch))
         logged = {f"train/{name}": value for name, value in zip(losses, values, strict=True)}
         self.log_dict(logged | {"train/rate": self.lr_schedulers().get_last_lr()[0]}, batch_size=len(batch.images))
-        self.log("train/loss", values.sum(), prog_bar=True, batch_size=len(batch.images))
+        whole = sum(weights[name] * value for name, value in zip(losses, values, strict=True))
+        self.log("train/loss", whole, prog_bar=True, batch_size=len(batch.images))
         return loss
 
     def validation_step(self, scene: Scene, _: int) -> None:

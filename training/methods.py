@@ -23,10 +23,9 @@ from training.files import TrainingError
 
 @dataclass(frozen=True)
 class Step:
-    """One training step. progress: share of the training that is done. total, processes: see `monodle_loss`."""
+    """One training step. total, processes: see `monodle_loss`."""
 
     batch: Batch
-    progress: float
     total: Callable[[Tensor], Tensor]
     processes: int
 
@@ -59,9 +58,12 @@ class Learner(Protocol):
     """What training has beside the detector (an nn.Module)."""
 
     def losses(self, detector: nn.Module, step: Step) -> Mapping[str, Tensor]:
-        """The losses by name; their sum is what is minimised."""
+        """The losses by name; their sum by `weights` is what is minimised."""
 
-    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+    def weights(self, progress: float) -> Mapping[str, float]:
+        """Of losses that do not count 1, when this share of the training is done."""
+
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Any:
         """What detections are read from in validation."""
 
 
@@ -89,15 +91,21 @@ class AloneLearner(nn.Module):
     """The detector's own losses, without depth."""
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        """See `Learner`."""
         return self.own(detector, step)[1]
 
-    def own(self, detector: nn.Module, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Learner`."""
+        return {}
+
+    def own(self, detector: nn.Module, step: Step) -> tuple[Any, dict[str, Tensor]]:
         """The features of the batch, and the detector's own losses."""
         batch = step.batch
         features = self.features(detector, batch.images, batch.P, None)
         return features, parts_of(detector).losses(detector, features, batch.targets, step.total, step.processes)
 
-    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Any:
+        """See `Learner`."""
         return parts_of(detector).look(detector, images, P, None, None)
 
 
@@ -120,8 +128,8 @@ class Teach(Method):
     def learner(self, detector: nn.Module) -> Learner:
         """The way that depth takes into the detector."""
         if self.branch is None:
-            return _Teacher(self, parts_of(detector).branch(detector))
-        return _Teacher(self, trained_branch(load_checkpoint(self.branch), self.branch, detector))
+            return _Teacher(self, detector, parts_of(detector).branch(detector))
+        return _Teacher(self, detector, trained_branch(load_checkpoint(self.branch), self.branch, detector))
 
 
 def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Module) -> nn.Module:
@@ -137,19 +145,25 @@ def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Mo
 
 
 class _Teacher(nn.Module):
-    def __init__(self, method: Teach, branch: nn.Module) -> None:
+    def __init__(self, method: Teach, detector: nn.Module, branch: nn.Module) -> None:
         super().__init__()
         self.method, self.branch = method, branch
+        # Weighted, not left out: processes that train together want a gradient, if 0, of every parameter.
+        self.estimates = dict.fromkeys(parts_of(detector).ESTIMATES, method.estimator)
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
+        """See `Learner`."""
         batch, parts = step.batch, parts_of(detector)
         seen = torch.rand(len(step.depth), 1, 1, device=step.depth.device) >= self.method.hidden
         features = self.features(detector, batch.images, batch.P, step.depth * seen)
-        found = parts.losses(detector, features, batch.targets, step.total, step.processes)
-        # Weighted, not left out: processes that train together want a gradient, if 0, of every parameter.
-        return found | {name: self.method.estimator * found[name] for name in parts.ESTIMATES}
+        return parts.losses(detector, features, batch.targets, step.total, step.processes)
 
-    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Tensor:
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Learner`."""
+        return self.estimates
+
+    def features(self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None) -> Any:
+        """See `Learner`."""
         return parts_of(detector).look(detector, images, P, needed(depth), self.branch)
 
 
@@ -177,7 +191,11 @@ class _DenseDepth(AloneLearner):
         depth = reference_depth(step.depth, step.batch.P, detector.coder.stride)
         known = depth > 0
         error = (self.head(features)[:, 0] - depth.clamp(min=1).log() / math.log(10)).abs()
-        return found | {"dense_depth": self.weight * (error * known).sum() / known.sum().clamp(min=1)}
+        count = step.total(known.sum().float()).clamp(min=1) / step.processes
+        return found | {"dense_depth": (error * known).sum() / count}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        return {"dense_depth": self.weight}
 
 
 @dataclass(frozen=True)
@@ -201,4 +219,7 @@ class _DenseTruth(AloneLearner):
         parts, (features, found) = parts_of(detector), self.own(detector, step)
         cells = parts.seen_cells(features, step.batch.targets)
         dense = parts.regression_loss(detector, features, cells, parts.truth_at(cells), cells.weight)
-        return found | {"dense_truth": self.weight * sum(dense.values()) / step.objects}
+        return found | {"dense_truth": sum(dense.values()) / step.objects}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        return {"dense_truth": self.weight}

@@ -47,5 +47,6 @@ def caddn_loss(
     turned = functional.cross_entropy(directions[image, anchor], direction, reduction="sum")
     losses["direction"] = _DIRECTION * turned / count
     depth = depth_map_loss(ground.depth_logits.float(), targets["depth_bin"], targets["depth_foreground"])
-    losses["depth_map"] = _DEPTH * depth
+    known = total((targets["depth_bin"] >= 0).sum().float()).clamp(min=1) / processes
+    losses["depth_map"] = _DEPTH * depth / known
     return losses

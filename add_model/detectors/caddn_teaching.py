@@ -23,7 +23,6 @@ from add_model.distillation.position import Encoding, at_reference, image_points
 from add_model.labels import MEAN_SIZES
 
 losses = caddn_loss  # the detector's own
-SCORES = "label"  # what the class responses are called in the log
 ESTIMATES = ("depth_map",)  # losses of the depth estimator whose place a teacher's depth takes
 _TOKEN, _SUMMARY = 0.8, 3.2  # metres: about the sides of a token, and of what tokens attend to
 _HEIGHTS = 8  # of a pillar, in the encoding `frustum`

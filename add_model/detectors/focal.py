@@ -19,7 +19,7 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def depth_map_loss(logits: Tensor, target: Tensor, foreground: Tensor) -> Tensor:
-    """Of the classes of a depth map (B, classes, h, w): the mean over cells whose target (B, h, w) is not -1.
+    """Of the classes of a depth map (B, classes, h, w), summed over cells whose target (B, h, w) is not -1.
 
     foreground (B, h, w): which cells see an object (CaDDN, section 3.3, and its published code).
     """
@@ -27,4 +27,4 @@ def depth_map_loss(logits: Tensor, target: Tensor, foreground: Tensor) -> Tensor
     logarithm = logits.log_softmax(1).gather(1, target.clamp(min=0)[:, None])[:, 0]
     each = -ALPHA * (1 - logarithm.exp()) ** 2 * logarithm
     weight = torch.where(foreground, FOREGROUND, 1.0) * known
-    return (each * weight).sum() / known.sum().clamp(min=1)
+    return (each * weight).sum()

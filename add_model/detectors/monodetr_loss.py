@@ -38,7 +38,8 @@ def monodetr_loss(
             losses[name] = losses.get(name, 0) + value / count
     bins = targets["depth_bin"]  # the last class is that of cells that see no object
     depth_logits = seen.encoded.depth_logits
-    losses["depth_map"] = depth_map_loss(depth_logits.float(), bins, bins < depth_logits.shape[1] - 1)
+    depth = depth_map_loss(depth_logits.float(), bins, bins < depth_logits.shape[1] - 1)
+    losses["depth_map"] = depth / (total((bins >= 0).sum().float()).clamp(min=1) / processes)
     return losses
 
 

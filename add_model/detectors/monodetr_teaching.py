@@ -24,7 +24,6 @@ from add_model.labels import MEAN_SIZES
 from add_model.view import reference_focal_scale
 
 losses = monodetr_loss  # the detector's own
-SCORES = "label"  # what the class responses are called in the log
 ESTIMATES = ("depth_map",)  # losses of the depth estimator whose place a teacher's depth takes
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
 

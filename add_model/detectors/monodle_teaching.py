@@ -24,7 +24,6 @@ from add_model.distillation.position import Encoding, at_reference, map_points, 
 from add_model.view import reference_focal_scale
 
 losses = monodle_loss  # the detector's own
-SCORES = "heatmap"  # what the class responses are called in the log
 ESTIMATES: tuple[str, ...] = ()  # losses of a depth estimator whose place a teacher's depth takes: there is none
 _TRUST = 1.0  # metres at the reference focal length by which a teacher may be wrong until it counts exp(-1)
 
