@@ -1,4 +1,4 @@
-"""Images a second of the training loader alone: KITTI frames read, augmented, resampled and batched by workers.
+"""Images a second of the training loader alone: KITTI frames read, augmented, coded and batched by workers.
 
 python benchmarks/loader.py --kitti DIR [--depth lidar] [--workers 2]
 """
@@ -12,49 +12,40 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from training.data import augment
+from add_model.models import build
+from training.data.batches import Augmentation, TrainingViews, collate
 from training.data.kitti import DEPTH_SOURCES, KittiFolder, read_ids
-from training.data.rng import generator
 
-SIZES = ((640, 192), (1280, 384))
+MODELS = {"monodle_lite0": (640, 192), "monodle_dla34": (1280, 384)}
 
 
-class Views(Dataset):
-    """`count` augmented views of the frames, over and over: flip, scale and shift, photometric."""
+class Over(TrainingViews):
+    """Views of the frames, epoch after epoch, as one long data set."""
 
-    def __init__(self, frames: KittiFolder, size: tuple[int, int], count: int) -> None:
-        self.frames, self.size, self.count = frames, size, count
+    def __init__(self, model: str, frames: KittiFolder, size: tuple[int, int], views: int) -> None:
+        detector = build(model)
+        super().__init__(lambda _: frames, len(frames), Augmentation(size=size), detector.coder, 0, detector.focal)
+        self.views = views
 
     def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, key: int) -> tuple[torch.Tensor, torch.Tensor]:
-        epoch, index = divmod(key, len(self.frames))
-        rng, sample = generator(0, epoch, index), self.frames.sample(index)
-        if rng.random() < 0.5:
-            sample = augment.flip(sample)
-        sample = augment.scale_shift(sample, rng, size=self.size)
-        depth = np.zeros((0, 0), np.float32) if sample.depth is None else sample.depth
-        return torch.from_numpy(augment.photometric(sample.image, rng)), torch.from_numpy(depth)
+        return self.views
 
 
-def rate(views: Views, workers: int, batch: int) -> tuple[float, float]:
+def rate(views: Over, workers: int, batch: int) -> tuple[float, float]:
     """(images a second, CPU milliseconds an image) once the first batch of every worker is there."""
-    loader = DataLoader(views, batch_size=batch, num_workers=workers, worker_init_fn=_one_thread)
+    loader = DataLoader(views, batch_size=batch, num_workers=workers, collate_fn=collate, worker_init_fn=_one_thread)
     batches = iter(loader)
     skipped = max(1, workers)
     for _ in range(skipped):
         next(batches)
-    start, seen = time.perf_counter(), sum(len(images) for images, _ in batches)
+    start, seen = time.perf_counter(), sum(len(each.images) for each in batches)
     seconds = time.perf_counter() - start
     return seen / seconds, 1000 * _cpu_of_one(views)
 
 
-def _cpu_of_one(views: Views, count: int = 30) -> float:
+def _cpu_of_one(views: Over, count: int = 30) -> float:
     start = time.process_time()
     for key in range(count):
         views[key]
@@ -81,9 +72,9 @@ def main() -> None:
         f"{len(frames)} frames, depth {arguments.depth or 'none'}, {arguments.workers} workers, batches of "
         f"{arguments.batch}; {os.cpu_count()} cores ({platform.machine()}), load before the run {load:.1f}"
     )
-    for size in SIZES:
-        images, cpu = rate(Views(frames, size, arguments.images), arguments.workers, arguments.batch)
-        print(f"{size[0]}x{size[1]}: {images:.0f} images/s, {cpu:.1f} ms of CPU an image")
+    for model, size in MODELS.items():
+        images, cpu = rate(Over(model, frames, size, arguments.images), arguments.workers, arguments.batch)
+        print(f"{model}, {size[0]}x{size[1]}: {images:.0f} images/s, {cpu:.1f} ms of CPU an image")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from add_model import boxes as box3d
 from add_model.camera import Camera
 from training.data import augment
+from training.data.batches import Augmentation
 from training.data.depth import object_depth
 from training.data.kitti import KittiFolder
 from training.data.rng import generator
@@ -184,11 +185,12 @@ def test_depth_pixels_lift_to_the_points_they_were_made_of(seed):
 @given(seeds)
 def test_zooming_scales_the_focal_length_and_leaves_metres(seed):
     sample = random_sample(seed)
-    zoomed = augment.scale_shift(sample, np.random.default_rng(seed), 0.4, 0.2)
-    assert zoomed.image.shape == sample.image.shape and zoomed.depth.shape == sample.depth.shape
+    view = Augmentation(0.0, photometric=False, zoom=(0.7, 1.6), size=(64, 32))
+    zoomed = view(sample, np.random.default_rng(seed), sample.camera.fv)
+    assert zoomed.image.shape == (32, 64, 3) and zoomed.depth.shape == (32, 64)
     ratio = zoomed.camera.fv / sample.camera.fv
-    assert 1 / 1.45 < ratio < 1 / 0.55
-    assert zoomed.camera.fu / sample.camera.fu == pytest.approx(ratio, rel=0.1), "proportions kept but for whole pixels"
+    assert 0.6 < ratio < 1.8
+    assert zoomed.camera.fu == pytest.approx(zoomed.camera.fv, rel=0.1), "pixels are square, but for whole ones"
     kept = np.isin(sample.objects.boxes[:, 0], zoomed.objects.boxes[:, 0])
     np.testing.assert_array_equal(zoomed.objects.boxes, sample.objects.boxes[kept])
     assert set(np.unique(zoomed.depth)) <= {0, *np.unique(sample.depth)}
@@ -198,16 +200,12 @@ def test_zooming_scales_the_focal_length_and_leaves_metres(seed):
     )
 
 
-def test_scale_shift_covers_its_range():
-    sample = random_sample(5)
-    rng = np.random.default_rng(0)
-    views = [augment.scale_shift(sample, rng, 0.4, 0.2, size=(64, 32)).camera for _ in range(300)]
-    windows = np.array([64 / (view.fu / sample.camera.fu) for view in views]) / sample.camera.width
-    assert windows.min() < 0.65 and windows.max() > 1.35
-    # The camera's own axis, lifted from the window's centre, tells how far the centre moved.
-    shift = np.array([(31.5 - view.P[0, 2]) / view.fu for view in views]) * sample.camera.fu
-    shift = (shift + sample.camera.P[0, 2] - (sample.camera.width - 1) / 2) / sample.camera.width
-    assert -0.22 < shift.min() < -0.17 and 0.17 < shift.max() < 0.22
+def test_zooms_cover_their_range_evenly_in_their_logarithm():
+    sample, view = random_sample(5), Augmentation(0.0, photometric=False, zoom=(0.5, 2.0), size=(64, 32))
+    rng, own = np.random.default_rng(0), sample.camera.fv
+    zooms = np.array([np.log2(view(sample, rng, own).camera.fv / own) for _ in range(300)])
+    assert -1.1 < zooms.min() < -0.9 and 0.9 < zooms.max() < 1.1
+    assert abs(np.median(zooms)) < 0.15
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -221,8 +219,8 @@ def test_a_marker_lands_where_the_camera_says(seed):
     v, u = np.mgrid[:height, :width]
     blob = 255 * np.exp(-((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / (2 * 3.0**2))
     image = np.repeat(np.rint(blob)[..., None], 3, axis=2).astype(np.uint8)
-    sample = augment.scale_shift(
-        Sample("0", image, camera), rng, size=(200 + 10 * seed, 90 + 11 * seed), fill=(0, 0, 0)
+    sample = Augmentation(0.0, photometric=False, zoom=(0.9, 1.1), size=(200, 100))(
+        Sample("0", image, camera), rng, camera.fv
     )
     if seed % 2:
         sample, point = augment.flip(sample), point * [-1, 1, 1]
@@ -294,11 +292,11 @@ def test_generators_depend_on_their_three_numbers_alone():
 
 
 def test_real_frames_keep_their_geometry(kitti_mini):
-    frames = KittiFolder(kitti_mini, depth="object")
+    frames, view = KittiFolder(kitti_mini, depth="object"), Augmentation(0.0, size=(640, 192))
     for index in range(0, len(frames), 17):
         sample = frames.sample(index)
         rng = generator(0, 0, index)
-        changed = augment.flip(augment.scale_shift(sample, rng, size=(640, 192)))
+        changed = augment.flip(view(sample, rng))
         solid = changed.objects[~np.isnan(changed.objects.boxes[:, 0])]
         # The way back: which label it was, and where its corners are in the real image.
         warp = changed.camera.flip().P[:, :3] @ np.linalg.inv(sample.camera.P[:, :3])

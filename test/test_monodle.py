@@ -28,13 +28,10 @@ def test_peak_heads_equal_the_dense_convolutions_at_every_cell():
     heads = PeakHeads(8, 16, {"a": 2, "b": 5})
     features = torch.randn(2, 8, 6, 10)
     sparse = heads(features, torch.arange(60).expand(2, -1))
-    for name, value in heads.dense(features).items():
-        torch.testing.assert_close(sparse[name], value, atol=1e-5, rtol=0)
-    # And the dense ones equal torch's own convolutions, built by hand.
     hidden = torch.relu(nn.functional.conv2d(features, heads.shared.weight, heads.shared.bias, padding=1))
-    weight = heads.outputs["b"].weight[:, :, None, None]
-    by_hand = nn.functional.conv2d(hidden[:, 16:], weight, heads.outputs["b"].bias)
-    torch.testing.assert_close(heads.dense(features)["b"], by_hand.flatten(2).transpose(1, 2), atol=1e-5, rtol=0)
+    for (name, layer), part in zip(heads.outputs.items(), hidden.split(16, dim=1), strict=True):
+        dense = nn.functional.conv2d(part, layer.weight[:, :, None, None], layer.bias)
+        torch.testing.assert_close(sparse[name], dense.flatten(2).transpose(1, 2), atol=1e-5, rtol=0)
 
 
 def test_peaks_are_the_best_local_maxima():

@@ -2,7 +2,7 @@
 
 A 3x3 convolution, a ReLU and a 1x1 convolution for each quantity, as CenterNet and MonoDLE have them; but since
 their outputs are read at a handful of cells, the 3x3 neighbourhoods of those cells are gathered and the convolutions
-become matrix products over them. `dense` computes the same everywhere.
+become matrix products over them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,5 @@ class PeakHeads(nn.Module):
         patches = padded.gather(1, neighbours[..., None].expand(-1, -1, padded.shape[2]))
         patches = patches.unflatten(1, (-1, 9)).transpose(2, 3).flatten(2)
         hidden = functional.linear(patches, self.shared.weight.flatten(1), self.shared.bias)
-        return self._outputs(hidden)
-
-    def dense(self, features: Tensor) -> dict[str, Tensor]:
-        """Features (B, C, h, w) -> each quantity at every cell (B, h * w, size)."""
-        return self._outputs(self.shared(features).flatten(2).transpose(1, 2))
-
-    def _outputs(self, hidden: Tensor) -> dict[str, Tensor]:
         parts = functional.relu(hidden).split(self.hidden, dim=-1)
         return {name: layer(part) for (name, layer), part in zip(self.outputs.items(), parts, strict=True)}

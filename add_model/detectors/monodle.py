@@ -78,10 +78,6 @@ class MonoDLE(nn.Module):
         """The quantities of `Coder` at cells (B, K) of the features."""
         return _quantities(self.heads(features, cell))
 
-    def regress_dense(self, features: Tensor) -> dict[str, Tensor]:
-        """The same at every cell, row by row."""
-        return _quantities(self.heads.dense(features))
-
     def forward(self, images: Tensor, P: Tensor) -> Decoded:
         """Images (B, H, W, 3) uint8 RGB and their P (B, 3, 4) -> the best candidates."""
         return self.detect(self.features(images), P)

@@ -74,28 +74,6 @@ def resize(sample: Sample, width: int, height: int) -> Sample:
     )
 
 
-def scale_shift(
-    sample: Sample,
-    rng: np.random.Generator,
-    scale: float = 0.4,
-    shift: float = 0.2,
-    size: tuple[int, int] | None = None,
-    fill: tuple[int, int, int] = PADDING,
-) -> Sample:
-    """A random window of 1 - scale to 1 + scale times the image's size, its centre moved by up to `shift` of that size.
-
-    The window keeps the image's proportions to a pixel and is resampled to `size` (width, height), the sample's own by
-    default. A window of half the size doubles the focal length: the camera has it, and depths in metres stay.
-    """
-    factor = 1 + scale * rng.uniform(-1, 1)
-    across, down = shift * rng.uniform(-1, 1, 2)
-    camera = sample.camera
-    width, height = max(1, round(camera.width * factor)), max(1, round(camera.height * factor))
-    left = round((camera.width - width) / 2 + across * camera.width)
-    top = round((camera.height - height) / 2 + down * camera.height)
-    return resize(crop(sample, left, top, width, height, fill), *(size or (camera.width, camera.height)))
-
-
 def photometric(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """Randomly change brightness, contrast, saturation, hue and gamma of an image (H, W, 3) uint8 RGB, and add noise.
 
