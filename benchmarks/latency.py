@@ -8,7 +8,8 @@ python benchmarks/latency.py --models monodle_plain caddn_plain monodetr_plain -
 
 A model is an exported file, the name of weights that ship, or any other name of add_model/models.py, which is built and
 exported here with random weights: they take as long as trained ones. `network` is the graph from the canvas to
-candidates; `all` adds what turns these into detections, such as the suppression of several for one object.
+candidates; `all` adds what turns these into detections, such as the suppression of several for one object. With both
+backends it also prints by how much their candidates' scores differ.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from add_model.export import export_onnx
 from add_model.models import build, save
 from add_model.predictor import SHIPPED_MODEL, ModelError, finish, model_file
 
-_WARM = 5  # turns that don't count
+_WARM = 5  # turns that don't count, but no more than those that do
 
 
 def _file(model: str, folder: Path) -> Path:
@@ -42,9 +42,7 @@ def _file(model: str, folder: Path) -> Path:
         detector = build(model).eval()
     path = folder / f"{model}.onnx"
     save(path.with_suffix(".safetensors"), model, detector)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # within torch's exporter
-        export_onnx(detector, path)
+    export_onnx(detector, path)
     return path
 
 
@@ -77,30 +75,36 @@ def main() -> None:
         for threads in options.threads:
             opened = {(p.stem, b): _open(p, b, options.device, threads) for p in files for b in options.backends}
             for (width, height), canvas in canvases.items():
-                measured = _measure(opened, canvas, options.repeats)
+                measured, scores = _measure(opened, canvas, options.repeats)
                 for (model, backend), times in measured.items():
                     values = (f(times[:, i]) for i in (0, 1) for f in (np.median, lambda x: np.percentile(x, 95)))
                     shown = "".join(f"{value:{space}.1f}" for value, space in zip(values, (12, 9, 9, 9), strict=True))
                     print(f"{model:20}{backend:>8}{threads:9}{f'{width}x{height}':>11}{shown}", flush=True)
+                for path in files if len(options.backends) == 2 else []:
+                    apart = np.abs(scores[path.stem, "onnx"] - scores[path.stem, "torch"]).max()
+                    print(f"{path.stem}: scores of both differ by {apart:.1g} at most")
 
 
-def _measure(opened: dict[tuple[str, str], Backend], canvas: np.ndarray, repeats: int) -> dict:
-    """(repeats, 2) milliseconds of each: of the network, and of all. They take turns, so that whatever else the machine
-    does falls on all alike.
+def _measure(opened: dict[tuple[str, str], Backend], canvas: np.ndarray, repeats: int) -> tuple[dict, dict]:
+    """(repeats, 2) milliseconds of each: of the network, and of all; and the scores of each, in descending order.
+
+    They take turns, so that whatever else the machine does falls on all alike.
     """
     height, width = canvas.shape[:2]
     focal = 0.5625 * width  # as of KITTI's images
     camera = Camera.pinhole(focal, focal, width / 2, height / 2, width, height)
     taken: dict = {key: [] for key in opened}
-    for turn in range(repeats + _WARM):
+    scores, warm = {}, min(_WARM, repeats)
+    for turn in range(repeats + warm):
         for key, backend in opened.items():
             start = time.perf_counter()
             candidates = backend(canvas, camera.P)
             middle = time.perf_counter()
+            scores[key] = np.sort(candidates.scores)[::-1]
             finish(candidates, backend.classes, camera, camera, backend.footprint_overlap)
-            if turn >= _WARM:
+            if turn >= warm:
                 taken[key].append((1e3 * (middle - start), 1e3 * (time.perf_counter() - start)))
-    return {key: np.array(values) for key, values in taken.items()}
+    return {key: np.array(values) for key, values in taken.items()}, scores
 
 
 if __name__ == "__main__":

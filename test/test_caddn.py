@@ -13,7 +13,7 @@ from shapely.geometry import box as rectangle
 from add_model.backends import ModelError
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import HEADINGS, Grid, decode_residuals, encode_residuals
-from add_model.detectors.caddn_depth import PlainFrustum, sample_voxels
+from add_model.detectors.caddn_depth import DeepLabFrustum, PlainFrustum, sample_voxels
 from add_model.distillation.parts import parts_of
 from add_model.labels import CLASSES
 from add_model.models import build
@@ -195,6 +195,21 @@ def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):
 def test_every_parameter_learns_whatever_there_is_to_see(sample):
     torch.manual_seed(0)
     assert_learns(small(), sample)
+
+
+def test_the_published_frustum_sees_what_lies_where():
+    """Features of the first stage and upsampled depths share one grid, a cell for every four pixels."""
+    torch.manual_seed(0)
+    frustum = DeepLabFrustum(80).eval()
+    dark = torch.zeros(1, 3, 96, 160)
+    lit = dark.clone()
+    lit[..., 40:44, 120:124] = 5.0
+    with torch.no_grad():
+        changed = [(a - b).abs().sum(1)[0] for a, b in zip(frustum(lit), frustum(dark), strict=True)]
+    assert [tuple(c.shape) for c in changed] == [(24, 40), (24, 40)]
+    for each, within in zip(changed, (1, 5), strict=True):  # depths are seen at stride 8, through dilated kernels
+        row, column = divmod(int(each.argmax()), 40)
+        assert abs(row - 10) <= within and abs(column - 30) <= within
 
 
 def test_training_on_one_view_learns_it(trained):

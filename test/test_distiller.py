@@ -76,6 +76,22 @@ def test_each_part_alone_reaches_the_student_and_nothing_else(case):
         assert all(p.grad is not None for p in learner.parameters() if p.requires_grad)
 
 
+def test_every_part_teaches_in_half_precision_too(case):
+    name, batch = case
+    detector, learner = arm(name)
+    full = learner.losses(detector, step_of(batch))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(1)
+        half = learner.losses(detector, step_of(batch))
+    assert half.keys() == full.keys() and all(torch.isfinite(value) for value in half.values())
+    sum(half.values()).backward()
+    gradients = [p.grad for p in (*detector.parameters(), *learner.parameters()) if p.grad is not None]
+    assert len(gradients) > 50 and all(torch.isfinite(gradient).all() for gradient in gradients)
+    teaching = Teach().learner(detector)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(torch.isfinite(value) for value in teaching.losses(detector, step_of(batch)).values())
+
+
 def test_tokens_that_go_past_the_adapter_are_the_students_own(case):
     name, batch = case
     found = {}

@@ -240,6 +240,24 @@ def test_students_on_real_frames_differ_in_method_and_depth_alone():
         assert alone == add
 
 
+def test_teachers_of_real_frames_differ_from_their_students_as_their_files_say():
+    """In what they begin with, in method and depth, and in epochs."""
+    pairs = {"add_mini_teacher": "add_mini_alone", "monodle_lite0_mini_teacher": "monodle_lite0_mini",
+             "monodle_lite0_world_teacher": "monodle_lite0_world"}  # fmt: skip
+    for names in pairs.items():
+        teacher, alone = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
+        for config in (teacher, alone):
+            data = config["data"]["init_args"]
+            for source in (data, data["val"], *(data["train"] if isinstance(data["train"], list) else ())):
+                if isinstance(source, dict):
+                    source.pop("depth", None)
+            for key in ("method", "start", *(["rate"] if "world" in names[0] else [])):
+                config["model"].pop(key, None)
+            for key in ("max_epochs", "check_val_every_n_epoch"):
+                config["trainer"].pop(key, None)
+        assert teacher == alone, names
+
+
 def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alone():
     """But for MonoDETR's, which begins with MonoDLE's backbone and takes half as many steps more."""
     monodle, caddn, monodetr = (yaml.safe_load((CONFIG / f"add_world_{name}alone.yaml").read_text()) for name in

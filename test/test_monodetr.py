@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from add_model.coder import HEADING_BINS
+from add_model.coder import HEADING_BINS, decode_depth
 from add_model.detectors.monodetr import Encoded, MonoDETR, Queries
 from add_model.detectors.monodetr_layers import DecoderLayer, sine_position
 from add_model.detectors.monodetr_loss import generalised_iou, ignored, match, monodetr_loss
@@ -220,6 +220,19 @@ def test_every_parameter_learns_whatever_there_is_to_see(sample):
     assert_learns(build("monodetr_plain"), sample)
 
 
+def test_a_fourth_map_is_made_where_the_backbone_gives_three(sample):
+    """As in the published size."""
+    torch.manual_seed(0)
+    detector = MonoDETR(
+        PlainNet(), first=1, channels=32, heads=2, hidden=32, bins=20, queries=16, groups=3, focal=180.0
+    )
+    assert detector.strides == (8, 16, 32, 64)
+    assert [tuple(m.shape[2:]) for m in detector.encode(views(detector, [sample]).images).maps] == [
+        (12, 20), (6, 10), (3, 5), (2, 3),
+    ]  # fmt: skip
+    assert_learns(detector, sample)
+
+
 def test_training_on_one_view_learns_it(trained):
     _, _, history = trained
     first, last = history[0], history[-1]
@@ -263,6 +276,27 @@ def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
     torch.testing.assert_close(a.depth, given.depth, atol=1e-4, rtol=1e-4)
     assert (b.depth - a.depth).abs().min() > 1e-3
     parts.losses(detector, a, batch.targets)
+
+
+def test_a_depth_is_the_mean_of_three_answers(sample):
+    """Regressed, height over height in the image, and the map's (section 3.4), all at the reference focal length."""
+    torch.manual_seed(0)
+    detector = MonoDETR(PlainNet(), first=0, channels=32, heads=2, hidden=32, bins=20, queries=4, focal=180.0).eval()
+    fu, fv, height, side = 150.0, 200.0, 1.7, 11.0
+    P = torch.tensor([[[fu, 0, 80, 0], [0, fv, 48, 0], [0, 0, 1, 0.0]]])
+    grow = torch.tensor(side / detector.side).log() / len(detector.heads)  # each layer adds its part
+    with torch.no_grad():
+        for head in detector.heads:
+            for name in ("box", "size", "depth"):
+                head[name][-1].weight.zero_()
+            head["box"][-1].bias.copy_(torch.tensor([0, 0, *[grow] * 4]))
+            head["size"][-1].bias.copy_(torch.tensor([1.0, 1.0, height]))
+            head["depth"][-1].bias.copy_(torch.tensor([-2.0, 0.0]))
+        seen = detector.look(torch.from_numpy(sample.image)[None], P, given=torch.full((1, 12, 20), 33.0))
+    regressed = float(decode_depth(torch.tensor([-2.0, 0.0]))[0])
+    geometric = fv * height / (2 * side) / float(reference_focal_scale(P)[0])
+    expected = (regressed + geometric + 33.0) / 3
+    torch.testing.assert_close(seen.depth[-1], torch.full_like(seen.depth[-1], expected), atol=1e-3, rtol=1e-4)
 
 
 def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):

@@ -3,7 +3,8 @@
 A transformer: queries, each of which becomes an object or none, read the image by multi-scale deformable attention and
 a depth map, predicted of the objects alone, by ordinary attention. Where this differs from the paper: depths are coded
 at a reference focal length (`add_model.coder`), the 2D box in pixels of the network's own focal length, and places are
-encoded by pixels, none of them by shares of the image, so that an image may have any size; a bin means its middle; a
+encoded by pixels, none of them by shares of the image, so that an image may have any size (the coarsest map, of stride
+64 in the published size, is half a cell off at the far edge where 64 does not divide a side); a bin means its middle; a
 score is the class's probability times the probability that its depth is right to a metre.
 """
 

@@ -17,7 +17,7 @@ def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
 
 
 def embedding_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of objects' embeddings (B, M, C), in units of the teacher's spread, over the mask (B, M).
+    """Smooth L1 of objects' embeddings (B, M, C), in units of the teacher's spread, over the mask (B, M).
 
     Plus what the objects' likeness to each other differs by: relations are what a student can keep even where the
     single embedding is out of its reach (Park et al., 'Relational Knowledge Distillation', CVPR 2019).
