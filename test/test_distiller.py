@@ -1,13 +1,14 @@
 """ADD on each detector, in one process: every part reaches the student, none moves the teacher."""
 
 import copy
+import inspect
 from dataclasses import replace
 
 import pytest
 import torch
 from detector_cases import street, views
 
-from add_model.distillation.parts import parts_of
+from add_model.distillation.parts import Parts, parts_of
 from add_model.distillation.position import Encoding
 from add_model.models import build
 from training.data.batches import Batch
@@ -53,6 +54,16 @@ def trusting(monkeypatch):
     """Untrained teachers are metres off: they are taken at their word here, so that what they pass on can be seen."""
     for name in MODELS:
         monkeypatch.setattr(parts_of(build(name)), "_TRUST", 1e3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_says_how_a_detector_is_taught_has_all_that_the_interface_lists(name):
+    module = parts_of(build(name))
+    assert isinstance(module.ESTIMATES, tuple)
+    for member, wanted in inspect.getmembers(Parts, inspect.isfunction):
+        if not member.startswith("_"):
+            taken = list(inspect.signature(getattr(module, member)).parameters.values())
+            assert len(taken) == len(inspect.signature(wanted).parameters) - 1, member
 
 
 def test_each_part_alone_reaches_the_student_and_nothing_else(case):
