@@ -14,6 +14,7 @@ from add_model.backends import ModelError
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import HEADINGS, Grid, decode_residuals, encode_residuals
 from add_model.detectors.caddn_depth import DeepLabFrustum, PlainFrustum, sample_voxels
+from add_model.detectors.caddn_loss import caddn_loss
 from add_model.distillation.parts import parts_of
 from add_model.labels import CLASSES
 from add_model.models import build
@@ -32,6 +33,37 @@ def small():
     return CaDDN(
         PlainFrustum(16, channels=8, width=32), network, GRID, bins=16, collapsed=16, candidates=60, focal=180.0
     )
+
+
+def test_losses_by_hand(monkeypatch):
+    """One anchor answers for a car, the others for nothing (published weights; smooth L1 is a square below 1/9)."""
+    detector = small()
+    count, chosen = len(detector.anchors), 6
+    anchor = detector.anchors[chosen]
+    box = anchor + torch.tensor([0.3, 0, -0.02, 0, 0, 0, 0.2])
+    logits = torch.full((1, count, 3), -20.0)
+    logits[0, chosen, 0] = 0.7
+    residuals, directions = torch.zeros(1, count, 7), torch.zeros(1, count, 2)
+    directions[0, :, 1] = 1.0
+    monkeypatch.setattr(detector, "answers", lambda ground: (logits, residuals, directions))
+    owner = torch.full((1, count), -1, dtype=torch.int16)
+    owner[0, chosen] = 0
+    owner[0, 99] = -2  # neither an object nor nothing: what it answers costs nothing
+    logits[0, 99] = 5.0
+    targets = {"anchor_object": owner, "label": torch.zeros(1, 1, dtype=torch.long), "box": box[None, None]}
+    targets |= {"depth_bin": torch.tensor([[[1, -1]]]), "depth_foreground": torch.tensor([[[True, False]]])}
+    depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]).log().T[None, :, None]
+    losses = caddn_loss(detector, Ground(torch.zeros(1), depth_logits, torch.zeros(1)), targets)
+    p = 1 / (1 + math.exp(-0.7))
+    assert losses["label"].item() == pytest.approx(-0.25 * (1 - p) ** 2 * math.log(p), rel=1e-4)
+    smooth = lambda e: e**2 / (2 / 9) if e < 1 / 9 else e - 1 / 18  # noqa: E731
+    diagonal = math.hypot(anchor[3], anchor[4])
+    expected = 2 * (smooth(0.3 / diagonal) + smooth(0.02 / diagonal) + smooth(math.sin(0.2)))
+    assert losses["box"].item() == pytest.approx(expected, rel=1e-4)
+    _, side = encode_residuals(box[None], anchor[None])
+    wrong = [math.log(1 + math.e), math.log(1 + math.e) - 1][int(side)]
+    assert losses["direction"].item() == pytest.approx(0.2 * wrong, rel=1e-4)
+    assert losses["depth_map"].item() == pytest.approx(-3 * 0.25 * 13 * 0.7**2 * math.log(0.3), rel=1e-4)
 
 
 @pytest.fixture(scope="module")

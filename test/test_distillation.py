@@ -129,6 +129,23 @@ def test_frustum_points_lie_on_the_cells_ray(camera):
         np.testing.assert_allclose(np.diff(np.log(seen[:, 2])), math.log(FARTHEST / 2) / 4, atol=1e-4)
 
 
+def test_frustum_points_mirror_under_flip_stay_under_crop_and_under_resize(camera):
+    sample = Sample("0", np.zeros((96, 240, 3), np.uint8), camera)
+
+    def seen(view, stride=STRIDE):
+        P, rows, columns = (
+            torch.from_numpy(view.P.astype(np.float32))[None],
+            view.height // stride,
+            view.width // stride,
+        )
+        return frustum_points(P, rows, columns, stride)[0].reshape(rows, columns, 8, 3).numpy()
+
+    whole = seen(camera)
+    np.testing.assert_allclose(seen(augment.flip(sample).camera)[:, ::-1] * [-1, 1, 1], whole, atol=1e-3)
+    np.testing.assert_allclose(seen(augment.crop(sample, 40, 8, 160, 80).camera), whole[2:22, 10:50], atol=1e-3)
+    np.testing.assert_allclose(seen(camera.resize(480, 192), 2 * STRIDE), whole, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def batch():
     coder = build("monodle_plain").coder
