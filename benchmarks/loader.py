@@ -26,8 +26,12 @@ class Over(TrainingViews):
 
     def __init__(self, model: str, frames: KittiFolder, size: tuple[int, int], views: int) -> None:
         detector = build(model)
-        super().__init__(lambda _: frames, len(frames), Augmentation(size=size), detector.coder, 0, detector.focal)
-        self.views = views
+        super().__init__(self.of_epoch, len(frames), Augmentation(size=size), detector.coder, 0, detector.focal)
+        self.folder, self.views = frames, views
+
+    def of_epoch(self, _: int) -> KittiFolder:
+        """The same in each."""
+        return self.folder
 
     def __len__(self) -> int:
         return self.views

@@ -51,8 +51,8 @@ def test_losses_by_hand(monkeypatch):
     owner[0, 99] = -2  # neither an object nor nothing: what it answers costs nothing
     logits[0, 99] = 5.0
     targets = {"anchor_object": owner, "label": torch.zeros(1, 1, dtype=torch.long), "box": box[None, None]}
-    targets |= {"depth_bin": torch.tensor([[[1, -1]]]), "depth_foreground": torch.tensor([[[True, False]]])}
-    depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]).log().T[None, :, None]
+    targets |= {"depth_bin": torch.tensor([[[1, 2, -1]]]), "depth_foreground": torch.tensor([[[True, False, False]]])}
+    depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]]).log().T[None, :, None]
     losses = caddn_loss(detector, Ground(torch.zeros(1), depth_logits, torch.zeros(1)), targets)
     p = 1 / (1 + math.exp(-0.7))
     assert losses["label"].item() == pytest.approx(-0.25 * (1 - p) ** 2 * math.log(p), rel=1e-4)
@@ -63,7 +63,8 @@ def test_losses_by_hand(monkeypatch):
     _, side = encode_residuals(box[None], anchor[None])
     wrong = [math.log(1 + math.e), math.log(1 + math.e) - 1][int(side)]
     assert losses["direction"].item() == pytest.approx(0.2 * wrong, rel=1e-4)
-    assert losses["depth_map"].item() == pytest.approx(-3 * 0.25 * 13 * 0.7**2 * math.log(0.3), rel=1e-4)
+    depth = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8)) / 2
+    assert losses["depth_map"].item() == pytest.approx(3 * depth, rel=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -191,6 +191,12 @@ def test_a_teachers_own_depth_estimator_trains_beside_or_where_depth_is_unknown(
         last = detector.frustum.head[-1] if name == "caddn_plain" else detector.depth.classify
         gradient[weight], logged[weight] = last.weight.grad.abs().max(), {k: v.item() for k, v in losses.items()}
     assert gradient[0.0] == 0 < gradient[1.0]
+    detector = build(name).train()
+    hidden = Teach(estimator=0.0, hidden=1.0).learner(detector).train()
+    found = hidden.losses(detector, step_of(batch))
+    sum(value for key, value in found.items() if key not in hidden.weights(0.5)).backward()
+    last = detector.frustum.head[-1] if name == "caddn_plain" else detector.depth.classify
+    assert last.weight.grad.any(), "where depth is hidden detection asks for the estimate"
     assert logged[0.0] == logged[1.0]
 
 

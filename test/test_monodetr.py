@@ -1,6 +1,7 @@
 """MonoDETR: the cheapest matching, groups apart, answers that decode to the labelled boxes, a graph equal to torch."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,20 @@ def test_training_on_one_view_learns_it(trained):
     assert sum(last.values()) < 0.6 * sum(first.values())
     for name in ("label", "centre", "depth", "depth_map"):
         assert last[name] < 0.8 * first[name], name
+
+
+def test_a_map_that_knows_nothing_costs_the_mean_over_known_cells(trained):
+    """Cells that see an object count 13 times."""
+    detector, batch, _ = trained
+    bins, classes = batch.targets["depth_bin"], detector.coder.bins.count + 1
+    with torch.no_grad():
+        seen = detector.look(batch.images, batch.P)
+        blank = replace(seen.encoded, depth_logits=torch.zeros_like(seen.encoded.depth_logits))
+        found = monodetr_loss(detector, replace(seen, encoded=blank), batch.targets)["depth_map"]
+    objects, known = ((bins >= 0) & (bins < classes - 1)).sum(), (bins >= 0).sum()
+    each = 0.25 * (1 - 1 / classes) ** 2 * np.log(classes)
+    assert objects > 20
+    assert found.item() == pytest.approx(each * float((13 * objects + known - objects) / known), rel=1e-4)
 
 
 def test_groups_are_for_training_only(trained):

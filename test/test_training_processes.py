@@ -54,12 +54,14 @@ def runs(request, tmp_path_factory):
 
 
 def test_gradients_equal_those_of_one_process(runs):
-    one, two = (gradients(load_checkpoint(folder / "last.ckpt")) for folder in runs)
-    assert len(one) > 50
+    checkpoints = [load_checkpoint(folder / "last.ckpt") for folder in runs]
+    one, two = map(gradients, checkpoints)
+    tolerance = 1e-5 if checkpoints[0]["model_name"] == "monodle_lite0" else 5e-5
+    assert len(one) > (150 if tolerance < 2e-5 else 50)
     largest = max(np.abs(gradient).max() for gradient in one)
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(b, a, rtol=5e-5, atol=5e-5 * largest)
-        np.testing.assert_allclose(np.linalg.norm(b - a), 0, atol=5e-5 * max(np.linalg.norm(a), 1e-2 * largest))
+        np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance * largest)
+        np.testing.assert_allclose(np.linalg.norm(b - a), 0, atol=tolerance * max(np.linalg.norm(a), 1e-2 * largest))
 
 
 @pytest.mark.parametrize("model", ["monodle_plain", "caddn_plain", "monodetr_plain"])

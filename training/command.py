@@ -98,18 +98,18 @@ class TrainingCommand(LightningCLI):
             self.checkpoint = self.folder / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
             options.ckpt_path = None
             load_checkpoint(self.checkpoint, mmap=True)
-        self._forget_files(options.model)
+        if self.checkpoint:
+            self._forget_files(options.model)
+        elif (options.model.method.get("init_args") or {}).get("teacher", "") is None:
+            raise TrainingError("model.method.teacher is null: give the checkpoint of a run with model.method Teach")
 
     def _forget_files(self, model: Any) -> None:
         """Of weights that a checkpoint of the run holds: their files may be gone."""
+        model.start = None
         given = model.method.get("init_args") or {}
-        if self.checkpoint:
-            model.start = None
-            for name in OTHERS_WEIGHTS:
-                if name in given:
-                    given[name] = None
-        elif given.get("teacher", "") is None:
-            raise TrainingError("model.method.teacher is null: give the checkpoint of a run with model.method Teach")
+        for name in OTHERS_WEIGHTS:
+            if name in given:
+                given[name] = None
 
     def _choose_start(self, resume: bool) -> None:
         last = self.folder / LAST

@@ -68,8 +68,8 @@ class Distil(Method):
     scores: Part = Part(1.0)
 
     @property
-    def parts(self) -> dict[str, Part]:
-        """Those that are not switched off."""
+    def switched_on(self) -> dict[str, Part]:
+        """The parts that have a weight, by name."""
         every = {name: getattr(self, name) for name in ("features", "adapted", "targets", "regression", "scores")}
         return {name: part for name, part in every.items() if part.weight}
 
@@ -100,13 +100,14 @@ class Distiller(AloneLearner):
             module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, branch)
         )
         # Processes that train together want a gradient of every parameter: what is switched off has none.
-        self.intermediate = not method.parts.keys().isdisjoint(_INTERMEDIATE)
+        self.intermediate = not method.switched_on.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
             self.adapter = SelfAttentionAdapter(channels, method.layers)
-            if method.encoding is not Encoding.none:
+            asked = method.layers or "targets" in method.switched_on
+            if asked and method.encoding is not Encoding.none:
                 points = 8 if method.encoding is Encoding.frustum else 1
                 self.position = PositionalEncoding(channels, points)
-        if "targets" in method.parts:
+        if "targets" in method.switched_on:
             self.place = PositionalEncoding(channels)
             self.target = TargetAttention(channels, len(CLASSES))
 
@@ -119,7 +120,7 @@ class Distiller(AloneLearner):
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         """See `Learner`."""
-        parts, batch, on = parts_of(detector), step.batch, self.method.parts
+        parts, batch, on = parts_of(detector), step.batch, self.method.switched_on
         seen, found = self.own(detector, step)
         with torch.no_grad():
             taught = parts.look(self.teacher, batch.images, batch.P, step.depth, self.branch)
@@ -135,23 +136,24 @@ class Distiller(AloneLearner):
 
     def weights(self, progress: float) -> dict[str, float]:
         """See `Learner`."""
-        return {f"add_{name}": part.at(progress) for name, part in self.method.parts.items()}
+        return {f"add_{name}": part.at(progress) for name, part in self.method.switched_on.items()}
 
     def _compared(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
         parts, method = parts_of(detector), self.method
         ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
         points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
-        positions = torch.zeros_like(ours) if points is None else self.position(points).expand_as(ours)
+        placed = points is not None and hasattr(self, "position")
+        positions = self.position(points).expand_as(ours) if placed else torch.zeros_like(ours)
         through = (torch.rand(len(ours), device=ours.device) >= method.bypass).nonzero(as_tuple=True)
         changed = self.adapter(ours[through], positions[through], lambda tokens: parts.summary(detector, tokens, seen))
         adapted = ours.index_put(through, changed)
         passed = {}
-        if "features" in method.parts:
+        if "features" in method.switched_on:
             weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
             passed["features"] = feature_loss(adapted, theirs, weight)
-        if "adapted" in method.parts:
+        if "adapted" in method.switched_on:
             passed["adapted"] = sum(parts.adapted_responses(adapted, seen, lesson).values()) / step.objects
-        if "targets" in method.parts:
+        if "targets" in method.switched_on:
             passed["targets"] = self._targets(parts.objects(lesson).filled(), positions, adapted, theirs, step.objects)
         return passed
 

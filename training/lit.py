@@ -92,7 +92,7 @@ class LitDetector(lightning.LightningModule):
             torch.manual_seed(int(words[0]))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The sum of the losses. Raises TrainingError where it is not finite."""
+        """The sum of the losses by the learner's weights. Raises TrainingError where it is not finite."""
         progress = self.global_step / self.trainer.estimated_stepping_batches
         losses = self.learner.losses(self.detector, Step(batch, self._total, self.trainer.world_size))
         weights = dict.fromkeys(losses, 1.0) | dict(self.learner.weights(progress))

@@ -27,7 +27,7 @@ def caddn_loss(
     """The losses of a batch by name; their sum is what is minimised.
 
     targets from `AnchorCoder.encode`, stacked. total, processes: see `monodle_loss`; sums over anchors are divided by
-    the number of those that answer for an object.
+    the number of those that answer for an object, that of the depth map by the cells of known depth.
     """
     logits, residuals, directions = detector.answers(ground)
     owner = targets["anchor_object"].flatten(1).long()

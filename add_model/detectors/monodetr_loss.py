@@ -28,7 +28,7 @@ def monodetr_loss(
     """The losses of a batch by name, of all decoder layers; their sum is what is minimised.
 
     targets from `SetCoder.encode`, stacked. total, processes: see `monodle_loss`. Each group of queries has every
-    object once, so sums are divided by the number of objects times that of groups.
+    object once, so sums are divided by the number of objects times that of groups; that of the depth map by its cells.
     """
     groups = detector.groups_of(seen)
     count = total(targets["mask"].sum().float()).clamp(min=1) / processes * groups
