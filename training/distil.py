@@ -103,6 +103,7 @@ class Distiller(AloneLearner):
         self.intermediate = not method.switched_on.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
             self.adapter = SelfAttentionAdapter(channels, method.layers)
+            self.position = None
             asked = method.layers or "targets" in method.switched_on
             if asked and method.encoding is not Encoding.none:
                 points = 8 if method.encoding is Encoding.frustum else 1
@@ -141,9 +142,10 @@ class Distiller(AloneLearner):
     def _compared(self, detector: nn.Module, seen: Any, lesson: Any, step: Step) -> dict[str, Tensor]:
         parts, method = parts_of(detector), self.method
         ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
-        points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
-        placed = points is not None and hasattr(self, "position")
-        positions = self.position(points).expand_as(ours) if placed else torch.zeros_like(ours)
+        positions = torch.zeros_like(ours)
+        if self.position is not None:
+            points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
+            positions = self.position(points).expand_as(ours)
         through = (torch.rand(len(ours), device=ours.device) >= method.bypass).nonzero(as_tuple=True)
         changed = self.adapter(ours[through], positions[through], lambda tokens: parts.summary(detector, tokens, seen))
         adapted = ours.index_put(through, changed)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from add_model.detectors.monodle_loss import shared_count
 from add_model.distillation.parts import parts_of
 from add_model.distillation.position import reference_depth
 from training.checkpoints import is_teacher, load_checkpoint, weights_of
@@ -32,7 +33,7 @@ class Step:
     @property
     def objects(self) -> Tensor:
         """By what losses that are summed over objects are divided."""
-        return self.total(self.batch.targets["mask"].sum().float()).clamp(min=1) / self.processes
+        return shared_count(self.batch.targets["mask"], self.total, self.processes)
 
     @property
     def depth(self) -> Tensor:
@@ -191,8 +192,7 @@ class _DenseDepth(AloneLearner):
         depth = reference_depth(step.depth, step.batch.P, detector.coder.stride)
         known = depth > 0
         error = (self.head(features)[:, 0] - depth.clamp(min=1).log() / math.log(10)).abs()
-        count = step.total(known.sum().float()).clamp(min=1) / step.processes
-        return found | {"dense_depth": (error * known).sum() / count}
+        return found | {"dense_depth": (error * known).sum() / shared_count(known, step.total, step.processes)}
 
     def weights(self, progress: float) -> dict[str, float]:
         return {"dense_depth": self.weight}

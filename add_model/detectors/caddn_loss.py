@@ -11,7 +11,7 @@ from torch.nn import functional
 from add_model.detectors.caddn import CaDDN, Ground
 from add_model.detectors.caddn_anchors import encode_residuals
 from add_model.detectors.focal import depth_map_loss, focal_loss
-from add_model.detectors.monodle_loss import identity
+from add_model.detectors.monodle_loss import identity, shared_count
 
 _BOX, _DIRECTION, _DEPTH = 2.0, 0.2, 3.0  # the published weights; that of the class is 1
 _BETA = 1 / 9  # below this error the smooth L1 loss is a square
@@ -32,7 +32,7 @@ def caddn_loss(
     logits, residuals, directions = detector.answers(ground)
     owner = targets["anchor_object"].flatten(1).long()
     mine = owner >= 0
-    count = total(mine.sum().float()).clamp(min=1) / processes
+    count = shared_count(mine, total, processes)
     image, anchor = mine.nonzero(as_tuple=True)
     row = owner[image, anchor]
     one = torch.zeros_like(logits)
@@ -47,6 +47,5 @@ def caddn_loss(
     turned = functional.cross_entropy(directions[image, anchor], direction, reduction="sum")
     losses["direction"] = _DIRECTION * turned / count
     depth = depth_map_loss(ground.depth_logits.float(), targets["depth_bin"], targets["depth_foreground"])
-    known = total((targets["depth_bin"] >= 0).sum().float()).clamp(min=1) / processes
-    losses["depth_map"] = _DEPTH * depth / known
+    losses["depth_map"] = _DEPTH * depth / shared_count(targets["depth_bin"] >= 0, total, processes)
     return losses

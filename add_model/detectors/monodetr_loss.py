@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from add_model.detectors.focal import ALPHA, depth_map_loss, focal_loss
 from add_model.detectors.monodetr import MonoDETR, Queries, rectangle
-from add_model.detectors.monodle_loss import dimension_aware_loss, heading_loss, identity, laplacian_loss
+from add_model.detectors.monodle_loss import dimension_aware_loss, heading_loss, identity, laplacian_loss, shared_count
 
 # What the published code weighs losses and costs of matching with; all others count 1.
 _LABEL, _CENTRE, _SIDES, _OVERLAP = 2.0, 10.0, 5.0, 2.0
@@ -31,7 +31,7 @@ def monodetr_loss(
     object once, so sums are divided by the number of objects times that of groups; that of the depth map by its cells.
     """
     groups = detector.groups_of(seen)
-    count = total(targets["mask"].sum().float()).clamp(min=1) / processes * groups
+    count = shared_count(targets["mask"], total, processes) * groups
     losses: dict[str, Tensor] = {}
     for layer in range(len(seen.logits)):
         for name, value in _layer_losses(detector, seen, layer, targets, total).items():
@@ -39,7 +39,7 @@ def monodetr_loss(
     bins = targets["depth_bin"]  # the last class is that of cells that see no object
     depth_logits = seen.encoded.depth_logits
     depth = depth_map_loss(depth_logits.float(), bins, bins < depth_logits.shape[1] - 1)
-    losses["depth_map"] = depth / (total((bins >= 0).sum().float()).clamp(min=1) / processes)
+    losses["depth_map"] = depth / shared_count(bins >= 0, total, processes)
     return losses
 
 

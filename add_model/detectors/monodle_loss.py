@@ -17,6 +17,11 @@ def identity(value: Tensor) -> Tensor:
     return value
 
 
+def shared_count(counted: Tensor, total: Callable[[Tensor], Tensor], processes: int) -> Tensor:
+    """By what a process divides a sum over what is true in `counted`; total, processes: see `monodle_loss`."""
+    return total(counted.sum().float()).clamp(min=1) / processes
+
+
 def monodle_loss(
     detector: MonoDLE,
     features: Tensor,
@@ -31,7 +36,7 @@ def monodle_loss(
     multiplied by the number of processes, over which gradients are averaged afterwards.
     """
     mask = targets["mask"]
-    count = total(mask.sum().float()).clamp(min=1) / processes
+    count = shared_count(mask, total, processes)
     logits = detector.heat(features)
     losses = {"heatmap": focal_loss(logits, targets["heatmap"], targets["ignore"]) / count}
     # Half precision would round depth to one part in 256, more than what is to be learnt.
