@@ -11,8 +11,9 @@ frames take 6000 steps on the first ones alone, and views that are varied differ
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
 the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
 they did not see, "val" as well. `make weights` does the steps before it, save config/monodle_lite0_world_teacher.yaml,
-with whose detector their teachers begin. Runs lie in runs/add_world; commit distillation.csv after each row, for what
-is only on the disk can be lost.
+with whose detector their teachers begin, and config/monodle_lite0_world_add.yaml and its export to weights beside it,
+from which a "student after ADD" goes on alone. Runs lie in runs/add_world; commit distillation.csv after each row, for
+what is only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ ROWS |= {
         ("student + ADD", "_add", _epochs(8)),
         (f"student{_LONG}", "", []),
         (f"student + ADD{_LONG}", "_add", []),
+        (f"student after ADD{_LONG}", "", ["--model.start", "runs/monodle_lite0_world_add/weights.safetensors"]),
     )
 }
 _START = "3000 steps: student"  # whose detector or backbone other rows begin with

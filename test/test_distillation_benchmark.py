@@ -96,8 +96,12 @@ def test_a_fold_is_scored_on_what_it_did_not_see(fold, tmp_path, monkeypatch):
         ("student + ADD", "Distil", 8),
         ("student, 20 epochs", "Alone", 20),
         ("student + ADD, 20 epochs", "Distil", 20),
+        ("student after ADD, 20 epochs", "Alone", 20),
     ):
         config = read(f"fold {fold}: {row}", monkeypatch)
+        if method != "Teach":
+            step = "monodle_lite0_world_add" if "after" in row else "monodle_lite0_world"
+            assert config.model.start == f"runs/{step}/weights.safetensors"
         assert config.trainer.max_epochs == epochs
         if method == "Distil":
             teacher = benchmark.folder(f"fold {fold}: teacher", 0) / "last.ckpt"

@@ -230,12 +230,16 @@ def test_students_differ_from_their_baseline_in_method_and_depth_alone():
             assert config == base
 
 
-def test_students_on_real_frames_differ_in_method_and_depth_alone():
-    for names in (("add_mini_alone", "add_mini_add"), ("monodle_lite0_mini", "monodle_lite0_mini_add")):
-        alone, add = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
+def test_students_on_the_way_to_real_frames_differ_in_method_and_depth_alone():
+    for name in ("add_mini", "monodle_lite0_mini", "monodle_lite0_world"):
+        alone, add = (
+            yaml.safe_load((CONFIG / f"{file}.yaml").read_text())
+            for file in (f"{name}_alone" if name == "add_mini" else name, f"{name}_add")
+        )
         for config in (alone, add):
             config["model"].pop("method", None)
-            for source in config["data"]["init_args"]["train"]:
+            data = config["data"]["init_args"]
+            for source in data["train"] if isinstance(data["train"], list) else [data]:
                 source.pop("depth", None)
         assert alone == add
 
