@@ -9,6 +9,8 @@ from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from add_ros.transport import profile_variables
+
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
 ARGUMENTS = [
@@ -30,7 +32,9 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", description="Take the time from /clock, as for bags: true or false."
+        "use_sim_time",
+        default_value="",
+        description="Take the time from /clock, as for bags: true or false; empty: what params_file says, else false.",
     ),
     DeclareLaunchArgument(
         "rviz", default_value="false", description="Start RViz with config/detector.rviz too: true or false."
@@ -45,28 +49,21 @@ ARGUMENTS = [
 
 def transport() -> list[SetEnvironmentVariable]:
     """Fast DDS's default transport loses large images; the profile that ships here does not. The user's own wins."""
-    name = (
-        "FASTRTPS_DEFAULT_PROFILES_FILE"
-        if os.environ.get("ROS_DISTRO") == "humble"
-        else "FASTDDS_DEFAULT_PROFILES_FILE"
-    )
-    if name in os.environ or "FASTDDS_BUILTIN_TRANSPORTS" in os.environ:
-        return []
-    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml"))]
+    return [SetEnvironmentVariable(*variable) for variable in profile_variables(CONFIG, os.environ).items()]
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The actions for the arguments' values."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     given = {name: value[name] for name in ("model", "device") if value[name]}
-    sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")}
+    sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")} if value["use_sim_time"] else {}
     topics = {name: value[name] for name in ("image", "camera_info")}
     detector = Node(
         package="add_ros",
         executable="detector",
         name="detector",
         namespace=value["namespace"],
-        parameters=[value["params_file"], given | sim_time],
+        parameters=[value["params_file"], *([given | sim_time] if given or sim_time else [])],
         remappings=list(topics.items()),
         output="screen",
     )
@@ -75,7 +72,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable="rviz2",
         namespace=value["namespace"],
         arguments=["-d", str(CONFIG / "detector.rviz"), "-f", value["fixed_frame"]],
-        parameters=[sim_time],
+        parameters=[sim_time] if sim_time else [],
         remappings=list(topics.items()),
         condition=IfCondition(value["rviz"]),
     )

@@ -7,9 +7,11 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch is not on PyPI: needs a ROS distribution")
 
 from launch import LaunchContext
-from launch.actions import SetEnvironmentVariable
+from launch.actions import OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch.utilities import perform_substitutions
+
+from add_ros.transport import PROFILE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "launch" / "detector.launch.py"
@@ -22,17 +24,44 @@ def test_every_argument_is_described():
     assert all(argument.description.endswith(".") for argument in arguments)
 
 
-@pytest.mark.parametrize("chosen", ["", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"])
+@pytest.mark.parametrize("chosen", ["", "FASTDDS_BUILTIN_TRANSPORTS"])
 def test_the_transport_is_set_unless_the_user_chose_one(chosen, monkeypatch):
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS", "ROS_DISTRO"):
+    for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.delenv(name, raising=False)
     if chosen:
         monkeypatch.setenv(chosen, "mine")
     entities = get_launch_description_from_python_launch_file(str(FILE)).entities
     context = LaunchContext()
-    values = [
-        (perform_substitutions(context, entity.name), perform_substitutions(context, entity.value))
+    values = {
+        perform_substitutions(context, entity.name): perform_substitutions(context, entity.value)
         for entity in entities
         if isinstance(entity, SetEnvironmentVariable)
-    ]
-    assert values == ([] if chosen else [("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))])
+    }
+    assert values == ({} if chosen else dict.fromkeys(PROFILE_VARIABLES, str(ROOT / "config" / "fastdds.xml")))
+
+
+@pytest.mark.parametrize(
+    ("given", "above_the_file"),
+    [
+        ({}, []),
+        ({"use_sim_time": "true"}, [{"use_sim_time": True}]),
+        ({"use_sim_time": "false"}, [{"use_sim_time": False}]),
+        ({"model": "a.onnx", "device": "cpu"}, [{"model": "a.onnx", "device": "cpu"}]),
+    ],
+)
+def test_only_what_is_given_overrides_the_parameter_file(given, above_the_file, monkeypatch):
+    made = []
+    description = get_launch_description_from_python_launch_file(str(FILE))
+    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    monkeypatch.setitem(function._OpaqueFunction__function.__globals__, "Node", lambda **options: made.append(options))
+    context = LaunchContext()
+    context.launch_configurations.update(
+        {a.name: perform_substitutions(context, a.default_value) for a in description.get_launch_arguments()} | given
+    )
+    function.execute(context)
+    detector, rviz = made
+    file, *above = detector["parameters"]
+    assert (file, above) == (str(ROOT / "config" / "detector.yaml"), above_the_file)
+    assert rviz["parameters"] == (
+        [{"use_sim_time": given["use_sim_time"] == "true"}] if "use_sim_time" in given else []
+    )

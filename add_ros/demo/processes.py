@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from add_ros.transport import profile_variables
+
 _PR_SET_PDEATHSIG = 1
 _LOG_TAIL = 15  # lines
 
@@ -24,16 +26,13 @@ def isolate(config: Path) -> None:
 
     config is the folder with fastdds.xml. A Fast DDS profile or transport that the user has set is left alone.
     """
-    humble = os.environ.get("ROS_DISTRO") == "humble"
     os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 50)
-    if humble:
+    if os.environ.get("ROS_DISTRO") == "humble":
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
     else:
         os.environ.pop("ROS_LOCALHOST_ONLY", None)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if humble else "FASTDDS_DEFAULT_PROFILES_FILE"
-    if "FASTDDS_BUILTIN_TRANSPORTS" not in os.environ:
-        os.environ.setdefault(profile, str(config / "fastdds.xml"))
+    os.environ.update(profile_variables(config, os.environ))
 
 
 def config_folder() -> Path:
