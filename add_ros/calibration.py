@@ -6,6 +6,7 @@ column, so that a right stereo camera or KITTI's P2 gives the same messages as t
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ class Calibrator:
     """CameraInfo messages -> Calibration; everything is computed once for each CameraInfo that differs.
 
     rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
-    decides ('rect' or 'raw' in its last part), otherwise whether D has values or the lens is a fisheye.
+    decides (the words 'rect' or 'rectified', or 'raw', in its last part), otherwise whether D has values or the lens is
+    a fisheye.
     """
 
     def __init__(self, rectification: str, topic: str) -> None:
@@ -63,7 +65,7 @@ class Calibrator:
     def _is_rectified(self, distorted: bool, how: str) -> tuple[bool, str]:
         if self._rectification != "auto":
             return self._rectification == "rectified", "the parameter rectification says so"
-        if "rect" in self._name:
+        if re.search(r"(^|_)rect(ified)?(_|$)", self._name):  # not image_unrectified, image_corrected
             return True, f"the topic is named {self._name}"
         if "raw" in self._name:
             return False, f"the topic is named {self._name}"

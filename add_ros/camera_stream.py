@@ -70,13 +70,15 @@ class CameraStream:
         self._pairing = Pairing(self._ready, self._fell_back, self._unpaired)
         self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timed: Any = None  # the image that the timer is for
         self._ticks = 0
         self._patience = node.create_timer(PATIENCE / PATIENCE_TICKS, self._tick, clock=steady)
         self._patience.cancel()
         self._to_rgb = images.rgb_from_image
-        kind, topic = Image, node.resolve_topic_name(f"{prefix}image")
+        kind, topic = Image, f"{prefix}image"
         if settings.image_transport == "compressed":
             self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
+            topic = node.resolve_topic_name(topic)  # what `image` is remapped to has the transport below it
             topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
         # The executor serves subscriptions in this order: the CameraInfo before its image.
         self.info = MatchedSubscription(
@@ -164,19 +166,26 @@ class CameraStream:
     def _on_image(self, message: Any) -> None:
         self.health.received()
         self._pairing.add_image(message)
-        if self._pairing.waiting:
-            self._ticks = 0
-            self._patience.reset()
+        self._time_the_waiting()
 
     def _on_info(self, message: Any) -> None:
         self._pairing.add_info(message)
+        self._time_the_waiting()
 
     def _tick(self) -> None:
         self._ticks += 1
         if self._ticks >= PATIENCE_TICKS:
             self._pairing.flush()
-        if not self._pairing.waiting:
+            self._time_the_waiting()
+
+    def _time_the_waiting(self) -> None:
+        if self._pairing.waiting is self._timed:
+            return
+        self._timed, self._ticks = self._pairing.waiting, 0
+        if self._timed is None:
             self._patience.cancel()
+        else:
+            self._patience.reset()
 
     def _on_missed(self, count: int) -> None:
         self.health.dropped(MISSED, count)

@@ -150,11 +150,11 @@ def main(args: list[str] | None = None) -> int:
 
     Arguments that ROS would silently leave out end with usage and exit code 2.
     """
-    _refuse_plain_arguments(args)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
+        _refuse_plain_arguments(args)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         # Own signal handlers, since rclpy's would take the context away before the markers are cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:

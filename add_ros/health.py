@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
 MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
-STALLED = 2.0  # seconds without an image after which a running stream is reported
+STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
 
 
@@ -40,6 +40,10 @@ class Health:
         self._received = self._published = self._objects = 0
         self._dropped: Counter[str] = Counter()
         self._last_received: float | None = None
+        self._last_published: float | None = None
+        self._unanswered: float | None = None  # since when images come in and nothing is made of them
+        # Processing and latency of the last answer, for windows without one; none before the first.
+        self._last_times: tuple[list[float], list[float]] = ([], [])
         self._start_window()
 
     def _start_window(self) -> None:
@@ -55,6 +59,8 @@ class Health:
             self._received += 1
             self._heard += 1
             self._last_received = self._clock()
+            if self._unanswered is None:
+                self._unanswered = self._last_received
 
     def published(self, processing_ms: float, latency_ms: float, objects: int) -> None:
         """An image's detections went out."""
@@ -63,6 +69,8 @@ class Health:
             self._objects = objects
             self._processing.append(processing_ms)
             self._latency.append(latency_ms)
+            self._last_published, self._unanswered = self._clock(), None
+            self._last_times = [processing_ms], [latency_ms]
 
     def dropped(self, reason: str, count: int = 1) -> int:
         """Images were dropped; returns how many that makes for this reason."""
@@ -72,6 +80,7 @@ class Health:
                 self._missed += count
             elif reason != NEWER_FRAME:
                 self._problems[reason] += count
+                self._unanswered = None
             return self._dropped[reason]
 
     def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
@@ -105,19 +114,25 @@ class Health:
     def _summary(self, budget_ms: float) -> tuple[bytes, str]:
         if self._last_received is None:
             return DiagnosticStatus.WARN, "waiting for images"
-        silence = self._clock() - self._last_received
+        now = self._clock()
+        silence = now - self._last_received
         problems = ", ".join(f"{count} x {reason}" for reason, count in self._problems.most_common())
-        if problems and not self._processing:
+        # A slow network answers less often than this is asked for.
+        patience = max(STALLED, budget_ms / 1e3, *(2e-3 * time for time in self._last_times[0]))
+        if problems and (self._last_published is None or now - self._last_published > patience):
             return DiagnosticStatus.ERROR, f"no image was usable: {problems}"
         if silence > STALLED:
             return DiagnosticStatus.WARN, f"no image for {silence:.0f} s"
+        if self._unanswered is not None and now - self._unanswered > patience:
+            return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
         if self._missed > self._heard:
             warnings.append(
                 f"{self._missed} of {self._missed + self._heard} images did not get here: the transport loses them "
-                "(FASTDDS_DEFAULT_PROFILES_FILE, see docs/node.md) or the machine is overloaded"
+                "(Fast DDS needs a profile, see docs/node.md) or the machine is overloaded"
             )
-        for what, times in (("processing", self._processing), ("pipeline latency", self._latency)):
+        processing, latency = (self._processing, self._latency) if self._processing else self._last_times
+        for what, times in (("processing", processing), ("pipeline latency", latency)):
             if times and abs(np.mean(times)) > _REPLAY:
                 warnings.append(
                     "image stamps and this node's clock differ: replaying a bag needs use_sim_time and /clock"

@@ -48,6 +48,9 @@ class MatchedSubscription:
     ) -> None:
         self._node, self._kind, self._depth, self._callback, self._on_missed = node, kind, depth, callback, on_missed
         self._fixed = _FIXED.get(reliability)
+        self._given = (
+            topic  # rclpy remaps whatever name it is given: with what is resolved, remappings would apply twice
+        )
         self.topic: str = node.resolve_topic_name(topic)
         self.received = 0
         self._choice = (self._fixed or _INITIAL[0], _INITIAL[1])
@@ -98,7 +101,7 @@ class MatchedSubscription:
         return f"nobody publishes there ({mine}); {hint}"
 
     def _publishers(self) -> list[Any]:
-        return self._node.get_publishers_info_by_topic(self.topic)
+        return self._node.get_publishers_info_by_topic(self._given)
 
     def _subscribe(self) -> Any:
         profile = QoSProfile(
@@ -115,7 +118,9 @@ class MatchedSubscription:
 
         # Humble's callbacks get the message alone.
         callback = heard if hasattr(Subscription, "CallbackType") else lambda message: heard(message, {})
-        holder.append(self._node.create_subscription(self._kind, self.topic, callback, profile, event_callbacks=events))
+        holder.append(
+            self._node.create_subscription(self._kind, self._given, callback, profile, event_callbacks=events)
+        )
         return holder[0]
 
     def _heard(self, message: Any, about: Any, subscription: Any) -> None:

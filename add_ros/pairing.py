@@ -23,7 +23,8 @@ _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but
 class Pairing:
     """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
 
-    An image without its CameraInfo waits until `flush`, which the owner calls after `PATIENCE`. When that has to
+    An image without its CameraInfo waits until `flush`, which the owner calls when the same image has been `waiting`
+    for `PATIENCE`. When that has to
     fall back to the latest CameraInfo, `on_fallback(image, info)` is called, and from then on images do not wait,
     until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
     """
@@ -43,9 +44,9 @@ class Pairing:
         self._patient = True
 
     @property
-    def waiting(self) -> bool:
-        """Whether an image waits for its CameraInfo."""
-        return bool(self._waiting)
+    def waiting(self) -> Any | None:
+        """The image that has waited longest for its CameraInfo, None where none waits."""
+        return self._waiting[0] if self._waiting else None
 
     def add_image(self, image: Any) -> None:
         """A new image."""

@@ -82,8 +82,8 @@ PARAMETERS = (
         "rectification",
         "auto",
         "rectified: P holds for the images. raw: K and D hold and the node undistorts the images. auto: rectified "
-        "where the image topic's last part contains rect, raw where it contains raw, otherwise rectified if D is zero "
-        "and the lens no fisheye.",
+        "where the image topic's last part has the word rect or rectified, raw where it contains raw, otherwise "
+        "rectified if D is zero and the lens no fisheye.",
         choices=("auto", "rectified", "raw"),
     ),
     Parameter(

@@ -176,11 +176,20 @@ def test_malformed_frames_are_reported_counted_and_survived(detector, bench, rea
 
 
 def test_repeated_faults_are_throttled(detector, bench):
-    for _ in range(5):
+    def logged():
+        return sum("often wrong" in line for line in detector.lines)
+
+    def send():
         bench.send(changed(good(), encoding="often wrong"), camera_info())
+        return logged()
+
+    # A fault of this kind that an earlier test made may keep this one quiet for a while.
+    bench.spin_until(lambda: send() or bench.spin_for(0.2), "for the fault's line")
+    for _ in range(5):
+        send()
         bench.spin_for(0.05)
     bench.detect(good(), camera_info())
-    assert sum("often wrong" in line for line in detector.lines) <= 1
+    assert logged() == 1
 
 
 def test_stamps_that_no_clock_gives_are_survived(bench):

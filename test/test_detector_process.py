@@ -50,6 +50,14 @@ def test_what_cannot_start_says_why_in_one_line(parameters, words):
         assert len(fatal) == 1 and words in fatal[0] and "Traceback" not in detector.log, detector.log
 
 
+@pytest.mark.parametrize("remap", ["image:=/camera/2image", "image:=/a//b", "__node:=my-node", "__ns:=rig"])
+def test_ros_arguments_that_cannot_be_parsed_are_one_line(remap):
+    with DetectorProcess("-r", remap, model=MODEL) as detector:
+        assert detector.wait() == 1
+        fatal = [line for line in detector.lines if "FATAL" in line]
+        assert len(fatal) == 1 and remap in fatal[0] and "Traceback" not in detector.log, detector.log
+
+
 def test_arguments_that_ros_would_leave_out_are_refused():
     command = [sys.executable, "-m", "add_ros.detector", "-p", "score_threshold:=0.5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
@@ -118,6 +126,14 @@ def test_cameras_share_a_model_and_take_compressed_images():
         assert [status.name for status in bench.diagnostics[-1].status] == ["/detector: front", "/detector: rear"]
         for bench in benches:
             bench.close()
+
+
+def test_swapped_names_are_swapped_once(bench):
+    arguments = [word for pair in ("image:=/rear", "camera_info:=/rear_info", "/rear:=/image") for word in ("-r", pair)]
+    with DetectorProcess(*arguments, model=MODEL) as detector:
+        detector.wait_for_log("ready: /rear (sensor_msgs/msg/Image) and /rear_info")
+        bench.spin_until(lambda: bench.node.count_subscribers("/rear") == 1, "for the subscription")
+        assert bench.node.count_subscribers("/image") == 0
 
 
 def test_remapped_topics_in_a_namespace_and_in_simulated_time(bench):

@@ -65,7 +65,7 @@ def test_names_the_clock_where_stamps_are_from_another_time(health):
     assert level == DiagnosticStatus.WARN and "use_sim_time" in text and "budget" not in text
 
 
-def test_newer_frames_are_normal_and_bad_frames_are_not(health):
+def test_newer_frames_are_normal_and_bad_frames_are_not(health, clock):
     health.received()
     health.published(1, 1, 0)
     health.dropped(NEWER_FRAME)
@@ -77,10 +77,39 @@ def test_newer_frames_are_normal_and_bad_frames_are_not(health):
     level, text, values = status(health)
     assert level == DiagnosticStatus.WARN and text == "dropped 2 x uncalibrated"
     assert values["frames_dropped"] == "3" and values["frames_dropped (uncalibrated)"] == "2"
+    clock.now += 2.5
     health.received()
     health.dropped("uncalibrated")
     level, text, _ = status(health)
     assert level == DiagnosticStatus.ERROR and text == "no image was usable: 1 x uncalibrated"
+
+
+def test_warns_while_images_come_in_and_nothing_is_made_of_them(health, clock):
+    health.received()
+    health.published(50, 60, 0)
+    for tenth in range(1, 41):
+        clock.now += 0.1
+        health.received()
+        health.dropped(NEWER_FRAME)
+        level, text, _ = status(health)
+        assert level == (DiagnosticStatus.WARN if tenth > 21 else DiagnosticStatus.OK), (tenth, text)
+    assert text == "images come in, but no answer for 4 s"
+    health.published(50, 60, 0)
+    assert status(health)[:2] == (DiagnosticStatus.OK, "detecting")
+
+
+def test_a_slow_network_is_over_the_budget_between_its_answers_too(health, clock):
+    """Three seconds an image, ten images a second: neither silence nor a single bad image is taken for more."""
+    health.received()
+    clock.now += 3
+    health.published(3000, 3050, 0)
+    for tenth in range(29):
+        clock.now += 0.1
+        health.received()
+        if tenth == 20:
+            health.dropped("uncalibrated")
+        level, text, _ = status(health)
+        assert level == DiagnosticStatus.WARN and "processing 3000 ms is over the budget of 100 ms" in text
 
 
 def test_warns_when_the_stream_stops(health, clock):

@@ -48,7 +48,7 @@ def test_exact_in_either_order():
 
 def test_the_latest_serves_where_none_matches_and_images_do_not_wait_again():
     record = Record().info(1).image(5)
-    assert record.pairs == [] and record.pairing.waiting
+    assert record.pairs == [] and record.pairing.waiting is not None
     record.late()
     assert record.pairs == [(5, 1)] and record.fallbacks == 1
     record.image(6)
@@ -57,7 +57,7 @@ def test_the_latest_serves_where_none_matches_and_images_do_not_wait_again():
 
 def test_waits_again_once_stamps_match_again():
     record = Record().info(1).image(5).late().info(5).image(6)
-    assert record.pairs == [(5, 1)] and record.pairing.waiting
+    assert record.pairs == [(5, 1)] and record.pairing.waiting is not None
     assert record.info(6).pairs == [(5, 1), (6, 6)]
 
 
@@ -68,7 +68,7 @@ def test_images_ahead_of_their_infos_after_a_stall_still_match():
 
 def test_a_lost_info_costs_only_its_own_image_the_exact_pair():
     record = Record().info(1).image(5).image(6).info(6)
-    assert record.pairs == [(5, 1), (6, 6)] and record.fallbacks == 1 and record.image(7).pairing.waiting
+    assert record.pairs == [(5, 1), (6, 6)] and record.fallbacks == 1 and record.image(7).pairing.waiting is not None
 
 
 def test_few_images_wait():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from add_model import boxes as box3d
-from add_model.backends import Candidates, ModelError
+from add_model.backends import Candidates, ModelError, select
 from add_model.backends.onnx_runtime import OnnxBackend
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import cuda_devices
@@ -220,6 +220,28 @@ def test_without_cuda_the_cpu_serves_with_a_note():
     assert predictor.device == "cpu"
     assert "no CUDA device was found" in predictor.device_note
     assert Predictor(device="auto").device_note is None
+
+
+def test_a_cuda_device_that_cannot_run_the_network_leaves_it_to_the_cpu(monkeypatch):
+    """A driver that reports a device, and a runtime without kernels for it: all that fails is the first image."""
+    real = select._open
+
+    class WithoutKernels:
+        multiple, focal = 32, 360.0
+
+        def __call__(self, *_):
+            raise RuntimeError("no kernel image is available for execution on the device")
+
+    def opened(path, device, threads):
+        return WithoutKernels() if device == "cuda" else real(path, device, threads)
+
+    monkeypatch.setattr(select, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(select, "_open", opened)
+    predictor = Predictor(device="auto")
+    assert predictor.device == "cpu"
+    assert "can't be used (its first image failed: RuntimeError: no kernel image" in predictor.device_note
+    camera = Camera.pinhole(360, 360, 160, 80, 320, 160)
+    assert len(predictor.predict(np.zeros((160, 320, 3), np.uint8), camera, 0.9)) == 0
 
 
 def test_the_shipped_graph_does_not_tell_where_it_was_made():

@@ -13,7 +13,9 @@ try:
 
     from add_model.models import MULTIPLE, load
 except ImportError as error:
-    raise ModelError(f"the torch backend needs torch and safetensors ({error}); see 'Installation'") from error
+    raise ModelError(
+        f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.4' safetensors"
+    ) from error
 
 from add_model.labels import CLASSES
 

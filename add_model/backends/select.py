@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
+import numpy as np
+
 from add_model.backends import Backend, ModelError
+from add_model.camera import Camera
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -25,7 +28,8 @@ def open_backend(path: Path, device: str = "auto", threads: int | None = None) -
     """The backend for a model file and a device, and a note where the device asked for could not be had.
 
     An .onnx file runs in ONNX Runtime; on CUDA, where ONNX Runtime has no CUDA support, the .safetensors file of the
-    same name beside it runs in torch. Raises ModelError where neither works.
+    same name beside it runs in torch. CUDA is taken where a first image has passed, for there may be a device and no
+    kernels for it. Raises ModelError where neither works.
     """
     if device not in DEVICES:
         raise ModelError(f"device {device!r} is unknown; choose one of: {', '.join(DEVICES)}")
@@ -34,7 +38,7 @@ def open_backend(path: Path, device: str = "auto", threads: int | None = None) -
     note = None
     if device != "cpu" and cuda_devices():
         try:
-            return _open(path, "cuda", threads), None
+            return _run_once(_open(path, "cuda", threads)), None
         except ModelError as error:
             note = f"CUDA is present but can't be used ({error}); running on the CPU"
     elif device == "cuda":
@@ -55,6 +59,16 @@ def _open(path: Path, device: str, threads: int | None) -> Backend:
         return TorchBackend(path, device, threads)
     except (RuntimeError, AssertionError) as error:  # torch's CUDA start-up errors
         raise ModelError(f"torch can't use {device}: {error}") from error
+
+
+def _run_once(backend: Backend) -> Backend:
+    side = 4 * backend.multiple
+    camera = Camera.pinhole(backend.focal, backend.focal, side / 2, side / 2, side, side)
+    try:
+        backend(np.zeros((side, side, 3), np.uint8), camera.P)
+    except Exception as error:  # of torch, ONNX Runtime, the driver
+        raise ModelError(f"its first image failed: {type(error).__name__}: {error}") from error
+    return backend
 
 
 def _on(backend: Backend, device: str) -> Backend:
