@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from array import array
 from typing import Any
 
 import cv2
@@ -21,14 +23,17 @@ _PIXEL_BYTES = {
     **dict.fromkeys(["rgb16", "bgr16"], 6),
     **dict.fromkeys(["rgba16", "bgra16"], 8),
 }
-_UNNAMED = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}  # OpenCV's channel order
+_KNOWN_AS = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}  # OpenCV's channel order
+_KNOWN_AS |= {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}  # the older names, which are all that ROS's cv_bridge knows
+_BIG_ENDIAN = sys.byteorder == "big"
 ENCODINGS = tuple(_PIXEL_BYTES)
-_BAYER = {  # OpenCV names a pattern by its second row, ROS by its first
-    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
-    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
-    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
-    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+_PATTERNS = {  # OpenCV names a pattern by its second row, ROS by its first
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
 }
+_BAYER = {f"bayer_{pattern}{bits}": code for pattern, code in _PATTERNS.items() for bits in (8, 16)}
 
 
 def rgb_from_image(message: Any) -> np.ndarray:
@@ -51,8 +56,8 @@ def rgb_from_image(message: Any) -> np.ndarray:
         )
     if encoding in ("nv12", "nv21"):
         return _semi_planar(message, rows)
-    if encoding in _UNNAMED or step != row:
-        message = _tight(message, row, _UNNAMED.get(encoding, encoding))
+    if encoding in _KNOWN_AS or step != row or bool(message.is_bigendian) != _BIG_ENDIAN:
+        message = _plain(message, row, _KNOWN_AS.get(encoding, encoding))
     try:
         image = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     except (CvBridgeError, cv2.error, TypeError, ValueError) as error:
@@ -60,37 +65,63 @@ def rgb_from_image(message: Any) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _tight(message: Any, row: int, encoding: str) -> Any:
-    """The same image without padding, since some distributions' cv_bridge shears rows padded by parts of a pixel."""
-    tight = copy.copy(message)
-    tight.encoding, tight.step = encoding, row
-    if message.step != row:
-        rows = np.frombuffer(message.data, np.uint8, message.height * message.step).reshape(
-            message.height, message.step
-        )
-        tight.data = rows[:, :row].tobytes()
-    return tight
+def _plain(message: Any, row: int, encoding: str) -> Any:
+    """The same image without padding and in this machine's byte order, under a name that each cv_bridge knows.
+
+    Some distributions' cv_bridge shears rows that are padded by parts of a pixel. With NumPy 2 none of them can swap
+    bytes, which they try for 8-bit images of the other byte order, too.
+    """
+    plain = copy.copy(message)
+    plain.encoding, plain.step, plain.is_bigendian = encoding, row, int(_BIG_ENDIAN)
+    swapped = encoding.endswith("16") and bool(message.is_bigendian) != _BIG_ENDIAN
+    if message.step != row or swapped:
+        rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
+        rows = np.ascontiguousarray(rows.reshape(message.height, message.step)[:, :row])
+        rows = rows.view(np.uint16).byteswap() if swapped else rows
+        plain.data = array("B", rows.tobytes())  # of bytes, rclpy would check each
+    return plain
 
 
 def rgb_from_compressed(message: Any) -> np.ndarray:
-    """sensor_msgs/CompressedImage (JPEG, PNG and what else OpenCV reads) -> RGB (H, W, 3) uint8. Raises Rejected."""
+    """sensor_msgs/CompressedImage (JPEG, PNG, TIFF) -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535.
+
+    Pixels are read as compressed_image_transport writes them. Raises Rejected.
+    """
     data = bytes(message.data)
     if "compressedDepth" in message.format:
         raise Rejected("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
     if _cut_short(data):
         raise Rejected("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
-    mosaic = next((code for name, code in _BAYER.items() if message.format.endswith(f"compressed {name}")), None)
-    flags = cv2.IMREAD_GRAYSCALE if mosaic is not None else cv2.IMREAD_COLOR
+    # The pixels as the camera model knows them: an EXIF orientation must not turn them.
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        # The pixels as the camera model knows them: an EXIF orientation must not turn them.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
         image = None
     if image is None:
         raise Rejected(
             "malformed image", f"{len(data)} bytes of format '{message.format}' are no image that OpenCV can decode"
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if mosaic is None else mosaic)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise Rejected(
+            "unsupported encoding", f"compressed image format '{message.format}' has pixels of {image.dtype}"
+        )
+    conversion = _conversion(message.format, grey=image.ndim == 2)
+    image = image if conversion is None else cv2.cvtColor(image, conversion)
+    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)
+
+
+def _conversion(kind: str, grey: bool) -> int | None:
+    """OpenCV's conversion to RGB of a decoded image of the format "SOURCE; CODEC compressed TARGET", None for none."""
+    source, _, coding = kind.partition(";")
+    target = coding.partition("compressed")[2].strip()
+    if grey:
+        # As JPEG a mosaic goes out grey, and says so. As PNG and TIFF it goes out as it is, without a target.
+        as_it_is = not target.startswith(("mono", "bgr", "rgb"))
+        return _BAYER.get(source, cv2.COLOR_GRAY2RGB) if as_it_is else cv2.COLOR_GRAY2RGB
+    # TIFF, too, gets the channels as they are, where the other codecs get BGR.
+    as_it_is = source.startswith("rgb") and "tiff" in coding and not target.startswith("bgr")
+    return None if as_it_is else cv2.COLOR_BGR2RGB
 
 
 def _cut_short(data: bytes) -> bool:

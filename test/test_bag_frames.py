@@ -100,6 +100,17 @@ def test_images_whose_camera_info_is_lost_take_the_latest_after_the_nodes_patien
     assert frames.noted == {"paired with the latest camera_info": 4}
 
 
+def test_later_images_do_not_prolong_the_wait_of_the_first(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0), bag.image(0)
+        # 0.08 s after the first one both are given up, although the second has waited for half of it only.
+        for milliseconds, put, i in ((0, bag.image, 1), (40, bag.image, 2), (90, bag.info, 1), (95, bag.info, 2)):
+            put(i, START + PERIOD + milliseconds * 10**6)
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 1, 2]
+    assert frames.noted == {"paired with the latest camera_info": 2}
+
+
 def test_images_before_the_first_camera_info_are_counted(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         for i in range(6):
@@ -117,10 +128,10 @@ def test_images_before_the_first_camera_info_are_counted(tmp_path):
 
 
 class Live:
-    """The node's pairing, driven by a clock as its timer drives it."""
+    """The node's pairing, driven by a clock as its timer drives it: the image that waits longest has its patience."""
 
     def __init__(self):
-        self.pairs, self.deadline = [], None
+        self.pairs, self.timed, self.deadline = [], None, None
         self.pairing = Pairing(
             lambda image, info: self.pairs.append((image.header.stamp.sec, info.header.stamp.sec)),
             lambda *_: None,
@@ -131,15 +142,13 @@ class Live:
         from builtin_interfaces.msg import Time
         from sensor_msgs.msg import CameraInfo, Image
 
-        if self.deadline is not None and time >= self.deadline:
+        if self.timed is not None and time >= self.deadline:
             self.pairing.flush()
         message = (Image if kind == "image" else CameraInfo)()
         message.header.stamp = Time(sec=stamp)
         (self.pairing.add_image if kind == "image" else self.pairing.add_info)(message)
-        if kind == "image" and self.pairing.waiting:
-            self.deadline = time + round(PATIENCE * 1e9)
-        if not self.pairing.waiting:
-            self.deadline = None
+        if self.pairing.waiting is not self.timed:
+            self.timed, self.deadline = self.pairing.waiting, time + round(PATIENCE * 1e9)
 
 
 @settings(max_examples=40)

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from bag_bench import STORE, Bag
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
@@ -13,6 +14,7 @@ from add_ros.bags import convert
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
+from add_ros.bags.write import offered_qos
 
 FRAMES = 6
 
@@ -144,6 +146,28 @@ def test_transforms_and_points_are_copied_with_their_qos(kitti_mini, tmp_path, c
     before, after = ({(c.topic, m.log_time): m.data for _, c, m, _ in records(tmp_path / n)} for n in ("in", "out"))
     assert before.items() <= after.items()
     assert {"/tf_static", "/velodyne_points"} <= {topic for topic, _ in after}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_all_connections_of_a_topic_are_copied(tmp_path, single):
+    """As in merged bags, where a topic has a channel for each recording."""
+    images = "/cam/image_rect"
+    with Bag(tmp_path / "in") as bag:
+        channels = [
+            bag.writer.add_connection(images, "sensor_msgs/msg/Image", typestore=STORE, offered_qos_profiles=[qos])
+            for qos in (offered_qos(), offered_qos(reliable=False))
+        ]
+        for i in range(FRAMES):
+            bag.connections[images] = channels[i % 2]
+            bag.info(i), bag.image(i), bag.boxes(i)
+    added, counts = write(tmp_path / "in" / "in.mcap" if single else tmp_path / "in", tmp_path / "out")
+    before, after = (
+        [(m.log_time, m.data) for _, c, m, _ in records(tmp_path / name) if c.topic == images] for name in ("in", "out")
+    )
+    assert len({c.id for _, c, _, _ in records(tmp_path / "in") if c.topic == images}) == 2
+    assert after == before and len(after) == counts[images] == FRAMES
+    assert counts["/cam/detections"] == len(added) == FRAMES
+    assert len({c.id for _, c, _, _ in records(tmp_path / "out") if c.topic == images}) == 1
 
 
 def test_results_of_a_damaged_bag_hold_all_that_could_be_read(tmp_path):

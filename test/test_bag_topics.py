@@ -69,6 +69,16 @@ def test_several_truths_are_listed_and_names_tell_truth_from_detections(tmp_path
     assert (frames.topics.ground_truth, frames.topics.detections) == ("/detections", "/b/truth")
 
 
+@pytest.mark.parametrize("detections", [None, "/detections"])
+def test_any_part_of_a_name_may_tell_truth_from_detections(tmp_path, detections):
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(0), bag.image(0)
+        for topic in filter(None, ("/ground_truth/objects", detections)):
+            bag.boxes(0, topic=topic)
+    topics = BagFrames(tmp_path / "bag").topics
+    assert (topics.ground_truth, topics.detections) == ("/ground_truth/objects", detections)
+
+
 def test_unknown_message_types_beside_the_camera_do_not_matter(tmp_path):
     drive(tmp_path / "bag")
     store = types.typestore()

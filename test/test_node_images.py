@@ -1,8 +1,12 @@
 """sensor_msgs images to RGB, against pictures encoded here by hand."""
 
+import re
+import sys
+
 import cv2
 import numpy as np
 import pytest
+from cv_bridge import CvBridge, CvBridgeError
 from sensor_msgs.msg import CompressedImage, Image
 
 from add_ros.images import ENCODINGS, rgb_from_compressed, rgb_from_image
@@ -28,6 +32,26 @@ def message(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: bool
     return image
 
 
+class Upstream:
+    """What a distribution's cv_bridge needs: names that Humble's knows, and this machine's byte order.
+
+    As in its cv_bridge.cpp (getCvType) and core.py, whose call NumPy 2 no longer has.
+    """
+
+    def imgmsg_to_cv2(self, given, desired_encoding):
+        if not re.fullmatch(r"((rgb|bgr)a?|mono|bayer_(rggb|bggr|gbrg|grbg))(8|16)|yuv422(_yuy2)?", given.encoding):
+            raise CvBridgeError(f"Unrecognized image encoding [{given.encoding}]")
+        if given.is_bigendian == (sys.byteorder == "little"):
+            np.zeros(1, np.uint8).byteswap().newbyteorder()
+        return CvBridge().imgmsg_to_cv2(given, desired_encoding)
+
+
+@pytest.fixture(params=["here", "upstream"])
+def bridge(request, monkeypatch):
+    if request.param == "upstream":
+        monkeypatch.setattr("add_ros.images.CvBridge", Upstream)
+
+
 COLOUR = {
     "rgb8": [0, 1, 2],
     "bgr8": [2, 1, 0],
@@ -42,6 +66,7 @@ COLOUR = {
 }
 
 
+@pytest.mark.usefixtures("bridge")
 @pytest.mark.parametrize("padding", [0, 7])
 @pytest.mark.parametrize("bigendian", [False, True])
 @pytest.mark.parametrize("encoding", COLOUR)
@@ -53,7 +78,7 @@ def test_colour_encodings_are_exact(picture, encoding, padding, bigendian):
     result = rgb_from_image(given)
     assert result.dtype == np.uint8 and result.flags.c_contiguous
     np.testing.assert_array_equal(result, picture)
-    assert given.encoding == encoding
+    assert (given.encoding, given.is_bigendian) == (encoding, bigendian)
 
 
 @pytest.mark.parametrize("padding", [1, 4])
@@ -70,25 +95,35 @@ def test_padding_does_not_depend_on_cv_bridge(picture, monkeypatch, padding):
     np.testing.assert_array_equal(rgb_from_image(message(picture, "rgb8", padding)), picture)
 
 
+@pytest.mark.usefixtures("bridge")
 @pytest.mark.parametrize(("encoding", "scale"), [("mono8", 1), ("8UC1", 1), ("mono16", 257)])
-def test_grey_fills_all_three_channels(picture, encoding, scale):
+@pytest.mark.parametrize("bigendian", [False, True])
+def test_grey_fills_all_three_channels(picture, encoding, scale, bigendian):
     grey = np.ascontiguousarray(picture[..., 0])
     pixels = grey if scale == 1 else grey.astype(np.uint16) * scale
-    np.testing.assert_array_equal(rgb_from_image(message(pixels, encoding, 4)), np.repeat(grey[..., None], 3, axis=2))
+    result = rgb_from_image(message(pixels, encoding, 4, bigendian))
+    np.testing.assert_array_equal(result, np.repeat(grey[..., None], 3, axis=2))
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_patterns_name_the_first_two_rows(picture, pattern, depth):
-    mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
+def mosaic_of(picture: np.ndarray, pattern: str, depth: int) -> np.ndarray:
+    """The picture through a colour filter, (H, W) uint8 or uint16; `pattern` names the first two rows."""
+    mosaic = np.empty(picture.shape[:2], np.uint8)
     for i, letter in enumerate(pattern):
         row, column = divmod(i, 2)
         mosaic[row::2, column::2] = picture[row::2, column::2, "rgb".index(letter)]
-    pixels = mosaic if depth == 8 else mosaic.astype(np.uint16) * 257
-    result = rgb_from_image(message(pixels, f"bayer_{pattern}{depth}", 2))
+    return mosaic if depth == 8 else mosaic.astype(np.uint16) * 257
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize("bigendian", [False, True])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_name_the_first_two_rows(picture, pattern, depth, bigendian):
+    result = rgb_from_image(message(mosaic_of(picture, pattern, depth), f"bayer_{pattern}{depth}", 2, bigendian))
     np.testing.assert_allclose(result[2:-2, 2:-2].astype(int), picture[2:-2, 2:-2], atol=6)
 
 
+@pytest.mark.usefixtures("bridge")
 @pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
 def test_yuv422_orders(picture, encoding):
     # ITU-R BT.601, limited range.
@@ -142,6 +177,9 @@ def test_malformed_images_are_refused_in_one_sentence(picture, change, reason, w
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+# --- compressed images, with the formats that compressed_image_transport of Humble and Rolling writes ----------------
+
+
 def compressed(data: bytes, kind: str) -> CompressedImage:
     image = CompressedImage(format=kind)
     image.data = data
@@ -152,19 +190,47 @@ def compressed(data: bytes, kind: str) -> CompressedImage:
 def test_compressed(picture, suffix, tolerance):
     big = cv2.resize(picture, (200, 120))
     _, data = cv2.imencode(suffix, big[..., ::-1])
-    result = rgb_from_compressed(compressed(data.tobytes(), f"rgb8; {suffix[1:]} compressed bgr8"))
-    np.testing.assert_allclose(result.astype(int), big, atol=tolerance)
+    for kind in (f"rgb8; {suffix[1:]} compressed bgr8", f"bgr8; {suffix[1:]} compressed bgr8", suffix[1:]):
+        result = rgb_from_compressed(compressed(data.tobytes(), kind))
+        np.testing.assert_allclose(result.astype(int), big, atol=tolerance)
 
 
-def test_compressed_grey_and_mosaic(picture):
-    _, grey = cv2.imencode(".png", picture[..., 0])
-    result = rgb_from_compressed(compressed(grey.tobytes(), "mono8; png compressed"))
-    np.testing.assert_array_equal(result, np.repeat(picture[..., :1], 3, axis=2))
-    mosaic = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mosaic[::2, ::2] = 255  # all red
-    _, data = cv2.imencode(".png", mosaic)
-    red, green, blue = rgb_from_compressed(compressed(data.tobytes(), "bayer_rggb8; png compressed bayer_rggb8"))[5, 9]
-    assert red > 200 and green == 0 and blue == 0
+@pytest.mark.parametrize(
+    "kind", ["mono8; png compressed ", "mono8; tiff compressed ", "bayer_rggb8; jpeg compressed mono8"]
+)
+def test_compressed_grey(picture, kind):
+    """The transport makes a mosaic grey before it writes a JPEG."""
+    grey = np.ascontiguousarray(picture[..., 0])
+    _, data = cv2.imencode(f".{kind.split()[1]}", grey)
+    result = rgb_from_compressed(compressed(data.tobytes(), kind))
+    np.testing.assert_array_equal(result, np.repeat(result[..., :1], 3, axis=2))
+    np.testing.assert_allclose(result[..., 0].astype(int), grey, atol=6 if "jpeg" in kind else 0)
+
+
+@pytest.mark.parametrize("codec", ["png", "tiff"])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_compressed_mosaic_is_the_same_as_a_raw_one(picture, pattern, depth, codec):
+    mosaic, encoding = mosaic_of(picture, pattern, depth), f"bayer_{pattern}{depth}"
+    _, data = cv2.imencode(f".{codec}", mosaic)
+    result = rgb_from_compressed(compressed(data.tobytes(), f"{encoding}; {codec} compressed "))
+    np.testing.assert_allclose(result[2:-2, 2:-2].astype(int), picture[2:-2, 2:-2], atol=6)
+    np.testing.assert_array_equal(result, rgb_from_image(message(mosaic, encoding)))
+
+
+@pytest.mark.parametrize("encoding", [name for name in COLOUR if name[:3] in ("rgb", "bgr")])
+def test_tiff_holds_the_channels_in_the_order_of_the_source(picture, encoding):
+    pixels = picture[..., COLOUR[encoding]].astype(np.uint16 if encoding.endswith("16") else np.uint8)
+    _, data = cv2.imencode(".tiff", pixels * 257 if encoding.endswith("16") else pixels)
+    result = rgb_from_compressed(compressed(data.tobytes(), f"{encoding}; tiff compressed "))
+    np.testing.assert_array_equal(result, picture)
+
+
+def test_compressed_16_bit_values_are_scaled_as_raw_ones_are():
+    deep = np.random.default_rng(0).integers(0, 65535, (HEIGHT, WIDTH, 3), np.uint16, endpoint=True)
+    _, data = cv2.imencode(".png", deep[..., ::-1])
+    result = rgb_from_compressed(compressed(data.tobytes(), "rgb16; png compressed bgr16"))
+    np.testing.assert_array_equal(result, np.rint(deep * (255 / 65535)))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -181,3 +247,6 @@ def test_compressed_rubbish_and_depth_are_refused():
         rgb_from_compressed(compressed(b"hello" * 100, "jpeg"))
     with pytest.raises(Rejected, match="depth"):
         rgb_from_compressed(compressed(b"hello", "16UC1; compressedDepth png"))
+    _, data = cv2.imencode(".tiff", np.ones((HEIGHT, WIDTH), np.float32))
+    with pytest.raises(Rejected, match="pixels of float32"):
+        rgb_from_compressed(compressed(data.tobytes(), "32FC1; tiff compressed "))

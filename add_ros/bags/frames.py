@@ -199,16 +199,18 @@ class BagFrames:
             )
 
         pairing = Pairing(lambda image, info: ready.append((image, info)), fell_back, unpaired)
+        timed: Any = None  # the image that the deadline is for
         deadline = 0
         for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
-            if pairing.waiting and time >= deadline:
+            if pairing.waiting is not None and time >= deadline:
                 pairing.flush()
             if topic == self.topics.camera_info:
                 pairing.add_info(message)
             else:
                 self._stamps.add(messages.stamp_of(message))
                 pairing.add_image(message)
-                deadline = time + round(PATIENCE * 1e9)
+            if pairing.waiting is not timed:  # not with each image: a later one must not prolong the wait of the first
+                timed, deadline = pairing.waiting, time + round(PATIENCE * 1e9)
             yield from ready
             ready.clear()
         pairing.flush()

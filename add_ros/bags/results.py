@@ -71,14 +71,15 @@ class ResultBag:
         if clash := sorted(own & set(out.values())):
             raise BagError(f"{self._frames.path} has its {', '.join(clash)} where the results belong: cannot add them")
         with open_bag(self._frames.path) as reader:
-            copied = {c.topic: c for c in reader.connections if c.topic in own or c.msgtype in _SCENE}
-            target = {topic: self._connect(c.topic, c.msgtype, c) for topic, c in copied.items()}
+            copied = [c for c in reader.connections if c.topic in own or c.msgtype in _SCENE]
+            merged = {c.topic: c for c in copied}  # a topic may have several connections; their messages go to one
+            target = {topic: self._connect(topic, c.msgtype, c) for topic, c in merged.items()}
             target |= {out["detections"]: self._connect(out["detections"], types.DETECTIONS)}
             target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
             if topics.ground_truth:
                 target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
             found_board, truth_board = MarkerBoard(), MarkerBoard(TRUTH_COLOUR)
-            for connection, time, data in self._readable(reader, list(copied.values())):
+            for connection, time, data in self._readable(reader, copied):
                 self._put(target[connection.topic], time, data)
                 if connection.topic != topics.image:
                     continue

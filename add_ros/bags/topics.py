@@ -48,9 +48,9 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
     """The topics of one camera.
 
     An image, its CameraInfo and the ground truth are found by their type. Where there are several CameraInfo, the one
-    beside the image is its own. A Detection3DArray whose name has 'truth' in its last part, or '2d' after that, is the
-    ground truth; any other one holds detections. Raises BagError where a topic is missing or of another type, where
-    there are several, and where the recorded fields are not those that `store` knows.
+    beside the image is its own. A Detection3DArray with 'truth' in its name is the ground truth, whose 2D boxes are on
+    the topic of that name and '_2d'; any other one holds detections. Raises BagError where a topic is missing or of
+    another type, where there are several, and where the recorded fields are not those that `store` knows.
     """
     bag = _Bag(connections)
     image = bag.one("image", (IMAGE, COMPRESSED), names.image, lambda topic: not topic.endswith("/compressedDepth"))
@@ -137,7 +137,7 @@ class _Bag:
 
 
 def _is_truth(topic: str) -> bool:
-    return "truth" in topic.rsplit("/", 1)[-1]
+    return "truth" in topic
 
 
 def _sibling(image: str) -> str:
