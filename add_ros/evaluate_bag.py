@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
+from add_model.predictor import ModelError, Predictor
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bag_evaluation.run import (
@@ -37,8 +37,6 @@ from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
 
-_SHIPPED = "shipped"
-
 
 @dataclass(frozen=True)
 class _Side:
@@ -53,7 +51,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="add_ros.evaluate_bag", description=__doc__.split("\n\n", 1)[1])
     parser.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
     what = parser.add_argument_group("what is scored")
-    what.add_argument("--model", metavar="FILE", help=f".onnx or .safetensors, or '{_SHIPPED}' for the weights here")
+    what.add_argument(
+        "--model", metavar="FILE", help=".onnx or .safetensors, or the name of weights that ship here: monodle_lite0"
+    )
     what.add_argument(
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
@@ -165,8 +165,7 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
 def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[Sink | None], Run]:
     """What runs over the bag, ready to: a model or a bag that is missing is told before the work of another one."""
     if side.model:
-        model = SHIPPED_MODEL if side.model == _SHIPPED else side.model
-        predictor = Predictor(model, a.device, a.threads or None)
+        predictor = Predictor(side.model, a.device, a.threads or None)
         if predictor.device_note:
             print(predictor.device_note, file=sys.stderr)
         return partial(run_model, bag, predictor, a.score_threshold)

@@ -78,7 +78,7 @@ def bag(streets):
 def whole(bag, tmp_path_factory):
     """The bag scored with the shipped weights."""
     out = tmp_path_factory.mktemp("whole") / "scores.json"
-    assert run(bag, "--model", "shipped", "--json", out) == 0
+    assert run(bag, "--model", "monodle_lite0", "--json", out) == 0
     return json.loads(out.read_text())
 
 
@@ -107,7 +107,7 @@ def test_a_bag_scores_as_the_folder_it_was_made_of(streets, whole, tmp_path):
 def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
     ids = kitti_mini / "ImageSets" / "val.txt"
     assert convert.main([str(kitti_mini), str(tmp_path / "bag"), "--ids", str(ids)]) == 0
-    assert run(tmp_path / "bag", "--model", "shipped", "--json", tmp_path / "bag.json") == 0
+    assert run(tmp_path / "bag", "--model", "monodle_lite0", "--json", tmp_path / "bag.json") == 0
     found = json.loads((tmp_path / "bag.json").read_text())
     assert found["frames_scored"] == len(ids.read_text().split())
     assert assert_equal_scores(found["AP"], from_folder(kitti_mini, ids, tmp_path), 0.01) > 30
@@ -115,7 +115,7 @@ def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
 
 def test_ground_truth_without_2d_boxes_is_projected_and_said(bag, whole, tmp_path, capsys):
     bare = copied(bag, tmp_path / "bare", lambda topic: not topic.endswith("_2d"))
-    assert run(bare, "--model", "shipped", "--json", tmp_path / "bare.json") == 0
+    assert run(bare, "--model", "monodle_lite0", "--json", tmp_path / "bare.json") == 0
     found = json.loads((tmp_path / "bare.json").read_text())
     derived, text = found["derived"], capsys.readouterr().out
     assert derived["boxes2d"] == derived["occlusion"] == derived["truncation"] == derived["objects"] > 50
@@ -162,7 +162,7 @@ def live(tmp_path_factory):
 def test_offline_detections_are_those_of_the_live_node(live, tmp_path, capsys):
     """Frame by frame: the same objects, boxes equal but for the quaternion's rounding, scores to the last bit."""
     status = run(
-        live / "drive", "--model", "shipped", "--score-threshold", 0.15, "--compare-detections", live / "found",
+        live / "drive", "--model", "monodle_lite0", "--score-threshold", 0.15, "--compare-detections", live / "found",
         "--json", tmp_path / "both.json", "--resamples", 20,
     )  # fmt: skip
     assert status == 0
@@ -192,7 +192,7 @@ def test_recorded_detections_are_scored_wherever_they_are(live, tmp_path, capsys
 
 def test_two_models_are_compared_on_paired_frames(bag, tmp_path, capsys):
     """A model against itself: no difference, and no doubt about it. Two halves of a bag: doubt."""
-    assert run(bag, "--model", "shipped", "--compare-model", SHIPPED_MODEL, "--json", tmp_path / "same.json",
+    assert run(bag, "--model", "monodle_lite0", "--compare-model", SHIPPED_MODEL, "--json", tmp_path / "same.json",
                "--resamples", 50) == 0  # fmt: skip
     comparison = json.loads((tmp_path / "same.json").read_text())["comparison"]
     assert comparison["paired"] and comparison["agreement"]["same"] == 30
@@ -212,8 +212,8 @@ def halves(streets):
 
 def test_two_bags_are_compared_by_independent_draws(halves, tmp_path, capsys):
     even, odd = halves
-    assert run(even, "--model", "shipped", "--compare-bag", odd, "--json", tmp_path / "two.json", "--resamples", 100,
-               "--block", 3) == 0  # fmt: skip
+    assert run(even, "--model", "monodle_lite0", "--compare-bag", odd, "--json", tmp_path / "two.json",
+               "--resamples", 100, "--block", 3) == 0  # fmt: skip
     comparison = json.loads((tmp_path / "two.json").read_text())["comparison"]
     assert not comparison["paired"] and comparison["agreement"] is None and comparison["block"] == 3
     for entry in comparison["AP_R40"]["loose"]["Car"]["bev"]:
@@ -252,12 +252,12 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
     ("arguments", "message"),
     [
         (lambda b: [b], "has no recorded detections to score"),
-        (lambda b: [b / "absent", "--model", "shipped"], "there is no bag at"),
+        (lambda b: [b / "absent", "--model", "monodle_lite0"], "there is no bag at"),
         (lambda b: [b, "--model", "absent.onnx"], "absent.onnx"),
-        (lambda b: [b, "--model", "shipped", "--compare-model", "absent.onnx"], "absent.onnx"),
+        (lambda b: [b, "--model", "monodle_lite0", "--compare-model", "absent.onnx"], "absent.onnx"),
         (lambda b: [b, "--detections", b], "has no recorded detections"),
-        (lambda b: [b, "--model", "shipped", "--json", b], "cannot write"),
-        (lambda b: [b, "--model", "shipped", "--compare-bag", b, "--block", 31], "more than the 30 images"),
+        (lambda b: [b, "--model", "monodle_lite0", "--json", b], "cannot write"),
+        (lambda b: [b, "--model", "monodle_lite0", "--compare-bag", b, "--block", 31], "more than the 30 images"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(bag, capsys, arguments, message):
@@ -268,7 +268,7 @@ def test_what_cannot_be_scored_is_one_sentence(bag, capsys, arguments, message):
 
 def test_a_bag_without_ground_truth_is_an_error_that_says_what_is_needed(bag, tmp_path, capsys):
     bare = copied(bag, tmp_path / "bare", lambda topic: "truth" not in topic)
-    assert run(bare, "--model", "shipped") == 1
+    assert run(bare, "--model", "monodle_lite0") == 1
     assert "has no ground truth to score against" in capsys.readouterr().err
 
 
@@ -315,7 +315,7 @@ def test_class_names_of_other_recordings_can_be_told(bag):
 
 def test_the_result_bag_holds_what_was_scored(bag, whole, tmp_path):
     """Read by the mcap reference library: the detections of every frame, beside the image of the same stamp."""
-    assert run(bag, "--model", "shipped", "--out-bag", tmp_path / "out") == 0
+    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 0
     with next((tmp_path / "out").glob("*.mcap")).open("rb") as stream:
         reader = make_reader(stream, decoder_factories=[DecoderFactory()])
         found = list(reader.iter_decoded_messages(["/camera/detections", "/camera/image_rect"]))
@@ -328,7 +328,7 @@ def test_the_result_bag_holds_what_was_scored(bag, whole, tmp_path):
     assert stamps["/camera/detections"] == stamps["/camera/image_rect"] == [f["stamp"] for f in whole["frames"]]
     counted = [len(m.detections) for _, channel, _, m in found if channel.topic == "/camera/detections"]
     assert counted == [frame["detections"] for frame in whole["frames"]]
-    assert run(bag, "--model", "shipped", "--out-bag", tmp_path / "out") == 1  # it exists
+    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 1  # it exists
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_neither_torch_nor_the_nodes_messages_are_needed(streets, tmp_path):
         "for name in ('torch', 'vision_msgs', 'visualization_msgs', 'diagnostic_msgs', 'tf2_ros'):\n"
         "    sys.modules[name] = None\n"
         "from add_ros.evaluate_bag import main\n"
-        f"sys.exit(main([{str(tmp_path / 'few')!r}, '--model', 'shipped']))"
+        f"sys.exit(main([{str(tmp_path / 'few')!r}, '--model', 'monodle_lite0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

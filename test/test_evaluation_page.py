@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
 
 def page_of(folder, name, *more):
     out = folder / f"{name}.html"
-    arguments = [folder / "bag", "--model", "shipped", "--page", out, "--json", folder / f"{name}.json", *more]
+    arguments = [folder / "bag", "--model", "monodle_lite0", "--page", out, "--json", folder / f"{name}.json", *more]
     assert evaluate_bag.main([str(a) for a in (*arguments, "--title", HOSTILE)]) == 0
     return out
 

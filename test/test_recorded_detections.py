@@ -70,14 +70,14 @@ def test_a_model_does_not_mind_what_detections_lie_beside_the_images(drive, tmp_
     """In another frame, and on two topics: neither is an answer that the model needs."""
     found = list(truth_as_detections(drive, "base_link"))
     bag = write(tmp_path / "both", found, ("/detections", "/other"), beside=drive)
-    assert run(bag, "--model", "shipped", "--json", tmp_path / "scores.json") == 0
+    assert run(bag, "--model", "monodle_lite0", "--json", tmp_path / "scores.json") == 0
     assert json.loads((tmp_path / "scores.json").read_text())["frames_scored"] == FRAMES
     assert run(bag) == 1  # without a model they are needed
 
 
 def test_the_topic_of_recorded_detections_is_that_of_their_own_bag(drive, tmp_path, capsys):
     found = write(tmp_path / "found", list(truth_as_detections(drive)), ("/detections", "/other"))
-    compared = ["--model", "shipped", "--compare-detections", found, "--resamples", 20]
+    compared = ["--model", "monodle_lite0", "--compare-detections", found, "--resamples", 20]
     assert run(drive, *compared) == 1
     assert "2 topics that can be detections: /detections (" in (said := capsys.readouterr().err)
     assert "--detections-topic" in said and str(found) in said
@@ -108,5 +108,5 @@ def test_a_bag_without_detections_says_what_it_has(drive):
 @pytest.mark.parametrize("missing", [["--compare-model", "absent.onnx"], ["--compare-detections", "absent"]])
 def test_what_the_second_run_lacks_is_told_before_the_work_of_the_first(drive, capsys, monkeypatch, missing):
     monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: pytest.fail("the first run was made"))
-    assert run(drive, "--model", "shipped", *missing) == 1
+    assert run(drive, "--model", "monodle_lite0", *missing) == 1
     assert "absent" in capsys.readouterr().err

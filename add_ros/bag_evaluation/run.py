@@ -116,8 +116,8 @@ def require_detections(bag: BagFrames) -> None:
     if bag.topics.detections is None:
         raise BagError(
             f"{bag.path} has no recorded detections to score (a vision_msgs/msg/Detection3DArray topic beside the "
-            "ground truth): run a model with --model FILE (or --model shipped), or name a bag that was recorded from a "
-            "node with --detections BAG"
+            "ground truth): run a model with --model FILE (or --model monodle_lite0), or name a bag that was recorded "
+            "from a node with --detections BAG"
         )
 
 
