@@ -55,6 +55,9 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
 	$(TRAIN) fit --config config/monodle_lite0_world.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_world/last.ckpt --out runs/monodle_lite0_world/weights
+	$(TRAIN) fit --config config/monodle_lite0_world_teacher.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN) fit --config config/monodle_lite0_world_add.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_world_add/last.ckpt --out runs/monodle_lite0_world_add/weights
 	$(TRAIN) fit --config config/monodle_lite0_mini.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_mini/last.ckpt --out add_model/weights/monodle_lite0
 

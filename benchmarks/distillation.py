@@ -10,10 +10,8 @@ Rows are in ROWS, their setting before the colon: 2000 steps on all training fra
 frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
 the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
-they did not see, "val" as well. `make weights` does the steps before it, save config/monodle_lite0_world_teacher.yaml,
-with whose detector their teachers begin, and config/monodle_lite0_world_add.yaml and its export to weights beside it,
-from which a "student after ADD" goes on alone. Runs lie in runs/add_world; commit distillation.csv after each row, for
-what is only on the disk can be lost.
+they did not see, "val" as well; `make weights` does the steps before it. Runs lie in runs/add_world; commit
+distillation.csv after each row, for what is only on the disk can be lost.
 """
 
 from __future__ import annotations
@@ -156,17 +154,18 @@ FOLDS = [
         003415 005277 005400 005705 006513 006717 006839 006961 007209 007328""",
     )
 ]
+_ALONE_BEFORE = ["--model.start", "runs/monodle_lite0_world/weights.safetensors"]
 _LONG = ", 20 epochs"  # as the configurations have it: rows of folds whose name does not say so take 8
 ROWS |= {
     f"fold {fold}: {row}": (f"monodle_lite0_mini{end}", [*_held_out(f"monodle_lite0_mini{end}", fold), *length])
     for fold in range(len(FOLDS))
     for row, end, length in (
-        ("student", "", _epochs(8)),
+        ("student", "", [*_ALONE_BEFORE, *_epochs(8)]),
         ("teacher", "_teacher", []),
         ("student + ADD", "_add", _epochs(8)),
-        (f"student{_LONG}", "", []),
+        (f"student{_LONG}", "", _ALONE_BEFORE),
         (f"student + ADD{_LONG}", "_add", []),
-        (f"student after ADD{_LONG}", "", ["--model.start", "runs/monodle_lite0_world_add/weights.safetensors"]),
+        (f"student after ADD{_LONG}", "", []),
     )
 }
 _START = "3000 steps: student"  # whose detector or backbone other rows begin with

@@ -236,6 +236,9 @@ def test_students_on_the_way_to_real_frames_differ_in_method_and_depth_alone():
             yaml.safe_load((CONFIG / f"{file}.yaml").read_text())
             for file in (f"{name}_alone" if name == "add_mini" else name, f"{name}_add")
         )
+        if name == "monodle_lite0_mini":
+            starts = [config["model"].pop("start") for config in (alone, add)]
+            assert starts == [f"runs/monodle_lite0_world{step}/weights.safetensors" for step in ("_add", "")]
         for config in (alone, add):
             config["model"].pop("method", None)
             data = config["data"]["init_args"]
