@@ -67,10 +67,9 @@ class CameraStream:
         prefix = f"{name}/" if name else ""
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
-        self._pairing = Pairing(self._ready, self._fell_back, self._unpaired)
+        self._pairing = Pairing(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
         self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timed: Any = None  # the image that the timer is for
         self._ticks = 0
         self._patience = node.create_timer(PATIENCE / PATIENCE_TICKS, self._tick, clock=steady)
         self._patience.cancel()
@@ -165,26 +164,22 @@ class CameraStream:
 
     def _on_image(self, message: Any) -> None:
         self.health.received()
-        self._pairing.add_image(message)
-        self._time_the_waiting()
+        self._pairing.add_image(message, self._ticks)
+        self._tick_while_waiting()
 
     def _on_info(self, message: Any) -> None:
         self._pairing.add_info(message)
-        self._time_the_waiting()
+        self._tick_while_waiting()
 
     def _tick(self) -> None:
         self._ticks += 1
-        if self._ticks >= PATIENCE_TICKS:
-            self._pairing.flush()
-            self._time_the_waiting()
+        self._pairing.expire(self._ticks)
+        self._tick_while_waiting()
 
-    def _time_the_waiting(self) -> None:
-        if self._pairing.waiting is self._timed:
-            return
-        self._timed, self._ticks = self._pairing.waiting, 0
-        if self._timed is None:
+    def _tick_while_waiting(self) -> None:
+        if not self._pairing.waiting:
             self._patience.cancel()
-        else:
+        elif self._patience.is_canceled():
             self._patience.reset()
 
     def _on_missed(self, count: int) -> None:

@@ -23,9 +23,8 @@ _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but
 class Pairing:
     """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
 
-    An image without its CameraInfo waits until `flush`, which the owner calls when the same image has been `waiting`
-    for `PATIENCE`. When that has to
-    fall back to the latest CameraInfo, `on_fallback(image, info)` is called, and from then on images do not wait,
+    An image without its CameraInfo waits for `patience`, in the unit of the owner's clock, or until `flush`. When the
+    latest CameraInfo has to serve instead, `on_fallback(image, info)` is called, and from then on images do not wait,
     until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
     """
 
@@ -34,22 +33,24 @@ class Pairing:
         emit: Callable[[Any, Any], None],
         on_fallback: Callable[[Any, Any], None],
         on_unpaired: Callable[[], None],
+        patience: int,
     ) -> None:
         self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
+        self._patience = patience
         self._arrivals = SimpleFilter()
         self._infos = Cache(self._arrivals, _REMEMBERED)
         self._latest: Any = None
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[tuple[Any, int]] = deque()  # images, and since when
         self._recent: tuple[int, int] | None = None
         self._patient = True
 
     @property
-    def waiting(self) -> Any | None:
-        """The image that has waited longest for its CameraInfo, None where none waits."""
-        return self._waiting[0] if self._waiting else None
+    def waiting(self) -> bool:
+        """Whether an image waits for its CameraInfo: `expire` has to be called then."""
+        return bool(self._waiting)
 
-    def add_image(self, image: Any) -> None:
-        """A new image."""
+    def add_image(self, image: Any, now: int) -> None:
+        """A new image, which came at the time `now`."""
         self._recent = _stamp(image)
         info = self._info_of(image)
         if info is not None:
@@ -57,11 +58,11 @@ class Pairing:
             self._patient = True
             self._emit(image, info)
             return
-        self._waiting.append(image)
+        self._waiting.append((image, now))
         if not self._patient:
             self.flush()
         elif len(self._waiting) > _MOST_WAITING:
-            self._give_up(self._waiting.popleft())
+            self._give_up_first()
 
     def add_info(self, info: Any) -> None:
         """A new CameraInfo."""
@@ -69,19 +70,24 @@ class Pairing:
         time = _time(info)
         if time is not None:
             self._arrivals.signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=time), info=info))
-        if any(_stamp(image) == stamp for image in self._waiting):
-            while _stamp(self._waiting[0]) != stamp:  # theirs would have come before this one
-                self._give_up(self._waiting.popleft())
-            self._emit(self._waiting.popleft(), info)
+        if any(_stamp(image) == stamp for image, _ in self._waiting):
+            while _stamp(self._waiting[0][0]) != stamp:  # theirs would have come before this one
+                self._give_up_first()
+            self._emit(self._waiting.popleft()[0], info)
             self._patient = True
         elif stamp == self._recent:
             self._patient = True
         self._latest = info
 
+    def expire(self, now: int) -> None:
+        """Flush, where an image has waited for its `patience`."""
+        if self._waiting and now - self._waiting[0][1] >= self._patience:
+            self.flush()
+
     def flush(self) -> None:
         """Stop waiting: emit the waiting images with the latest CameraInfo, or drop them where there is none."""
         while self._waiting:
-            self._give_up(self._waiting.popleft())
+            self._give_up_first()
 
     def _info_of(self, image: Any) -> Any | None:
         if self._latest is not None and _stamp(self._latest) == _stamp(image):
@@ -90,7 +96,8 @@ class Pairing:
         matches = [] if time is None else self._infos.getInterval(time, time)
         return matches[-1].info if matches else None
 
-    def _give_up(self, image: Any) -> None:
+    def _give_up_first(self) -> None:
+        image, _ = self._waiting.popleft()
         if self._latest is None:
             self._on_unpaired()
             return

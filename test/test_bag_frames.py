@@ -128,33 +128,36 @@ def test_images_before_the_first_camera_info_are_counted(tmp_path):
 
 
 class Live:
-    """The node's pairing, driven by a clock as its timer drives it: the image that waits longest has its patience."""
+    """The node's pairing, with a timer that goes off each millisecond."""
 
     def __init__(self):
-        self.pairs, self.timed, self.deadline = [], None, None
+        self.pairs, self.now = [], 0
         self.pairing = Pairing(
             lambda image, info: self.pairs.append((image.header.stamp.sec, info.header.stamp.sec)),
             lambda *_: None,
             lambda: None,
+            patience=round(PATIENCE * 1e3),
         )
 
-    def at(self, time, kind, stamp):
+    def at(self, milliseconds, kind, stamp):
         from builtin_interfaces.msg import Time
         from sensor_msgs.msg import CameraInfo, Image
 
-        if self.timed is not None and time >= self.deadline:
-            self.pairing.flush()
+        while self.now < milliseconds:
+            self.now += 1
+            self.pairing.expire(self.now)
         message = (Image if kind == "image" else CameraInfo)()
         message.header.stamp = Time(sec=stamp)
-        (self.pairing.add_image if kind == "image" else self.pairing.add_info)(message)
-        if self.pairing.waiting is not self.timed:
-            self.timed, self.deadline = self.pairing.waiting, time + round(PATIENCE * 1e9)
+        if kind == "image":
+            self.pairing.add_image(message, self.now)
+        else:
+            self.pairing.add_info(message)
 
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(["image", "info"]), st.integers(0, 7), st.integers(1, 60)), max_size=40))
 def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
-    path, live, time, sent = tmp_path_factory.mktemp("any") / "bag", Live(), 10**9, set()
+    path, live, time, sent = tmp_path_factory.mktemp("any") / "bag", Live(), 0, set()
     make = STORE.types
     with Bag(path) as bag:
         # CameraInfo are told apart by their focal length.
@@ -162,7 +165,7 @@ def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
             if kind == "image" and stamp in sent:
                 continue  # a repeated stamp is another matter
             sent |= {stamp} if kind == "image" else set()
-            time += pause * 3_000_000
+            time += 3 * pause
             live.at(time, kind, stamp)
             head = make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](stamp, 0), "eye")
             if kind == "image":
@@ -170,7 +173,7 @@ def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
             else:
                 message = messages.camera_info(STORE, Camera.pinhole(10 + stamp, 9, 1, 1, 2, 2), 0, "eye")
                 message.header = head
-            bag.put(f"/{kind}", message, time)
+            bag.put(f"/{kind}", message, 10**9 + time * 10**6)
     live.pairing.flush()
     frames = list(BagFrames(path))
     assert [(frame.stamp // 10**9, round(frame.camera.fu) - 10) for frame in frames] == live.pairs

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from add_ros.pairing import Pairing
 
+PATIENCE = 4  # of the clock that these tests have
+
 
 def message(kind: str, stamp: int) -> SimpleNamespace:
     return SimpleNamespace(kind=kind, header=SimpleNamespace(stamp=Time(sec=stamp, nanosec=5)))
@@ -15,8 +17,8 @@ def message(kind: str, stamp: int) -> SimpleNamespace:
 
 class Record:
     def __init__(self):
-        self.pairs, self.fallbacks, self.unpaired = [], 0, 0
-        self.pairing = Pairing(self.emit, self.fallback, self.drop)
+        self.pairs, self.fallbacks, self.unpaired, self.now = [], 0, 0, 0
+        self.pairing = Pairing(self.emit, self.fallback, self.drop, patience=PATIENCE)
 
     def emit(self, image, info):
         assert (image.kind, info.kind) == ("image", "info")
@@ -29,7 +31,7 @@ class Record:
         self.unpaired += 1
 
     def image(self, stamp):
-        self.pairing.add_image(message("image", stamp))
+        self.pairing.add_image(message("image", stamp), self.now)
         return self
 
     def info(self, stamp):
@@ -40,6 +42,12 @@ class Record:
         self.pairing.flush()
         return self
 
+    def wait(self, until):
+        while self.now < until:
+            self.now += 1
+            self.pairing.expire(self.now)
+        return self
+
 
 def test_exact_in_either_order():
     record = Record().info(1).image(1).image(2).info(2)
@@ -48,7 +56,7 @@ def test_exact_in_either_order():
 
 def test_the_latest_serves_where_none_matches_and_images_do_not_wait_again():
     record = Record().info(1).image(5)
-    assert record.pairs == [] and record.pairing.waiting is not None
+    assert record.pairs == [] and record.pairing.waiting
     record.late()
     assert record.pairs == [(5, 1)] and record.fallbacks == 1
     record.image(6)
@@ -57,7 +65,7 @@ def test_the_latest_serves_where_none_matches_and_images_do_not_wait_again():
 
 def test_waits_again_once_stamps_match_again():
     record = Record().info(1).image(5).late().info(5).image(6)
-    assert record.pairs == [(5, 1)] and record.pairing.waiting is not None
+    assert record.pairs == [(5, 1)] and record.pairing.waiting
     assert record.info(6).pairs == [(5, 1), (6, 6)]
 
 
@@ -69,6 +77,12 @@ def test_images_ahead_of_their_infos_after_a_stall_still_match():
 def test_a_lost_info_costs_only_its_own_image_the_exact_pair():
     record = Record().info(1).image(5).image(6).info(6)
     assert record.pairs == [(5, 1), (6, 6)] and record.fallbacks == 1 and record.image(7).pairing.waiting is not None
+
+
+def test_each_image_has_its_own_patience():
+    record = Record().info(1).image(5).wait(1).image(6).wait(3).info(5)
+    assert record.wait(4).pairs == [(5, 5)]  # the second one came later
+    assert record.wait(5).pairs == [(5, 5), (6, 5)] and record.fallbacks == 1 and not record.pairing.waiting
 
 
 def test_few_images_wait():
@@ -105,6 +119,18 @@ def test_any_order_accounts_for_every_image_once_and_in_order(events):
     assert len(record.pairs) + record.unpaired == len(sent)
     assert [image for image, _ in record.pairs] == sent[record.unpaired :]
     assert len(record.pairing._infos.cache_msgs) <= 16
+
+
+@given(st.lists(st.tuples(st.sampled_from(["image", "info"]), st.integers(0, 6), st.integers(0, 3)), max_size=60))
+def test_no_image_waits_for_longer_than_its_patience(events):
+    record, came = Record(), []
+    for kind, stamp, pause in events:
+        for moment in range(record.now + 1, record.now + pause + 1):
+            record.wait(moment)
+            settled = len(record.pairs) + record.unpaired
+            assert all(moment - since < PATIENCE for since in came[settled:])
+        getattr(record, kind)(stamp)
+        came += [record.now] if kind == "image" else []
 
 
 def test_stamps_before_1970_pair_too():

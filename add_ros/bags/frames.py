@@ -198,19 +198,16 @@ class BagFrames:
                 self.skipped, NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image"
             )
 
-        pairing = Pairing(lambda image, info: ready.append((image, info)), fell_back, unpaired)
-        timed: Any = None  # the image that the deadline is for
-        deadline = 0
+        pairing = Pairing(
+            lambda image, info: ready.append((image, info)), fell_back, unpaired, patience=round(PATIENCE * 1e9)
+        )
         for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
-            if pairing.waiting is not None and time >= deadline:
-                pairing.flush()
+            pairing.expire(time)
             if topic == self.topics.camera_info:
                 pairing.add_info(message)
             else:
                 self._stamps.add(messages.stamp_of(message))
-                pairing.add_image(message)
-            if pairing.waiting is not timed:  # not with each image: a later one must not prolong the wait of the first
-                timed, deadline = pairing.waiting, time + round(PATIENCE * 1e9)
+                pairing.add_image(message, time)
             yield from ready
             ready.clear()
         pairing.flush()
