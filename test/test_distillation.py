@@ -205,6 +205,7 @@ def test_each_objects_cells_weigh_one(batch):
     torch.testing.assert_close(cells.weight.sum(1), objects.float(), atol=1e-4, rtol=0)
     assert (cells.weight[~cells.mask] == 0).all()
     few = foreground(batch.targets, 24, 56, most=20)
+    assert few.mask.sum() < few.seen.sum() and (few.seen == (owners(batch.targets, 24, 56) >= 0)).all()
     own = [set(batch.targets["cell"][b][batch.targets["mask"][b]].tolist()) for b in range(3)]
     assert all(o <= set(few.cell[b].tolist()) for b, o in enumerate(own) if len(o) <= 20)
 
@@ -313,6 +314,18 @@ def test_a_teacher_begins_as_its_student_and_then_sees_depth(name):
         torch.testing.assert_close(zoomed, deep, atol=2e-3, rtol=1e-3)
         assert (deep - alone).abs().max() > 1e-3
         assert (parts.look(detector, images, P, depth + 3, branch) - deep).abs().max() > 1e-4
+
+
+def test_a_large_objects_tokens_are_all_seen(batch):
+    """More of them than answers are compared at."""
+    detector, one = build("monodle_plain").eval(), {name: value[:1].clone() for name, value in batch.targets.items()}
+    m = one["mask"][0].int().argmax()
+    one["cell"][0, m], one["offset_2d"][0, m], one["depth"][0, m] = 12 * 56 + 28, 0, 1e-3
+    one["size_2d"][0, m] = torch.tensor([20.5, 10.5])
+    with torch.no_grad():
+        features = detector.features(batch.images[:1])
+        seen = parts.seen_tokens(parts.lesson(detector, features, detector, features, one, batch.P[:1]))
+    assert seen.view(24, 56)[7:18, 18:39].all()
 
 
 def test_the_teachers_answers_are_trusted_by_their_error(batch):

@@ -159,7 +159,9 @@ class MonoDETR(nn.Module):
             x = layer(x, position, encoded.depth_tokens, centre, extent, encoded.maps, groups)
             shift, grow = head["box"](x).float().split([2, 4], -1)
             place, sides = place + shift, (sides + grow).clamp(-4, 4)
-            answers.append(self._answer(head, x, place, sides, encoded, P))
+            with torch.autocast(x.device.type, enabled=False):
+                # Half precision would round depth to one part in 256, more than what is to be learnt.
+                answers.append(self._answer(head, x.float(), place, sides, encoded, P))
             place, sides = place.detach(), sides.detach()
         stacked = (torch.stack(values) for values in zip(*answers, strict=True))
         return Queries(*stacked, x, encoded)
@@ -174,8 +176,8 @@ class MonoDETR(nn.Module):
         P: Tensor,
     ) -> tuple[Tensor, ...]:
         share, reach = place.sigmoid(), sides.exp() * self.side
-        size = head["size"](x).float().clamp(min=0.1)
-        regressed, log_variance = decode_depth(head["depth"](x).float())
+        size = head["size"](x).clamp(min=0.1)
+        regressed, log_variance = decode_depth(head["depth"](x))
         # An object of this height, metres, that is this high in the image: the mean of three answers (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (reach[..., 1] + reach[..., 3]).clamp(min=1)
         mapped = functional.grid_sample(
@@ -183,7 +185,7 @@ class MonoDETR(nn.Module):
         )
         depth = (regressed + geometric / focal_scale(P)[:, None] + mapped[:, 0, :, 0]) / 3
         centre = share * encoded.size - 0.5
-        logits, heading = head["label"](x).float(), head["heading"](x).float()
+        logits, heading = head["label"](x), head["heading"](x)
         return logits, centre, reach, size, heading, depth, log_variance
 
     def groups_of(self, seen: Queries) -> int:

@@ -39,10 +39,7 @@ def monodle_loss(
     count = shared_count(mask, total, processes)
     logits = detector.heat(features)
     losses = {"heatmap": focal_loss(logits, targets["heatmap"], targets["ignore"]) / count}
-    # Half precision would round depth to one part in 256, more than what is to be learnt.
-    with torch.autocast(features.device.type, enabled=False):
-        outputs = detector.regress(features.float(), targets["cell"])
-    outputs = {key: value[mask] for key, value in outputs.items()}
+    outputs = {key: value[mask] for key, value in precise_regression(detector, features, targets["cell"]).items()}
     wanted = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
     for key in ("offset_2d", "size_2d", "offset_3d"):
         losses[key] = (outputs[key] - wanted[key]).abs().sum() / (2 * count)
@@ -51,6 +48,15 @@ def monodle_loss(
     losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], wanted["size_3d"], size, total) / (3 * count)
     losses["heading"] = heading_loss(outputs["heading"], wanted["heading_bin"], wanted["heading_residual"]) / count
     return losses
+
+
+def precise_regression(detector: MonoDLE, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
+    """`MonoDLE.regress` in single precision.
+
+    Half would round depth to one part in 256, more than what is to be learnt.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return detector.regress(features.float(), cell)
 
 
 def focal_loss(logits: Tensor, heatmap: Tensor, ignore: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from add_model.coder import HEADING_BINS, decode_heading
 from add_model.detectors.monodle import MonoDLE
-from add_model.detectors.monodle_loss import laplacian_loss, monodle_loss
+from add_model.detectors.monodle_loss import laplacian_loss, monodle_loss, precise_regression
 from add_model.distillation.depth_branch import DepthBranch
 from add_model.distillation.foreground import Foreground, foreground
 from add_model.distillation.losses import soft_focal_loss, soft_heading_loss
@@ -88,9 +88,7 @@ def lesson(
 
 def seen_tokens(lesson: Lesson) -> Tensor:
     """(B, N): which tokens see an object."""
-    cells = lesson.cells
-    nothing = torch.zeros_like(lesson.taught[:, 0], dtype=torch.bool).flatten(1)
-    return nothing.scatter(1, cells.cell, cells.mask)
+    return lesson.cells.seen
 
 
 def objects(lesson: Lesson) -> Objects:
@@ -142,7 +140,7 @@ def truth_at(cells: Foreground) -> dict[str, Tensor]:
 @torch.no_grad()
 def answers_at(teacher: MonoDLE, features: Tensor, cells: Foreground) -> tuple[dict[str, Tensor], Tensor]:
     """What a teacher answers at these cells, and how far each answer is to be trusted (B, K) by its error in depth."""
-    outputs = teacher.regress(features, cells.cell)
+    outputs = precise_regression(teacher, features, cells.cell)
     bins, residuals = outputs["heading"].split(HEADING_BINS, dim=-1)
     wanted = {name: outputs[name] for name in ("depth", "offset_3d", "size_3d", "offset_2d", "size_2d")}
     wanted |= {"bins": bins.softmax(-1), "residuals": residuals}
@@ -157,7 +155,7 @@ def regression_loss(
     How uncertain a depth is weighs its error, and learns nothing here: how far it is from a teacher's answer, at any
     cell that sees the object, is not how wrong it is where detections are read.
     """
-    outputs = detector.regress(features, cells.cell)
+    outputs = precise_regression(detector, features, cells.cell)
     part = {
         name: (outputs[name] - wanted[name]).abs().mean(-1) for name in ("offset_3d", "size_3d", "offset_2d", "size_2d")
     }

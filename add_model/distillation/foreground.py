@@ -15,12 +15,14 @@ _TOLD = ("label", "depth", "heading_bin", "heading_residual", "size_3d", "offset
 
 @dataclass(frozen=True)
 class Foreground:
-    """The first K cells of each image that see an object, and what they see.
+    """The cells of each image that see an object, and what K of them see.
 
-    cell (B, K) row * w + column; mask (B, K) which of them are real; weight (B, K) each object's cells sum to 1;
-    truth: the targets of `Coder.encode` for each cell's object, as its own cell's are, (B, K, ...).
+    seen (B, h * w) which cells see one; cell (B, K) row * w + column; mask (B, K) which of them are real; weight (B, K)
+    each object's cells sum to 1; truth: the targets of `Coder.encode` for each cell's object, as its own cell's are,
+    (B, K, ...).
     """
 
+    seen: Tensor
     cell: Tensor
     mask: Tensor
     weight: Tensor
@@ -48,7 +50,7 @@ def owners(targets: Mapping[str, Tensor], rows: int, columns: int) -> Tensor:
 
 
 def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, most: int = 96) -> Foreground:
-    """What there is to see in each image, at most `most` cells of it: an even choice where there are more."""
+    """What there is to see in each image, told of at most `most` cells of it: an even choice where there are more."""
     filled = filled_rows(targets["mask"])
     targets = {name: targets[name][:, :filled] for name in ("mask", "cell", *_TOLD)}
     owner = owners(targets, rows, columns)
@@ -70,7 +72,7 @@ def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, most: int
     home = targets["cell"].gather(1, index)
     shift = _places(home, columns) - _places(cell, columns)
     truth["offset_3d"], truth["offset_2d"] = truth["offset_3d"] + shift, truth["offset_2d"] + shift
-    return Foreground(cell, mask, weight, truth)
+    return Foreground(seen, cell, mask, weight, truth)
 
 
 def _places(cell: Tensor, columns: int) -> Tensor:
