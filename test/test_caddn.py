@@ -113,6 +113,18 @@ def test_the_published_size():
     assert 12 * parameters(detector) / 2**20 == pytest.approx(774, abs=1.5)
 
 
+def test_a_batch_of_one_image_trains_deeplabs_head():
+    torch.manual_seed(0)
+    head, x = DeepLabHead(8, 4, 8).train(), torch.randn(1, 8, 6, 20)
+    head.whole(torch.randn(5, 8, 1, 1))  # statistics that are not those of a fresh norm
+    mean, seen = x.mean((2, 3), keepdim=True), []
+    hook = head.join[0].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 32:]))
+    head(x).sum().backward()
+    hook.remove()
+    torch.testing.assert_close(seen[0], head.whole.eval()(mean).expand(-1, -1, 6, 20))
+    assert all(p.grad is not None for p in head.parameters())
+
+
 box = st.tuples(
     st.floats(-20, 20), st.floats(-1, 3), st.floats(2, 46), *[st.floats(0.4, 7)] * 3, st.floats(-3.14159, 3.14159)
 )

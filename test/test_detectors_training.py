@@ -13,6 +13,8 @@ from add_model.predictor import Predictor
 from training.export import read_checkpoint
 from training.files import TrainingError
 from training.initial import initial
+from training.lit import LitDetector
+from training.methods import Teach
 from training.metrics import read_metrics
 
 LOSSES = {
@@ -89,3 +91,26 @@ def test_a_backbone_is_taken_from_a_run_of_another_detector(tmp_path):
         initial("monodle_lite0", f"backbone:{tmp_path / 'last.ckpt'}")
     with pytest.raises(TrainingError, match=r"there is no checkpoint absent\.ckpt"):
         initial("monodetr_plain", "backbone:absent.ckpt")
+
+
+def test_weights_of_something_else_give_one_message(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(TrainingError, match=r"^model.start: .*other.pth does not hold DLA-34: [^\n]*$"):
+        initial("monodle_dla34", str(tmp_path / "other.pth"))
+
+
+def test_frozen_norms_are_the_detectors():
+    """A teacher's way of depth has norms without statistics of anything yet."""
+    module = LitDetector("monodetr_plain", start=None, frozen_norms=True, method=Teach())
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    assert {m.training for m in module.detector.modules() if isinstance(m, norms)} == {False}
+    assert {m.training for m in module.learner.modules() if isinstance(m, norms)} == {True}
+
+
+def test_a_checkpoint_of_another_method_says_so(tmp_path):
+    run = start(tmp_path, "monodle_plain", method="training.methods.Teach")
+    assert run.finish() == 0, run.text()
+    options = ("--config", "tiny.yaml", "--model.method", "Alone", "--ckpt_path", "runs/tiny/last.ckpt")
+    run = Training(tmp_path, "validate", *options, log="again.txt")
+    assert run.finish() == 1
+    assert "the checkpoint was trained by another model.method" in run.text() and "Traceback" not in run.text()

@@ -176,6 +176,10 @@ MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.y
             "model 'resnet' is unknown; choose one of: monodle_plain",
         ),
         (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
+        (
+            ("fit", "--config", MINI, "--model.method", "Distil", "--model.method.teacher", "x.ckpt"),
+            "there is no checkpoint x.ckpt",
+        ),
         (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
         (("fit", "--config", MINI, "--model.rat", "1"), "rat"),
         (

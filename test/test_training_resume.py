@@ -58,6 +58,29 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
 
 
+def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    for step, epoch, left in ((1, 0, "has no checkpoint yet"), (3, 1, "after 1 epochs; --resume goes on from it")):
+        stop = {"class_path": "training_bench.StopAfter", "init_args": {"step": step}}
+        limited = configure(tmp_path / "limited.yaml", trainer={"max_epochs": EPOCHS, "callbacks": [stop]})
+        run = Training(tmp_path, "fit", "--config", limited, "--folder", "runs/tiny", "--resume")
+        assert run.finish() == 0, run.text()
+        assert f"stopped within epoch {epoch}, of which nothing is kept" in run.text() and left in run.text()
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 0, run.text()
+    folder = tmp_path / "runs" / "tiny"
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    assert tensors(folder / "last.ckpt", *parts) == tensors(whole / "last.ckpt", *parts)
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_steps": 3})
+    run = Training(tmp_path, "fit", "--config", config)
+    assert run.finish() == 0, run.text()
+    assert torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)["global_step"] == 3
+
+
 def test_the_metrics_file_has_each_step_and_each_validation_once(whole):
     lines = (whole / "metrics.csv").read_text().splitlines()
     columns = lines[0].split(",")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 import yaml
 
@@ -36,6 +37,16 @@ def depths(data: Mapping[str, Any]) -> set[str | None]:
     """Where depth comes from in the frames that a data module trains on: of one source, or of several mixed."""
     sources = data["train"] if isinstance(data.get("train"), list) else [data]
     return {source.get("depth") for source in sources}
+
+
+class StopAfter(lightning.Callback):
+    """Ends a training after a step, as a limit of time does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step == self.step
 
 
 class Training:

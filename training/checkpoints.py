@@ -95,6 +95,7 @@ class KeepCheckpoints(Checkpoint):
     def __init__(self, folder: Path, metrics: MetricsFile, monitor: str) -> None:
         self.folder, self.metrics, self.monitor = folder, metrics, monitor
         self.best, self.best_epoch = -math.inf, -1
+        self.left: int | None = None  # the epoch within which the training was stopped
         self._validated = False
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -104,6 +105,9 @@ class KeepCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save what the epoch has brought."""
         self._require_finite(trainer, pl_module)
+        if _within_epoch(trainer):
+            self.left = trainer.current_epoch
+            return  # a checkpoint is of whole epochs: the next run begins with this one
         improved = self._validated and pl_module.validation[self.monitor] > self.best
         if improved:
             self.best, self.best_epoch = pl_module.validation[self.monitor], trainer.current_epoch
@@ -141,3 +145,8 @@ class KeepCheckpoints(Checkpoint):
                 f"{len(bad)} weights are not finite after epoch {trainer.current_epoch} (step {trainer.global_step}),"
                 f" the first is {bad[0]}; lower model.rate, or set trainer.gradient_clip_val"
             )
+
+
+def _within_epoch(trainer: lightning.Trainer) -> bool:
+    """Whether the epoch was left before its last step, by a limit of time: that of max_steps is the training's end."""
+    return not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.global_step != trainer.max_steps

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+import training.distil  # noqa: F401 - so that --model.method knows Distil by its name
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
 from training.data.module import Loaders
 from training.evaluation.table import format_table
@@ -167,6 +168,9 @@ class TrainingCommand(LightningCLI):
             say(format_table(model.scores))
         if keeper.best_epoch >= 0:
             say(f"best {keeper.monitor}: {keeper.best:.2f} after epoch {keeper.best_epoch} ({self.folder / BEST})")
+        if keeper.left is not None:
+            say(f"stopped within epoch {keeper.left}, of which nothing is kept; {last_good(self.folder)}")
+            return
         say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps -> {self.folder}")
 
     def validate(self, model: LitDetector, **arguments: Any) -> None:

@@ -72,7 +72,10 @@ def _backbone(model: str, start: str) -> nn.Module:
     detector = build(model)
     if not hasattr(detector.backbone, "load_weights"):
         raise TrainingError(f"model.start {start}: {_published(detector.backbone)}")
-    detector.backbone.load_weights(start)
+    try:
+        detector.backbone.load_weights(start)
+    except ValueError as error:
+        raise TrainingError(f"model.start: {str(error).splitlines()[0].rstrip(':')}") from error
     return detector
 
 

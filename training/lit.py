@@ -35,7 +35,8 @@ class LitDetector(lightning.LightningModule):
     branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
     method: how it is trained: alone, as a teacher, or distilled (`training.methods`, `training.distil`)
-    frozen_norms: whether BatchNorm keeps the statistics that it starts with, for batches too small to have their own
+    frozen_norms: whether the detector's BatchNorms keep the statistics that they start with, for batches too small to
+    have their own
 
     `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
     `results` is the folder for the result files of a test, set by whoever starts one.
@@ -67,7 +68,7 @@ class LitDetector(lightning.LightningModule):
     def train(self, mode: bool = True) -> LitDetector:
         """Switch to training, but for frozen norms."""
         super().train(mode)
-        for module in self.modules():
+        for module in self.detector.modules():
             if self.frozen_norms and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
@@ -139,10 +140,16 @@ class LitDetector(lightning.LightningModule):
         checkpoint["model_name"] = self.model_name
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Raises TrainingError where the weights are another model's."""
+        """Raises TrainingError where the weights are another model's, or what was beside it is another method's."""
         if checkpoint["model_name"] != self.model_name:
             raise TrainingError(
                 f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
+            )
+        beside = {name for name in checkpoint["state_dict"] if name.startswith("learner.")}
+        if beside != {f"learner.{name}" for name in self.learner.state_dict()}:
+            raise TrainingError(
+                "the checkpoint was trained by another model.method, or with other parts of it, than the configuration"
+                " has: give its own, which lies beside it as config.yaml"
             )
 
     def _detect(self, scene: Scene) -> Detections:

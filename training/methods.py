@@ -56,7 +56,9 @@ def require_cells(detector: nn.Module) -> None:
 
 
 class Learner(Protocol):
-    """What training has beside the detector (an nn.Module)."""
+    """What training has beside the detector (an nn.Module). sees_depth: whether `features` looks at depth."""
+
+    sees_depth: bool
 
     def losses(self, detector: nn.Module, step: Step) -> Mapping[str, Tensor]:
         """The losses by name; their sum by `weights` is what is minimised."""
@@ -90,6 +92,8 @@ class Alone(Method):
 
 class AloneLearner(nn.Module):
     """The detector's own losses, without depth."""
+
+    sees_depth = False
 
     def losses(self, detector: nn.Module, step: Step) -> dict[str, Tensor]:
         """See `Learner`."""
@@ -146,6 +150,8 @@ def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: nn.Mo
 
 
 class _Teacher(nn.Module):
+    sees_depth = True
+
     def __init__(self, method: Teach, detector: nn.Module, branch: nn.Module) -> None:
         super().__init__()
         self.method, self.branch = method, branch

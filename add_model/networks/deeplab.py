@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from add_model.networks.initialise import kaiming
 
@@ -24,8 +25,16 @@ class DeepLabHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [branch(x) for branch in self.branches]
-        parts.append(self.whole(x.mean((2, 3), keepdim=True)).expand_as(parts[0]))
+        parts.append(self._of_whole(x.mean((2, 3), keepdim=True)).expand_as(parts[0]))
         return self.last(self.join(torch.cat(parts, 1)))
+
+    def _of_whole(self, mean: Tensor) -> Tensor:
+        convolution, norm, rectify = self.whole
+        if len(mean) > 1 or not norm.training:
+            return self.whole(mean)
+        # The one value of a batch of one image has no spread: it is normalised as it will be in use.
+        known = functional.batch_norm(convolution(mean), norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        return rectify(known)
 
 
 def _layer(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:

@@ -67,7 +67,7 @@ class KittiFolder:
         if split not in ("training", "testing"):
             raise ValueError(f"split {split!r} is unknown; there are training and testing")
         if depth == "object" and split == "testing":
-            raise ValueError("depth 'object' is made from labels, which the testing split does not have")
+            raise KittiError("depth 'object' is made from labels, which the testing split does not have")
         self.folder, self.split, self.depth = _locate(Path(root), split), split, depth
         self._images = _image_names(self.folder / "image_2")
         self.ids = sorted(self._images) if ids is None else [str(i) for i in ids]

@@ -11,6 +11,7 @@ import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader, Dataset
 
+from add_model.models import MULTIPLE
 from training.data.batches import (
     Augmentation,
     CachedFrames,
@@ -26,6 +27,7 @@ from training.data.batches import (
 from training.data.kitti import KittiError, KittiFolder
 from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
+from training.files import TrainingError
 
 DepthSource = Literal["lidar", "object", "dense"]
 
@@ -57,6 +59,8 @@ class Loaders(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this process's share of the frames, another order each epoch."""
+        if any(side % MULTIPLE for side in self.augmentation.size):
+            raise TrainingError(f"data.augmentation.size {self.augmentation.size}: sides are multiples of {MULTIPLE}")
         detector = self.trainer.lightning_module.detector
         views = TrainingViews(self.frames, self.count, self.augmentation, detector.coder, self.seed, detector.focal)
         keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
@@ -64,16 +68,20 @@ class Loaders(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """This process's share of the validation frames, one by one."""
-        return self._scenes(self.val_frames)
+        return self._scenes(self.val_frames, self.judged_at)
 
     def test_dataloader(self) -> DataLoader:
         """This process's share of the test frames, one by one."""
-        return self._scenes(self.test_frames)
+        return self._scenes(self.test_frames, None)  # result files have the images' own pixels
 
-    def _scenes(self, frames: Frames) -> DataLoader:
+    def _scenes(self, frames: Frames, judged_at: float | None) -> DataLoader:
         mine = range(self.trainer.global_rank, len(frames), self.trainer.world_size)
-        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, judged_at=self.judged_at)
+        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, judged_at=judged_at)
         return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=only)
+
+    def _seen_depth(self, depth: DepthSource | None) -> DepthSource | None:
+        """Of frames that are scored: only a teacher looks at it."""
+        return depth if self.trainer.lightning_module.learner.sees_depth else None
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
@@ -120,22 +128,22 @@ class KittiData(Loaders):
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
         if stage == "fit":
-            frames = self._folder(self.train)
+            frames = self._folder(self.train, self.depth)
             self._train_frames = CachedFrames(frames) if self.keep else frames
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
-            self.val_frames = self._folder(self.val)
+            self.val_frames = self._folder(self.val, self._seen_depth(self.depth))
         if stage == "test" and self.test is None:
-            self.test_frames = KittiFolder(self.root, split="testing", depth=self.depth)
+            self.test_frames = KittiFolder(self.root, split="testing", depth=self._seen_depth(self.depth))
         elif stage == "test":
-            self.test_frames = self._folder(self.test)
+            self.test_frames = self._folder(self.test, self._seen_depth(self.depth))
 
     def frames(self, epoch: int) -> Frames:
         """The same in every epoch."""
         return self._train_frames
 
-    def _folder(self, split: str) -> KittiFolder:
-        return KittiFolder(self.root, _ids(self.root, split), depth=self.depth)
+    def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
+        return KittiFolder(self.root, _ids(self.root, split), depth=depth)
 
 
 def _ids(root: str, split: str) -> list[str]:
@@ -154,7 +162,7 @@ def _ids(root: str, split: str) -> list[str]:
 class Source:
     """Frames of a folder in KITTI's object layout, as `KittiData` names them, and how many of them an epoch takes.
 
-    count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch.
+    count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch, 0 none.
     depth: as `KittiData` has it.
     """
 
@@ -169,7 +177,10 @@ class Source:
 
 
 class MixedData(Loaders):
-    """Several folders in KITTI's object layout, such as a rendered world and real frames, mixed in every epoch."""
+    """Several folders in KITTI's object layout, such as a rendered world and real frames, mixed in every epoch.
+
+    Every source has depth, or none has.
+    """
 
     def __init__(
         self,
@@ -186,10 +197,14 @@ class MixedData(Loaders):
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs; the frames to test on are those to validate on."""
         if stage == "fit":
-            self._folders = [source.folder() for source in self.train]
-            self._counts = [source.count or len(f) for source, f in zip(self.train, self._folders, strict=True)]
+            used = [source for source in self.train if source.count != 0]
+            if len({source.depth is None for source in used}) > 1:
+                without = ", ".join(source.root for source in used if source.depth is None)
+                raise KittiError(f"data.train: sources with depth and without are mixed; give depth for {without} too")
+            self._folders = [source.folder() for source in used]
+            self._counts = [source.count or len(f) for source, f in zip(used, self._folders, strict=True)]
             self.count = sum(self._counts)
-        self.val_frames = self.test_frames = self.val.folder()
+        self.val_frames = self.test_frames = replace(self.val, depth=self._seen_depth(self.val.depth)).folder()
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""

@@ -1,0 +1,84 @@
+"""What the data modules hand to training and to scoring."""
+
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch.accelerators import CPUAccelerator
+
+from add_model.coder import Coder
+from training.data.batches import Augmentation
+from training.data.kitti import KittiError
+from training.data.module import KittiData, MixedData, Source
+from training.data.world import World
+from training.files import TrainingError
+from training.world import write_folder
+
+WORLD = World(width=160, height=96, focal=180)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two labelled frames with depth images, and the same as frames to test on."""
+    root = tmp_path_factory.mktemp("frames")
+    write_folder(root, map(WORLD.sample, range(2)), 0, "train")
+    (root / "testing").symlink_to(root / "training")
+    return root
+
+
+def attached(data, sees_depth=False):
+    """A data module as Lightning attaches it to a training of a detector with a focal length of 180."""
+    learner, detector = SimpleNamespace(sees_depth=sees_depth), SimpleNamespace(focal=180, coder=Coder(4))
+    data.trainer = SimpleNamespace(
+        lightning_module=SimpleNamespace(detector=detector, learner=learner),
+        accelerator=CPUAccelerator(),
+        global_rank=0,
+        world_size=1,
+    )
+    return data
+
+
+def test_sizes_are_judged_at_another_focal_length_and_results_have_the_images_pixels(folder):
+    data = KittiData(str(folder), val="ImageSets/train.txt", test="ImageSets/train.txt", workers=0, judged_at=720.0)
+    attached(data).setup("test")
+    data.setup("validate")
+    judged, tested = next(iter(data.val_dataloader())), next(iter(data.test_dataloader()))
+    assert judged.camera.fu == pytest.approx(720, rel=1e-3)
+    assert (tested.camera.width, tested.camera.height) == (160, 96)
+    assert tested.camera.fu == pytest.approx(WORLD.sample(0).camera.fu)
+    assert (tested.canvas == judged.canvas).all()
+
+
+@pytest.mark.parametrize("depth", ["lidar", "object", "dense"])
+def test_only_a_teacher_needs_the_depth_of_frames_that_are_scored(folder, depth):
+    data = attached(KittiData(str(folder), workers=0, depth=depth))
+    data.setup("test")  # the frames have no scan, and those of testing/ no labels
+    assert next(iter(data.test_dataloader())).depth is None
+    if depth == "dense":
+        attached(data, sees_depth=True).setup("test")
+        assert next(iter(data.test_dataloader())).depth is not None
+    else:
+        with pytest.raises(KittiError, match="velodyne file missing" if depth == "lidar" else "made from labels"):
+            attached(data, sees_depth=True).setup("test")
+
+
+def test_a_source_that_counts_nothing_gives_nothing(folder):
+    source = Source(str(folder), "ImageSets/train.txt")
+    none = Source(str(folder), "ImageSets/train.txt", count=0, depth="dense")
+    data = attached(MixedData([source, none], source, workers=0))
+    data.setup("fit")
+    assert data.count == len(data.frames(0)) == 2
+
+
+def test_sources_with_depth_and_without_do_not_mix(folder):
+    without, deep = (Source(str(folder), "ImageSets/train.txt", depth=depth) for depth in (None, "dense"))
+    with pytest.raises(KittiError, match=r"sources with depth and without are mixed; give depth for .*frames"):
+        attached(MixedData([deep, without], without)).setup("fit")
+
+
+def test_views_have_sides_that_the_networks_can_halve(folder):
+    data = KittiData(
+        str(folder), "ImageSets/train.txt", "ImageSets/train.txt", augmentation=Augmentation(size=(100, 64))
+    )
+    attached(data).setup("fit")
+    with pytest.raises(TrainingError, match=r"data.augmentation.size \(100, 64\): sides are multiples of 32"):
+        data.train_dataloader()
