@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import yaml
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -78,6 +79,17 @@ class Bag:
 
 def indices(frames):
     return [(frame.stamp - START) // PERIOD for frame in frames]
+
+
+def offered_profiles(bag):
+    """topic -> its only QoS profile in metadata.yaml, by Humble's rules: a string that holds a YAML list."""
+    information = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    texts = {
+        topic["topic_metadata"]["name"]: topic["topic_metadata"]["offered_qos_profiles"]
+        for topic in information["topics_with_message_count"]
+    }
+    assert all(isinstance(text, str) for text in texts.values())
+    return {name: profile for name, text in texts.items() for (profile,) in [yaml.safe_load(text)]}
 
 
 def others_read(bag):

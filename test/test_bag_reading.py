@@ -17,10 +17,14 @@ TEXT, BYTES = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
 PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
-def write(path, numbers, storage="mcap", compressed=False):
+# What came into metadata.yaml with which version; Foxy writes 4, Humble 5, Iron 7, Jazzy and later 9.
+SINCE = {"files": 5, "custom_data": 6, "ros_distro": 8}
+
+
+def write(path, numbers, storage="mcap", compressed=False, version=9):
     """A bag of /number and, with each, a quarter of a megabyte on /image; message i is of the time i."""
     header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](0, 0), "")
-    writer = Writer(path, version=9, storage_plugin=PLUGINS[storage])
+    writer = Writer(path, version=version, storage_plugin=PLUGINS[storage])
     if compressed:
         mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
         writer.set_compression(mode, CompressionFormat.ZSTD)
@@ -80,6 +84,27 @@ def damaged_split(tmp_path, storage, compressed, share):
     (last,) = (tmp_path / "bag").glob("part1.*")
     cut(last, share)
     return tmp_path / "bag", last.name
+
+
+@pytest.mark.parametrize("version", [4, 5, 7, 8, 9])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_every_version_of_the_metadata_is_read(tmp_path, storage, version):
+    write(tmp_path / "bag", range(3), storage, version=max(version, 8))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+    information["version"] = version
+    for name in (name for name, since in SINCE.items() if version < since):
+        del information[name]
+    topics = [topic["topic_metadata"] for topic in information["topics_with_message_count"]]
+    assert {type(topic["offered_qos_profiles"]) for topic in topics} == {list if version == 9 else str}
+    for topic in topics if version < 7 else ():
+        del topic["type_description_hash"]
+    metadata.write_text(yaml.safe_dump({"rosbag2_bagfile_information": information}))
+    assert numbers_of(tmp_path / "bag") == ([0, 1, 2], None)
+    with open_bag(tmp_path / "bag") as reader:
+        for connection in reader.connections:
+            (qos,) = connection.ext.offered_qos_profiles
+            assert (qos.reliability, qos.durability, qos.depth) == (QosReliability.RELIABLE, QosDurability.VOLATILE, 10)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

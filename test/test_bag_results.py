@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from bag_bench import STORE, Bag
+from bag_bench import STORE, Bag, offered_profiles
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
@@ -141,8 +141,8 @@ def test_transforms_and_points_are_copied_with_their_qos(kitti_mini, tmp_path, c
     assert convert.main([str(kitti_mini), str(tmp_path / "in"), "--limit", "3"]) == 0
     capsys.readouterr()
     write(tmp_path / "in", tmp_path / "out")
-    metadata = (tmp_path / "out" / "metadata.yaml").read_text()
-    assert metadata.count("transient_local") == 1
+    profiles = offered_profiles(tmp_path / "out")
+    assert [topic for topic, profile in profiles.items() if profile["durability"] == 1] == ["/tf_static"]
     before, after = ({(c.topic, m.log_time): m.data for _, c, m, _ in records(tmp_path / n)} for n in ("in", "out"))
     assert before.items() <= after.items()
     assert {"/tf_static", "/velodyne_points"} <= {topic for topic, _ in after}

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-import yaml
+from bag_bench import offered_profiles
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
@@ -135,12 +135,8 @@ def test_a_calibration_that_changes_is_published_again(tmp_path, capsys):
         points = points_of(cloud)
         got = point_depth(in_camera(points, transform, "eye"), camera.own_frame())
         assert_same_depth(got, lidar_depth(points, calib, camera), 50)
-    metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-    durability = {
-        topic["topic_metadata"]["name"]: topic["topic_metadata"]["offered_qos_profiles"][0]["durability"]
-        for topic in metadata["topics_with_message_count"]
-    }
-    assert durability["/tf_static"] == "transient_local" and durability["/velodyne_points"] == "volatile"
+    durability = {topic: profile["durability"] for topic, profile in offered_profiles(tmp_path / "bag").items()}
+    assert (durability["/tf_static"], durability["/velodyne_points"]) == (1, 2)  # rmw: transient local, volatile
 
 
 @pytest.mark.parametrize("lines", ["one for each frame number", "one for each scan"])

@@ -1,14 +1,17 @@
 """Bags as other software reads them, and how they are made."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
-from bag_bench import others_read
+from bag_bench import offered_profiles, others_read
 from hypothesis import given
 from hypothesis import strategies as st
+from mcap.reader import make_reader
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from add_model import boxes as box3d
@@ -98,6 +101,34 @@ def test_own_reader_reads_every_kind(tmp_path):
             assert all(
                 np.array_equal(m.data.reshape(48, 64, 3), s.image) for m, s in zip(images, samples(3), strict=True)
             )
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_humble_can_read_the_qos_profiles(tmp_path, storage):
+    """Its rosbag2 casts each policy to an enumeration of rmw/types.h, whose numbers these are."""
+    write(tmp_path / "bag", storage=storage)
+    profiles = offered_profiles(tmp_path / "bag")
+    assert len(profiles) == 4
+    keep_last, reliable, volatile, automatic = 1, 1, 2, 1
+    forever = {"sec": 9223372036, "nsec": 854775807}
+    for profile in profiles.values():
+        assert profile == {
+            "history": keep_last, "depth": 10, "reliability": reliable, "durability": volatile, "deadline": forever,
+            "lifespan": forever, "liveliness": automatic, "liveliness_lease_duration": forever,
+            "avoid_ros_namespace_conventions": False,
+        }  # fmt: skip
+    inside = profiles_inside(tmp_path / "bag")
+    assert {topic: yaml.safe_load(text) for topic, text in inside.items()} == {t: [p] for t, p in profiles.items()}
+
+
+def profiles_inside(bag):
+    """The same texts as the storage file has them, which players take where metadata.yaml is gone."""
+    if (bag / "bag.mcap").is_file():
+        with (bag / "bag.mcap").open("rb") as stream:
+            channels = make_reader(stream).get_summary().channels.values()
+        return {channel.topic: channel.metadata["offered_qos_profiles"] for channel in channels}
+    with closing(sqlite3.connect(bag / "bag.db3")) as connection:
+        return dict(connection.execute("SELECT name, offered_qos_profiles FROM topics"))
 
 
 def test_jpeg_images_keep_their_colours(tmp_path):

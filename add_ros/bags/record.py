@@ -14,12 +14,12 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Writer
 
@@ -27,6 +27,9 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, offered_qos, open_writer
+
+if TYPE_CHECKING:  # the module has another name from Lyrical on: rclpy.endpoint_info
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 _DISCOVERY_PERIOD = 0.05  # seconds
 _DEPTH = 50

@@ -28,6 +28,9 @@ IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info",
 TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyne"
 
 _FOREVER = QosTime(9223372036, 854775807)
+# Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, on which Humble's rosbag2 stops; every later
+# distribution reads 8 as well.
+_VERSION = 8
 
 
 def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
@@ -52,7 +55,7 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
     """
     if path.exists():
         raise BagError(f"{path} exists already: name another bag, or remove it first")
-    writer = Writer(path, version=Writer.VERSION_LATEST, storage_plugin=STORAGES[storage])
+    writer = Writer(path, version=_VERSION, storage_plugin=STORAGES[storage])
     if compress:
         mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
         writer.set_compression(mode, CompressionFormat.ZSTD)
