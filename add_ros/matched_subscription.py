@@ -69,7 +69,7 @@ class MatchedSubscription:
         """Look at the publishers and subscribe anew where another quality of service serves them better."""
         if self._starved:
             self._explain_starving()
-        choice = choose(p.qos_profile for p in self._publishers() if p.topic_type == self.type_name)
+        choice = choose(p.qos_profile for p in self._publishers_of_type())
         choice = self._choice if choice is None else (self._fixed or choice[0], choice[1])
         if self._subscription is None:
             self._choice = choice
@@ -102,6 +102,9 @@ class MatchedSubscription:
 
     def _publishers(self) -> list[Any]:
         return self._node.get_publishers_info_by_topic(self._given)
+
+    def _publishers_of_type(self) -> list[Any]:
+        return [p for p in self._publishers() if p.topic_type == self.type_name]
 
     def _subscribe(self) -> Any:
         profile = QoSProfile(
@@ -138,13 +141,25 @@ class MatchedSubscription:
         self._callback(message)
 
     def _count_missed(self, about: Any) -> None:
-        number, publisher = about.get("publication_sequence_number"), about.get("publisher_gid")
-        if not number or not publisher:
-            return  # this middleware does not tell
-        before = self._sequences.get(publisher["data"])
-        self._sequences[publisher["data"]] = number
+        """Gaps in the numbers that each publisher gives its messages; Humble, and some middlewares, don't tell them."""
+        number = about.get("publication_sequence_number")
+        if not number:
+            return
+        sender = self._sender(about)
+        if sender is None:
+            self._sequences.clear()  # or what arrives meanwhile would count as missed later
+            return
+        before = self._sequences.get(sender)
+        self._sequences[sender] = number
         if before is not None and number > before + 1:
             self._on_missed(number - before - 1)
+
+    def _sender(self, about: Any) -> bytes | None:
+        """The publisher of a message. Jazzy does not say, so there it is known only where a topic has just one."""
+        if publisher := about.get("publisher_gid"):
+            return publisher["data"]
+        gids = [bytes(p.endpoint_gid) for p in self._publishers_of_type()]
+        return gids[0] if len(gids) == 1 else None
 
     def _incompatible(self, _: Any) -> None:
         # With auto, `match` is about to follow the new publisher.

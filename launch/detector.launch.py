@@ -12,6 +12,8 @@ from launch_ros.actions import Node
 from add_ros.transport import profile_variables
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+# Parameters of the node that are launch arguments too: ros2 launch takes unknown ones without a word.
+PARAMETERS = ("model", "device", "image_transport", "reliability", "rectification", "target_frame")
 
 ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
@@ -24,6 +26,26 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "device", default_value="", description="auto, cpu or cuda; empty: what params_file says, else auto."
+    ),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        description="raw, or compressed for the topic below image; empty: what params_file says, else raw.",
+    ),
+    DeclareLaunchArgument(
+        "reliability",
+        default_value="",
+        description="Of the subscriptions: auto, reliable or best_effort; empty: what params_file says, else auto.",
+    ),
+    DeclareLaunchArgument(
+        "rectification",
+        default_value="",
+        description="What the images are: auto, rectified or raw; empty: what params_file says, else auto.",
+    ),
+    DeclareLaunchArgument(
+        "target_frame",
+        default_value="",
+        description="Frame of the detections, through tf2; empty: what params_file says, else the camera's own.",
     ),
     DeclareLaunchArgument(
         "params_file",
@@ -55,7 +77,7 @@ def transport() -> list[SetEnvironmentVariable]:
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The actions for the arguments' values."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    given = {name: value[name] for name in ("model", "device") if value[name]}
+    given = {name: value[name] for name in PARAMETERS if value[name]}
     sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")} if value["use_sim_time"] else {}
     topics = {name: value[name] for name in ("image", "camera_info")}
     detector = Node(

@@ -1,5 +1,6 @@
 """The launch file, read by the real launch library; needs a ROS distribution, since PyPI has no launch."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,39 @@ from launch.actions import OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch.utilities import perform_substitutions
 
+from add_ros.parameters import PARAMETERS
 from add_ros.transport import PROFILE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "launch" / "detector.launch.py"
 
 
+def arguments():
+    """name -> description."""
+    found = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
+    return {argument.name: argument.description for argument in found}
+
+
 def test_every_argument_is_described():
-    arguments = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
     names = {"image", "camera_info", "model", "device", "params_file", "namespace", "use_sim_time", "rviz"}
-    assert names <= {argument.name for argument in arguments}
-    assert all(argument.description.endswith(".") for argument in arguments)
+    assert names | {"image_transport", "reliability", "rectification", "target_frame"} <= set(arguments())
+    assert all(description.endswith(".") for description in arguments().values())
+
+
+def test_arguments_that_are_parameters_tell_their_choices_and_default():
+    told = [parameter for parameter in PARAMETERS if parameter.name in arguments() and parameter.choices]
+    assert {parameter.name for parameter in told} == {"device", "image_transport", "reliability", "rectification"}
+    for parameter in told:
+        description = arguments()[parameter.name]
+        assert description.endswith(f"empty: what params_file says, else {parameter.default}.")
+        assert set(parameter.choices) <= set(re.findall(r"\w+", description.split(";")[0]))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/node.md"])
+def test_what_the_documents_advise_is_an_argument(page):
+    """ros2 launch leaves out what it doesn't know, without a word."""
+    advised = set(re.findall(r"\b([a-z_]+):=", (ROOT / page).read_text()))
+    assert len(advised) > 1 and advised <= set(arguments())
 
 
 @pytest.mark.parametrize("chosen", ["", "FASTDDS_BUILTIN_TRANSPORTS"])
@@ -47,6 +70,9 @@ def test_the_transport_is_set_unless_the_user_chose_one(chosen, monkeypatch):
         ({"use_sim_time": "true"}, [{"use_sim_time": True}]),
         ({"use_sim_time": "false"}, [{"use_sim_time": False}]),
         ({"model": "a.onnx", "device": "cpu"}, [{"model": "a.onnx", "device": "cpu"}]),
+        ({"image_transport": "compressed"}, [{"image_transport": "compressed"}]),
+        ({"reliability": "reliable", "target_frame": "map"}, [{"reliability": "reliable", "target_frame": "map"}]),
+        ({"rectification": "raw", "use_sim_time": "true"}, [{"rectification": "raw", "use_sim_time": True}]),
     ],
 )
 def test_only_what_is_given_overrides_the_parameter_file(given, above_the_file, monkeypatch):
