@@ -22,7 +22,7 @@ class TargetFrame:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
-                f"parameter target_frame needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros, or leave it empty"
+                f"parameter target_frame needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty"
             ) from error
         self._frame = frame
         self._errors = tf2_ros.TransformException

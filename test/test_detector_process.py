@@ -36,7 +36,7 @@ def test_importing_the_node_imports_no_network_library():
         ({"model": __file__}, __file__),
         ({"score_threshold": 2.0}, "score_threshold"),
         ({"score_threshold": 1}, "score_threshold must be of type double"),
-        ({"target_frame": "base_link"}, "tf2_ros"),
+        ({"target_frame": "base_link"}, "install ros-$ROS_DISTRO-tf2-ros-py"),
         ({"cameras": "[]"}, "cameras must be a list"),
         ({"use_sim_time": "maybe"}, "use_sim_time"),
     ],

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from add_model import boxes as box3d
 from add_model.backends import Candidates, ModelError, select
-from add_model.backends.onnx_runtime import OnnxBackend
+from add_model.backends.onnx_runtime import OLDEST, OnnxBackend
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import cuda_devices
 from add_model.camera import Camera
@@ -165,7 +167,7 @@ def test_wrong_images_are_refused(predictor):
     ("name", "content", "message"),
     [
         ("missing.onnx", None, "does not exist"),
-        ("broken.onnx", b"not a model", "can't be loaded"),
+        ("broken.onnx", b"not a model", "can't be loaded as an ONNX model: "),
         ("broken.safetensors", b"not a model", "not a safetensors file"),
         ("model.pt", b"", "neither .onnx nor .safetensors"),
     ],
@@ -187,19 +189,39 @@ def test_unusable_models_say_why(tmp_path, name, content, message):
     ],
 )
 def test_a_foreign_onnx_file_is_refused(tmp_path, metadata):
-    import onnx
+    save_foreign(tmp_path / "foreign.onnx", metadata=metadata)
+    with pytest.raises(ModelError, match="not exported by this project"):
+        Predictor(tmp_path / "foreign.onnx", device="cpu")
 
+
+def save_foreign(path, ir_version=10, opset=20, metadata=None):
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["x"], ["y"])],
         "g",
         [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
     )
-    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, tmp_path / "foreign.onnx")
-    with pytest.raises(ModelError, match="not exported by this project"):
-        Predictor(tmp_path / "foreign.onnx", device="cpu")
+    model = onnx.helper.make_model(graph, ir_version=ir_version, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    onnx.helper.set_model_props(model, metadata or {})
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("later", [{"ir_version": 99}, {"opset": 99}])
+def test_a_model_that_onnxruntime_is_too_old_for_says_how_to_mend_it(tmp_path, later):
+    save_foreign(tmp_path / "later.onnx", **later)
+    with pytest.raises(ModelError) as caught:
+        Predictor(tmp_path / "later.onnx", device="cpu")
+    for words in ("later.onnx", f"onnxruntime {onnxruntime.__version__} is too old", '-U "onnxruntime>=1.18"'):
+        assert words in str(caught.value)
+
+
+def test_the_oldest_onnxruntime_reads_the_shipped_model():
+    """1.18 reads IR version 10 and opset 21 at most, by the table of versions in its documentation."""
+    requirements = (Path(__file__).resolve().parents[1] / "requirements" / "base.txt").read_text().splitlines()
+    assert OLDEST == "1.18" and "onnxruntime>=1.18" in requirements
+    model = onnx.load(SHIPPED_MODEL)
+    assert model.ir_version <= 10
+    assert all(opset.domain == "" and opset.version <= 21 for opset in model.opset_import)
 
 
 def test_weights_that_ship_have_a_name():
@@ -245,8 +267,6 @@ def test_a_cuda_device_that_cannot_run_the_network_leaves_it_to_the_cpu(monkeypa
 
 
 def test_the_shipped_graph_does_not_tell_where_it_was_made():
-    import onnx
-
     model = onnx.load(SHIPPED_MODEL)
     for tensor in model.graph.initializer:
         tensor.ClearField("raw_data")  # among millions of random bytes there is any word

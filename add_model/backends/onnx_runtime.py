@@ -8,15 +8,30 @@ import numpy as np
 
 from add_model.backends import Candidates, ModelError, require_file
 
+OLDEST = "1.18"  # the first that reads IR version 10, which the exported models have; requirements/base.txt asks for it
+
 try:
     import onnxruntime
 except ImportError as error:
-    raise ModelError("ONNX Runtime is not installed; install it with: pip install onnxruntime") from error
+    raise ModelError(
+        f'ONNX Runtime is not installed; install it with: pip install "onnxruntime>={OLDEST}" '
+        "(on Ubuntu 22.04 as README.md says)"
+    ) from error
 
 
 def cuda_provider() -> bool:
     """Whether this ONNX Runtime build can run on CUDA."""
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _remedy(error: Exception) -> str:
+    """What helps where a model is of a later IR version or opset than this ONNX Runtime knows, else nothing."""
+    if not any(word in str(error) for word in ("model IR version", "Opset")):
+        return ""
+    return (
+        f", since the installed onnxruntime {onnxruntime.__version__} is too old for it: the weights that ship need "
+        f'{OLDEST} or newer, pip install -U "onnxruntime>={OLDEST}"'
+    )
 
 
 class OnnxBackend:
@@ -35,7 +50,7 @@ class OnnxBackend:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exception classes share no public base
-            raise ModelError(f"{path} can't be loaded as an ONNX model: {error}") from error
+            raise ModelError(f"{path} can't be loaded as an ONNX model{_remedy(error)}: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
