@@ -107,6 +107,15 @@ def test_frozen_norms_are_the_detectors():
     assert {m.training for m in module.learner.modules() if isinstance(m, norms)} == {True}
 
 
+def test_frozen_parts_do_not_learn():
+    module = LitDetector("monodetr_resnet50", start=None, frozen=["backbone.bn1", "backbone.layer1"])
+    frozen = {name for name, p in module.detector.named_parameters() if not p.requires_grad}
+    assert {name.split(".")[1] for name in frozen} == {"bn1", "layer1"} and len(frozen) == 2 + 3 * 9 + 3
+    assert not module.detector.backbone.layer1[0].bn1.training and module.detector.backbone.layer2[0].bn1.training
+    with pytest.raises(TrainingError, match=r"there is no backbone\.trunk in the detector, but .*backbone"):
+        LitDetector("monodle_plain", start=None, frozen=["backbone.trunk"])
+
+
 def test_a_checkpoint_of_another_method_says_so(tmp_path):
     run = start(tmp_path, "monodle_plain", method="training.methods.Teach")
     assert run.finish() == 0, run.text()

@@ -266,12 +266,15 @@ def test_teachers_of_real_frames_differ_from_their_students_as_their_files_say()
 
 
 def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alone():
-    """But for MonoDETR's, which begins with MonoDLE's backbone and takes half as many steps more."""
+    """But for MonoDETR's, which begins with MonoDLE's backbone, sees whole images and takes half as many steps more."""
     monodle, caddn, monodetr = (yaml.safe_load((CONFIG / f"add_world_{name}alone.yaml").read_text()) for name in
                                 ("", "caddn_", "monodetr_"))  # fmt: skip
     epochs = monodle["trainer"]["max_epochs"]
     assert monodetr["model"]["start"].startswith("backbone:") and monodetr["trainer"]["max_epochs"] == 1.5 * epochs
     monodetr["model"]["start"] = monodle["model"]["start"]
+    views = [config["data"]["init_args"]["augmentation"] for config in (monodetr, monodle)]
+    assert views[0].pop("size") == [320, 96] and views[1]["size"] == [224, 96]
+    views[0]["size"] = views[1]["size"]
     monodetr["trainer"] |= dict.fromkeys(("max_epochs", "check_val_every_n_epoch"), epochs)
     for config in (monodle, caddn, monodetr):
         for key in ("model", "rate"):

@@ -336,3 +336,42 @@ def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
     for image in (sample.image, tall, street(0, left=0, width=256).image):
         assert_agree(onnx, detector, image, sample.camera.P, least=3)
     assert (onnx.focal, onnx.footprint_overlap) == (180.0, 1.0)
+
+
+def test_queries_start_all_over_the_image():
+    """The published start: shares of the image with a standard deviation of about a quarter, its edges included."""
+    torch.manual_seed(0)
+    detector = build("monodetr_resnet50")
+    with torch.no_grad():
+        place = detector.start(detector.query.weight.chunk(2, -1)[0]).sigmoid()
+    assert place.std() == pytest.approx(0.266, abs=0.02)
+    assert ((place < 0.1) | (place > 0.9)).float().mean() > 0.1
+    named = [*detector.encoder.named_parameters(), *detector.decoder.named_parameters()]
+    for matrix in (p.detach() for name, p in named if p.dim() == 2 and p.any() and name != "level"):
+        assert matrix.std().item() == pytest.approx((2 / sum(matrix.shape)) ** 0.5, rel=0.1)
+    assert (detector.decoder[0].visual.offsets.weight == 0).all()
+
+
+def test_queries_look_around_in_cells_at_first_and_then_in_boxes():
+    torch.manual_seed(0)
+    detector, reached = build("monodetr_plain").eval(), []
+    for layer in detector.decoder:
+        layer.visual.register_forward_pre_hook(lambda _, given: reached.append(given[2]))
+    with torch.no_grad():
+        detector.look(torch.zeros(1, 64, 128, 3, dtype=torch.uint8), torch.eye(3, 4)[None] * 180)
+    cells = [[stride / 128, stride / 64] for stride in detector.strides]
+    torch.testing.assert_close(reached[0], torch.tensor([[cells]]))
+    # A box starts with the same side everywhere, 4 points to each half of it.
+    side = torch.tensor([2 * detector.side / 128, 2 * detector.side / 64]) / 8
+    torch.testing.assert_close(reached[1], side.expand(1, 30, 1, 2))
+
+
+def test_attention_drops_weights_in_training_alone():
+    torch.manual_seed(0)
+    layer = DecoderLayer(16, heads=2, levels=1, hidden=16)
+    x = torch.randn(1, 6, 16)
+    for attention in (layer.depth, layer.mutual):
+        (a,), (b,) = (attention.train()(x, x, x) for _ in range(2))
+        assert not torch.equal(a, b)
+        (a,), (b,) = (attention.eval()(x, x, x) for _ in range(2))
+        assert torch.equal(a, b)

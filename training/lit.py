@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 
 from add_model.backends import Candidates
 from add_model.detection import Detections
@@ -35,6 +35,7 @@ class LitDetector(lightning.LightningModule):
     branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; None for random ones
     rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
     method: how it is trained: alone, as a teacher, or distilled (`training.methods`, `training.distil`)
+    frozen: parts of the detector that are not trained, such as backbone.layer1
     frozen_norms: whether the detector's BatchNorms keep the statistics that they start with, for batches too small to
     have their own
 
@@ -49,6 +50,7 @@ class LitDetector(lightning.LightningModule):
         rate: float = 1.25e-3,
         weight_decay: float = 1e-5,
         schedule: Cosine | StepDecay = Cosine(),  # noqa: B008 - frozen
+        frozen: list[str] = [],  # noqa: B006 - not changed
         frozen_norms: bool = False,
         method: Method = Alone(),  # noqa: B008 - frozen
     ) -> None:
@@ -56,6 +58,7 @@ class LitDetector(lightning.LightningModule):
         self.model_name, self.frozen_norms = model, frozen_norms
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
         self.detector = initial(model, start).to(memory_format=torch.channels_last)
+        self.frozen = [_part(self.detector, name).requires_grad_(False) for name in frozen]
         self.learner = method.learner(self.detector)
         self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
         self.scores: Scores | None = None
@@ -66,8 +69,10 @@ class LitDetector(lightning.LightningModule):
         self.train()  # Lightning takes the modes as it finds them
 
     def train(self, mode: bool = True) -> LitDetector:
-        """Switch to training, but for frozen norms."""
+        """Switch to training, but for what is frozen."""
         super().train(mode)
+        for part in self.frozen:
+            part.eval()
         for module in self.detector.modules():
             if self.frozen_norms and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                 module.eval()
@@ -171,6 +176,14 @@ class LitDetector(lightning.LightningModule):
             f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
             " lower model.rate, or set trainer.gradient_clip_val"
         )
+
+
+def _part(detector: nn.Module, name: str) -> nn.Module:
+    try:
+        return detector.get_submodule(name)
+    except AttributeError as error:
+        parts = ", ".join(found for found, _ in detector.named_modules() if found.count(".") < 2 and found)
+        raise TrainingError(f"model.frozen: there is no {name} in the detector, but {parts}") from error
 
 
 def summary(scores: Scores) -> dict[str, float]:

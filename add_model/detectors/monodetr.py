@@ -3,9 +3,10 @@
 A transformer: queries, each of which becomes an object or none, read the image by multi-scale deformable attention and
 a depth map, predicted of the objects alone, by ordinary attention. Where this differs from the paper: depths are coded
 at a reference focal length (`add_model.coder`), the 2D box in pixels of the network's own focal length, and places are
-encoded by pixels, none of them by shares of the image, so that an image may have any size (the coarsest map, of stride
-64 in the published size, is half a cell off at the far edge where 64 does not divide a side); a bin means its middle; a
-score is the class's probability times the probability that its depth is right to a metre.
+encoded by pixels, not by shares of the image (the coarsest map, of stride 64 in the published size, is half a cell off
+at the far edge where 64 does not divide a side); a bin means its middle; a score is the class's probability times the
+probability that its depth is right to a metre. Where a query starts is a share of the image, as published: it is best
+trained on views of the size that it will see.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from add_model.detectors.decoded import Decoded, best_first, depth_certainty
 from add_model.detectors.monodetr_coder import SetCoder
 from add_model.detectors.monodetr_layers import DecoderLayer, DepthPredictor, VisualEncoder, norm, sine_position
 from add_model.labels import CLASSES, MEAN_SIZES, Limits
+from add_model.networks.attention import DeformableAttention
 from add_model.networks.normalise import Normalise
 from add_model.view import REFERENCE_FOCAL
 from add_model.view import reference_focal_scale as focal_scale
@@ -116,6 +118,19 @@ class MonoDETR(nn.Module):
         self.start = nn.Linear(channels, 2)
         self.heads = nn.ModuleList(_heads(channels) for _ in range(decoder_layers))
         self.normalise = Normalise(backbone)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As the published code does: the transformer's matrices, and where queries start in the image."""
+        for matrix in (p for part in (self.encoder, self.decoder) for p in part.parameters() if p.dim() > 1):
+            nn.init.xavier_uniform_(matrix)
+        nn.init.normal_(self.encoder.level)
+        for module in self.modules():
+            if isinstance(module, DeformableAttention):
+                module.start_still()
+        for layer in (self.start, *(part[0] for part in (*self.project, *self.extra))):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor, P: Tensor) -> Decoded:
         """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
@@ -151,18 +166,17 @@ class MonoDETR(nn.Module):
         groups = self.groups if self.training else 1
         x, position = self.query.weight[: groups * self.queries].expand(len(P), -1, -1).chunk(2, -1)
         place = self.start(position).float()
-        sides = torch.zeros_like(place).repeat(1, 1, 2)
+        sides, extent = torch.zeros_like(place).repeat(1, 1, 2), None
         answers = []
         for layer, head in zip(self.decoder, self.heads, strict=True):
-            centre, reach = place.sigmoid(), sides.exp() * self.side
-            extent = (reach[..., :2] + reach[..., 2:]) / encoded.size
-            x = layer(x, position, encoded.depth_tokens, centre, extent, encoded.maps, groups)
+            x = layer(x, position, encoded.depth_tokens, place.sigmoid(), extent, encoded.maps, groups)
             shift, grow = head["box"](x).float().split([2, 4], -1)
             place, sides = place + shift, (sides + grow).clamp(-4, 4)
             with torch.autocast(x.device.type, enabled=False):
                 # Half precision would round depth to one part in 256, more than what is to be learnt.
                 answers.append(self._answer(head, x.float(), place, sides, encoded, P))
             place, sides = place.detach(), sides.detach()
+            extent = (sides[..., :2].exp() + sides[..., 2:].exp()) * self.side / encoded.size
         stacked = (torch.stack(values) for values in zip(*answers, strict=True))
         return Queries(*stacked, x, encoded)
 

@@ -66,7 +66,7 @@ class DepthPredictor(nn.Module):
         self.head = nn.Sequential(*(module for layer in layers for module in layer))
         self.classify = nn.Conv2d(channels, bins.count + 1, 1)
         self.register_buffer("values", torch.tensor([*bins.middles, bins.far], dtype=torch.float32), persistent=False)
-        self.attention, self.feed = Attention(channels, heads), Feed(channels, hidden)
+        self.attention, self.feed = Attention(channels, heads, _DROPOUT), Feed(channels, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.drop = nn.Dropout(_DROPOUT)
         self.places, self.far = nn.Embedding(places, channels), bins.far
@@ -154,7 +154,7 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, channels: int, heads: int, levels: int, hidden: int, points: int = 4) -> None:
         super().__init__()
-        self.depth, self.mutual = Attention(channels, heads), Attention(channels, heads)
+        self.depth, self.mutual = (Attention(channels, heads, _DROPOUT) for _ in range(2))
         # Content and place have projections of their own before those of the attention, as the published code has it.
         self.content = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
         self.place = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
@@ -169,14 +169,14 @@ class DecoderLayer(nn.Module):
         position: Tensor,
         depth: Tensor,
         centre: Tensor,
-        extent: Tensor,
+        extent: Tensor | None,
         maps: list[Tensor],
         groups: int = 1,
     ) -> Tensor:
         """Queries (B, groups * N, C) and their positions, depth tokens (B, M, C), maps -> queries.
 
-        centre and extent (B, groups * N, 2): where the queries' objects are and how large, as shares of the image.
-        Groups don't see each other.
+        centre and extent (B, groups * N, 2): where the queries' objects are and how large, as shares of the image; they
+        look around in steps of that size or, while it is not known, of cells. Groups don't see each other.
         """
         (read,) = self.depth(x + position, depth, depth)
         x = self.norms[0](x + self.drop(read))
@@ -185,6 +185,7 @@ class DecoderLayer(nn.Module):
         asked, key = asked + self.place[0](position), key + self.place[1](position)
         (read,) = self.mutual(split(asked), split(key), split(value))
         x = self.norms[1](x + self.drop(read.unflatten(0, (-1, groups)).flatten(1, 2)))
-        read = self.visual(x + position, centre, (extent / (2 * self.points))[:, :, None], maps)
+        reach = _one_cell(maps) if extent is None else (extent / (2 * self.points))[:, :, None]
+        read = self.visual(x + position, centre, reach, maps)
         x = self.norms[2](x + self.drop(read))
         return self.norms[3](x + self.drop(self.feed(x)))

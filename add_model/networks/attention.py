@@ -10,20 +10,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def attend(queries: Tensor, keys: Tensor, values: Sequence[Tensor], heads: int) -> tuple[Tensor, ...]:
-    """What queries (B, M, C) on keys (B, N, C) read of each of the values (B, N, C), head by head."""
+def attend(
+    queries: Tensor, keys: Tensor, values: Sequence[Tensor], heads: int, dropout: float = 0.0
+) -> tuple[Tensor, ...]:
+    """What queries (B, M, C) on keys (B, N, C) read of each of the values (B, N, C), head by head.
+
+    dropout: share of the weights that are set to 0.
+    """
     split = lambda x: x.unflatten(2, (heads, -1)).transpose(1, 2)  # noqa: E731
     q, k = split(queries), split(keys)
-    read = (functional.scaled_dot_product_attention(q, k, split(v)) for v in values)
+    read = (functional.scaled_dot_product_attention(q, k, split(v), dropout_p=dropout) for v in values)
     return tuple(r.transpose(1, 2).flatten(2) for r in read)
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen."""
+    """Multi-head attention whose positions enter queries and keys alone, so that values stay what was seen.
 
-    def __init__(self, channels: int, heads: int) -> None:
+    dropout: of its weights, in training.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
         self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
 
@@ -32,7 +40,8 @@ class Attention(nn.Module):
 
         All values are read with the same weights.
         """
-        read = attend(self.query(queries), self.key(keys), [self.value(v) for v in values], self.heads)
+        dropout = self.dropout if self.training else 0.0
+        read = attend(self.query(queries), self.key(keys), [self.value(v) for v in values], self.heads, dropout)
         return tuple(self.out(r) for r in read)
 
 
@@ -50,18 +59,22 @@ class DeformableAttention(nn.Module):
         self.weights = nn.Linear(channels, heads * levels * points)
         self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
         # Heads start by looking in different directions, points at different distances.
-        nn.init.zeros_(self.offsets.weight)
         angle = torch.arange(heads) * (2 * math.pi / heads)
         way = torch.stack([angle.cos(), angle.sin()], -1)
         way = way / way.abs().amax(-1, keepdim=True)
         steps = torch.arange(1, points + 1.0)[:, None]
         with torch.no_grad():
             self.offsets.bias.copy_((way[:, None, None] * steps).expand(-1, levels, -1, -1).flatten())
-        nn.init.zeros_(self.weights.weight)
-        nn.init.zeros_(self.weights.bias)
+        self.start_still()
         for layer in (self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def start_still(self) -> None:
+        """Before training all queries look alike, at all their places equally."""
+        nn.init.zeros_(self.offsets.weight)
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
 
     def forward(self, queries: Tensor, centre: Tensor, reach: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Queries (B, Q, C) with their references -> (B, Q, C) what they read of maps (B, C, h, w).
