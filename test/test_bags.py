@@ -1,6 +1,10 @@
 """Bags as other software reads them, and how they are made."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -218,6 +222,56 @@ def test_a_failure_leaves_no_bag(tmp_path):
         writer.write(next(samples(1)), START)
         raise RuntimeError
     assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_that_cannot_be_finished_is_removed_and_named(tmp_path, monkeypatch, capsys, storage):
+    """Something stands where its metadata.yaml belongs, which it gets last."""
+    monkeypatch.chdir(tmp_path)
+
+    def block(source, writer):
+        (writer.path / "metadata.yaml").mkdir()
+
+    monkeypatch.setattr(convert, "write_bag", block)
+    assert convert.main(["--world", "2", "bag", "--storage", storage]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("convert: cannot write to bag: ") and said.count("\n") == 1
+    assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_conversion_leaves_no_bag(tmp_path, number):
+    bag = tmp_path / "bag"
+    command = [sys.executable, "-m", "add_ros.bags.convert", "--world", "100000", str(bag)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not bag.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert bag.exists()
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "convert: interrupted; the unfinished bag was removed"
+    assert not bag.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--world", "2", "bag", "--limit", "1"], "--limit would do nothing with --world"),
+        (["--world", "2", "bag", "--ids", "x", "--calib", "y"], "--ids and --calib would do nothing with --world"),
+        (["folder", "bag", "--street", "3"], "--street would do nothing without --world"),
+        (["folder", "bag", "--street", "0", "--seed", "0"], "--street and --seed would do nothing without --world"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(capsys, arguments, said):
+    with pytest.raises(SystemExit) as end:
+        convert.main(arguments)
+    assert end.value.code == 2 and said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

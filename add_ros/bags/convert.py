@@ -19,6 +19,7 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import Source, open_source, world_frames
 from add_ros.bags.write import STORAGES, CameraBagWriter
+from add_ros.interruption import orderly
 
 
 def write_bag(source: Source, writer: CameraBagWriter) -> None:
@@ -51,8 +52,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="SOURCE BAG", help="what to read, the bag to create")
     parser.add_argument("--world", type=_number, metavar="FRAMES", help="make this many frames of the synthetic world")
-    parser.add_argument("--street", type=int, default=0, help="which street of the synthetic world (default 0)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic world (default 0)")
+    parser.add_argument("--street", type=int, help="which street of the synthetic world (default 0)")
+    parser.add_argument("--seed", type=int, help="seed of the synthetic world (default 0)")
     parser.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
     parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     parser.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
@@ -65,21 +66,27 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
         parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
+    idle = ("ids", "calib", "limit") if arguments.world else ("street", "seed")
+    if given := [f"--{name}" for name in idle if getattr(arguments, name) is not None]:
+        parser.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
     return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0, 1 where the source or the bag is unusable, 130 on Ctrl-C. Failure leaves no bag."""
+    """The command; returns 0, 1 where source or bag is unusable, 130 when interrupted. Failure leaves no bag."""
     a = _arguments(argv)
     bag = a.paths[-1]
     try:
         if a.world:
-            source = world_frames(a.world, a.street, a.seed, a.rate or 10.0)
+            source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
         else:
             source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit)
-        with CameraBagWriter(
-            bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
-        ) as writer:
+        with (
+            orderly(),
+            CameraBagWriter(
+                bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
+            ) as writer,
+        ):
             write_bag(source, writer)
     except (BagError, types.UnknownTypeError, ValueError, OSError, sqlite3.Error) as error:
         print(f"convert: {error}", file=sys.stderr)

@@ -5,7 +5,6 @@ Detections and markers are the messages that the node would publish, made and se
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.reading import decoded, open_bag, raw_messages
-from add_ros.bags.write import offered_qos, open_writer
+from add_ros.bags.write import discard, naming, offered_qos, open_writer
 from add_ros.markers import MarkerBoard
 from add_ros.messages import detection_array
 from training.data.sample import Objects
@@ -116,10 +115,8 @@ class ResultBag:
         return self._writer.add_connection(topic, msgtype, typestore=self._types, offered_qos_profiles=qos)
 
     def _put(self, connection: Connection, time: int, data: bytes | memoryview) -> None:
-        try:
+        with naming(self.path):
             self._writer.write(connection, time, data)
-        except OSError as error:
-            raise BagError(f"cannot write to {self.path}: {error}") from error
         self.counts[connection.topic] = self.counts.get(connection.topic, 0) + 1
 
     def __enter__(self) -> ResultBag:
@@ -128,19 +125,16 @@ class ResultBag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            try:
+        try:
+            if error is None:
                 self._write()
-                self._writer.close()
+                with naming(self.path):
+                    self._writer.close()
                 return
-            except BaseException:
-                self._remove()
-                raise
-        self._remove()
-
-    def _remove(self) -> None:
-        self._writer.abort()
-        shutil.rmtree(self.path, ignore_errors=True)
+        except BaseException:
+            discard(self._writer, self.path)
+            raise
+        discard(self._writer, self.path)
 
 
 def _solid(truth: Objects) -> Detections:

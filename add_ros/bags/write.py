@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -66,8 +69,26 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
     return writer
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the storage become a BagError that says which bag could not be written."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise BagError(f"cannot write to {path}: {error}") from error
+
+
+def discard(writer: Writer, path: Path) -> None:
+    """Remove an unfinished bag."""
+    try:
+        writer.abort()
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 class CameraBagWriter:
-    """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag.
+    """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag, and
+    so does a failure to finish it.
 
     The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
     ground_truth and ground_truth_2d. Where frames have a velodyne, /velodyne_points has its scans in the frame
@@ -160,10 +181,8 @@ class CameraBagWriter:
 
     def _put(self, topic: str, stamp: int, message: Any) -> None:
         connection = self._connections[topic]
-        try:
+        with naming(self.path):
             self._writer.write(connection, stamp, self._types.serialize_cdr(message, connection.msgtype))
-        except OSError as error:
-            raise BagError(f"cannot write to {self.path}: {error}") from error
         self.counts[topic] += 1
 
     def __enter__(self) -> CameraBagWriter:
@@ -172,8 +191,12 @@ class CameraBagWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._writer.close()
-        else:
-            self._writer.abort()
-            shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            if error is None:
+                with naming(self.path):
+                    self._writer.close()
+                return
+        except BaseException:
+            discard(self._writer, self.path)
+            raise
+        discard(self._writer, self.path)

@@ -1,8 +1,8 @@
 """The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows what came out.
 
 Without --kitti the clip is a drive through the synthetic world. A bag is written, played over DDS by one process,
-detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. --model takes
-any detector that python -m training.export wrote.
+detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. What an earlier
+demo left in OUT is replaced, nothing else. --model takes any detector that python -m training.export wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -29,11 +28,14 @@ from add_ros.demo import pipeline
 from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import Run, read_frames, read_run
+from add_ros.interruption import orderly
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
 _WORLD_FRAMES, _MOST_FRAMES = 50, 150
 _STREET, _SEED = 3, 2026  # a drive that no training uses
+_PAGE, _PARTS = "index.html", ("input", "result", "logs")  # what a demo leaves in its folder
+_MARK = ".made_by_add_ros_demo"  # an empty file there, without which nothing is replaced
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -138,14 +140,35 @@ def _report(
     return Report(title, shown, problem, table, source.ground_truth, HERTZ)
 
 
+def _check_replaceable(out: Path, sources: list[Path]) -> None:
+    """Raises ValueError where files would be lost that no demo made, or that are to be shown."""
+    there = [name for name in (_PAGE, *_PARTS) if (out / name).exists() or (out / name).is_symlink()]
+    if there and not (out / _MARK).is_file():
+        raise ValueError(
+            f"{out} holds {', '.join(there)} that no demo made, and that this one would replace: name another folder "
+            "with --out (make demo OUT=DIR), or move them away"
+        )
+    for source in sources:
+        if any(source.resolve().is_relative_to((out / name).resolve()) for name in _PARTS):
+            raise ValueError(f"{source} lies in {out}, in a folder that the demo replaces: name another one with --out")
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder, and remove what an earlier demo left in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
+    for name in _PARTS:
+        if (out / name).exists():
+            shutil.rmtree(out / name)
+
+
 def _run(arguments: argparse.Namespace, command: str) -> int:
     began = time.monotonic()
     out, model = arguments.out, model_file(arguments.model).resolve()
+    _check_replaceable(out, [path for path in (arguments.kitti, arguments.calib) if path])
     isolate(config_folder())
     source = _source(arguments)
-    out.mkdir(parents=True, exist_ok=True)
-    for old in ("input", "result", "logs"):
-        shutil.rmtree(out / old, ignore_errors=True)
+    _prepare(out)
     print(f"writing {out / 'input'}: {source.description} ...", flush=True)
     with CameraBagWriter(out / "input", ground_truth=source.ground_truth) as writer:
         write_bag(source, writer)
@@ -154,7 +177,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     run, pace, earlier = _play(out / "input", out, source, node)
     report = _report(arguments, command, source, run, pace, earlier, began)
     print("drawing the page ...", flush=True)
-    page = out / "index.html"
+    page = out / _PAGE
     write_page(page, read_frames(out / "input", run), report)
     values = dict(report.table)
     print(f"\n{page.resolve()}")
@@ -170,17 +193,12 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0 when every frame was answered, 1 otherwise with what failed, 130 on Ctrl-C."""
+    """The command; returns 0 when every frame was answered, 1 otherwise with what failed, 130 on Ctrl-C and SIGTERM."""
     arguments = _arguments(argv)
     command = shlex.join(["python", "-m", "add_ros.demo", *(sys.argv[1:] if argv is None else argv)])
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
     try:
-        return _run(arguments, command)
+        with orderly():
+            return _run(arguments, command)
     except (ModelError, ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
