@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
+from add_model.predictor import SHIPPED_MODEL
 from add_ros.bags.write import CameraBagWriter
 from training.data.world import World
 
@@ -45,11 +46,12 @@ def main() -> None:
         for frames in sorted(arguments.frames):
             bag = Path(folder) / f"bag_{frames}"
             write(bag, frames, arguments.distinct, *arguments.size)
-            command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", "shipped"]
+            command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", SHIPPED_MODEL.stem]
             command += ["--json", str(Path(folder) / "scores.json")]
             command += ["--page", str(Path(folder) / "page.html")] if arguments.page else []
             began = time.monotonic()
-            subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if status := subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
+                sys.exit(status)  # its own sentence on stderr says why
             seconds, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
             used, before = usage.ru_utime + usage.ru_stime - before, usage.ru_utime + usage.ru_stime
             # The largest process so far: bags come in the order of their length.

@@ -35,6 +35,9 @@ def test_last_and_best_epochs_by_hand():
     assert "4.00 +- 2.65" in format_report(report)
     alone = summarise({3: rows[3]}, BY)
     assert alone["last"][BY] == {"mean": 1.0, "spread": None, "values": [1.0]}
+    (line,) = [line for line in format_report(alone).splitlines() if line.startswith("Car 3d moderate")]
+    assert line.split() == ["Car", "3d", "moderate", "1.00", "4.00", "(1.00)"]  # one seed has no spread, not one of 0
+    assert "+-" not in format_report(alone)
     with pytest.raises(TrainingError, match=f"seed 3 has no {BY}"):
         summarise({3: [{"step": 1}]}, BY)
 

@@ -78,14 +78,21 @@ def _spread(values: list[float]) -> dict:
     return {"mean": statistics.fmean(values), "spread": spread, "values": values}
 
 
+def _cell(part: dict) -> str:
+    mean = f"{part['mean']:.2f}"
+    return mean if part["spread"] is None else f"{mean} +- {part['spread']:.2f}"
+
+
 def format_report(report: dict) -> str:
     """The report as a table: mean and spread at the last epoch, and at each seed's best beside it."""
-    lines = [f"AP_R40 over seeds {' '.join(map(str, report['seeds']))}: mean +- standard deviation (each seed)"]
+    seeds = report["seeds"]
+    what = "mean +- standard deviation (each seed)" if len(seeds) > 1 else "a single one, which has no spread"
+    lines = [f"AP_R40 over seeds {' '.join(map(str, seeds))}: {what}"]
     lines.append(f"{'':<32}{'last epoch':>18}{'best epoch':>18}")
     for name, last in report["last"].items():
         kind, _, metric = name.removeprefix("val/").partition("_")
         if metric in _SHOWN:
-            cells = [f"{part['mean']:.2f} +- {part['spread'] or 0:.2f}" for part in (last, report["best"][name])]
+            cells = [_cell(part) for part in (last, report["best"][name])]
             each = ", ".join(f"{value:.2f}" for value in last["values"])
             lines.append(f"{kind + ' ' + metric.replace('_', ' '):<32}{cells[0]:>18}{cells[1]:>18}  ({each})")
     lines.append(f"epochs: last {report['epochs']['last']}, best {report['epochs']['best']} by {report['best_by']}")
