@@ -12,7 +12,9 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,17 +27,19 @@ from add_ros.bag_evaluation.run import (
     Run,
     Sink,
     renamed,
+    renamed_counts,
     require_detections,
     require_ground_truth,
     run_model,
     run_recorded,
 )
-from add_ros.bag_evaluation.scoring import lacks_2d, score
+from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
+from add_ros.interruption import orderly
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument(
         "--score-threshold",
         type=_share,
-        default=0.0,
-        help="leave out detections below it, like the node (there 0.15). Default 0, since average precision "
-        "needs the whole range of scores",
+        help="leave out detections below it, like the node (there 0.15). By default none is left out, since average "
+        "precision needs the whole range of scores",
     )
     what.add_argument(
         "--class",
@@ -94,7 +97,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     intervals = parser.add_argument_group("confidence intervals of a comparison")
     intervals.add_argument("--resamples", type=_at_least(20), default=1000, help="default 1000")
     intervals.add_argument(
-        "--block", type=_at_least(1), default=1, help="consecutive frames drawn together (default 1)"
+        "--block",
+        type=_at_least(1),
+        help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20); with more than a tenth "
+        "there are no intervals",
     )
     intervals.add_argument("--seed", type=_at_least(0), default=0, help="default 0")
     out = parser.add_argument_group("what comes out, beside the text")
@@ -168,22 +174,39 @@ def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[S
         predictor = Predictor(side.model, a.device, a.threads or None)
         if predictor.device_note:
             print(predictor.device_note, file=sys.stderr)
-        return partial(run_model, bag, predictor, a.score_threshold)
+        return partial(run_model, bag, predictor, a.score_threshold or 0.0)
     if side.detections in (None, side.bag):
         return partial(run_recorded, bag, None, "recorded detections", a.score_threshold)
     elsewhere = read_detections(side.detections, a.detections_topic)
     return partial(run_recorded, bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold)
 
 
-def _runs(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Run]:
-    """All runs; what the first one finds goes into --out-bag."""
+def _check_truth(bags: list[BagFrames], a: argparse.Namespace) -> None:
+    """Find out from the ground truth alone, before any image is read, what would make the work useless."""
+    for bag in {bag.path: bag for bag in bags}.values():
+        truths = bag.truths()
+        names = Counter(str(name) for objects in truths.values() for name in objects.names)
+        check_classes(str(bag.path), renamed_counts(names, dict(a.classes)))
+        if len(bags) == 2 and a.block and truths and a.block > len(truths):
+            raise ValueError(f"--block {a.block} is more than the {len(truths)} frames with ground truth of {bag.path}")
+
+
+def _scored(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
+    """All runs, scored; what the first one finds goes into --out-bag, which does not stay where scoring fails."""
     detectors = [_detector(side, bag, a) for side, bag in zip(sides, bags, strict=True)]
-    if a.out_bag is None:
-        return [detect(None) for detect in detectors]
+    with _result_bag(a.out_bag, bags[0]) as results:
+        sinks = [results.add if results and not i else None for i in range(len(detectors))]
+        runs = [renamed(detect(sink), dict(a.classes)) for detect, sink in zip(detectors, sinks, strict=True)]
+        project_all = len(runs) == 2 and any(map(lacks_2d, runs))
+        return [score(run, a.score, project_all) for run in runs]
+
+
+def _result_bag(path: Path | None, frames: BagFrames) -> Any:
+    if path is None:
+        return nullcontext()
     from add_ros.bags.results import ResultBag  # needs ROS's message classes, which reading does not
 
-    with ResultBag(a.out_bag, bags[0]) as results:
-        return [detect(None if i else results.add) for i, detect in enumerate(detectors)]
+    return ResultBag(path, frames)
 
 
 def _evaluate(a: argparse.Namespace, command: str) -> None:
@@ -191,12 +214,8 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     bags = [_open(side, a) for side in sides]
     for path in filter(None, (a.json, a.page)):
         _check_writable(path)
-    shortest = min((len(bag) for bag in bags if len(bag)), default=a.block)
-    if len(bags) == 2 and a.block > shortest:
-        raise ValueError(f"--block {a.block} is more than the {shortest} images of a bag")
-    runs = [renamed(run, dict(a.classes)) for run in _runs(sides, bags, a)]
-    project_all = len(runs) == 2 and any(map(lacks_2d, runs))
-    scored = [score(run, a.score, project_all) for run in runs]
+    _check_truth(bags, a)
+    scored = _scored(sides, bags, a)
     result: dict[str, Any] = {"command": command}
     for one in scored:
         print(format_scored(one), end="\n\n")
@@ -240,11 +259,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C."""
+    """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C and SIGTERM."""
     arguments = _arguments(argv)
     command = shlex.join(["python", "-m", "add_ros.evaluate_bag", *(sys.argv[1:] if argv is None else argv)])
     try:
-        _evaluate(arguments, command)
+        with orderly():
+            _evaluate(arguments, command)
     except (BagError, UnknownTypeError, ModelError, ValueError, OSError) as error:
         print(f"evaluate_bag: {error}", file=sys.stderr)
         return 1

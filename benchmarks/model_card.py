@@ -25,7 +25,7 @@ from training.data.splits import read_ids
 from training.data.world import World
 from training.evaluation.association import associate, best_threshold
 from training.evaluation.average_precision import evaluate
-from training.evaluation.table import rows
+from training.evaluation.table import count_notes, rows
 
 _FACTORS = (0.7, 0.85, 1.2, 1.5)
 
@@ -42,19 +42,26 @@ def streets(seed: int, count: int) -> Iterable[Sample]:
 
 
 def scores(predictor: Predictor, samples: Iterable[Sample]) -> str:
-    """AP_R40 of all classes at both overlaps, as lines of a table."""
+    """How many objects count and AP_R40 of all classes at both overlaps, as lines of a table.
+
+    A class of which at most one object counts has no AP: it would be 0 whatever is found.
+    """
     labels, results = [], []
     for sample in samples:
         labels.append(objects_table(sample.objects))
         results.append(detections_table(predictor.predict(sample.image, sample.camera), sample.camera))
-    found, lines = evaluate(labels, results), []
+    found = evaluate(labels, results)
+    few = {name for name, counts in found.objects.items() if max(counts) <= 1}
+    lines = [f"  {name:<11}objects     {' / '.join(map(str, counts))}" for name, counts in found.objects.items()]
     for overlaps in ("strict", "loose"):
         for name, metric, overlap, values in rows(found, "R40", overlaps):
             if overlaps == "loose" and metric in ("2D", "AOS"):  # as above: nothing is looser in the image
                 continue
             shown = "-" if values is None else " / ".join(f"{value:.2f}" for value in values)
-            lines.append(f"  {name:<11}{metric:<4}@{overlap:<6.2f}{shown}")
-    return "\n".join(lines)
+            if name in few:
+                shown = f"too few objects ({max(found.objects[name])})"
+            lines.append(f"  {name:<11}{metric:<4}@{overlap:<7.2f}{shown}")
+    return "\n".join([*lines, *(f"  {note}" for note in count_notes(found))])
 
 
 def threshold(predictor: Predictor, samples: Iterable[Sample]) -> float:

@@ -12,14 +12,15 @@ from add_model.detection import Detections
 from add_ros.bag_evaluation.compare import MEASURES, compare
 from add_ros.bag_evaluation.run import Frame, Run
 from add_ros.bag_evaluation.scoring import score
-from add_ros.bag_evaluation.text import format_comparison
+from add_ros.bag_evaluation.text import difference_rows, format_comparison
 from training.data.sample import Objects
-from training.evaluation.average_precision import CLASSES, METRICS
+from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS
 from training.evaluation.bootstrap import resamples
 from training.evaluation.distance import EDGES, QUANTITIES
 
 CAMERA = Camera.pinhole(700, 700, 600, 180, 1200, 360)
 LEAST = 0.3
+FRAMES = 40
 
 
 def seen(boxes):
@@ -64,7 +65,7 @@ def run(name, frames):
 @pytest.fixture(scope="module")
 def sides():
     rng = np.random.default_rng(8)
-    frames = drive(rng, 25)
+    frames = drive(rng, FRAMES)
     return [score(run(name, detected(rng, frames, noise)), LEAST) for name, noise in (("a", 0.06), ("b", 0.02))]
 
 
@@ -82,17 +83,19 @@ def test_every_interval_is_that_of_scoring_the_resampled_frames_anew(sides, bloc
     comparison = compare(*sides, count=10, block=block, seed=3)
     assert comparison.paired
     differences = ([], [], [])
-    for weights in resamples(25, 10, block, seed=3):
-        drawn = np.repeat(np.arange(25), weights)
+    for weights in resamples(FRAMES, 10, block, seed=3):
+        drawn = np.repeat(np.arange(FRAMES), weights)
         for kept, x, y in zip(differences, anew(sides[0], drawn), anew(sides[1], drawn), strict=True):
             kept.append(y - x)
     ends = [2.5, 97.5]
     np.testing.assert_allclose(comparison.ap[2:, 0, :2], np.percentile(differences[0], ends, axis=0)[:, :2], atol=1e-9)
     car = comparison.distance[:, CLASSES.index("Car")]
     for values, measure in ((differences[1], "depth"), (differences[2], "recall")):
-        low, high = np.nanpercentile(np.array(values)[:, 1:5], ends, axis=0)
+        values = np.array(values)[:, 1:5]
+        unknown = np.isnan(values).sum(axis=0) > 1  # fewer than nine in ten resamples have a value
+        low, high = np.where(unknown, np.nan, np.nanpercentile(values, ends, axis=0))
         np.testing.assert_allclose(car[2:, MEASURES.index(measure), 1:5], [low, high], atol=1e-9)
-    whole = [anew(side, range(25)) for side in sides]
+    whole = [anew(side, range(FRAMES)) for side in sides]
     np.testing.assert_allclose(comparison.ap[:2, 0, :2], [w[0][:2] for w in whole], atol=1e-9)
     assert comparison.ap[1, 0, 0, 3, 1] > comparison.ap[0, 0, 0, 3, 1]  # less noise, more 3D AP
 
@@ -118,8 +121,75 @@ def test_other_frames_are_drawn_independently(sides):
     # The same stamps, but another scene: not the same frames.
     shifted = [replace(frame, objects=frame.objects[:0]) for frame in sides[0].frames]
     assert not compare(sides[0], score(run("empty", shifted), LEAST), count=20).paired
-    with pytest.raises(ValueError, match="cannot be drawn"):
-        compare(sides[0], other, count=20, block=26)
+
+
+@pytest.mark.parametrize("block", [5, FRAMES, FRAMES + 1])
+def test_too_few_blocks_give_no_interval_and_say_so(sides, block):
+    """8 blocks or fewer: one block of all frames would make every resample the whole set, and every difference sure."""
+    comparison = compare(*sides, count=20, block=block)
+    assert np.isnan(comparison.ap[2:]).all() and np.isnan(comparison.distance[2:]).all()
+    np.testing.assert_array_equal(comparison.ap[:2], compare(*sides, count=20).ap[:2])
+    text = format_comparison(comparison)
+    said = f"No intervals: {FRAMES} frames hold fewer than 10 blocks of {block}"
+    assert said in text and "--block 4 or less gives some" in text and "*" not in text and " to +" not in text
+    (note,) = comparison.to_json()["notes"]
+    assert note.startswith(said)
+    entry = comparison.to_json()["AP_R40"]["strict"]["Car"]["bbox"][2]
+    assert entry["low"] is None and entry["difference"] == pytest.approx(entry["second"] - entry["first"])
+
+
+def test_the_usual_block_is_taken_and_told(sides):
+    comparison = compare(*sides, count=20)
+    assert comparison.block == comparison.to_json()["block"] == 2 and comparison.intervals
+    assert "resamples of blocks of 2 consecutive frames" in format_comparison(comparison)
+
+
+def test_ap_of_few_objects_is_compared_on_the_same_frames_only(sides):
+    """Perfect detections of 8 frames and of all: AP differs by the number of objects alone, which is no difference."""
+
+    def perfect(name, frames):
+        named = [
+            replace(f, detections=Detections(o.names, np.linspace(1, 0.5, len(o)), o.boxes, o.boxes2d, np.ones(len(o))))
+            for f in frames
+            for o in [f.objects[f.objects.names != "Van"]]
+        ]
+        return score(run(name, named), LEAST)
+
+    few, many = perfect("few", sides[0].frames[:8]), perfect("many", sides[0].frames)
+    cars = [few.scores.objects["Car"][2], many.scores.objects["Car"][2]]
+    assert cars[0] < 41 <= cars[1]
+    comparison = compare(few, many, count=20)
+    first, second = comparison.ap[:2, 0, 0, 0, 2]
+    assert first == pytest.approx(100 * (cars[0] - 1) / 40) and second == pytest.approx(100)
+    titles = {row[0] for _, rows in difference_rows(comparison) for row in rows}
+    assert not [title for title in titles if title.startswith(("Car", "Pedestrian")) and title.endswith(DIFFICULTIES)]
+    assert "recall, 20 to 30 m" in titles  # which needs no number of objects
+    text = format_comparison(comparison)
+    assert "AP is left out where the two sets differ" in text and f"Car hard ({cars[0]} and {cars[1]})" in text
+    entry = comparison.to_json()["AP_R40"]["strict"]["Car"]["bbox"][2]
+    assert entry == {"first": first, "second": second, "difference": None, "low": None, "high": None}
+    # The same frames have the same objects, however few.
+    same = compare(few, few, count=20)
+    assert same.comparable("Car", 0) and "left out" not in format_comparison(same)
+
+
+def test_a_difference_that_is_printed_as_none_has_no_star():
+    """A shift of 2 mm in every depth is sure, and 0.00 m in print; one of 2 cm is both."""
+    for shift, star in ((0.002, False), (0.02, True)):
+        frames = drive(np.random.default_rng(3), 20)
+        exact, moved = [], []
+        for frame in frames:
+            o = frame.objects
+            for kept, by in ((exact, 0), (moved, shift)):
+                boxes = o.boxes + by * np.eye(7)[2]
+                kept.append(
+                    replace(frame, detections=Detections(o.names, np.ones(len(o)), boxes, o.boxes2d, np.ones(len(o))))
+                )
+        comparison = compare(*(score(run("x", side), LEAST) for side in (exact, moved)), count=20)
+        rows = {row[0]: row for _, rows in difference_rows(comparison) for row in rows}
+        row = rows["depth, m, 20 to 30 m"]
+        assert comparison.distance[2, 0, MEASURES.index("depth"), 2] == pytest.approx(shift)
+        assert (row[3], row[6]) == (f"+{shift:.2f}", "*" if star else "")
 
 
 def test_agreement_tells_what_differs(sides):
@@ -137,6 +207,6 @@ def test_agreement_tells_what_differs(sides):
         detections=Detections(*(np.concatenate([getattr(extra, f), getattr(far, f)]) for f in vars(extra))),
     )
     agreement = compare(sides[0], score(run("changed", frames), LEAST), count=20).agreement
-    assert (agreement.frames, agreement.same, agreement.first, agreement.second) == (25, 23, 1, 1)
+    assert (agreement.frames, agreement.same, agreement.first, agreement.second) == (FRAMES, FRAMES - 2, 1, 1)
     assert agreement.shift == pytest.approx(0.002) and agreement.score == pytest.approx(0.05)
     assert agreement.turn == 0

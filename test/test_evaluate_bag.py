@@ -2,6 +2,7 @@
 
 import gc
 import json
+import signal
 import subprocess
 import sys
 import weakref
@@ -102,6 +103,11 @@ def test_a_bag_scores_as_the_folder_it_was_made_of(streets, whole, tmp_path):
     assert max(expected["R40"]["strict"]["Car"]["bbox"]) > 20  # there is something to be equal about
     assert whole["frames_scored"] == len(whole["frames"]) == 30 and whole["skipped"] == {}
     assert whole["assumptions"] == []
+    files = (streets / "training" / "label_2").iterdir()
+    lines = [line.split() for file in files for line in file.read_text().splitlines()]
+    easy = [f for f in lines if float(f[7]) - float(f[5]) > 40 and int(f[2]) == 0 and float(f[1]) <= 0.15]
+    for name, (first, second, third) in whole["objects"].items():
+        assert first == sum(f[0] == name for f in easy) <= second <= third
 
 
 def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
@@ -133,8 +139,9 @@ def test_ground_truth_without_2d_boxes_is_projected_and_said(bag, whole, tmp_pat
 
 def test_distance_bins_count_every_object_once(whole):
     for errors in whole["distance"].values():
-        assert sum(row["objects"] for row in errors["bins"]) <= errors["objects"]
-        assert sum(row["found"] for row in errors["bins"]) <= errors["found"]
+        assert sum(row["objects"] for row in errors["bins"]) == errors["objects"]
+        assert sum(row["found"] for row in errors["bins"]) == errors["found"]
+        assert (errors["bins"][-1]["from"], errors["bins"][-1]["to"]) == (80.0, None)
         for row in errors["bins"]:
             if row["found"]:
                 assert row["recall"] == row["found"] / row["objects"]
@@ -213,14 +220,51 @@ def halves(streets):
 def test_two_bags_are_compared_by_independent_draws(halves, tmp_path, capsys):
     even, odd = halves
     assert run(even, "--model", "monodle_lite0", "--compare-bag", odd, "--json", tmp_path / "two.json",
-               "--resamples", 100, "--block", 3) == 0  # fmt: skip
-    comparison = json.loads((tmp_path / "two.json").read_text())["comparison"]
-    assert not comparison["paired"] and comparison["agreement"] is None and comparison["block"] == 3
-    for entry in comparison["AP_R40"]["loose"]["Car"]["bev"]:
-        assert entry["difference"] == pytest.approx(entry["second"] - entry["first"])
-        assert entry["low"] < entry["difference"] < entry["high"]
-    text = capsys.readouterr().out
-    assert "drawn independently" in text and "blocks of 3 consecutive frames" in text
+               "--resamples", 100) == 0  # fmt: skip
+    result = json.loads((tmp_path / "two.json").read_text())
+    comparison, text = result["comparison"], capsys.readouterr().out
+    assert not comparison["paired"] and comparison["agreement"] is None and comparison["block"] == 1
+    counts = [min(result[side]["objects"]["Car"][level] for side in ("first", "second")) for level in range(3)]
+    assert counts[0] < 41 <= counts[2]  # both are seen here
+    for few, entry in zip((n < 41 for n in counts), comparison["AP_R40"]["loose"]["Car"]["bev"], strict=True):
+        if few:
+            assert entry["difference"] is entry["low"] is entry["high"] is None
+        else:
+            assert entry["difference"] == pytest.approx(entry["second"] - entry["first"])
+            assert entry["low"] < entry["difference"] < entry["high"]
+    assert "drawn independently" in text and "resamples of single frames" in text
+    assert "AP is left out where the two sets differ" in text
+
+
+def test_what_would_make_the_work_useless_is_found_in_the_ground_truth(bag, tmp_path, capsys, monkeypatch):
+    """Before an image is read, and before a result bag is begun."""
+    monkeypatch.setattr(BagFrames, "__iter__", lambda _: pytest.fail("the images were read"))
+    model = ["--model", "monodle_lite0", "--out-bag", tmp_path / "out"]
+    strange = [argument for name in ("Car", "Pedestrian", "Cyclist") for argument in ("--class", f"{name}=thing")]
+    assert run(bag, *model, *strange) == 1
+    said = capsys.readouterr().err
+    assert "has no Car, Pedestrian, Cyclist but" in said and "'thing'" in said and "--class thing=Car" in said
+    assert run(bag, *model, "--compare-model", SHIPPED_MODEL, "--block", 31) == 1
+    assert "--block 31" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_run_leaves_no_result_bag(bag, tmp_path, monkeypatch, capsys):
+    """By SIGTERM, whose handling is as before afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_no_result_bag_stays_where_scoring_fails(bag, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("no score")
+
+    monkeypatch.setattr(evaluate_bag, "score", fail)
+    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_image_stays_in_memory(streets, monkeypatch):
@@ -257,7 +301,7 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
         (lambda b: [b, "--model", "monodle_lite0", "--compare-model", "absent.onnx"], "absent.onnx"),
         (lambda b: [b, "--detections", b], "has no recorded detections"),
         (lambda b: [b, "--model", "monodle_lite0", "--json", b], "cannot write"),
-        (lambda b: [b, "--model", "monodle_lite0", "--compare-bag", b, "--block", 31], "more than the 30 images"),
+        (lambda b: [b, "--model", "monodle_lite0", "--compare-bag", b, "--block", 31], "more than the 30 frames"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(bag, capsys, arguments, message):
@@ -295,7 +339,7 @@ def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
     assert scored.run.unanswered == 15 and scored.derived.lost == 15
     lines = assumptions(scored)
     assert any(line.startswith("15 of 30 frames have no recorded detections") for line in lines)
-    assert any(line.startswith("15 detections are not finite") for line in lines)
+    assert any(line.startswith("15 detections have no finite box or score") for line in lines)
     labelled, hits, false = counts(scored.classes["Car"])
     assert 0 < hits < labelled and false == 0
     assert scored.classes["Car"].distance.depth[2, 1:4] == pytest.approx(0, abs=1e-9)

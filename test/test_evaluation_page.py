@@ -88,7 +88,10 @@ def test_the_page_stands_alone_and_says_the_numbers_of_the_json_file(folder, pag
     expected = result["AP"]["R40"]["strict"]["Car"]["3d"]
     start = next(i for i in range(len(words)) if words[i : i + 2] == ["Car", "3D"])
     assert words[start + 3 : start + 6] == [f"{value:.2f}" for value in expected]
+    start = next(i for i in range(len(words)) if words[i : i + 2] == ["Car", "objects"])
+    assert words[start + 2 : start + 5] == list(map(str, result["objects"]["Car"]))
     flat = " ".join(" ".join(words).split())
+    assert result["object_notes"] and all(note in flat for note in result["object_notes"])
     car = result["distance"]["Car"]
     assert (
         f"{car['found']} of {car['objects']} objects are found, with {car['false_positives']} false positives" in flat
@@ -108,7 +111,7 @@ def test_the_embedded_frames_are_the_worst_and_an_even_sample(folder, page):
         assert {key: frame[key] for key in ("missed", "false", "found", "depth")} == {
             key: frames[frame["index"]][key] for key in ("missed", "false", "found", "depth")
         }
-        listed = frame["text"].split("Found but not labelled:")
+        listed = frame["text"].split("False positives:")
         assert listed[0].count(" at ") == frame["missed"] and listed[1].count(" at ") == frame["false"]
 
 

@@ -66,6 +66,38 @@ def test_boxes_of_another_frame_are_not_scored_as_the_cameras(drive, tmp_path, c
     assert cars["found"] == cars["objects"] > 0
 
 
+def test_scores_below_zero_are_scored_and_missing_ones_counted(drive, tmp_path, capsys):
+    """Another node's logits, in the order of the scores: the same AP. Without a score a detection is lost, and told."""
+    plain, logits = list(truth_as_detections(drive)), list(truth_as_detections(drive))
+    for _, message in logits:
+        for i, found in enumerate(message.detections):
+            hypothesis = found.results[0].hypothesis
+            hypothesis.score = np.nan if i == 0 else np.log(hypothesis.score / 100)
+    for _, message in plain:
+        del message.detections[0]
+    results = {}
+    for name, found in (("plain", plain), ("logits", logits)):
+        assert run(drive, "--detections", write(tmp_path / name, found), "--json", tmp_path / f"{name}.json") == 0
+        results[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert results["logits"]["AP"] == results["plain"]["AP"]
+    assert max(results["plain"]["AP"]["R11"]["strict"]["Car"]["3d"]) > 0
+    assert results["logits"]["derived"]["lost"] == FRAMES and results["plain"]["derived"]["lost"] == 0
+    assert f"{FRAMES} detections have no finite box or score" in capsys.readouterr().out
+    # A threshold that is given holds, and loses nothing more.
+    assert run(drive, "--detections", tmp_path / "logits", "--score-threshold", 0, "--json", tmp_path / "0.json") == 0
+    none = json.loads((tmp_path / "0.json").read_text())
+    assert none["derived"]["lost"] == FRAMES and none["detections"] == 0
+
+
+def test_a_result_bag_has_answers_for_the_frames_that_were_answered(drive, tmp_path):
+    """A frame without an answer is not one where nothing was found."""
+    found = write(tmp_path / "found", list(truth_as_detections(drive))[::2])
+    assert run(drive, "--detections", found, "--out-bag", tmp_path / "out") == 0
+    stamps = [frame.stamp for frame in BagFrames(drive)]
+    answered = read_detections(tmp_path / "out", "/camera/detections").of
+    assert sorted(answered) == stamps[::2] and all(len(detections) for _, detections in answered.values())
+
+
 def test_a_model_does_not_mind_what_detections_lie_beside_the_images(drive, tmp_path):
     """In another frame, and on two topics: neither is an answer that the model needs."""
     found = list(truth_as_detections(drive, "base_link"))

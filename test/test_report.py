@@ -29,8 +29,10 @@ from training.evaluation.association import (
     best_threshold,
 )
 from training.evaluation.distance import EDGES, ObjectErrors, object_errors
+from training.evaluation.table import bin_rows
 from training.report import __main__ as command
 from training.report.cases import worst_false_positives, worst_misses
+from training.report.charts import recall_by_distance
 
 CAMERA = Camera.pinhole(900, 900, 600, 180, 1200, 360)
 
@@ -117,8 +119,22 @@ def test_known_shifts_come_back_as_errors(pair):
         object_errors([labelled(truth)], [], [])
 
 
+def test_what_is_beyond_80_m_has_a_bin_of_its_own():
+    """One object within 80 m and two beyond, of which one is found, 3 m too near."""
+    truth = boxes_at((0, 75), (0, 95), (0, 200))
+    found = detected(truth[1:2] - 3 * np.eye(7)[2], [0.9])
+    errors = object_errors([labelled(truth)], [found], [associate_on_ground(labelled(truth), found, "Car")]).binned()
+    assert errors.objects.tolist() == [0] * 7 + [1, 2] and errors.found.tolist() == [0] * 8 + [1]
+    assert errors.depth[:, 8] == pytest.approx(3) and errors.recall[8] == 0.5
+    assert bin_rows(errors) == [
+        ["70 to 80 m", "1", "0.00", "-", "-", "-", "-"],
+        ["80 m and more", "2", "0.50", "3.00", "0.00", "0.00", "0.00"],
+    ]
+    assert recall_by_distance(errors, "Car").startswith("<?xml")  # though a bin has no end
+
+
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.floats(0, 79), st.floats(0, 9), st.booleans()), max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.floats(0, 150), st.floats(0, 9), st.booleans()), max_size=30),
     st.lists(st.integers(0, 3), min_size=4, max_size=4),
 )
 def test_weighted_frames_have_the_errors_of_the_repeated_frames(rows, weights):
@@ -257,7 +273,11 @@ def test_the_pages_numbers_are_the_evaluators(folder, page):
     words = [word for word in page.words if word]
     start = next(i for i, word in enumerate(words) if words[i : i + 2] == ["Car", "3D"])
     assert words[start + 3 : start + 6] == [f"{value:.2f}" for value in expected]
+    start = next(i for i, word in enumerate(words) if words[i : i + 2] == ["Car", "objects"])
+    assert words[start + 2 : start + 5] == ["3"] * 3
     text = " ".join(" ".join(words).split())
+    assert "Car easy, moderate, hard: AP cannot exceed 5.00 here (9.09 in AP_R11): only 3 objects." in text
+    assert "Pedestrian easy, moderate, hard: none is labelled" in text
     assert "1 frames have no result file" in text and "000001" in text
     assert "2 of 3 objects of the hard difficulty are found, with 1 false positives" in text
 
@@ -266,7 +286,7 @@ def test_the_pictures_show_the_miss_and_the_false_positive(page):
     pictures = {a["alt"]: a["src"] for tag, a in page.tags if tag == "img" and "jpeg" in a["src"]}
     miss, stray = sorted(pictures)
     assert miss.startswith("Frame 000001: Car missed at 18 m, ") and miss.endswith(" pixels high, occlusion 0")
-    assert stray == "Frame 000002: Car found with score 0.95 at 15 m where none is labelled"
+    assert stray == "Frame 000002: Car found with score 0.95 at 15 m that matches no labelled object"
     for alt, place in ((miss, (0, 18)), (stray, (1, 15))):
         data = np.frombuffer(base64.b64decode(pictures[alt].partition(",")[2]), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -62,7 +62,7 @@ def pictures(scored: Scored, bag: BagFrames, chosen: Iterable[int]) -> list[dict
 
 
 def describe(scored: Scored, index: int) -> str:
-    """What was missed in a frame, and what was found that is not labelled."""
+    """What was missed in a frame, and what was found that matches no labelled object."""
     frame, missed, false = scored.frames[index], [], []
     for name, errors in scored.classes.items():
         pair = errors.pairs[index]
@@ -73,7 +73,7 @@ def describe(scored: Scored, index: int) -> str:
         false += [f"{name} {found.scores[n]:.2f} at {away[n]:.0f} m" for n in np.flatnonzero(pair.detection == FREE)]
     if not frame.answered:
         return "No detections were recorded for this frame."
-    return f"Missed: {', '.join(missed) or 'nothing'}. Found but not labelled: {', '.join(false) or 'nothing'}."
+    return f"Missed: {', '.join(missed) or 'nothing'}. False positives: {', '.join(false) or 'nothing'}."
 
 
 def timeline(scored: Scored) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from tqdm import tqdm
 from add_model.boxes import wrap
 from add_model.detection import Detections
 from add_ros.bag_evaluation.scoring import Scored
-from training.evaluation.average_precision import CLASSES, METRICS, MIN_OVERLAP
-from training.evaluation.bootstrap import interval, resamples
+from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
+from training.evaluation.bootstrap import LEAST_BLOCKS, enough_blocks, interval, resamples, usual_block
 from training.evaluation.distance import EDGES, QUANTITIES
+from training.evaluation.table import ENOUGH
 
 MEASURES = ("recall", *QUANTITIES)  # per bin of distance: recall, and the medians of |error|
-_LEVELS = 3
 _SAME = 0.01  # metres: centres of the same detection in two runs
 
 
@@ -48,7 +48,7 @@ class Comparison:
     agreement:  where paired, how alike the detections are
     ap:         (4, 2, 3, 4, 3): first, second, lower and upper end of the difference; by strict and loose overlap,
                 class, metric and difficulty; AP_R40 in percent
-    distance:   (4, 3, 5, 8): the same by class, `MEASURES` and bin of distance
+    distance:   (4, 3, 5, 9): the same by class, `MEASURES` and bin of distance
     """
 
     first: Scored
@@ -61,6 +61,48 @@ class Comparison:
     ap: np.ndarray
     distance: np.ndarray
 
+    @property
+    def frames(self) -> int:
+        """Of the shorter run."""
+        return min(len(self.first.frames), len(self.second.frames))
+
+    @property
+    def intervals(self) -> bool:
+        """Whether there are frames enough for intervals."""
+        return enough_blocks(self.frames, self.block)
+
+    def comparable(self, name: str, level: int) -> bool:
+        """Whether a difference in AP is one of detectors; in different sets with few objects it is one of counts."""
+        first, second = self._objects(name, level)
+        return min(first, second) >= ENOUGH or (self.paired and first == second)
+
+    def _objects(self, name: str, level: int) -> list[int]:
+        return [side.scores.objects[name][level] for side in (self.first, self.second)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left out and why, a sentence each."""
+        notes = []
+        if not self.intervals:
+            most = self.frames // LEAST_BLOCKS
+            remedy = f"--block {most} or less gives some" if most else f"at least {LEAST_BLOCKS} frames are needed"
+            notes.append(
+                f"No intervals: {self.frames} frames hold fewer than {LEAST_BLOCKS} blocks of {self.block}, of which "
+                f"intervals would be too narrow; {remedy}."
+            )
+        few = [
+            "{} {} ({} and {})".format(name, level, *self._objects(name, i))
+            for c, name in enumerate(CLASSES)
+            for i, level in enumerate(DIFFICULTIES)
+            if not self.comparable(name, i) and not np.isnan(self.ap[:2, :, c, :, i]).all()
+        ]
+        if few:
+            notes.append(
+                f"AP is left out where the two sets differ and fewer than {ENOUGH} objects count in one of them, since "
+                f"the difference would be one of the numbers of objects: {', '.join(few)}."
+            )
+        return notes
+
     def to_json(self) -> dict[str, Any]:
         """AP and errors against distance as [..., {first, second, difference, low, high}], and how they were had."""
         return {
@@ -70,11 +112,15 @@ class Comparison:
             "resamples": self.resamples,
             "block": self.block,
             "seed": self.seed,
+            "notes": self.notes,
             "agreement": None if self.agreement is None else vars(self.agreement),
             "AP_R40": {
                 overlaps: {
                     name: {
-                        metric: [_entry(self.ap[:, o, c, m, level]) for level in range(_LEVELS)]
+                        metric: [
+                            _entry(self.ap[:, o, c, m, level], self.comparable(name, level))
+                            for level in range(len(DIFFICULTIES))
+                        ]
                         for m, metric in enumerate(METRICS)
                     }
                     for c, name in enumerate(CLASSES)
@@ -91,9 +137,11 @@ class Comparison:
         }
 
 
-def _entry(values: np.ndarray) -> dict[str, float | None]:
+def _entry(values: np.ndarray, comparable: bool = True) -> dict[str, float | None]:
     first, second, low, high = (None if np.isnan(value) else float(value) for value in values)
-    difference = None if first is None or second is None else second - first
+    if not comparable:
+        low = high = None
+    difference = None if first is None or second is None or not comparable else second - first
     return {"first": first, "second": second, "difference": difference, "low": low, "high": high}
 
 
@@ -101,15 +149,30 @@ def compare(
     first: Scored,
     second: Scored,
     count: int = 1000,
-    block: int = 1,
+    block: int | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two runs by `count` resamples of blocks of frames.
+    """Compare two runs by `count` resamples of blocks of frames, None: of as many as `usual_block` says.
 
-    Frames with the same stamps and ground truth are drawn together, others independently.
-    Raises ValueError where a block is longer than a run.
+    Frames with the same stamps and ground truth are drawn together, others independently. Where a run has too few
+    blocks, there are no intervals.
     """
     paired = _same_frames(first, second)
+    whole = [_measure(side) for side in (first, second)]
+    shorter = min(len(first.frames), len(second.frames))
+    block = usual_block(shorter) if block is None else block
+    values = [np.stack([a, b, np.full_like(a, np.nan), np.full_like(a, np.nan)]) for a, b in zip(*whole, strict=True)]
+    if enough_blocks(shorter, block):
+        for of_kind, differences in zip(values, _resampled(first, second, paired, count, block, seed), strict=True):
+            of_kind[2:] = interval(differences)
+    agreement = _agreement(first, second) if paired else None
+    return Comparison(first, second, paired, count, block, seed, agreement, *values)
+
+
+def _resampled(
+    first: Scored, second: Scored, paired: bool, count: int, block: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The differences of what `_measure` gives, of each resample."""
     draws = [
         resamples(len(first.frames), count, block, seed),
         resamples(len(second.frames), count, block, seed if paired else seed + 1),
@@ -122,18 +185,13 @@ def compare(
         a, b = (_measure(side, w) for side, w in zip((first, second), weights, strict=True))
         for kept, x, y in zip(differences, a, b, strict=True):
             kept.append(y - x)
-    values = []
-    for kept, x, y in zip(differences, _measure(first), _measure(second), strict=True):
-        low, high = interval(np.array(kept))
-        values.append(np.stack([x, y, low, high]))
-    agreement = _agreement(first, second) if paired else None
-    return Comparison(first, second, paired, count, block, seed, agreement, *values)
+    return np.array(differences[0]), np.array(differences[1])
 
 
 def _measure(scored: Scored, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """AP_R40 (2, 3, 4, 3) in percent and errors against distance (3, 5, 8), of frames drawn as weights say."""
+    """AP_R40 (2, 3, 4, 3) in percent and errors against distance (3, 5, 9), of frames drawn as weights say."""
     scores = scored.scores if weights is None else scored.tallies.scores(weights)
-    ap = np.full((len(MIN_OVERLAP), len(CLASSES), len(METRICS), _LEVELS), np.nan)
+    ap = np.full((len(MIN_OVERLAP), len(CLASSES), len(METRICS), len(DIFFICULTIES)), np.nan)
     for o, overlaps in enumerate(MIN_OVERLAP):
         percent = scores.percent("R40", overlaps)
         for c, name in enumerate(CLASSES):

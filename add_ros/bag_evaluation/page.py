@@ -14,7 +14,7 @@ from add_ros.bag_evaluation.scoring import Scored, counts
 from add_ros.bag_evaluation.text import MATCHING, assumptions, difference_rows, how_alike, how_compared
 from add_ros.bags.frames import BagFrames
 from training.evaluation.average_precision import DIFFICULTIES
-from training.evaluation.table import bin_rows
+from training.evaluation.table import bin_rows, count_notes
 from training.report.pictures import class_colours
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
 
@@ -103,6 +103,7 @@ def _run(scored: Scored, number: int, of: int) -> dict[str, Any]:
         "notes": run.notes,
         "assumptions": assumptions(scored),
         "tables": precision_tables(scored.scores),
+        "count_notes": count_notes(scored.scores),
         "parts": [part for part in parts if part.objects or part.false_positives],
         "silent": [part.name for part in parts if not part.objects and not part.false_positives],
     }
@@ -124,4 +125,10 @@ def _part(scored: Scored, name: str) -> _Part:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return {"how": how_compared(comparison), "alike": how_alike(comparison), "tables": difference_rows(comparison)}
+    return {
+        "how": how_compared(comparison),
+        "alike": how_alike(comparison),
+        "notes": comparison.notes,
+        "intervals": comparison.intervals,
+        "tables": difference_rows(comparison),
+    }

@@ -76,11 +76,13 @@ def run_recorded(
     bag: BagFrames,
     elsewhere: Recorded | None,
     name: str,
-    score_threshold: float,
+    score_threshold: float | None = None,
     sink: Sink | None = None,
 ) -> Run:
     """The detections that were recorded: in the bag itself, or `elsewhere`, by the stamp of their image.
 
+    score_threshold: None keeps all, since other nodes' scores may be negative (logits). What has no score is kept in
+    any case, so that scoring counts it among the lost. `sink` is given the frames that were answered.
     Raises BagError as `run_model` does, where no frame has detections, and where they are in another frame.
     """
     if elsewhere is None:
@@ -89,9 +91,11 @@ def run_recorded(
     for frame in _labelled(bag):
         found = frame.detections if elsewhere is None else _answer(elsewhere, frame, name)
         answered = found is not None
-        found = found[found.scores >= score_threshold] if answered else Detections.empty()
+        found = found if answered else Detections.empty()
+        if score_threshold is not None:
+            found = found[~(found.scores < score_threshold)]
         frames.append(Frame(frame.stamp, frame.camera, frame.truth, found, answered))
-        if sink:
+        if sink and answered:
             sink(frame, found)
     if not any(frame.answered for frame in frames):
         raise BagError(
@@ -123,10 +127,10 @@ def require_detections(bag: BagFrames) -> None:
 
 def renamed(run: Run, classes: Mapping[str, str]) -> Run:
     """The run with other class names, of labels and detections alike; names compare case-insensitively."""
-    known = {name.lower(): other for name, other in classes.items()}
+    new = _renaming(classes)
 
     def names(values: np.ndarray) -> np.ndarray:
-        return np.array([known.get(str(value).lower(), str(value)) for value in values], dtype=str)
+        return np.array([new(str(value)) for value in values], dtype=str)
 
     frames = [
         replace(
@@ -137,6 +141,19 @@ def renamed(run: Run, classes: Mapping[str, str]) -> Run:
         for frame in run.frames
     ]
     return replace(run, frames=frames)
+
+
+def renamed_counts(counts: Counter[str], classes: Mapping[str, str]) -> Counter[str]:
+    """How often each name occurs, under its new one."""
+    new, renamed = _renaming(classes), Counter()
+    for name, count in counts.items():
+        renamed[new(name)] += count
+    return renamed
+
+
+def _renaming(classes: Mapping[str, str]) -> Callable[[str], str]:
+    known = {name.lower(): other for name, other in classes.items()}
+    return lambda name: known.get(name.lower(), name)
 
 
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:

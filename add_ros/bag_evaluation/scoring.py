@@ -34,7 +34,7 @@ class ClassErrors:
 
     @cached_property
     def distance(self) -> DistanceErrors:
-        """In bins of 10 m."""
+        """In bins of 10 m, the last one without an end."""
         return self.objects.binned()
 
     @property
@@ -66,7 +66,7 @@ class Scored:
 
     def _threshold(self, name: str) -> float:
         errors = {known.lower(): errors for known, errors in self.classes.items()}.get(name.lower())
-        return errors.threshold if errors else 0.0
+        return errors.threshold if errors else -np.inf
 
     @cached_property
     def faults(self) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def score(run: Run, least: float | None = None, project_all: bool = False) -> Sc
     Raises ValueError where objects are labelled, but none of a class that is scored.
     """
     frames, derived = [], Derived()
-    _check_classes(run)
+    check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names))
     for frame in run.frames:
         objects, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
@@ -125,12 +125,13 @@ def other_classes(run: Run) -> Counter[str]:
     return Counter({name: count for name, count in names.items() if name.lower() not in known})
 
 
-def _check_classes(run: Run) -> None:
+def check_classes(bag: str, labelled: Counter[str]) -> None:
+    """Raises ValueError where the names that are labelled in a bag are none that is scored."""
     scored = {name.lower() for name in CLASSES}
-    names = Counter(str(name) for frame in run.frames for name in frame.objects.names if name != DONT_CARE)
+    names = Counter({name: count for name, count in labelled.items() if name != DONT_CARE})
     if names and not any(name.lower() in scored for name in names):
         raise ValueError(
-            f"the ground truth of {run.bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
+            f"the ground truth of {bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
             f"such as --class {names.most_common(1)[0][0]}=Car"
         )
 
@@ -170,7 +171,8 @@ def distance_json(errors: ClassErrors) -> dict[str, Any]:
     labelled, found, false = counts(errors)
     bins = []
     for i, (low, high) in enumerate(zip(binned.edges[:-1], binned.edges[1:], strict=True)):
-        row: dict[str, Any] = {"from": float(low), "to": float(high), "objects": int(binned.objects[i])}
+        end = float(high) if np.isfinite(high) else None
+        row: dict[str, Any] = {"from": float(low), "to": end, "objects": int(binned.objects[i])}
         row |= {"found": int(binned.found[i]), "recall": _number(binned.recall[i])}
         for quantity in QUANTITIES:
             row[quantity] = [_number(value) for value in getattr(binned, quantity)[:, i]]

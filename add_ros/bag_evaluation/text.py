@@ -13,7 +13,7 @@ from add_ros.bags.messages import seconds
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES
-from training.evaluation.table import TITLES, bin_rows, format_table
+from training.evaluation.table import TITLES, bin_name, bin_rows, count_notes, format_table
 
 MATCHING = (
     f"Errors against distance need no 2D boxes: a detection shows the object that it is at most {NEAR:g} m beside, "
@@ -52,7 +52,9 @@ def assumptions(scored: Scored) -> list[str]:
             "clipped to the image: 2D AP, AOS and the height of 25 or 40 pixels follow from it."
         )
     if derived.lost:
-        lines.append(f"{derived.lost} detections are not finite or not in the image and are left out.")
+        lines.append(
+            f"{derived.lost} detections have no finite box or score, or are not in the image, and are left out."
+        )
     if others := other_classes(scored.run):
         lines.append(
             f"The ground truth has objects of classes that are not scored: {listed_counts(others)}. Detections of them "
@@ -102,11 +104,6 @@ def format_distance(errors: ClassErrors) -> list[str]:
     return lines
 
 
-def bin_name(index: int) -> str:
-    """A bin of distance for people."""
-    return f"{EDGES[index]:.0f} to {EDGES[index + 1]:.0f} m"
-
-
 def number(value: float) -> str:
     """Two decimals, and a dash for what is unknown."""
     return "-" if np.isnan(value) else f"{value:.2f}"
@@ -129,6 +126,8 @@ def scored_json(scored: Scored) -> dict[str, Any]:
         "assumptions": assumptions(scored),
         "derived": vars(scored.derived),
         "AP": scored.scores.to_json(),
+        "objects": scored.scores.objects,
+        "object_notes": count_notes(scored.scores),
         "matching": MATCHING,
         "distance": {name: distance_json(errors) for name, errors in scored.classes.items()},
         "frames": frames,
@@ -142,6 +141,8 @@ def how_compared(comparison: Comparison) -> str:
         if comparison.paired
         else "The frames differ, so the sides are drawn independently."
     )
+    if not comparison.intervals:
+        return "Differences are second minus first."
     block = (
         "single frames; where frames follow each other in a drive they resemble each other and the intervals are too "
         "narrow, --block FRAMES mends that"
@@ -177,18 +178,21 @@ def difference_rows(comparison: Comparison) -> list[tuple[str, list[list[str]]]]
             for c, name in enumerate(CLASSES)
             for m, metric in enumerate(METRICS)
             for i, level in enumerate(DIFFICULTIES)
-            if overlaps == "strict" or metric in ("bev", "3d")
+            if (overlaps == "strict" or metric in ("bev", "3d")) and comparison.comparable(name, i)
         ]
         tables.append((f"AP_R40 in percent, {overlaps} overlap", _known(rows)))
     for c, name in enumerate(CLASSES):
         rows = [
-            [f"{measure}{', ' + UNITS[measure] if UNITS[measure] else ''}, {bin_name(b)}", *_difference(values)]
+            [f"{_with_unit(measure)}, {bin_name(*EDGES[b : b + 2])}", *_difference(comparison.distance[:, c, m, b])]
             for m, measure in enumerate(MEASURES)
             for b in range(len(EDGES) - 1)
-            for values in [comparison.distance[:, c, m, b]]
         ]
         tables.append((f"{name}: recall and median errors by distance", _known(rows)))
     return [(title, rows) for title, rows in tables if rows]
+
+
+def _with_unit(measure: str) -> str:
+    return f"{measure}, {UNITS[measure]}" if UNITS[measure] else measure
 
 
 def _known(rows: list[list[str]]) -> list[list[str]]:
@@ -197,8 +201,10 @@ def _known(rows: list[list[str]]) -> list[list[str]]:
 
 def _difference(values: Sequence[float]) -> list[str]:
     first, second, low, high = values
-    sure = "*" if low > _ROUNDING or high < -_ROUNDING else ""
-    return [number(first), number(second), *(_signed(value) for value in (second - first, low, high)), sure]
+    shown = [_signed(value) for value in (second - first, low, high)]
+    # A difference that is printed as none must not stand out.
+    sure = (low > _ROUNDING or high < -_ROUNDING) and shown[0] != _signed(0.0)
+    return [number(first), number(second), *shown, "*" if sure else ""]
 
 
 def _signed(value: float) -> str:
@@ -211,8 +217,10 @@ def format_comparison(comparison: Comparison) -> str:
     lines += [f"Second: {comparison.second.run.name} on {comparison.second.run.bag}", how_compared(comparison)]
     if alike := how_alike(comparison):
         lines.append(alike)
+    lines += comparison.notes
     for title, rows in difference_rows(comparison):
         lines += ["", title, f"  {'':<28}{'first':>9}{'second':>9}{'diff.':>9}{'95% interval':>20}"]
         for what, first, second, difference, low, high, sure in rows:
-            lines.append(f"  {what:<28}{first:>9}{second:>9}{difference:>9}{f'{low} to {high}':>20} {sure}".rstrip())
-    return "\n".join([*lines, "", "*: the interval excludes 0"])
+            ends = "-" if low == "-" else f"{low} to {high}"
+            lines.append(f"  {what:<28}{first:>9}{second:>9}{difference:>9}{ends:>20} {sure}".rstrip())
+    return "\n".join([*lines, *(["", "*: the interval excludes 0"] if comparison.intervals else [])])

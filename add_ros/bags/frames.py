@@ -83,6 +83,14 @@ class BagFrames:
         """How many images the bag's index promises; 0 where a damaged file has none."""
         return self.images
 
+    def truths(self) -> dict[int, Objects]:
+        """The ground truth by stamp, without reading an image; malformed messages are left to the iteration."""
+        self._reset()
+        self._read_answers()
+        truths = {stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, Rejected)}
+        self._reset()
+        return truths
+
     def __iter__(self) -> Iterator[BagFrame]:
         self._reset()
         self._read_answers()

@@ -40,7 +40,7 @@ MIN_OVERLAP = {
         "Cyclist": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
     },
 }
-_POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
+POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
@@ -53,22 +53,24 @@ _CODES = {name.lower(): code for code, name in enumerate((*CLASSES, *NEIGHBOURS.
 class Scores:
     """What `evaluate` finds.
 
-    curves: [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at `RECALLS`
-            of the tally for easy, moderate and hard, monotone; None where the official kit does not evaluate
+    curves:  [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at `RECALLS`
+             of the tally for easy, moderate and hard, monotone; None where the official kit does not evaluate
+    objects: [class] -> how many labelled objects count for easy, moderate and hard
     """
 
     curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
+    objects: dict[str, list[int]]
 
     def percent(self, points: str = "R40", overlaps: str = "strict") -> dict[str, dict[str, list[float] | None]]:
         """[class][metric] -> average precision for easy, moderate, hard in percent; None where not evaluated."""
         return {
-            name: {metric: _average(curve, _POINTS[points]) for metric, curve in curves.items()}
+            name: {metric: _average(curve, POINTS[points]) for metric, curve in curves.items()}
             for name, curves in self.curves[overlaps].items()
         }
 
     def to_json(self) -> dict[str, dict[str, dict[str, dict[str, list[float] | None]]]]:
         """[R40, R11][strict, loose][class][metric] -> percent for easy, moderate, hard."""
-        return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in _POINTS}
+        return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in POINTS}
 
 
 def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
@@ -79,13 +81,15 @@ def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
 class Tallies:
     """What average precision depends on, apart by frame.
 
-    frames: how many there are
-    of:     [strict, loose][class][bbox, bev, 3d] -> tallies for easy, moderate, hard; None where the official kit does
-            not evaluate
-    aos:    whether every detection has an alpha
+    frames:  how many there are
+    objects: [class] -> (3, F) how many labelled objects of each frame count for easy, moderate, hard
+    of:      [strict, loose][class][bbox, bev, 3d] -> tallies for easy, moderate, hard; None where the official kit does
+             not evaluate
+    aos:     whether every detection has an alpha
     """
 
     frames: int
+    objects: dict[str, np.ndarray]
     of: dict[str, dict[str, dict[str, list[Tally] | None]]]
     aos: bool
 
@@ -108,7 +112,8 @@ class Tallies:
                     curves[overlaps][name][metric] = done[id(levels)][0]
                     if metric == "bbox" and self.aos:
                         curves[overlaps][name]["aos"] = done[id(levels)][1]
-        return Scores(curves)
+        often = np.ones(self.frames, dtype=int) if weights is None else weights
+        return Scores(curves, {name: (of_frames @ often).tolist() for name, of_frames in self.objects.items()})
 
 
 def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Scores:
@@ -131,7 +136,8 @@ def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Tall
         dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
         classes = {name: _tally_class(name, truths, detections, dont_care, len(labels)) for name in CLASSES}
     by_overlap = {overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP}
-    return Tallies(len(labels), by_overlap, aos)
+    objects = {name: _objects(name, truths, len(labels)) for name in CLASSES}
+    return Tallies(len(labels), objects, by_overlap, aos)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +251,7 @@ def _tally_class(
             of_levels.append(
                 tally(
                     pairs[(counts | short)[d]],
-                    truths.side((truths.code == own) & ~_too_hard(truths, level)),
+                    truths.side(_counted(truths, own, level)),
                     detections.side(counts),
                     steps,
                     cared,
@@ -274,8 +280,15 @@ def _evaluated(detections: _Rows) -> dict[str, bool]:
     return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
 
 
-def _too_hard(truths: _Rows, level: int) -> np.ndarray:
-    return (
+def _objects(name: str, truths: _Rows, frames: int) -> np.ndarray:
+    """How many objects (3, F) of a class count in each frame, for easy, moderate, hard."""
+    counted = [_counted(truths, _CODES[name.lower()], level) for level in range(len(DIFFICULTIES))]
+    return np.stack([np.bincount(truths.frame[rows], minlength=frames) for rows in counted])
+
+
+def _counted(truths: _Rows, code: int, level: int) -> np.ndarray:
+    """The rows of a class that are not too hard."""
+    return (truths.code == code) & ~(
         (truths["occluded"] > MAX_OCCLUSION[level])
         | (truths["truncated"] > MAX_TRUNCATION[level])
         | (truths["bottom"] - truths["top"] <= MIN_HEIGHT[level])

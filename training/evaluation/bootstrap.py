@@ -12,7 +12,18 @@ from collections.abc import Iterator
 import numpy as np
 
 LEVEL = 0.95
+LEAST_BLOCKS = 10  # in a set: fewer differ too little between resamples, and one block would give no spread at all
 _LEAST_SHARE = 0.9  # of the resamples in which a quantity must be defined
+
+
+def usual_block(frames: int) -> int:
+    """A twentieth of the frames, 1 to 20: twice the blocks that are needed, and two seconds of a camera at 10 Hz."""
+    return min(20, max(1, frames // 20))
+
+
+def enough_blocks(frames: int, block: int) -> bool:
+    """Whether F frames hold so many blocks that intervals mean what they say."""
+    return frames >= LEAST_BLOCKS * block
 
 
 def resamples(frames: int, count: int, block: int = 1, seed: int = 0) -> Iterator[np.ndarray]:

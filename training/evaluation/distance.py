@@ -1,4 +1,4 @@
-"""How errors grow with distance: depth, lateral position, size, heading and recall in 10 m bins."""
+"""How errors grow with distance: depth, lateral position, size, heading and recall, in bins of 10 m and one beyond."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from add_model.detection import Detections
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, Association
 
-EDGES = np.arange(0.0, 81.0, 10.0)
+EDGES = np.append(np.arange(0.0, 81.0, 10.0), np.inf)  # metres: what is farther must not be left out
 QUARTILES = (25, 50, 75)
 QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
 
@@ -21,7 +21,7 @@ QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
 class DistanceErrors:
     """Errors of one class in B bins of the object's distance on the ground from the frame's origin.
 
-    edges:   (B + 1,) metres
+    edges:   (B + 1,) metres, the last one infinite
     objects: (B,) how many are labelled, found: (B,) how many of them are detected
     depth:   (3, B) quartiles of |z error|, metres; NaN where nothing is found
     lateral: (3, B) quartiles of |x error|, metres
@@ -58,13 +58,13 @@ class ObjectErrors:
     found: np.ndarray
     error: np.ndarray
 
-    def binned(self, edges: np.ndarray = EDGES) -> DistanceErrors:
-        """The errors in bins of distance."""
-        place, count = np.digitize(self.distance, edges) - 1, len(edges) - 1
+    def binned(self) -> DistanceErrors:
+        """The errors in the bins of `EDGES`."""
+        place, count = np.digitize(self.distance, EDGES) - 1, len(EDGES) - 1
         inside = (place >= 0) & (place < count)
         depth, lateral, size, heading = np.moveaxis(_quartiles(self.error, place, count), 2, 0)
         return DistanceErrors(
-            edges=np.asarray(edges, float),
+            edges=EDGES,
             objects=np.bincount(place[inside], minlength=count),
             found=np.bincount(place[inside & self.found], minlength=count),
             depth=depth,

@@ -21,7 +21,7 @@ _LEAST_WIDTH = 960  # pixels that a narrower image is enlarged to
 
 @dataclass(frozen=True)
 class Case:
-    """One object that was missed or one detection that shows nothing labelled: frame index, 2D box and a sentence."""
+    """One object that was missed or one detection that matches none: frame index, 2D box and a sentence."""
 
     frame: int
     box2d: tuple[float, float, float, float]
@@ -43,13 +43,13 @@ def worst_misses(objects: Sequence[Objects], detections: Sequence[Detections], n
 def worst_false_positives(
     objects: Sequence[Objects], detections: Sequence[Detections], name: str, count: int
 ) -> list[Case]:
-    """Detections that show no labelled object, highest score first."""
+    """Detections that match no labelled object, highest score first."""
     cases = []
     for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
         for n in np.flatnonzero(associate(truths, found, name).detection == FREE):
             distance = np.hypot(found.boxes[n, 0], found.boxes[n, 2])
             where = "without a 3D box" if np.isnan(distance) else f"at {distance:.0f} m"
-            text = f"{name} found with score {found.scores[n]:.2f} {where} where none is labelled"
+            text = f"{name} found with score {found.scores[n]:.2f} {where} that matches no labelled object"
             cases.append((-found.scores[n], 0, Case(frame, tuple(found.boxes2d[n]), text)))
     return _first(cases, count)
 

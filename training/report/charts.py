@@ -40,6 +40,7 @@ def recall_by_distance(errors: DistanceErrors, title: str) -> str:
     for x, recall, count in zip(middle, np.nan_to_num(errors.recall), errors.objects, strict=True):
         axes.annotate(f"{count}", (x, recall), (0, 2), textcoords="offset points", ha="center", fontsize=7, color=_INK)
     axes.set_ylim(0, 1.1)
+    _name_bins(axes, errors)
     return _svg(figure)
 
 
@@ -52,11 +53,21 @@ def error_by_distance(errors: DistanceErrors, quartiles: np.ndarray, title: str,
     spread = np.stack([quartiles[1] - quartiles[0], quartiles[2] - quartiles[1]])
     axes.errorbar(middle, quartiles[1], spread, fmt="o-", color=_COLOURS[0], markersize=4, linewidth=1.5, capsize=2)
     axes.set_ylim(bottom=0)
+    _name_bins(axes, errors)
     return _svg(figure)
 
 
 def _bins(errors: DistanceErrors) -> tuple[np.ndarray, np.ndarray]:
-    return (errors.edges[1:] + errors.edges[:-1]) / 2, np.diff(errors.edges)
+    """Middle and width of each bin; the last one, which has no end, is drawn as wide as the one before."""
+    edges = np.append(errors.edges[:-1], 2 * errors.edges[-2] - errors.edges[-3])
+    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+
+
+def _name_bins(axes: Axes, errors: DistanceErrors) -> None:
+    """Every other edge at the bottom, and the bin without an end under its middle."""
+    shown, last = errors.edges[:-2:2], errors.edges[-2]
+    axes.set_xlim(errors.edges[0] - 2, last + 12)
+    axes.set_xticks([*shown, last + 5], [*(f"{edge:.0f}" for edge in shown), f"{last:.0f}+"])
 
 
 def _axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:

@@ -16,7 +16,7 @@ from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.folders import Frames, listed
-from training.evaluation.table import bin_rows
+from training.evaluation.table import bin_rows, count_notes
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
@@ -64,6 +64,7 @@ def render(
         without_results=(len(frames.without_results), listed(frames.without_results)),
         not_scored=len(frames.not_scored),
         tables=precision_tables(scores),
+        count_notes=count_notes(scores),
         levels=DIFFICULTIES,
         parts=[part for part in parts if part.objects or part.found or part.false_positives],
         silent=[part.name for part in parts if not (part.objects or part.found or part.false_positives)],

@@ -33,10 +33,10 @@ def environment(folder: Path) -> jinja2.Environment:
     )
 
 
-def precision_tables(scores: Scores) -> list[tuple[str, list]]:
-    """(caption, rows) of every table of average precision, as the template's `precision` takes them."""
+def precision_tables(scores: Scores) -> list[tuple[str, dict[str, list[int]], list]]:
+    """(caption, objects that count, rows) of every table of average precision, for the template's `precision`."""
     return [
-        (f"AP {points}, {overlaps} overlap", rows(scores, points, overlaps))
+        (f"AP {points}, {overlaps} overlap", scores.objects, rows(scores, points, overlaps))
         for points in ("R40", "R11")
         for overlaps in MIN_OVERLAP
     ]
