@@ -49,5 +49,10 @@ def _same_place(boxes: np.ndarray) -> np.ndarray:
 
 
 def _same_ground(boxes: np.ndarray, overlap: float) -> np.ndarray:
-    one, other = np.indices((len(boxes), len(boxes))).reshape(2, -1)
-    return (bev_iou(boxes[one], boxes[other]) > overlap).reshape(len(boxes), len(boxes))
+    """Of each box and those before it. Boxes that are too far apart to touch, most of them, are not looked at."""
+    reach = np.hypot(boxes[:, 3], boxes[:, 4]) / 2
+    apart = np.hypot(*np.moveaxis(boxes[:, None, [0, 2]] - boxes[:, [0, 2]], 2, 0))
+    later, earlier = np.nonzero(np.tril(apart < reach[:, None] + reach, -1))
+    same = np.zeros(apart.shape, bool)
+    same[later, earlier] = bev_iou(boxes[later], boxes[earlier]) > overlap
+    return same
