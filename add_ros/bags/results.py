@@ -22,7 +22,7 @@ from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.reading import decoded, open_bag, raw_messages
-from add_ros.bags.write import discard, naming, offered_qos, open_writer
+from add_ros.bags.write import finish, naming, offered_qos, open_writer
 from add_ros.markers import MarkerBoard
 from add_ros.messages import detection_array
 from training.data.sample import Objects
@@ -125,16 +125,7 @@ class ResultBag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                self._write()
-                with naming(self.path):
-                    self._writer.close()
-                return
-        except BaseException:
-            discard(self._writer, self.path)
-            raise
-        discard(self._writer, self.path)
+        finish(self._writer, self.path, error is not None, last=self._write)
 
 
 def _solid(truth: Objects) -> Detections:

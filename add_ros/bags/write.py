@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +78,21 @@ def naming(path: Path) -> Iterator[None]:
         raise BagError(f"cannot write to {path}: {error}") from error
 
 
-def discard(writer: Writer, path: Path) -> None:
-    """Remove an unfinished bag."""
+def finish(writer: Writer, path: Path, failed: bool, last: Callable[[], None] = lambda: None) -> None:
+    """Put what is `last` into a bag and close it; remove it where something has `failed`, or does so now."""
+    whole = False
+    try:
+        if not failed:
+            last()
+            with naming(path):
+                writer.close()
+            whole = True
+    finally:
+        if not whole:
+            _discard(writer, path)
+
+
+def _discard(writer: Writer, path: Path) -> None:
     try:
         writer.abort()
     finally:
@@ -191,12 +204,4 @@ class CameraBagWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                with naming(self.path):
-                    self._writer.close()
-                return
-        except BaseException:
-            discard(self._writer, self.path)
-            raise
-        discard(self._writer, self.path)
+        finish(self._writer, self.path, error is not None)
