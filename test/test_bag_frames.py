@@ -269,3 +269,20 @@ def test_malformed_ground_truth_skips_its_image_once(tmp_path):
     assert frames.skipped == {"no ground truth of this stamp": 1}
     assert frames.noted == {"malformed message on /cam/ground_truth": 1}
     assert any("/cam/ground_truth: a message of /cam/ground_truth is not a vision_msgs" in s for s in frames.summary())
+
+
+def test_ground_truth_that_was_asked_for_before_is_not_read_twice(tmp_path, monkeypatch):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(4):
+            bag.info(i), bag.image(i)
+            if i != 2:
+                bag.boxes(i)
+    once, frames = BagFrames(tmp_path / "bag"), BagFrames(tmp_path / "bag")
+    passes = []
+    read = BagFrames._read_answers
+    monkeypatch.setattr(BagFrames, "_read_answers", lambda self: (passes.append(self), read(self))[1])
+    assert sorted(frames.truths()) == [START + i * PERIOD for i in (0, 1, 3)]
+    for count in (1, 2):
+        assert indices(frames) == indices(once) == [0, 1, 3]
+        assert passes.count(frames) == count
+        assert (frames.skipped, frames.noted, frames.summary()) == (once.skipped, once.noted, once.summary())

@@ -77,6 +77,7 @@ class BagFrames:
             except BagError as error:
                 raise BagError(f"{self.path}: {error}") from error
             self.images = sum(c.msgcount for c in reader.connections if c.topic == self.topics.image)
+        self._ahead = False  # whether the answers have been read that the next iteration begins with
         self._reset()
 
     def __len__(self) -> int:
@@ -84,16 +85,20 @@ class BagFrames:
         return self.images
 
     def truths(self) -> dict[int, Objects]:
-        """The ground truth by stamp, without reading an image; malformed messages are left to the iteration."""
+        """The ground truth by stamp, without reading an image; malformed messages are left to the iteration.
+
+        The next iteration takes it from here instead of reading it again.
+        """
         self._reset()
         self._read_answers()
-        truths = {stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, Rejected)}
-        self._reset()
-        return truths
+        self._ahead = True
+        return {stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, Rejected)}
 
     def __iter__(self) -> Iterator[BagFrame]:
-        self._reset()
-        self._read_answers()
+        if not self._ahead:
+            self._reset()
+            self._read_answers()
+        self._ahead = False
         calibrate = Calibrator(self._rectification, self.topics.image)
         last = None
         for image, info in self._pairs():
