@@ -95,14 +95,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--compare-detections", type=Path, metavar="BAG", help="recorded detections: those of this bag (BAG itself too)"
     )
     intervals = parser.add_argument_group("confidence intervals of a comparison")
-    intervals.add_argument("--resamples", type=_at_least(20), default=1000, help="default 1000")
+    intervals.add_argument("--resamples", type=_at_least(20), help="default 1000")
     intervals.add_argument(
         "--block",
         type=_at_least(1),
         help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20); with more than a tenth "
         "there are no intervals",
     )
-    intervals.add_argument("--seed", type=_at_least(0), default=0, help="default 0")
+    intervals.add_argument("--seed", type=_at_least(0), help="default 0")
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
@@ -117,6 +117,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
+    if len(_sides(arguments)) == 1:
+        alone = [f"--{name}" for name in ("resamples", "block", "seed") if getattr(arguments, name) is not None]
+        if alone:
+            which = "--compare-model, --compare-bag or --compare-detections"
+            parser.error(f"{alone[0]} is about the intervals of a comparison: give {which} too, or leave it out")
     return arguments
 
 
@@ -221,7 +226,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         print(format_scored(one), end="\n\n")
     comparison = None
     if len(scored) == 2:
-        comparison = compare(*scored, a.resamples, a.block, a.seed)
+        comparison = compare(*scored, a.resamples or 1000, a.block, a.seed or 0)
         print(format_comparison(comparison))
         result |= {
             "first": scored_json(scored[0]),

@@ -384,6 +384,14 @@ def test_wrong_options_end_with_usage(bag, capsys, wrong):
     assert end.value.code == 2 and wrong[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--resamples", "--block", "--seed"])
+def test_options_of_a_comparison_want_one(bag, capsys, option):
+    with pytest.raises(SystemExit) as end:
+        run(bag, "--model", "monodle_lite0", option, 20)
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and f"{option} is about" in said and "--compare-model" in said
+
+
 def test_neither_torch_nor_the_nodes_messages_are_needed(streets, tmp_path):
     assert convert.main([str(streets), str(tmp_path / "few"), "--limit", "2"]) == 0
     code = (

@@ -28,9 +28,10 @@ def run(folders, *more):
 def test_the_command_prints_the_table_and_writes_json(folders, capsys):
     assert run(folders, "--json", str(folders / "scores.json")) == 0
     table = json.loads((folders / "scores.json").read_text())
-    assert list(table) == ["R40", "R11"] and list(table["R40"]) == ["strict", "loose"]
+    assert list(table) == ["R40", "R11", "objects"] and list(table["R40"]) == ["strict", "loose"]
     assert table["R40"]["strict"]["Car"] == {m: pytest.approx([100] * 3) for m in ("bbox", "aos", "bev", "3d")}
     assert table["R40"]["strict"]["Cyclist"]["bbox"] is None
+    assert table["objects"] == {"Car": [50, 50, 50], "Pedestrian": [0, 0, 0], "Cyclist": [0, 0, 0]}
     output = capsys.readouterr().out
     assert "Car        3D  @0.70      100.0000  100.0000  100.0000" in output
     assert "50 frames, 50 detections" in output

@@ -1,6 +1,7 @@
 """Score KITTI result files: python -m training.evaluate --labels DIR --results DIR [--ids FILE] [--json FILE].
 
-Prints the official benchmark's table (2D, AOS, BEV, 3D; easy, moderate, hard) and writes it as JSON.
+Prints the official benchmark's table (2D, AOS, BEV, 3D; easy, moderate, hard) and writes it as JSON:
+[R40, R11][strict, loose][class][metric], and how many objects count, objects[class], each for easy, moderate and hard.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         try:
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
+            result = scores.to_json() | {"objects": scores.objects}
+            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             print(f"error: cannot write --json {options.json}: {error.strerror or error}", file=sys.stderr)
             return 1
