@@ -1,8 +1,10 @@
 """What a training step costs: student alone, teacher, and student + ADD, taking turns in one run.
 
 python benchmarks/distillation_cost.py [--model monodle_plain] [--size 224 96] [--batch 8] [--steps 20] [--threads 1]
+    [--device cpu]
 
-Views and weights are random: a step's cost does not depend on them. Memory is the peak of a process of its own.
+Views and weights are random: a step's cost does not depend on them. Memory is the peak of a process of its own; on CUDA
+it is that of the device's memory that torch has taken for tensors.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import statistics
 import time
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from add_model.labels import CLASSES
 from add_model.models import build
@@ -28,7 +31,8 @@ ARMS = ("student alone", "teacher", "student + ADD")
 class Arm:
     """One way of training, with its own weights and optimizer."""
 
-    def __init__(self, name: str, model: str) -> None:
+    def __init__(self, name: str, model: str, device: str) -> None:
+        self.device = device
         self.detector = build(model).to(memory_format=torch.channels_last)
         if name == "student + ADD":
             teacher = build(model)
@@ -36,13 +40,14 @@ class Arm:
             self.learner = Distiller(Distil(teacher=""), self.detector, teacher, branch)
         else:
             self.learner = (Teach() if name == "teacher" else Alone()).learner(self.detector)
-        self.detector.train()
-        self.learner.train()
+        self.detector.to(device).train()
+        self.learner.to(device).train()
         learnt = [p for module in (self.detector, self.learner) for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, fused=True)
 
     def step(self, batch: Batch) -> float:
         """Train one step; returns its seconds."""
+        self.wait()
         start = time.perf_counter()
         weights = self.learner.weights(0.5)
         losses = self.learner.losses(self.detector, Step(batch, lambda value: value, 1))
@@ -50,24 +55,34 @@ class Arm:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.wait()
         return time.perf_counter() - start
 
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
-def batch_of(model: str, size: tuple[int, int], count: int) -> Batch:
+
+def batch_of(model: str, size: tuple[int, int], count: int, device: str) -> Batch:
     """A batch of views of the synthetic world."""
     detector, world = build(model), World(width=621, height=188, focal=360.5)
     frames = WorldFrames(world, 0, count, "dense")
     views = TrainingViews(lambda _: frames, count, Augmentation(size=size), detector.coder, 0, detector.focal)
-    return collate([views[i] for i in range(count)])
+    return move_data_to_device(collate([views[i] for i in range(count)]), device)
 
 
 def memory(name: str, options: argparse.Namespace, answer: multiprocessing.Queue) -> None:
     """In a process of its own: the most memory that three steps take, MiB."""
     torch.set_num_threads(options.threads)
-    arm, batch = Arm(name, options.model), batch_of(options.model, tuple(options.size), options.batch)
+    arm = Arm(name, options.model, options.device)
+    batch = batch_of(options.model, tuple(options.size), options.batch, options.device)
     for _ in range(3):
         arm.step(batch)
-    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if options.device == "cuda":
+        answer.put(torch.cuda.max_memory_allocated() / 2**20)
+    else:
+        answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -78,6 +93,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     spawn, peaks = multiprocessing.get_context("spawn"), {}
@@ -87,7 +103,8 @@ def main() -> None:
         process.start()
         peaks[name] = answer.get()
         process.join()
-    batch, arms = batch_of(options.model, tuple(options.size), options.batch), {n: Arm(n, options.model) for n in ARMS}
+    batch = batch_of(options.model, tuple(options.size), options.batch, options.device)
+    arms = {name: Arm(name, options.model, options.device) for name in ARMS}
     taken: dict[str, list[float]] = {name: [] for name in ARMS}
     for turn in range(options.steps + 3):
         for name, arm in arms.items():
