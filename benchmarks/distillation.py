@@ -8,6 +8,7 @@
 
 Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those of 400
 frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
+lite0 train the network that ships, 3750 steps. Those named
 kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
 the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
 they did not see, "val" as well; `make weights` does the steps before it. Runs lie in runs/add_world; commit
@@ -93,12 +94,19 @@ def _epochs(count: int) -> list[str]:
 FEW = 400  # so few frames that a student overfits, as published ones do on KITTI
 _FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
 _BY_A_STUDENT = "taught by a student"  # the control whose teacher has no depth
+_TWICE = ", twice the steps"
 _VARIED = ["--data.augmentation.zoom", "[0.9, 1.1]", "--data.augmentation.photometric", "true"]
+
+# The network that ships, from ImageNet weights; 3e-3 reached more than 1e-3 in 2000 steps (docs/distillation_study.md).
+_LITE0 = ["--model.model", "monodle_lite0", "--model.start", "imagenet", "--model.rate", "3.0e-3"]
+_OF_LITE0 = ("student", "student + ADD", "teacher", "student + dense depth", "student + dense truth")
+_LITE0 += ["--data.augmentation.size", "[448, 160]"]
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
     "student": ("add_world_alone", []),
-    "student, twice the steps": ("add_world_alone", _epochs(16)),
+    f"student{_TWICE}": ("add_world_alone", _epochs(16)),
+    f"student + ADD{_TWICE}": ("add_world_add", _epochs(16)),
     "student + dense depth": (
         "add_world_alone",
         ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"],
@@ -137,10 +145,15 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "kitti_mini: student + ADD, lidar": ("add_mini_add", _real("add_mini_add", "lidar")),
 }
 ROWS |= {
-    f"{setting}: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(240 if "twice" in row else 120), *views])
+    f"{setting}: {row}": (config, [*changes, *_FEW_FRAMES, *_epochs(240 if row.endswith(_TWICE) else 120), *views])
     for setting, views in ((f"{FEW} frames", []), (f"{FEW} frames, varied", _VARIED))
     for row, (config, changes) in ROWS.items()
     if ":" not in row
+}
+ROWS |= {
+    f"lite0: {row}": (config, [*changes, *_LITE0, *_epochs(30 if row.endswith(_TWICE) else 15)])
+    for row, (config, changes) in ROWS.items()
+    if row in (*_OF_LITE0, f"student{_TWICE}")
 }
 # The real training frames in three parts, no drive in two of them (drives by the mapping of KITTI's object devkit).
 FOLDS = [
@@ -197,34 +210,36 @@ def render() -> None:
     (ROOT / "ImageSets" / f"train{FEW}.txt").write_text("\n".join(every[:FEW]) + "\n", encoding="utf-8")
 
 
-def run(row: str, seed: int, precision: str) -> None:
+def run(row: str, seed: int, precision: str, accelerator: str) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
     for before in filter(None, (_teacher(row), _start(row))):
         # Ends at once where it is trained; its score may be known and its weights lost.
-        run(before, _SHARED_SEED, precision)
+        run(before, _SHARED_SEED, precision, accelerator)
     if _on_real_frames(row):
         _write_lists()
     if row.endswith(_BY_A_STUDENT):
         _as_teacher(folder(_teacher(row), _SHARED_SEED))
     from training.command import TrainingCommand
 
-    command = TrainingCommand(["fit", *arguments(row, seed), "--trainer.precision", precision, "--resume"])
+    how = ["--trainer.precision", precision, "--trainer.accelerator", accelerator, "--resume"]
+    command = TrainingCommand(["fit", *arguments(row, seed), *how])
     if command.model.validation:
         split = "val" if _on_real_frames(row) else "dev"
-        append(row, seed, split, command.trainer.global_step, command.model.validation)
+        append(row, seed, split, accelerator, command.trainer.global_step, command.model.validation)
 
 
-def final(row: str, seed: int) -> None:
+def final(row: str, seed: int, accelerator: str) -> None:
     """Score a trained row on the final frames, and append it."""
     from training.command import TrainingCommand
 
     if _on_real_frames(row):
         sys.exit(f"error: {row} was scored as it was trained: the final frames are the world's")
-    if _scored(row, seed, "final"):
+    if _scored(row, seed, "final", accelerator):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
-    command = TrainingCommand(["validate", *arguments(row, seed), "--data.val", "ImageSets/final.txt"])
+    how = ["--data.val", "ImageSets/final.txt", "--trainer.accelerator", accelerator]
+    command = TrainingCommand(["validate", *arguments(row, seed), *how])
     steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
-    append(row, seed, "final", steps, command.model.validation)
+    append(row, seed, "final", accelerator, steps, command.model.validation)
 
 
 def folder(row: str, seed: int) -> Path:
@@ -240,11 +255,11 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(split: str) -> str:
-    """Mean and standard deviation over the seeds of each row, as a Markdown table."""
+def table(split: str, accelerator: str) -> str:
+    """Mean and standard deviation over the seeds of each row trained on cpu or cuda, as a Markdown table."""
     lines = ["| row | seeds | steps | " + " | ".join(m.replace("_", " ") for m in METRICS) + " |"]
     lines.append("|---" * (3 + len(METRICS)) + "|")
-    scored = [r for r in rows() if r["split"] == split]
+    scored = [r for r in rows() if (r["split"], r["accelerator"]) == (split, accelerator)]
     for row in dict.fromkeys(r["row"] for r in scored):
         mine = [r for r in scored if r["row"] == row]
         cells = []
@@ -272,7 +287,7 @@ def _teacher(row: str) -> str | None:
     if not ROWS[row][0].endswith("add"):
         return None
     if "ADD" in row:
-        return row.removesuffix(_LONG).replace("student + ", "").replace("ADD", "teacher")
+        return row.removesuffix(_LONG).removesuffix(_TWICE).replace("student + ", "").replace("ADD", "teacher")
     setting, colon, name = row.rpartition(": ")
     return f"{setting}{colon}{'student' if name == _BY_A_STUDENT else 'teacher'}"
 
@@ -317,21 +332,22 @@ def _write_lists() -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _scored(row: str, seed: int, split: str) -> bool:
-    return any((r["row"], r["seed"], r["split"]) == (row, str(seed), split) for r in rows())
+def _scored(row: str, seed: int, split: str, accelerator: str) -> bool:
+    which = (row, str(seed), split, accelerator)
+    return any((r["row"], r["seed"], r["split"], r["accelerator"]) == which for r in rows())
 
 
-def append(row: str, seed: int, split: str, steps: int, validation: dict[str, float]) -> None:
+def append(row: str, seed: int, split: str, accelerator: str, steps: int, validation: dict[str, float]) -> None:
     """Add a score to the table, once."""
-    if _scored(row, seed, split):
+    if _scored(row, seed, split, accelerator):
         return
     new = not TABLE.is_file()
     with open(TABLE, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(["row", "seed", "split", "steps", "date", *METRICS])
+            writer.writerow(["row", "seed", "split", "accelerator", "steps", "date", *METRICS])
         values = [f"{validation[f'val/{metric}']:.3f}" for metric in METRICS]
-        writer.writerow([row, seed, split, steps, datetime.date.today().isoformat(), *values])
+        writer.writerow([row, seed, split, accelerator, steps, datetime.date.today().isoformat(), *values])
 
 
 def main() -> None:
@@ -343,22 +359,25 @@ def main() -> None:
     for command in of_rows.values():
         command.add_argument("row", choices=ROWS)
         command.add_argument("--seed", type=int, default=0)
+    of_table = commands.add_parser("table")
+    of_table.add_argument("--split", choices=("dev", "final", "val"), default="dev")
+    for command in (*of_rows.values(), of_table):
+        command.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     of_rows["run"].add_argument(
         "--precision",
         choices=("32-true", "bf16-mixed"),
         default="32-true",
         help="bf16-mixed is faster on CPUs with avx512_bf16 or amx (lscpu) and ten times slower on others",
     )
-    commands.add_parser("table").add_argument("--split", choices=("dev", "final", "val"), default="dev")
     options = parser.parse_args()
     if options.command == "world":
         render()
     elif options.command == "table":
-        print(table(options.split))
+        print(table(options.split, options.accelerator))
     elif options.command == "run":
-        run(options.row, options.seed, options.precision)
+        run(options.row, options.seed, options.precision, options.accelerator)
     else:
-        final(options.row, options.seed)
+        final(options.row, options.seed, options.accelerator)
 
 
 if __name__ == "__main__":

@@ -46,15 +46,17 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     method = config.model.method.class_path.rpartition(".")[2]
     detector, colon, row = row.rpartition(": ")
     real, longer = (detector == setting for setting in ("kitti_mini", "3000 steps"))
-    few, varied = detector.startswith("400 frames"), detector.endswith("varied")
-    assert config.model.model == f"{'monodle' if not detector or real or few or longer else detector.lower()}_plain"
+    few, varied, lite0 = detector.startswith("400 frames"), detector.endswith("varied"), detector == "lite0"
+    small = f"{'monodle' if not detector or real or few or longer else detector.lower()}_plain"
+    assert config.model.model == ("monodle_lite0" if lite0 else small)
     before = benchmark.folder("3000 steps: student", 0) / "last.ckpt"
-    assert config.model.start == (str(before) if real else f"backbone:{before}" if detector == "MonoDETR" else None)
+    starts = {"kitti_mini": str(before), "MonoDETR": f"backbone:{before}", "lite0": "imagenet"}
+    assert config.model.start == starts.get(detector)
     expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
     assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)
     times = 2 if "twice" in row or (real and method == "Teach") else 1
-    times *= 1.5 if longer or detector == "MonoDETR" else 15 if few else 1
+    times *= 1.5 if longer or detector == "MonoDETR" else 15 if few else 15 / 8 if lite0 else 1
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
     if few:
         assert config.data.init_args.train == "ImageSets/train400.txt"
@@ -82,8 +84,15 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     assert {(options[name].warm_up, options[name].fade) for name in PARTS} == {(0.1, 0.5)}
     named = row.split()[1] if row.startswith("encoding ") else "point"
     assert options.encoding.name == named
-    taught_by = "/as_teacher.ckpt" if row == "taught by a student" else "/last.ckpt"
-    assert benchmark.arguments(f"{detector}{colon}{row}", SEED)[-5].endswith(taught_by)
+    by_a_student = row == "taught by a student"
+    taught_by = benchmark.folder(f"{detector}{colon}{'student' if by_a_student else _teacher_of(row)}", 0)
+    kept = "as_teacher.ckpt" if by_a_student else "last.ckpt"
+    assert benchmark.arguments(f"{detector}{colon}{row}", SEED)[-5] == str(taught_by / kept)
+
+
+def _teacher_of(row):
+    source = row.rpartition(", ")[2]
+    return f"teacher, {source}" if source in ("lidar", "object") else "teacher"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -159,14 +168,21 @@ def test_rows_have_folders_of_their_own():
     assert len({benchmark.folder(row, 0) for row in benchmark.ROWS}) == len(benchmark.ROWS)
 
 
-def test_scores_are_kept_once_and_averaged_over_seeds(tmp_path, monkeypatch):
+def test_scores_are_kept_once_and_averaged_over_seeds_of_one_kind_of_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "TABLE", tmp_path / "table.csv")
+
+    def keep(seed, split, accelerator, value):
+        scores = {f"val/{metric}": value for metric in benchmark.METRICS}
+        benchmark.append("student", seed, split, accelerator, 3000, scores)
+
     for seed, value in ((0, 1.0), (1, 3.0), (1, 9.0)):
-        benchmark.append("student", seed, "dev", 3000, {f"val/{metric}": value for metric in benchmark.METRICS})
-    benchmark.append("student", 0, "final", 3000, {f"val/{metric}": 5.0 for metric in benchmark.METRICS})
-    assert len(benchmark.rows()) == 3
-    assert "| student | 0 1 | 3000 | 2.00 ± 1.41 |" in benchmark.table("dev")
-    assert "| student | 0 | 3000 | 5.00 |" in benchmark.table("final")
+        keep(seed, "dev", "cpu", value)
+    keep(0, "dev", "cuda", 7.0)
+    keep(0, "final", "cpu", 5.0)
+    assert len(benchmark.rows()) == 4
+    assert "| student | 0 1 | 3000 | 2.00 ± 1.41 |" in benchmark.table("dev", "cpu")
+    assert "| student | 0 | 3000 | 7.00 |" in benchmark.table("dev", "cuda")
+    assert "| student | 0 | 3000 | 5.00 |" in benchmark.table("final", "cpu")
 
 
 def test_splits_share_no_street():
