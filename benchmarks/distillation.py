@@ -7,12 +7,12 @@
     table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
 
 Rows are in ROWS, their setting before the colon: 2000 steps on all training frames where there is none. Those of 400
-frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named
-lite0 train the network that ships, 3750 steps. Those named
-kitti_mini train on real frames, the folder or link data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in
-the table. Those named fold train as the shipped weights in their last step, but are scored on real training frames that
-they did not see, "val" as well; `make weights` does the steps before it. Runs lie in runs/add_world; commit
-distillation.csv after each row, for what is only on the disk can be lost.
+frames take 6000 steps on the first ones alone, and views that are varied differ in zoom and colours. Those named lite0
+are of the network that ships, 3750 steps. Those named kitti_mini train on real frames, the folder or link
+data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in the table. Those named fold train as the shipped
+weights in their last step, but are scored on real training frames that they did not see, "val" as well; `make weights`
+does the steps before it. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the
+disk can be lost.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _epochs(count: int) -> list[str]:
     return ["--trainer.max_epochs", str(count), "--trainer.check_val_every_n_epoch", str(count)]
 
 
-FEW = 400  # so few frames that a student overfits, as published ones do on KITTI
+FEW = 400  # so few frames that a student sees each of them as often as published ones do KITTI's
 _FEW_FRAMES = ["--data.train", f"ImageSets/train{FEW}.txt"]
 _BY_A_STUDENT = "taught by a student"  # the control whose teacher has no depth
 _TWICE = ", twice the steps"
@@ -99,8 +99,15 @@ _VARIED = ["--data.augmentation.zoom", "[0.9, 1.1]", "--data.augmentation.photom
 
 # The network that ships, from ImageNet weights; 3e-3 reached more than 1e-3 in 2000 steps (docs/distillation_study.md).
 _LITE0 = ["--model.model", "monodle_lite0", "--model.start", "imagenet", "--model.rate", "3.0e-3"]
-_OF_LITE0 = ("student", "student + ADD", "teacher", "student + dense depth", "student + dense truth")
 _LITE0 += ["--data.augmentation.size", "[448, 160]"]
+_LITE0_ROWS = (
+    "student",
+    "student + ADD",
+    "teacher",
+    "student + dense depth",
+    "student + dense truth",
+    f"student{_TWICE}",
+)
 
 # Row -> configuration, and what differs from it.
 ROWS: dict[str, tuple[str, list[str]]] = {
@@ -153,7 +160,7 @@ ROWS |= {
 ROWS |= {
     f"lite0: {row}": (config, [*changes, *_LITE0, *_epochs(30 if row.endswith(_TWICE) else 15)])
     for row, (config, changes) in ROWS.items()
-    if row in (*_OF_LITE0, f"student{_TWICE}")
+    if row in _LITE0_ROWS
 }
 # The real training frames in three parts, no drive in two of them (drives by the mapping of KITTI's object devkit).
 FOLDS = [
@@ -238,7 +245,8 @@ def final(row: str, seed: int, accelerator: str) -> None:
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
     how = ["--data.val", "ImageSets/final.txt", "--trainer.accelerator", accelerator]
     command = TrainingCommand(["validate", *arguments(row, seed), *how])
-    steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"]) == (row, str(seed)))
+    which = (row, str(seed), accelerator)
+    steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"], r["accelerator"]) == which)
     append(row, seed, "final", accelerator, steps, command.model.validation)
 
 
@@ -261,7 +269,7 @@ def table(split: str, accelerator: str) -> str:
     lines.append("|---" * (3 + len(METRICS)) + "|")
     scored = [r for r in rows() if (r["split"], r["accelerator"]) == (split, accelerator)]
     for row in dict.fromkeys(r["row"] for r in scored):
-        mine = [r for r in scored if r["row"] == row]
+        mine = sorted((r for r in scored if r["row"] == row), key=lambda r: int(r["seed"]))
         cells = []
         for metric in METRICS:
             values = [float(r[metric]) for r in mine]
