@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 @contextmanager
@@ -13,13 +14,32 @@ def orderly() -> Iterator[None]:
 
     SIGINT is taken over too: background jobs of a shell are started with it ignored. For the main thread.
     """
+    with _handled(_interrupt):
+        yield
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within it SIGTERM and SIGINT wait for its end: what they raise is lost where Python forks, in its hooks.
+
+    For the main thread.
+    """
+    came: list[int] = []
+    with _handled(lambda number, _: came.append(number)):
+        yield
+    if came:
+        signal.raise_signal(came[0])
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     signals = signal.SIGINT, signal.SIGTERM
-    before = [signal.signal(number, _interrupt) for number in signals]
+    before = [signal.signal(number, handler) for number in signals]
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        for number, previous in zip(signals, before, strict=True):
+            signal.signal(number, previous)
 
 
 def _interrupt(*_: object) -> None:

@@ -14,6 +14,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 
 from add_ros.bags.write import CAMERA_INFO, IMAGE
 from add_ros.demo.processes import Child, ProcessError, wait_until
+from add_ros.interruption import deferred
 
 CAMERA = "/camera"
 DETECTIONS, MARKERS = f"{CAMERA}/detections", f"{CAMERA}/markers"
@@ -36,7 +37,8 @@ def run(bag: Path, result: Path, logs: Path, frames: int, seconds: float, rate: 
     children: list[Child] = []
 
     def start(module: str, arguments: list[str]) -> Child:
-        children.append(Child(module, arguments, logs / f"{module.rsplit('.', 1)[-1]}.log"))
+        with deferred():
+            children.append(Child(module, arguments, logs / f"{module.rsplit('.', 1)[-1]}.log"))
         return children[-1]
 
     with _Watcher() as watcher:
