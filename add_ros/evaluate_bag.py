@@ -226,7 +226,8 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         print(format_scored(one), end="\n\n")
     comparison = None
     if len(scored) == 2:
-        comparison = compare(*scored, a.resamples or 1000, a.block, a.seed or 0)
+        chosen = {"count": a.resamples, "block": a.block, "seed": a.seed}
+        comparison = compare(*scored, **{name: value for name, value in chosen.items() if value is not None})
         print(format_comparison(comparison))
         result |= {
             "first": scored_json(scored[0]),

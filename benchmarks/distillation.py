@@ -241,13 +241,14 @@ def final(row: str, seed: int, accelerator: str) -> None:
 
     if _on_real_frames(row):
         sys.exit(f"error: {row} was scored as it was trained: the final frames are the world's")
-    if _scored(row, seed, "final", accelerator):
+    if _score(row, seed, "final", accelerator):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
+    trained = _score(row, seed, "dev", accelerator)
+    if not trained:
+        sys.exit(f"error: {row}, seed {seed} has no score of {accelerator} on the development frames: run it first")
     how = ["--data.val", "ImageSets/final.txt", "--trainer.accelerator", accelerator]
     command = TrainingCommand(["validate", *arguments(row, seed), *how])
-    which = (row, str(seed), accelerator)
-    steps = next(int(r["steps"]) for r in rows() if (r["row"], r["seed"], r["accelerator"]) == which)
-    append(row, seed, "final", accelerator, steps, command.model.validation)
+    append(row, seed, "final", accelerator, int(trained["steps"]), command.model.validation)
 
 
 def folder(row: str, seed: int) -> Path:
@@ -340,14 +341,14 @@ def _write_lists() -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _scored(row: str, seed: int, split: str, accelerator: str) -> bool:
+def _score(row: str, seed: int, split: str, accelerator: str) -> dict[str, str] | None:
     which = (row, str(seed), split, accelerator)
-    return any((r["row"], r["seed"], r["split"], r["accelerator"]) == which for r in rows())
+    return next((r for r in rows() if (r["row"], r["seed"], r["split"], r["accelerator"]) == which), None)
 
 
 def append(row: str, seed: int, split: str, accelerator: str, steps: int, validation: dict[str, float]) -> None:
     """Add a score to the table, once."""
-    if _scored(row, seed, split, accelerator):
+    if _score(row, seed, split, accelerator):
         return
     new = not TABLE.is_file()
     with open(TABLE, "a", newline="", encoding="utf-8") as file:

@@ -185,6 +185,17 @@ def test_scores_are_kept_once_and_averaged_over_seeds_of_one_kind_of_machine(tmp
     assert "| student | 0 | 3000 | 5.00 |" in benchmark.table("final", "cpu")
 
 
+def test_a_final_score_wants_a_training_on_that_kind_of_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "TABLE", tmp_path / "table.csv")
+    scores = {f"val/{metric}": 1.0 for metric in benchmark.METRICS}
+    benchmark.append("student", 0, "dev", "cpu", 2000, scores)
+    with pytest.raises(SystemExit, match="no score of cuda"):
+        benchmark.final("student", 0, "cuda")
+    benchmark.append("student", 0, "final", "cpu", 2000, scores)
+    with pytest.raises(SystemExit, match="taken once"):
+        benchmark.final("student", 0, "cpu")
+
+
 def test_splits_share_no_street():
     spans = [(seed, base, base + count) for base, seed, count in benchmark.SPLITS.values()]
     assert len({seed for seed, *_ in spans}) == len(spans)
