@@ -32,9 +32,11 @@ def without_duplicates(found: Detections, footprint_overlap: float = 1.0) -> Det
 
 def _same_view(found: Detections) -> np.ndarray:
     boxes = found.boxes2d
-    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    left, top, right, bottom = boxes.T
+    width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    common = width.clip(min=0) * height.clip(min=0)
+    area = (right - left) * (bottom - top)
     ratio = found.boxes[:, None, 2] / found.boxes[:, 2]
     near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
     return near & (common > _OVERLAP * (area[:, None] + area - common))
