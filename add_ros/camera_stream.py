@@ -114,9 +114,11 @@ class CameraStream:
             return False
         started = time.perf_counter()
         try:
+            header = frame[0].header
+            if self._to_target is not None:
+                self._to_target.require(header.frame_id)  # or the network would keep other cameras waiting for nothing
             image, calibration = self._decode(*frame)
             found = predictor.predict(calibration.rectify(image), calibration.camera, score_threshold)
-            header = frame[0].header
             message = detection_array(found, header)
             if self._to_target is not None:
                 message = self._to_target(message)

@@ -52,7 +52,9 @@ class DetectorNode(Node):
         self._threshold: float | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
         settings = StreamSettings(values["image_transport"], values["reliability"], values["rectification"])
-        to_target = TargetFrame(self, values["target_frame"]) if values["target_frame"] else None
+        to_target = None
+        if values["target_frame"]:
+            to_target = TargetFrame(self, values["target_frame"], values["transform_timeout"])
         self._streams = [CameraStream(self, name, settings, to_target, self._wake.set) for name in values["cameras"]]
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._label_info = self.create_publisher(LabelInfo, "label_info", latched)
@@ -115,8 +117,11 @@ class DetectorNode(Node):
     def _match(self) -> None:
         if self._predictor is None:
             return  # by the time the model is loaded, publishers that are there have been discovered
-        for stream in self._streams:
-            stream.match()
+        try:
+            for stream in self._streams:
+                stream.match()
+        except RuntimeError as error:  # two remappings of different types to one name
+            self.failure = f"the node can't subscribe: {error}"
 
     def _report(self) -> None:
         if self._predictor is not None:
@@ -172,14 +177,17 @@ def main(args: list[str] | None = None) -> int:
         pass
     ended = node.stop() if rclpy.ok() else False
     code = _fail(node.failure) if node.failure else 0
-    if not ended:
-        # The network is still at work in native code, where a thread can't be stopped and must not see the end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.try_shutdown()
+    try:
+        # Others would take a node that does not sign off for a living one, and its shared memory would stay.
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    finally:
+        if not ended:
+            # The network is still at work in native code, where a thread can't be stopped and must not see the end.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     return code
 
 

@@ -14,6 +14,7 @@ NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
 MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
 STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
+_AHEAD = 100.0  # milliseconds: a simulated clock that ticks ten times per second is behind by less
 
 
 class Throttle:
@@ -136,6 +137,11 @@ class Health:
             if times and abs(np.mean(times)) > _REPLAY:
                 warnings.append(
                     "image stamps and this node's clock differ: replaying a bag needs use_sim_time and /clock"
+                )
+            elif times and np.mean(times) < -_AHEAD:
+                warnings.append(
+                    f"image stamps are {-np.mean(times):.0f} ms ahead of this node's clock: synchronise the camera's "
+                    "with it (NTP, PTP)"
                 )
             elif times and np.mean(times) > budget_ms:
                 warnings.append(f"{what} {np.mean(times):.0f} ms is over the budget of {budget_ms:.0f} ms")

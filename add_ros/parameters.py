@@ -91,6 +91,13 @@ PARAMETERS = (
         "",
         "Publish detections in this frame, through tf2; empty for the camera's own optical frame.",
     ),
+    Parameter(
+        "transform_timeout",
+        0.1,
+        "Seconds that detections wait for their transform to the target frame after they are found; other cameras wait "
+        "with them.",
+        limits=(0.0, 5.0),
+    ),
     Parameter("score_threshold", 0.15, "Detections below this score are left out.", limits=(0.0, 1.0), live=True),
     Parameter(
         "latency_budget_ms",

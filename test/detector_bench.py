@@ -35,9 +35,11 @@ PATIENCE = 30.0  # seconds, for slow machines; nothing here takes that long
 class DetectorProcess:
     """`python -m add_ros.detector` with parameters, remappings and what else ROS takes; collects its log."""
 
+    START = ("-m", "add_ros.detector")
+
     def __init__(self, *arguments: str, **parameters: Any) -> None:
         given = [text for name, value in parameters.items() for text in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-m", "add_ros.detector", "--ros-args", *given, *arguments]
+        command = [sys.executable, *self.START, "--ros-args", *given, *arguments]
         self.lines: list[str] = []
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._reader = threading.Thread(target=lambda: self.lines.extend(iter(self._process.stdout.readline, "")))

@@ -58,6 +58,16 @@ def test_ros_arguments_that_cannot_be_parsed_are_one_line(remap):
         assert len(fatal) == 1 and remap in fatal[0] and "Traceback" not in detector.log, detector.log
 
 
+@pytest.mark.parametrize(
+    "remaps", [("image:=/one", "camera_info:=/one"), ("image:=/detections",), ("detections:=/one", "markers:=/one")]
+)
+def test_topics_of_different_types_under_one_name_are_one_line(remaps):
+    with DetectorProcess(*(word for remap in remaps for word in ("-r", remap)), model=MODEL) as detector:
+        assert detector.wait() == 1
+        fatal = [line for line in detector.lines if "FATAL" in line]
+        assert len(fatal) == 1 and "type" in fatal[0] and "Traceback" not in detector.log, detector.log
+
+
 def test_arguments_that_ros_would_leave_out_are_refused():
     command = [sys.executable, "-m", "add_ros.detector", "-p", "score_threshold:=0.5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
@@ -81,6 +91,33 @@ def test_stops_in_the_middle_of_work_and_clears_its_markers(bench, number):
         assert time.monotonic() - began < 5, "a second is the aim; more means that something was waited for"
         assert "Traceback" not in detector.log
         bench.spin_until(lambda: bench.markers[-1].markers[0].action == Marker.DELETEALL, "for the last DELETEALL")
+
+
+class SlowDetector(DetectorProcess):
+    """Two seconds for each image, in which its thread can't be stopped."""
+
+    START = (
+        "-c",
+        "import sys, time; from add_model.predictor import Predictor; from add_ros.detector import main\n"
+        "predict = Predictor.predict\n"
+        "def slow(self, image, camera, *rest):\n"
+        "    if camera.width < 1000: time.sleep(2)\n"  # the node warms up with a larger one
+        "    return predict(self, image, camera, *rest)\n"
+        "Predictor.predict = slow; sys.exit(main())",
+    )
+
+
+def test_signs_off_though_the_network_is_at_work(bench):
+    with SlowDetector(model=MODEL) as detector:
+        detector.wait_for_log("ready:")
+        bench.wait_for_subscriber()
+        bench.send(image_message(picture()), camera_info())
+        bench.spin_for(0.5)
+        began = time.monotonic()
+        assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
+        assert not bench.received, "it was to be stopped in the middle"
+        bench.spin_until(lambda: "detector" not in bench.node.get_node_names(), "for the node to leave the graph")
+        assert time.monotonic() - began < 10, "others were told by its silence: that takes 20 s"
 
 
 def test_stops_while_the_model_is_loading(bench):

@@ -65,6 +65,14 @@ def test_names_the_clock_where_stamps_are_from_another_time(health):
     assert level == DiagnosticStatus.WARN and "use_sim_time" in text and "budget" not in text
 
 
+@pytest.mark.parametrize(("latency", "level"), [(-90, DiagnosticStatus.OK), (-5000, DiagnosticStatus.WARN)])
+def test_warns_of_stamps_from_the_future(health, latency, level):
+    health.received()
+    health.published(10, latency, 0)
+    found, text, _ = status(health)
+    assert found == level and ("5000 ms ahead of this node's clock" in text) == (level == DiagnosticStatus.WARN)
+
+
 def test_newer_frames_are_normal_and_bad_frames_are_not(health, clock):
     health.received()
     health.published(1, 1, 0)
