@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections import Counter
@@ -40,6 +39,7 @@ from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
 from add_ros.interruption import orderly
+from training.files import require_writable
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     sides = _sides(a)
     bags = [_open(side, a) for side in sides]
     for path in filter(None, (a.json, a.page)):
-        _check_writable(path)
+        require_writable(path)
     _check_truth(bags, a)
     scored = _scored(sides, bags, a)
     result: dict[str, Any] = {"command": command}
@@ -245,16 +245,6 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         _write(a.page, render(scored, bags, comparison, title, command, a.frames))
     for written in filter(None, (a.json, a.page, a.out_bag)):
         print(f"written: {written}")
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before minutes of work, not after."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BagError(f"cannot write {path}: {error.strerror or error}") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise BagError(f"cannot write {path}: it is a folder, or its folder is read-only")
 
 
 def _write(path: Path, text: str) -> None:

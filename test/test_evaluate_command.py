@@ -62,7 +62,7 @@ def test_ids_choose_the_frames(folders, capsys):
     (folders / "ids.txt").write_text("000003\n000001\n\n")
     assert run(folders, "--ids", str(folders / "ids.txt")) == 0
     output = capsys.readouterr().out
-    assert "2 frames, 2 detections" in output and "48 result files are not among the ids" in output
+    assert "2 frames, 2 detections" in output and "48 result files are not among the chosen frames" in output
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,8 @@ def test_ids_choose_the_frames(folders, capsys):
         (lambda f: (f / "ids").write_text("000001\n000777\n"), "000777"),
         (lambda f: (f / "ids").write_text("000001\n000001\n"), "line 2: id 000001 stands in line 1 already"),
         (lambda f: (f / "ids").write_text(""), "no frame ids"),
+        (lambda f: [p.unlink() for p in (f / "results").iterdir()], "no result file of the 50 frames.*000000.txt"),
+        (lambda f: [_rename(p, "Car", "vehicle") for p in (f / "labels").iterdir()], "50 'vehicle'.*Car, Pedestrian"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_it, message):
@@ -81,6 +83,19 @@ def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_
     assert run(folders, *(["--ids", str(folders / "ids")] if (folders / "ids").exists() else [])) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and re.search(message, error)
+
+
+def _rename(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_labels_of_other_types_are_told_and_do_not_count(folders, capsys):
+    _rename(folders / "labels" / "000007.txt", "Car", "vehicle")
+    _rename(folders / "labels" / "000008.txt", "Car", "Tram")
+    assert run(folders) == 0
+    output = capsys.readouterr().out
+    assert "Labels of types that KITTI does not have count for nothing: 1 'vehicle'." in output
+    assert "Car        objects              48        48        48" in output
 
 
 def test_missing_folders_are_an_error(tmp_path, capsys):

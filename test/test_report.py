@@ -305,7 +305,7 @@ def test_the_same_results_give_the_same_page(folder, text):
 def test_a_page_without_detections_or_pictures(tmp_path):
     folder = write_folder(tmp_path)
     for path in (folder / "results").iterdir():
-        path.unlink()
+        path.write_text("")
     out = folder / "page.html"
     arguments = ["--labels", str(folder / "label_2"), "--results", str(folder / "results"), "--out", str(out)]
     assert command.main(arguments) == 0

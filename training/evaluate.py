@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from training.evaluation.average_precision import evaluate
-from training.evaluation.folders import listed, read_frames
+from training.evaluation.folders import read_frames
 from training.evaluation.table import format_table
 
 
@@ -34,13 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(format_table(scores))
     print(f"{len(frames.ids)} frames, {sum(map(len, frames.results))} detections")
-    if frames.without_results:
-        names = listed(frames.without_results)
-        print(f"{len(frames.without_results)} frames have no result file, counted as no detections: {names}")
-    if frames.not_scored:
-        print(
-            f"{len(frames.not_scored)} result files are not among the ids and not scored: {listed(frames.not_scored)}"
-        )
+    for note in frames.notes():
+        print(note)
     if options.json:
         try:
             options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Files of a training run that are whole or not there, whenever the process is killed or the disk is full."""
+"""Files that are whole or not there, whenever the process is killed or the disk is full."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise write_error(path, error, len(data)) from error
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file that long work is to write. Raises OSError where the file can't be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OSError(f"cannot write {path}: it is a folder, or its folder is read-only")
 
 
 def write_error(path: Path, error: OSError, size: int) -> TrainingError:

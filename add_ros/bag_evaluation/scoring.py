@@ -12,7 +12,7 @@ import numpy as np
 
 from add_model.detection import Detections
 from add_ros.bag_evaluation.run import Frame, Run
-from training.data.labels import detections_table, objects_table
+from training.data.labels import detections_table, listed_counts, objects_table
 from training.data.sample import DONT_CARE, Objects
 from training.evaluation.association import FREE, IGNORED, Association, associate_on_ground, best_threshold
 from training.evaluation.average_precision import CLASSES, NEIGHBOURS, Scores, Tallies, tallies
@@ -134,12 +134,6 @@ def check_classes(bag: str, labelled: Counter[str]) -> None:
             f"the ground truth of {bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
             f"such as --class {names.most_common(1)[0][0]}=Car"
         )
-
-
-def listed_counts(names: Counter[str]) -> str:
-    """The most frequent names with their counts, for people."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(f"{count} '{name}'" for name, count in names.most_common(10)) + more
 
 
 def lacks_2d(run: Run) -> bool:

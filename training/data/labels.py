@@ -8,6 +8,7 @@ Source: the readme of KITTI's object development kit.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,21 @@ _LABEL_FIELDS, _RESULT_FIELDS = 15, 16
 _TRUNCATED, _OCCLUDED, _ALPHA, _ROTATION, _SCORE = (
     COLUMNS[name] for name in ("truncated", "occluded", "alpha", "rotation_y", "score")
 )
+_TYPES = {"car", "van", "truck", "pedestrian", "person_sitting", "cyclist", "tram", "misc", DONT_CARE.lower()}
 _NUMERIC = "+-.0123456789"
 _BOX2D, _DIMENSIONS, _LOCATION = slice(3, 7), slice(7, 10), slice(10, 13)
 _NO_ALPHA, _NO_SIZE, _NO_PLACE = -10.0, -1.0, -1000.0  # what KITTI writes where a value is not given
+
+
+def unknown_types(names: Counter[str]) -> Counter[str]:
+    """Of the names with their counts, those that are no type of KITTI's in whatever case."""
+    return Counter({name: count for name, count in names.items() if name.lower() not in _TYPES})
+
+
+def listed_counts(names: Counter[str]) -> str:
+    """The most frequent names with their counts, for people."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(f"{count} '{name}'" for name, count in names.most_common(10)) + more
 
 
 class LabelError(ValueError):

@@ -17,6 +17,7 @@ from add_model.camera import Camera
 from training.data.calib import read_calib
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.evaluation.folders import FolderError, read_frames
+from training.files import require_writable
 from training.report.page import LoadImage, render
 
 
@@ -38,7 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.kitti is None and (options.model or options.labels is None):
         parser.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
+    if options.calib and not (options.images or options.kitti):
+        parser.error("--calib is about pictures: give --images too, or leave it out")
+    if options.pictures < 0:
+        parser.error("--pictures must be 0 or more")
+    if options.score is not None and not 0 <= options.score <= 1:
+        parser.error("--score must be 0 to 1")
     try:
+        require_writable(options.out)
         folder = None if options.kitti is None else _training(options.kitti)
         labels = options.labels or folder / "label_2"
         images = options.images or (folder / "image_2" if folder else None)
@@ -50,11 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
             frames = read_frames(labels, results, options.ids)
             load = None if images is None else _loader(images, calib, frames.ids)
             page = render(frames, options.title, load, options.pictures, options.score)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(page, encoding="utf-8")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for note in frames.notes():
+        print(note)
     print(options.out)
     return 0
 

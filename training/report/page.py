@@ -15,7 +15,7 @@ from training.data.sample import Objects
 from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
-from training.evaluation.folders import Frames, listed
+from training.evaluation.folders import Frames
 from training.evaluation.table import bin_rows, count_notes
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
@@ -61,8 +61,7 @@ def render(
         title=title,
         frames=len(frames.ids),
         detections=sum(map(len, detections)),
-        without_results=(len(frames.without_results), listed(frames.without_results)),
-        not_scored=len(frames.not_scored),
+        notes=frames.notes(),
         tables=precision_tables(scores),
         count_notes=count_notes(scores),
         levels=DIFFICULTIES,
