@@ -41,6 +41,8 @@ from add_ros.bags.types import UnknownTypeError
 from add_ros.interruption import orderly
 from training.files import require_writable
 
+_PICTURES = 60
+
 
 @dataclass(frozen=True)
 class _Side:
@@ -106,7 +108,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
-    out.add_argument("--frames", type=_at_least(0), default=60, help="frames of each run with pictures (default 60)")
+    out.add_argument("--frames", type=_at_least(0), help=f"frames of each run with pictures (default {_PICTURES})")
     out.add_argument("--title", help="heading of the page")
     out.add_argument(
         "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics with detections and markers beside"
@@ -122,6 +124,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         if alone:
             which = "--compare-model, --compare-bag or --compare-detections"
             parser.error(f"{alone[0]} is about the intervals of a comparison: give {which} too, or leave it out")
+    if arguments.page is None:
+        for name in ("frames", "title"):
+            if getattr(arguments, name) is not None:
+                parser.error(f"--{name} is about the page: give --page too, or leave it out")
     return arguments
 
 
@@ -242,7 +248,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
 
         title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
-        _write(a.page, render(scored, bags, comparison, title, command, a.frames))
+        _write(a.page, render(scored, bags, comparison, title, command, _PICTURES if a.frames is None else a.frames))
     for written in filter(None, (a.json, a.page, a.out_bag)):
         print(f"written: {written}")
 

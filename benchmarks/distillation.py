@@ -11,8 +11,7 @@ frames take 6000 steps on the first ones alone, and views that are varied differ
 are of the network that ships, 3750 steps. Those named kitti_mini train on real frames, the folder or link
 data/kitti_mini, and are scored on its ImageSets/val.txt, "val" in the table. Those named fold train as the shipped
 weights in their last step, but are scored on real training frames that they did not see, "val" as well; `make weights`
-does the steps before it. Runs lie in runs/add_world; commit distillation.csv after each row, for what is only on the
-disk can be lost.
+does the steps before it. Runs lie in runs/add_world; commit distillation.csv after each row.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import difflib
 import functools
 import json
 import statistics
@@ -359,6 +359,13 @@ def append(row: str, seed: int, split: str, accelerator: str, steps: int, valida
         writer.writerow([row, seed, split, accelerator, steps, datetime.date.today().isoformat(), *values])
 
 
+def _row(name: str) -> str:
+    if name not in ROWS:
+        near = difflib.get_close_matches(name, ROWS, 5, 0)
+        raise argparse.ArgumentTypeError(f"there is no row {name!r}, see --help; near it are: {'; '.join(near)}")
+    return name
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -366,7 +373,7 @@ def main() -> None:
     commands.add_parser("world")
     of_rows = {name: commands.add_parser(name) for name in ("run", "final")}
     for command in of_rows.values():
-        command.add_argument("row", choices=ROWS)
+        command.add_argument("row", type=_row, metavar="ROW", help=f"one of: {'; '.join(ROWS)}")
         command.add_argument("--seed", type=int, default=0)
     of_table = commands.add_parser("table")
     of_table.add_argument("--split", choices=("dev", "final", "val"), default="dev")
