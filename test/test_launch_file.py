@@ -51,6 +51,7 @@ def test_what_the_documents_advise_is_an_argument(page):
 def test_the_transport_is_set_unless_the_user_chose_one(chosen, monkeypatch):
     for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
     if chosen:
         monkeypatch.setenv(chosen, "mine")
     entities = get_launch_description_from_python_launch_file(str(FILE)).entities

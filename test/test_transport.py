@@ -9,11 +9,18 @@ from add_ros.transport import profile_variables
 CONFIG = Path("/somewhere/config")
 
 
-def test_fast_dds_of_every_distribution_is_told():
-    """2.x, of Humble to Jazzy, and 3.x read variables of different names."""
+@pytest.mark.parametrize("distribution", ["humble", "iron", "jazzy"])
+def test_fast_dds_2_is_told_by_its_own_variable_too(distribution):
     file = "/somewhere/config/fastdds.xml"
     told = {"FASTDDS_DEFAULT_PROFILES_FILE": file, "FASTRTPS_DEFAULT_PROFILES_FILE": file}
-    assert profile_variables(CONFIG, {"ROS_DISTRO": "jazzy"}) == told
+    assert profile_variables(CONFIG, {"ROS_DISTRO": distribution}) == told
+
+
+@pytest.mark.parametrize("environment", [{}, {"ROS_DISTRO": "kilted"}, {"ROS_DISTRO": "rolling"}])
+def test_fast_dds_3_is_not_told_by_the_variable_that_it_warns_of(environment):
+    """The wheels from PyPI set no ROS_DISTRO."""
+    told = {"FASTDDS_DEFAULT_PROFILES_FILE": "/somewhere/config/fastdds.xml"}
+    assert profile_variables(CONFIG, environment) == told
 
 
 @pytest.mark.parametrize(
