@@ -313,3 +313,67 @@ def test_a_scanner_sees_what_was_rendered_along_its_beams(tmp_path):
     beams = np.linspace(2, -24.8, 64)
     assert np.abs(elevation[:, None] - beams).min(axis=1).max() < np.degrees(0.51 / camera.fv)
     assert np.bincount(np.abs(elevation[:, None] - beams).argmin(axis=1)).size > 20
+
+
+TINY = ["--frames", "2", "--width", "64", "--height", "32"]
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("other", "there", "advice"),
+    [
+        (["--seed", "1"], "000000", "--first"),
+        (["--first", "1", "--scanner"], "000001", "--first"),
+        (["--first", "2", "--seed", "1"], "train.txt", "--split"),
+    ],
+)
+def test_frames_of_other_settings_are_not_replaced(other, there, advice, tmp_path, capsys):
+    assert main(["--out", str(tmp_path), *TINY]) == 0
+    before = contents(tmp_path)
+    capsys.readouterr()
+    assert main(["--out", str(tmp_path), *TINY, *other]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and there in said and advice in said
+    assert contents(tmp_path) == before
+
+
+def test_data_that_no_world_made_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "training" / "label_2").mkdir(parents=True)
+    (tmp_path / "training" / "label_2" / "000001.txt").write_text("years of work")
+    before = contents(tmp_path)
+    assert main(["--out", str(tmp_path), *TINY]) == 1
+    assert "000001.txt is there already" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_the_same_settings_render_anew_what_was_interrupted(tmp_path):
+    """And splits of one folder stand beside each other."""
+    more = ["--first", "2", "--split", "val", "--scanner"]
+    for arguments in ([], more):
+        assert main(["--out", str(tmp_path), *TINY, *arguments]) == 0
+    whole = contents(tmp_path)
+    (tmp_path / "ImageSets" / "train.txt").unlink()
+    (tmp_path / "training" / "image_2" / "000001.png").write_bytes(b"half")
+    for arguments in ([], more):
+        assert main(["--out", str(tmp_path), *TINY, *arguments]) == 0
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--rate", "5"], "--rate would do nothing without --clip"), (["--split", "../x"], "--split '../x' is no name")],
+)
+def test_arguments_that_would_mislead_are_refused(arguments, said, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "world"), *TINY, *arguments])
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "world").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path, capsys):
+    (tmp_path / "world").write_text("")
+    assert main(["--out", str(tmp_path / "world"), *TINY]) == 1
+    assert f"error: cannot write to --out {tmp_path / 'world'}: " in capsys.readouterr().err

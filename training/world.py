@@ -1,12 +1,14 @@
 """Write frames of the synthetic world: python -m training.world --out DIR --frames N [--seed S] [--clip].
 
 The folder has KITTI's object layout, with exact dense depth beside it: training/image_2, calib, label_2, depth_2
-(16-bit PNG, metres x 256, 0 for the sky), with --scanner velodyne, and ImageSets/NAME.txt.
+(16-bit PNG, metres x 256, 0 for the sky), with --scanner velodyne, and ImageSets/NAME.txt. training/rendered.txt says
+with which settings; the same ones render the same frames anew, others do not replace what is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +22,9 @@ from training.data.labels import write_objects
 from training.data.sample import Sample
 from training.data.world import World
 from training.data.world.lidar import VELODYNE_TO_CAMERA, points, scan
+
+_KINDS = ("image_2", "calib", "label_2", "depth_2", "velodyne")
+_RENDERED = "rendered.txt"  # one line for each call of the command
 
 
 def write_frame(folder: Path, name: str, sample: Sample, scanner: bool = False) -> None:
@@ -42,7 +47,7 @@ def write_frame(folder: Path, name: str, sample: Sample, scanner: bool = False) 
 
 def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str, scanner: bool = False) -> list[str]:
     """Write samples as frames `first`, `first` + 1, ... into root/training and ImageSets; returns their ids."""
-    for kind in ("image_2", "calib", "label_2", "depth_2", *(["velodyne"] if scanner else [])):
+    for kind in _KINDS if scanner else _KINDS[:-1]:
         (root / "training" / kind).mkdir(parents=True, exist_ok=True)
     names = []
     for number, sample in enumerate(samples, first):
@@ -51,6 +56,29 @@ def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str, 
     (root / "ImageSets").mkdir(exist_ok=True)
     (root / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return names
+
+
+def reserve(root: Path, first: int, count: int, split: str, settings: str) -> None:
+    """Note in root/training/rendered.txt that frames `first`, ... and the list of `split` are made with `settings`.
+
+    Raises FileExistsError where files of these names are there that other settings made, or nobody knows who.
+    """
+    training, listed = root / "training", root / "ImageSets" / f"{split}.txt"
+    notes = training / _RENDERED
+    if notes.is_file() and settings in notes.read_text(encoding="utf-8").splitlines():
+        return
+    ids = {f"{number:06d}" for number in range(first, first + count)}
+    folders = [training / kind for kind in _KINDS if (training / kind).is_dir()]
+    if taken := sorted(file for folder in folders for file in folder.iterdir() if file.stem in ids):
+        raise FileExistsError(
+            f"{taken[0]} is there already, made otherwise ({len(taken)} such files in all), and would be replaced: "
+            "give another --out, or a --first beyond those frames, or remove them"
+        )
+    if listed.exists():
+        raise FileExistsError(f"{listed} is there already, made otherwise: give another --split or --out, or remove it")
+    training.mkdir(parents=True, exist_ok=True)
+    with notes.open("a", encoding="utf-8") as file:
+        file.write(f"{settings}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,32 +92,37 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
     parser.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
     parser.add_argument("--scanner", action="store_true", help="write velodyne too: what a laser scanner would measure")
-    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames a second of --clip (10)")
+    parser.add_argument("--rate", type=float, metavar="HZ", help="frames a second of --clip (10)")
     parser.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
     parser.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
     parser.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
     options = parser.parse_args(arguments)
-    if options.frames < 1 or options.first < 0 or options.rate <= 0:
+    if options.frames < 1 or options.first < 0 or (options.rate is not None and options.rate <= 0):
         parser.error("--frames must be 1 or more, --first 0 or more, --rate positive")
-    focal = options.focal if options.focal is not None else defaults.focal * options.width / defaults.width
+    if options.rate is not None and not options.clip:
+        parser.error("--rate would do nothing without --clip")
+    if not re.fullmatch(r"[\w.-]+", options.split):
+        parser.error(f"--split {options.split!r} is no name: give letters, digits, '_', '-' and '.', such as val")
+    if options.clip and options.rate is None:
+        options.rate = 10.0
+    if options.focal is None:
+        options.focal = defaults.focal * options.width / defaults.width
     try:
-        world = World(width=options.width, height=options.height, focal=focal, seed=options.seed)
+        world = World(width=options.width, height=options.height, focal=options.focal, seed=options.seed)
     except ValueError as error:
         parser.error(str(error))
     if options.clip:
         samples = world.clip(options.first, options.frames, options.rate)
     else:
         samples = map(world.sample, range(options.first, options.first + options.frames))
+    settings = " ".join(f"{name}={value}" for name, value in vars(options).items() if name != "out")
     try:
-        names = write_folder(
-            options.out,
-            tqdm(samples, total=options.frames, unit="frame"),
-            options.first,
-            options.split,
-            options.scanner,
-        )
+        reserve(options.out, options.first, options.frames, options.split, settings)
+        progress = tqdm(samples, total=options.frames, unit="frame")
+        names = write_folder(options.out, progress, options.first, options.split, options.scanner)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        reason = f"cannot write to --out {options.out}: {error.strerror}" if error.strerror else error
+        print(f"error: {reason}", file=sys.stderr)
         return 1
     print(f"{len(names)} frames, {names[0]} to {names[-1]}, in {options.out}; listed in ImageSets/{options.split}.txt")
     return 0
