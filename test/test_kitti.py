@@ -43,6 +43,17 @@ def folder(tmp_path):
     return root
 
 
+def test_labelled_frames_without_an_image_are_told(folder):
+    assert KittiFolder(folder).notes == []
+    (folder / "training" / "image_2" / "000001.png").unlink()
+    (folder / "training" / "label_2" / "000007.txt").write_text("")  # and no calib: of another source
+    frames = KittiFolder(folder)
+    assert frames.ids == ["000000", "000002"] and frames.notes == ["1 labelled frame has no image: 000001"]
+    assert KittiFolder(folder, ["000000"]).notes == []
+    (folder / "training" / "image_2" / "000002.jpg").unlink()
+    assert KittiFolder(folder).notes == ["2 labelled frames have no image: 000001, 000002"]
+
+
 def test_a_frame_is_what_its_files_say(folder):
     frames = KittiFolder(folder)
     assert len(frames) == 3 and frames.ids == ["000000", "000001", "000002"]

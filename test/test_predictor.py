@@ -282,6 +282,16 @@ def test_predicting_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_labelled_frames_without_an_image_are_told(tmp_path, capsys):
+    folder = tmp_path / "kitti"
+    assert world_main(["--out", str(folder), "--frames", "2", "--width", "64", "--height", "32"]) == 0
+    (folder / "training" / "image_2" / "000001.png").unlink()
+    capsys.readouterr()
+    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results"), "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "1 labelled frame has no image: 000001\n" and said.out.startswith("1 frames, ")
+
+
 def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
     folder = tmp_path / "kitti"
     assert world_main(["--out", str(folder), "--frames", "1", "--width", "64", "--height", "32"]) == 0

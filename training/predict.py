@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ModelError, KittiError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    if predictor.device_note:
-        print(predictor.device_note, file=sys.stderr)
+    for note in (*frames.notes, *filter(None, [predictor.device_note])):
+        print(note, file=sys.stderr)
     found = 0
     for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
         sample = frames.sample(index)

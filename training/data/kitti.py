@@ -17,7 +17,7 @@ from training.data.depth import dense_depth, dense_size, lidar_depth, object_dep
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
 from training.data.labels import LabelError, read_objects
 from training.data.sample import Objects, Sample
-from training.data.splits import PUBLISHED, published_split, read_ids
+from training.data.splits import PUBLISHED, lacking, published_split, read_ids
 
 __all__ = [
     "DEPTH_SOURCES",
@@ -53,6 +53,7 @@ class KittiFolder:
     depth: None, 'lidar' (velodyne), 'object' (surfaces of the labelled boxes) or 'dense' (depth_2)
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
+    `notes` has a line for people on labelled frames that are not taken since they have no image.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class KittiFolder:
         self.folder, self.split, self.depth = _locate(Path(root), split), split, depth
         self._images = _image_names(self.folder / "image_2")
         self.ids = sorted(self._images) if ids is None else [str(i) for i in ids]
+        labelled = self._labelled() if ids is None and split == "training" else set()
+        self.notes = lacking(sorted(labelled - self._images.keys()), "labelled frame", "image")
         if not self.ids:
             raise KittiError(
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
@@ -112,6 +115,10 @@ class KittiFolder:
         if self.depth == "dense":
             return dense_depth(self.folder / "depth_2" / f"{self.ids[index]}.png")
         return None
+
+    def _labelled(self) -> set[str]:
+        calib, labels = (_names(self.folder / name) for name in ("calib", "label_2"))
+        return {name[:-4] for name in calib & labels if name.endswith(".txt")}
 
     def check(self) -> None:
         """Look at every file of every frame: headers and ends of images, whole calibrations and labels.

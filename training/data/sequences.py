@@ -53,6 +53,7 @@ class Sequence:
     rectify: applied to each image after reading
     calibs:  the N calibrations where these are KITTI's, one and the same unless there is one for each image
     scans:   velodyne scans of the N images, or None where there are none
+    notes:   what is odd about the folder, a line each for people
     """
 
     name: str
@@ -66,6 +67,7 @@ class Sequence:
     rectify: Callable[[np.ndarray], np.ndarray] = field(default=lambda image: image)
     calibs: list[KittiCalib] | None = None
     scans: Scans | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -172,6 +174,7 @@ def object_sequence(frames: KittiFolder) -> Sequence:
         [frames.objects(i) for i in every] if frames.split == "training" else None,
         calibs=calibs,
         scans=scans_of(images, folder / "velodyne"),
+        notes=frames.notes,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 PUBLISHED = ("chen_train", "chen_val")
 _FRAMES = 7481
+_SHOWN = 10  # ids in a line
 # Bit i, most significant first: frame i is in the training part, otherwise in the validation part.
 _CHEN_TRAIN = (
     "917ee226aa5e53c89ff1bf99dd47f1d574a6ee36be18f8c442a6e35e58c2dc07f4913ca78bb9a24e2632728c4219930896008638e5e1"
@@ -69,3 +70,14 @@ def read_ids(source: str | Path) -> list[str]:
     if not lines:
         raise ValueError(f"{path}: no frame ids in this file; one id per line is needed, such as 000123")
     return list(lines)
+
+
+def listed(names: list[str]) -> str:
+    """The names, or the first ones of many, in a line."""
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def lacking(ids: list[str], what: str, lacked: str) -> list[str]:
+    """One line, such as '2 frames have no scan: 000002, 000005'; none where there are no ids."""
+    return [f"{len(ids)} {what}{' has' if len(ids) == 1 else 's have'} no {lacked}: {listed(ids)}"] if ids else []

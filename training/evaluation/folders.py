@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from training.data.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
-from training.data.splits import read_ids
+from training.data.splits import listed, read_ids
 from training.evaluation.average_precision import CLASSES
-
-_SHOWN = 10
 
 
 class FolderError(ValueError):
@@ -87,12 +85,6 @@ def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None 
         not_scored=sorted(detected.keys() - set(wanted)),
         unknown_types=unknown,
     )
-
-
-def listed(names: list[str]) -> str:
-    """The names, or the first ones of many, in a line."""
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _files(folder: Path, kind: str) -> dict[str, str]:
