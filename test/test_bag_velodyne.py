@@ -125,7 +125,9 @@ def test_a_calibration_that_changes_is_published_again(tmp_path, capsys):
         if i != 1:
             write_scan(base / "velodyne" / f"{i:06d}.bin", i)
     assert convert.main([str(base), str(tmp_path / "bag"), "--frame-id", "eye"]) == 0
-    assert "/velodyne_points: 3 messages" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "/velodyne_points: 3 messages" in said.out
+    assert said.err.strip() == "convert: 1 frame has no scan: 000001"
     found = decoded(tmp_path / "bag")
     assert [(time - EPOCH) // 100_000_000 for time, _ in found["/tf_static"]] == [0, 2, 3]
     for time, cloud in found["/velodyne_points"]:
@@ -137,6 +139,24 @@ def test_a_calibration_that_changes_is_published_again(tmp_path, capsys):
         assert_same_depth(got, lidar_depth(points, calib, camera), 50)
     durability = {topic: profile["durability"] for topic, profile in offered_profiles(tmp_path / "bag").items()}
     assert (durability["/tf_static"], durability["/velodyne_points"]) == (1, 2)  # rmw: transient local, volatile
+
+
+def test_scans_that_nothing_places_and_labels_without_an_image_are_told(tmp_path, capsys):
+    base = tmp_path / "training"
+    for i in range(3):
+        write_image(base / "image_2" / f"{i:06d}.png")
+        write_calib(base / "calib" / f"{i:06d}.txt", (1, 2, 3))
+        write_scan(base / "velodyne" / f"{i:06d}.bin", i)
+    (base / "label_2").mkdir()
+    for i in range(4):
+        (base / "label_2" / f"{i:06d}.txt").write_text("")
+        (base / "calib" / f"{i:06d}.txt").write_text("P2: " + " ".join(map(str, P2.ravel())) + "\n")
+    assert convert.main([str(base), str(tmp_path / "bag"), "--limit", "2"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "convert: 1 labelled frame has no image: 000003" and len(said) == 2
+    assert said[1].startswith("convert: 2 scans have no pose in /tf_static, for want of Tr_velo_to_cam")
+    assert said[1].endswith(": 000000, 000001")
+    assert "/tf_static" not in decoded(tmp_path / "bag")
 
 
 @pytest.mark.parametrize("lines", ["one for each frame number", "one for each scan"])

@@ -94,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("convert: interrupted; the unfinished bag was removed", file=sys.stderr)
         return 130
+    for note in source.notes:
+        print(f"convert: {note}", file=sys.stderr)
     print(f"{bag}: {source.description}")
     for topic, count in sorted(writer.counts.items()):
         print(f"  {topic}: {count} messages")

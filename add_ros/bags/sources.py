@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from training.data.depth import read_velodyne
 from training.data.kitti import KittiFolder, read_ids
 from training.data.sample import Sample
 from training.data.sequences import Sequence, object_sequence, open_sequence
+from training.data.splits import lacking
 from training.data.world import World
 
 _EPOCH = 1_000_000_000 * 10**9  # nanoseconds; added to times that start at 0, since a stamp of 0 means 'unknown' in ROS
@@ -53,12 +54,14 @@ class Source:
     count:        how many there are
     ground_truth: whether the samples carry labels
     description:  one line for people
+    notes:        what is odd about them, a line each
     """
 
     frames: Iterator[Frame]
     count: int
     ground_truth: bool
     description: str
+    notes: list[str] = field(default_factory=list)
 
 
 def open_source(
@@ -77,9 +80,19 @@ def open_source(
     sequence = object_sequence(KittiFolder(root, read_ids(ids))) if ids else open_sequence(root, calib)
     count = min(len(sequence), limit or len(sequence))
     labelled = sequence.objects is not None
-    return Source(
-        _frames(sequence, count, rate), count, labelled, f"{count} frames of {sequence.name} ({sequence.layout})"
-    )
+    description = f"{count} frames of {sequence.name} ({sequence.layout})"
+    notes = sequence.notes + _scan_notes(sequence, count)
+    return Source(_frames(sequence, count, rate), count, labelled, description, notes)
+
+
+def _scan_notes(sequence: Sequence, count: int) -> list[str]:
+    if sequence.scans is None or sequence.calibs is None:
+        return []
+    frames = list(zip(sequence.images, sequence.scans.files, sequence.calibs, strict=True))[:count]
+    without = [image.stem for image, scan, _ in frames if not scan]
+    unplaced = [image.stem for image, scan, calib in frames if scan and calib.Tr_velo_to_cam is None]
+    pose = "pose in /tf_static, for want of Tr_velo_to_cam in calib (KITTI raw: of calib_velo_to_cam.txt)"
+    return lacking(without, "frame", "scan") + lacking(unplaced, "scan", pose)
 
 
 def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[Frame]:
