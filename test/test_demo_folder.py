@@ -50,6 +50,20 @@ def test_what_no_demo_made_is_not_removed(name, tmp_path, monkeypatch, capsys):
     assert (theirs / "years_of_work.txt").read_text() == "mine"
 
 
+def test_a_model_that_cannot_be_used_is_told_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    assert run(monkeypatch, "--model", tmp_path / "bad.onnx", "--out", tmp_path / "demo") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("demo: ") and said.err.count("\n") == 1 and "bad.onnx" in said.err
+    assert not said.out and not (tmp_path / "demo").exists()
+
+
+def test_a_calibration_without_images_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--calib", "calib.txt")
+    assert "--calib would do nothing without --kitti" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("inside", ["input", "logs/frames"])
 def test_the_frames_to_be_shown_are_never_removed(inside, tmp_path, monkeypatch, capsys):
     """Though an earlier demo made the folder."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.predictor import SHIPPED_MODEL, ModelError, model_file
+from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor, model_file
 from add_ros.bags import types
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
@@ -58,6 +58,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--frames must be at least 1")
     if not 0 <= arguments.score_threshold <= 1:
         parser.error("--score-threshold must be 0 to 1")
+    if arguments.calib and not arguments.kitti:
+        parser.error("--calib would do nothing without --kitti")
     return arguments
 
 
@@ -166,6 +168,9 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     began = time.monotonic()
     out, model = arguments.out, model_file(arguments.model).resolve()
     _check_replaceable(out, [path for path in (arguments.kitti, arguments.calib) if path])
+    # A model that cannot be used is told here, and not by the log of a node. On the CPU, as any can be: the device's
+    # memory is the node's.
+    Predictor(model, "cpu")
     isolate(config_folder())
     source = _source(arguments)
     _prepare(out)
