@@ -205,6 +205,7 @@ def test_convert_makes_a_bag_of_plain_images(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["nowhere", "bag"], "no such folder"),
+        (["taken", "bag", "--calib", "nope.yaml"], "convert: --calib nope.yaml is no file: give "),
         (["--world", "2", "taken"], "exists already"),
         (["--world", "2", "bag", "--camera", "bad name"], "'bad name' is no namespace"),
     ],

@@ -58,6 +58,14 @@ def test_a_model_that_cannot_be_used_is_told_before_anything_is_written(tmp_path
     assert not said.out and not (tmp_path / "demo").exists()
 
 
+@pytest.mark.parametrize("place", ["file", "file/demo"])
+def test_a_file_in_place_of_the_folder_is_named(place, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert run(monkeypatch, "--out", tmp_path / place) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"demo: --out {tmp_path / place} cannot be ") and said.count("\n") == 1
+
+
 def test_a_calibration_without_images_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "--calib", "calib.txt")

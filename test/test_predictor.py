@@ -296,5 +296,17 @@ def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
     folder = tmp_path / "kitti"
     assert world_main(["--out", str(folder), "--frames", "1", "--width", "64", "--height", "32"]) == 0
     (tmp_path / "results").write_text("")
+    capsys.readouterr()
     assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results")]) == 2
-    assert str(tmp_path / "results") in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --out {tmp_path / 'results'} cannot be a folder: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--kitti", "nowhere"), ("--ids", "nowhere"), ("--out", ".")])
+def test_what_predicting_cannot_use_is_an_error_of_one_line(option, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training" / "image_2").mkdir(parents=True)
+    given = {"--kitti": ".", "--out": "results"} | {option: value}
+    assert predict_main([text for pair in given.items() for text in pair]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1

@@ -14,6 +14,11 @@ from training.data.labels import write_results
 from training.data.splits import PUBLISHED, read_ids
 
 
+def _failed(reason: object) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 2
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see --help."""
     parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__)
@@ -25,15 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the result files, new or empty")
     options = parser.parse_args(arguments)
     if options.out.is_dir() and any(options.out.iterdir()):
-        print(f"{options.out} is not empty: old results would be scored with the new ones; empty it", file=sys.stderr)
-        return 2
+        return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     try:
         frames = KittiFolder(options.kitti, read_ids(options.ids) if options.ids else None, options.split)
         predictor = Predictor(options.model, options.device)
-        options.out.mkdir(parents=True, exist_ok=True)
     except (ModelError, KittiError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return _failed(error)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _failed(f"--out {options.out} cannot be a folder: {error.strerror}; give one that is new or empty")
     for note in (*frames.notes, *filter(None, [predictor.device_note])):
         print(note, file=sys.stderr)
     found = 0

@@ -77,6 +77,8 @@ def open_source(
     (Hz) sets the stamps, by default the recorded ones or 10 Hz; limit takes the first frames only.
     Raises ValueError on folders that are no such thing, naming what is missing.
     """
+    if calib and not calib.is_file():
+        raise ValueError(f"--calib {calib} is no file: give KITTI's calib.txt or camera_info YAML of these images")
     sequence = object_sequence(KittiFolder(root, read_ids(ids))) if ids else open_sequence(root, calib)
     count = min(len(sequence), limit or len(sequence))
     labelled = sequence.objects is not None

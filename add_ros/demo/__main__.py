@@ -156,9 +156,14 @@ def _check_replaceable(out: Path, sources: list[Path]) -> None:
 
 
 def _prepare(out: Path) -> None:
-    """Make the folder, and remove what an earlier demo left in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / _MARK).touch()
+    """Make the folder, and remove what an earlier demo left in it. Raises ValueError where it cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARK).touch()
+    except OSError as error:
+        raise ValueError(
+            f"--out {out} cannot be the demo's folder: {error.strerror}; name another one (make demo OUT=DIR)"
+        ) from error
     for name in _PARTS:
         if (out / name).exists():
             shutil.rmtree(out / name)
