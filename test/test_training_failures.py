@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -132,12 +133,42 @@ def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
         assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A checkpoint that can be exported."""
+    weights = {f"detector.{key}": value for key, value in build("monodle_plain").state_dict().items()}
+    torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "good.ckpt")
+    return tmp_path / "good.ckpt"
+
+
+def full(detector, path):
+    path.write_bytes(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_export_that_cannot_be_written_gives_one_message_and_leaves_nothing(good, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "export_onnx", full)
     (tmp_path / "file").touch()
-    whole = {f"detector.{key}": value for key, value in build("monodle_lite0").state_dict().items()}
-    torch.save({"model_name": "monodle_lite0", "state_dict": whole}, tmp_path / "good.ckpt")
-    out = tmp_path / "file" / "model"
-    assert export.main(["--checkpoint", str(tmp_path / "good.ckpt"), "--out", str(out)]) == 2
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    for out, reason in ((tmp_path / "file" / "x", str(tmp_path / "file")), (tmp_path / "new" / "x", "No space left")):
+        assert export.main(["--checkpoint", str(good), "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: cannot write {out}.safetensors and {out}.onnx: ")
+        assert reason in error.partition(".onnx: ")[2] and len(error.splitlines()) == 1
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["mine", "mine.onnx", "mine.safetensors"])
+def test_an_export_has_its_suffixes_once_and_the_umask_says_who_reads_it(given, good, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "export_onnx", lambda detector, path: path.touch())
+    before = os.umask(0o022)
+    try:
+        assert export.main(["--checkpoint", str(good), "--out", str(tmp_path / "out" / given)]) == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()}
+    assert modes == {"mine.safetensors": 0o644, "mine.onnx": 0o644}
 
 
 def test_a_checkpoint_without_history_is_not_resumed(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -13,6 +15,8 @@ from add_model.export import export_onnx
 from add_model.models import load, save
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
 from training.files import TrainingError
+
+_SUFFIXES = (".safetensors", ".onnx")
 
 
 def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
@@ -29,23 +33,39 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     return checkpoint["model_name"], trained_detector(checkpoint, path)
 
 
+def write(name: str, detector: torch.nn.Module, out: Path) -> tuple[Path, Path]:
+    """Write `out`.safetensors and `out`.onnx, each whole or not at all, and return their paths.
+
+    Raises TrainingError where they can't be written.
+    """
+    weights, graph = (out.with_name(out.name + suffix) for suffix in _SUFFIXES)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent) as folder:
+            save(Path(folder, weights.name), name, detector)
+            # From the file, so that what was written is what is exported.
+            export_onnx(load(Path(folder, weights.name)), Path(folder, graph.name))
+            for path in (weights, graph):
+                os.replace(Path(folder, path.name), path)
+    except OSError as error:
+        raise TrainingError(f"cannot write {weights} and {graph}: {error}") from error
+    return weights, graph
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see --help."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a .ckpt of python -m training fit")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix, such as weights/my_model")
     options = parser.parse_args(arguments)
+    out = options.out.with_suffix("") if options.out.suffix in _SUFFIXES else options.out
     try:
         name, detector = read_checkpoint(options.checkpoint)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
+        paths = write(name, detector, out)
     except (TrainingError, ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    weights, graph = (options.out.with_name(options.out.name + suffix) for suffix in (".safetensors", ".onnx"))
-    save(weights, name, detector)
-    # From the file, so that what was written is what is exported.
-    export_onnx(load(weights), graph)
-    for path in (weights, graph):
+    for path in paths:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
