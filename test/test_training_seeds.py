@@ -62,3 +62,10 @@ def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatc
     assert main(["--config", str(config), "--out", str(tmp_path / "out"), "--seeds", "0", "1", "--data", "x"]) == 0
     assert all("--resume" in words and words[words.index("--data") + 1] == "x" for words in commands)
     assert json.loads((tmp_path / "out" / "seeds.json").read_text()) == report
+
+
+def test_the_module_is_the_same_command():
+    for module in (["training", "seeds"], ["training.seeds"]):
+        done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "python -m training seeds: error: the following arguments are required: --config" in done.stderr

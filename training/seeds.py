@@ -98,3 +98,9 @@ def format_report(report: dict) -> str:
     lines.append(f"epochs: last {report['epochs']['last']}, best {report['epochs']['best']} by {report['best_by']}")
     lines.append("The best epoch is chosen on the frames that it is scored on: compare methods by the last one.")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    from training.__main__ import main as command  # its errors are one line
+
+    sys.exit(command(["seeds", *sys.argv[1:]]))
