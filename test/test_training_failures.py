@@ -98,13 +98,17 @@ class Malice:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("writer", [torch.save, pickle.dump], ids=["torch", "pickle"])
-def test_a_checkpoint_never_runs_code(tmp_path, writer):
+@pytest.mark.parametrize(
+    ("writer", "message"),
+    [(torch.save, "without running its code"), (pickle.dump, "no torch checkpoint")],
+    ids=["torch", "pickle"],
+)
+def test_a_checkpoint_never_runs_code(tmp_path, writer, message):
     witness, path = tmp_path / "ran", tmp_path / "bad.ckpt"
     data = io.BytesIO()
     writer({"model_name": "monodle_lite0", "state_dict": Malice(witness)}, data)
     path.write_bytes(data.getvalue())
-    with pytest.raises(TrainingError, match="without running its code"):
+    with pytest.raises(TrainingError, match=message):
         load_checkpoint(path)
     assert not witness.exists()
 
@@ -115,9 +119,12 @@ def test_other_files_are_no_checkpoints(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(TrainingError, match="was not written by python -m training"):
         load_checkpoint(tmp_path / "foreign.ckpt")
-    (tmp_path / "empty.ckpt").touch()
-    with pytest.raises(TrainingError, match="is not a checkpoint"):
-        load_checkpoint(tmp_path / "empty.ckpt")
+    whole = (tmp_path / "foreign.ckpt").read_bytes()
+    for data in (b"", b"hello, this is text\n", whole[: len(whole) // 2], whole[:-10]):
+        (tmp_path / "bad.ckpt").write_bytes(data)
+        for mmap in (False, True):
+            with pytest.raises(TrainingError, match=r"bad\.ckpt is damaged or no torch checkpoint: it is"):
+                load_checkpoint(tmp_path / "bad.ckpt", mmap)
 
 
 def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
@@ -126,7 +133,7 @@ def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
     torch.save([1], tmp_path / "list.ckpt")
     for name, message in (
         ("none", "there is no checkpoint"),
-        ("bad", "is not a checkpoint"),
+        ("bad", "no torch checkpoint"),
         ("list", "was not written by python -m training"),
         ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
     ):
@@ -222,7 +229,7 @@ MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.y
         (("validate", "--config", MINI), "there is no checkpoint runs/monodle_kitti_mini/last.ckpt"),
         (("validate", "--config", MINI, "--resume"), "--resume is for fit"),
         (("test", "--config", MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
-        (("test", "--config", MINI, "--ckpt_path", MINI), "monodle_kitti_mini.yaml is not a checkpoint"),
+        (("test", "--config", MINI, "--ckpt_path", MINI), "mini.yaml is damaged or no torch checkpoint"),
         (("fit", "--config", MINI, "--folder", "twice.txt"), "Not a directory: 'twice.txt"),
         (("fit",), "fit.data"),
         ((), "{fit,validate,test}"),

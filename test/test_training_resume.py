@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 
 import pytest
@@ -118,3 +119,19 @@ def test_validate_scores_a_checkpoint_and_test_writes_result_files(whole):
     tables = [read_table(path, scores=True) for path in sorted((whole / "test").iterdir())]
     assert len(tables) == 3
     assert sum(map(len, tables)) > 0
+
+
+def test_a_last_checkpoint_that_is_damaged_names_the_way_on(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    shutil.copytree(whole, tmp_path / "runs" / "tiny")
+    last, best = tmp_path / "runs/tiny/last.ckpt", tmp_path / "runs/tiny/best.ckpt"
+    last.write_bytes(last.read_bytes()[:100_000])
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 1
+    assert "error: runs/tiny/last.ckpt is damaged" in run.text() and "Traceback" not in run.text()
+    assert "copy runs/tiny/best.ckpt over it and --resume to go on from there, or remove runs/tiny" in run.text()
+    shutil.copy(best, last)
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 0, run.text()
+    assert tensors(last, "state_dict") == tensors(whole / "last.ckpt", "state_dict")
+    assert (last.parent / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,18 +28,27 @@ LAST, BEST, CURVES = "last.ckpt", "best.ckpt", "curves.png"
 def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
     """A checkpoint of python -m training, on the CPU. Unpickles no code.
 
-    Raises TrainingError where there is none, or it is something else.
+    Raises TrainingError where there is none, or it is damaged or something else.
     """
     if not Path(path).is_file():
         raise TrainingError(f"there is no checkpoint {path}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except PermissionError:
+        raise
     except Exception as error:  # torch raises many kinds for files that are not checkpoints
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrainingError(f"{path} is not a checkpoint that can be read without running its code: {reason}") from None
+        raise TrainingError(f"{path} is {_fault(path, error)}") from None
     if not isinstance(checkpoint, dict) or "model_name" not in checkpoint:
         raise TrainingError(f"{path} was not written by python -m training")
     return checkpoint
+
+
+def _fault(path: Path | str, error: Exception) -> str:
+    if not zipfile.is_zipfile(path):  # torch says this with a number, or in a paragraph of its zip library
+        return "damaged or no torch checkpoint: it is not a whole zip archive"
+    if isinstance(error, pickle.UnpicklingError):
+        return "not a checkpoint that can be read without running its code"
+    return f"damaged or no torch checkpoint: {str(error).strip().partition('. ')[0] or type(error).__name__}"
 
 
 def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:

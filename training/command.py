@@ -118,8 +118,9 @@ class TrainingCommand(LightningCLI):
             if resume:
                 say(f"{self.folder} has no checkpoint yet: starting afresh")
             return
+        checkpoint = _read_last(last)
         if not resume:
-            epochs = history(load_checkpoint(last, mmap=True), last)["epochs"]
+            epochs = history(checkpoint, last)["epochs"]
             raise TrainingError(
                 f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
                 " with --folder, or remove it"
@@ -204,6 +205,15 @@ def _remove_leftovers(folder: Path) -> None:
     # Of a run that ended within its first epoch.
     for name in (BEST, CURVES, METRICS):
         (folder / name).unlink(missing_ok=True)
+
+
+def _read_last(last: Path) -> dict[str, Any]:
+    try:
+        return load_checkpoint(last, mmap=True)
+    except TrainingError as error:
+        best = last.with_name(BEST)
+        way = f"copy {best} over it and --resume to go on from there, or " if best.is_file() else ""
+        raise TrainingError(f"{error}; {way}remove {last.parent} to start afresh") from None
 
 
 def last_good(folder: Path) -> str:
