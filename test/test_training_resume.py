@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import shutil
 import time
 
 import pytest
 import torch
+import yaml
 from training_bench import TIMEOUT, Training, configure, kill_when, lines_of, tensors
 
 from training.data.labels import read_table
+from training.files import TrainingError
+from training.resume import require_same
 
 EPOCHS = 3
 
@@ -119,6 +123,42 @@ def test_validate_scores_a_checkpoint_and_test_writes_result_files(whole):
     tables = [read_table(path, scores=True) for path in sorted((whole / "test").iterdir())]
     assert len(tables) == 3
     assert sum(map(len, tables)) > 0
+
+
+def test_a_run_goes_on_with_the_options_that_it_was_started_with(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    shutil.copytree(whole, tmp_path / "runs" / "tiny")
+    again = "fit", "--config", config, "--resume"
+    changed = "--model.rate", "1e-6", "--data.augmentation.zoom", "[1, 2]", "--data.batch_size", 1, "--data.workers", 1
+    run = Training(tmp_path, *again, *changed, "--trainer.log_every_n_steps", 2)
+    assert run.finish() == 1
+    assert "error: model.rate is 1e-06 here, but 0.00125; data." in run.text() and "Traceback" not in run.text()
+    assert "data.augmentation.zoom is [1.0, 2.0] here, but [0.75, 1.35]" in run.text()
+    assert "data.batch_size is 1 here, but 2" in run.text()
+    assert " where runs/tiny was started: go on with the options of its config.yaml, or name another" in run.text()
+    assert "workers" not in run.text()
+    free = "--model.rate", "1.25e-3", "--model.start", "gone.ckpt", "--trainer.log_every_n_steps", 2
+    run = Training(tmp_path, *again, *free)
+    assert run.finish() == 0, run.text()
+
+
+def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
+    sources = [{"root": "a", "count": 2}, {"root": "b", "count": 3}]
+    started = {"model": {"method": {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 1.0}}}}
+    started |= {"data": {"init_args": {"train": sources}}, "seed_everything": 0, "trainer": {"max_epochs": 1}}
+    given = copy.deepcopy(started)
+    require_same(tmp_path, given)  # a folder without config.yaml says nothing
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(started))
+    given["model"]["method"]["init_args"]["teacher"] = "b.ckpt"
+    given["data"]["init_args"]["train"][0]["root"] = "c"
+    given["trainer"]["max_epochs"] = 2
+    require_same(tmp_path, given)
+    given["data"]["init_args"]["train"][0]["count"] = 9
+    with pytest.raises(TrainingError, match=r"^data\.train is \[.*9.*\] here, but \["):
+        require_same(tmp_path, given)
+    method = {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 1.0, "extra": 1}}
+    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.method\.extra is 1 here"):
+        require_same(tmp_path, started | {"seed_everything": 1, "model": {"method": method}})
 
 
 def test_a_last_checkpoint_that_is_damaged_names_the_way_on(whole, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,6 +24,7 @@ from training.lit import LOGGED, LitDetector
 from training.methods import OTHERS_WEIGHTS
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
+from training.resume import require_same
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
@@ -125,6 +127,8 @@ class TrainingCommand(LightningCLI):
                 f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
                 " with --folder, or remove it"
             )
+        given = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        require_same(self.folder, yaml.safe_load(given))
         self.checkpoint, self.save_config_callback = last, None
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:

@@ -1,0 +1,53 @@
+"""What a run that goes on must share with its start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.files import TrainingError
+from training.methods import OTHERS_WEIGHTS
+
+NAME = "config.yaml"
+_SHARED = ("seed_everything", "best_by", "model", "data")
+# Where files lie and how they are read is the machine's; weights to start from are in the checkpoint.
+_FREE = {"root", "workers", "keep", "test", "start", *OTHERS_WEIGHTS}
+
+
+def require_same(folder: Path, given: Mapping[str, Any]) -> None:
+    """Raises TrainingError where these options, as config.yaml has them, are not those that a run was started with.
+
+    What only says where files lie, and the trainer's own, may differ.
+    """
+    if not (folder / NAME).is_file():
+        return
+    started = yaml.safe_load((folder / NAME).read_text())
+    changes = [change for key in _SHARED for change in _changes(key, given.get(key), started.get(key))]
+    if changes:
+        raise TrainingError(
+            f"{'; '.join(changes)} where {folder} was started: go on with the options of its {NAME}, or name another"
+            " folder with --folder"
+        )
+
+
+def _changes(key: str, given: Any, started: Any) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(started, dict):
+        for name in [*given, *(name for name in started if name not in given)]:
+            # As the command line names it.
+            below = key if name == "init_args" else f"{key}.{name}"
+            if name not in _FREE:
+                yield from _changes(below, given.get(name), started.get(name))
+    elif _bound(given) != _bound(started):
+        yield f"{key} is {given} here, but {started}"
+
+
+def _bound(value: Any) -> Any:
+    """Without what may differ."""
+    if isinstance(value, list):
+        return [_bound(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _bound(part) for name, part in value.items() if name not in _FREE}
+    return value
