@@ -75,10 +75,19 @@ def test_sources_with_depth_and_without_do_not_mix(folder):
         attached(MixedData([deep, without], without)).setup("fit")
 
 
-def test_views_have_sides_that_the_networks_can_halve(folder):
-    data = KittiData(
-        str(folder), "ImageSets/train.txt", "ImageSets/train.txt", augmentation=Augmentation(size=(100, 64))
-    )
-    attached(data).setup("fit")
-    with pytest.raises(TrainingError, match=r"data.augmentation.size \(100, 64\): sides are multiples of 32"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augmentation": Augmentation(size=(100, 64))}, r"augmentation.size \(100, 64\): sides are multiples of 32"),
+        ({"augmentation": Augmentation(size=(64, 0))}, r"augmentation.size \(64, 0\): sides are multiples of 32"),
+        ({"augmentation": Augmentation(zoom=(2.0, 1.0))}, r"augmentation.zoom \(2.0, 1.0\): the lowest factor"),
+        ({"augmentation": Augmentation(zoom=(0.0, 1.0))}, r"augmentation.zoom \(0.0, 1.0\): the lowest factor"),
+        ({"batch_size": 0}, "batch_size 0: a batch has at least 1"),
+        ({"workers": -1}, "workers -1: give how many processes"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused(folder, options, message):
+    data = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt", **options))
+    data.setup("fit")
+    with pytest.raises(TrainingError, match=rf"^data\.{message}"):
         data.train_dataloader()

@@ -218,6 +218,10 @@ MINI = Path(__file__).resolve().parent.parent / "config" / "monodle_kitti_mini.y
             ("fit", "--config", MINI, "--model.method", "Distil", "--model.method.teacher", "x.ckpt"),
             "there is no checkpoint x.ckpt",
         ),
+        (("fit", "--config", MINI, "--model.rate", "-1"), "error: model.rate -1.0: give a number that is not negative"),
+        (("fit", "--config", "world.yaml", "--data.batch_size", "0"), "error: data.batch_size 0: a batch has at least"),
+        (("fit", "--config", "world.yaml", "--data.workers", "-1"), "error: data.workers -1: give how many processes"),
+        (("fit", "--config", MINI, "--trainer.devices", "0"), "error: trainer: "),
         (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
         (("fit", "--config", MINI, "--model.rat", "1"), "rat"),
         (
@@ -242,6 +246,7 @@ def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, argument
 
     monkeypatch.chdir(tmp_path)
     Path("twice.txt").write_text("000001\n000001\n")
+    configure(tmp_path / "world.yaml")
     Path("wrong.yaml").write_text("model: {raet: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
     monkeypatch.setattr("sys.argv", ["training"])
     try:

@@ -14,6 +14,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import training.distil  # noqa: F401 - so that --model.method knows Distil by its name
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
@@ -144,7 +145,11 @@ class TrainingCommand(LightningCLI):
             board = TensorBoardLogger(self.folder, "tensorboard", "", default_hp_metric=False, purge_step=purge)
             loggers = [self.metrics, board, *loggers]
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
-        return super().instantiate_trainer(**options, logger=loggers or False, plugins=[*plugins, AtomicCheckpoints()])
+        plugins = [*plugins, AtomicCheckpoints()]
+        try:
+            return super().instantiate_trainer(**options, logger=loggers or False, plugins=plugins)
+        except MisconfigurationException as error:
+            raise TrainingError(f"trainer: {' '.join(str(error).split())}") from error
 
     def _callbacks(self, given: Any) -> list:
         return given if isinstance(given, list) else [given] if given else []

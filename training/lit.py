@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,9 @@ class LitDetector(lightning.LightningModule):
         method: Method = Alone(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
+        for name, value in (("rate", rate), ("weight_decay", weight_decay)):
+            if not 0 <= value < math.inf:
+                raise TrainingError(f"model.{name} {value}: give a number that is not negative")
         self.model_name, self.frozen_norms = model, frozen_norms
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
         self.detector = initial(model, start).to(memory_format=torch.channels_last)

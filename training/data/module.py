@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -59,8 +60,6 @@ class Loaders(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this process's share of the frames, another order each epoch."""
-        if any(side % MULTIPLE for side in self.augmentation.size):
-            raise TrainingError(f"data.augmentation.size {self.augmentation.size}: sides are multiples of {MULTIPLE}")
         detector = self.trainer.lightning_module.detector
         views = TrainingViews(self.frames, self.count, self.augmentation, detector.coder, self.seed, detector.focal)
         keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
@@ -84,6 +83,8 @@ class Loaders(lightning.LightningDataModule):
         return depth if self.trainer.lightning_module.learner.sees_depth else None
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
+        # Not when this is made: a command line would bury the message.
+        _require_usable(self.augmentation, self.batch_size, self.workers)
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
         return DataLoader(
             dataset,
@@ -93,6 +94,18 @@ class Loaders(lightning.LightningDataModule):
             worker_init_fn=_one_thread,
             **options,
         )
+
+
+def _require_usable(augmentation: Augmentation, batch_size: int, workers: int) -> None:
+    if batch_size < 1:
+        raise TrainingError(f"data.batch_size {batch_size}: a batch has at least 1 frame")
+    if workers < 0:
+        raise TrainingError(f"data.workers {workers}: give how many processes load frames, or 0")
+    low, high = augmentation.zoom
+    if not 0 < low <= high < math.inf:
+        raise TrainingError(f"data.augmentation.zoom {augmentation.zoom}: the lowest factor, above 0, goes first")
+    if any(side < MULTIPLE or side % MULTIPLE for side in augmentation.size):
+        raise TrainingError(f"data.augmentation.size {augmentation.size}: sides are multiples of {MULTIPLE}")
 
 
 def _one_thread(_: int) -> None:
