@@ -156,8 +156,8 @@ def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
     given["data"]["init_args"]["train"][0]["count"] = 9
     with pytest.raises(TrainingError, match=r"^data\.train is \[.*9.*\] here, but \["):
         require_same(tmp_path, given)
-    method = {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 1.0, "extra": 1}}
-    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.method\.extra is 1 here"):
+    method = {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 2.0, "of_a_newer_version": 1}}
+    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.method\.weight is 2.0 here, b"):
         require_same(tmp_path, started | {"seed_everything": 1, "model": {"method": method}})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ def require_same(folder: Path, given: Mapping[str, Any]) -> None:
     """
     if not (folder / NAME).is_file():
         return
-    started = yaml.safe_load((folder / NAME).read_text())
-    changes = [change for key in _SHARED for change in _changes(key, given.get(key), started.get(key))]
+    started = yaml.safe_load((folder / NAME).read_text(encoding="utf-8"))
+    changes = _changes("", {key: given[key] for key in _SHARED if key in given}, started)
     if changes:
         raise TrainingError(
             f"{'; '.join(changes)} where {folder} was started: go on with the options of its {NAME}, or name another"
@@ -33,15 +33,15 @@ def require_same(folder: Path, given: Mapping[str, Any]) -> None:
         )
 
 
-def _changes(key: str, given: Any, started: Any) -> Iterator[str]:
-    if isinstance(given, dict) and isinstance(started, dict):
-        for name in [*given, *(name for name in started if name not in given)]:
-            # As the command line names it.
-            below = key if name == "init_args" else f"{key}.{name}"
-            if name not in _FREE:
-                yield from _changes(below, given.get(name), started.get(name))
-    elif _bound(given) != _bound(started):
-        yield f"{key} is {given} here, but {started}"
+def _changes(key: str, given: Any, started: Any) -> list[str]:
+    if not (isinstance(given, dict) and isinstance(started, dict)):
+        return [] if _bound(given) == _bound(started) else [f"{key[1:]} is {given} here, but {started}"]
+    changes = []
+    for name, value in given.items():
+        if name in started and name not in _FREE:  # the start was perhaps by a version that lacks an option
+            below = key if name == "init_args" else f"{key}.{name}"  # as the command line names it
+            changes += _changes(below, value, started[name])
+    return changes
 
 
 def _bound(value: Any) -> Any:
