@@ -61,6 +61,25 @@ def test_only_a_teacher_needs_the_depth_of_frames_that_are_scored(folder, depth)
             attached(data, sees_depth=True).setup("test")
 
 
+def test_a_folder_without_the_published_split_is_told_how_to_name_frames(folder, tmp_path):
+    with pytest.raises(KittiError, match=r"hold KITTI's published split chen_train: .* --data.train FILE") as error:
+        KittiData(str(folder)).setup("fit")
+    assert len(error.value.problems["image missing"]) == 3712 - 1  # frame 0 is in that split, frame 1 is not
+    with pytest.raises(KittiError, match="published split chen_val"):
+        Source(str(folder), "chen_val").folder()
+    (tmp_path / "ids.txt").write_text("000000\n000007\n000008\n")
+    with pytest.raises(KittiError, match="2 of 3 frames cannot be used") as error:
+        KittiData(str(folder), train=str(tmp_path / "ids.txt")).setup("fit")
+    assert "published" not in str(error.value)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_a_folder_that_is_not_there_is_told_how_to_give_one(stage, tmp_path):
+    data = attached(KittiData(str(tmp_path / "none")))
+    with pytest.raises(KittiError, match=r"none: there is no such folder; give the one .* with --data DIR"):
+        data.setup(stage)
+
+
 def test_a_source_that_counts_nothing_gives_nothing(folder):
     source = Source(str(folder), "ImageSets/train.txt")
     none = Source(str(folder), "ImageSets/train.txt", count=0, depth="dense")

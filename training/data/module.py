@@ -115,10 +115,19 @@ def _one_thread(_: int) -> None:
 class KittiData(Loaders):
     """A folder in KITTI's object layout.
 
-    root: the folder that holds training/. train, val: a file of frame ids (from here or from the root), or the name
-    of a published split. test: the same, or None for the whole testing/ folder, which has no labels.
-    depth: where depth comes from, for a teacher and for what is taught by depth (`KittiFolder`); None reads none.
-    keep: whether training frames are read once and kept in memory. judged_at: see `Scenes`.
+    Args:
+        root: The folder that holds training/.
+        train: Frames to train on: a file of frame ids, one a line, by its path from here or from the root, or the name
+            of a published split (chen_train or chen_val).
+        val: Frames to validate on, named as those of train are.
+        test: The same for the test, or null for the whole testing/ folder, which has no labels.
+        augmentation: How a training view differs from its frame.
+        batch_size: Of one process.
+        workers: Loader processes of one process.
+        seed: Of shuffling and augmentation (by seed_everything).
+        depth: Where depth comes from, for a teacher and for what is taught by depth; null reads none.
+        keep: Whether training frames are read once and kept in memory.
+        judged_at: Focal length in pixels at which sizes in the image are judged; null judges pictures as they are.
     """
 
     def __init__(
@@ -147,6 +156,7 @@ class KittiData(Loaders):
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val, self._seen_depth(self.depth))
         if stage == "test" and self.test is None:
+            _require_folder(self.root)
             self.test_frames = KittiFolder(self.root, split="testing", depth=self._seen_depth(self.depth))
         elif stage == "test":
             self.test_frames = self._folder(self.test, self._seen_depth(self.depth))
@@ -156,15 +166,33 @@ class KittiData(Loaders):
         return self._train_frames
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
-        return KittiFolder(self.root, _ids(self.root, split), depth=depth)
+        return _labelled(self.root, split, depth)
+
+
+def _require_folder(root: str) -> None:
+    if not Path(root).is_dir():
+        raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
+
+
+def _labelled(root: str, split: str, depth: DepthSource | None) -> KittiFolder:
+    _require_folder(root)
+    ids = _ids(root, split)
+    try:
+        return KittiFolder(root, ids, depth=depth)
+    except KittiError as error:
+        if split not in PUBLISHED or 2 * len(error.problems.get("image missing", ())) < len(ids):
+            raise
+        raise KittiError(
+            f"{error}\n{root} does not seem to hold KITTI's published split {split}: name frames of your own by"
+            " files of ids, one a line, as in --data.train FILE --data.val FILE",
+            error.problems,
+        ) from None
 
 
 def _ids(root: str, split: str) -> list[str]:
     if split in PUBLISHED:
         return published_split(split)
     path = Path(split)
-    if not Path(root).is_dir():
-        raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
     try:
         return read_ids(path if path.is_file() else Path(root) / split)
     except ValueError as error:
@@ -186,7 +214,7 @@ class Source:
 
     def folder(self) -> KittiFolder:
         """The frames, all of whose files have been looked at."""
-        return KittiFolder(self.root, _ids(self.root, self.ids), depth=self.depth)
+        return _labelled(self.root, self.ids, self.depth)
 
 
 class MixedData(Loaders):
