@@ -73,6 +73,25 @@ def test_a_folder_without_the_published_split_is_told_how_to_name_frames(folder,
     assert "published" not in str(error.value)
 
 
+def test_labels_that_teach_nothing_are_an_error_and_those_of_unknown_types_are_told(tmp_path):
+    write_folder(tmp_path, map(WORLD.sample, range(2)), 0, "train")
+    first, second = sorted((tmp_path / "training" / "label_2").iterdir())
+    line = "{} 0.00 0 0.10 10 10 60 60 1.5 1.6 4.0 1.0 1.5 12.0 0.1\n"
+    first.write_text(line.format("car") + line.format("vehicle") + line.format("Tram"))
+    second.write_text(line.format("vehicle"))
+    data = KittiData(str(tmp_path), train="ImageSets/train.txt", val="ImageSets/train.txt")
+    attached(data).setup("fit")
+    assert data._train_frames.notes == ["labels of types that KITTI does not have: 2 'vehicle'"]
+    first.write_text(line.format("vehicle") + line.format("Tram"))
+    error = r"label_2: no Car, Pedestrian, Cyclist is labelled in the frames to train on, but 2 'vehicle', 1 'Tram'"
+    with pytest.raises(KittiError, match=error):
+        data.setup("fit")
+    with pytest.raises(KittiError, match=error):
+        MixedData([Source(str(tmp_path), "ImageSets/train.txt")], Source(str(tmp_path), "ImageSets/train.txt")).setup(
+            "fit"
+        )
+
+
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_a_folder_that_is_not_there_is_told_how_to_give_one(stage, tmp_path):
     data = attached(KittiData(str(tmp_path / "none")))

@@ -6,6 +6,7 @@ depth_2 is this project's name for dense depth images: 16-bit PNG, metres x 256,
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from add_model.camera import Camera
 from training.data.calib import CalibrationError, KittiCalib, read_calib, write_calib
 from training.data.depth import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
-from training.data.labels import LabelError, read_objects
+from training.data.labels import LabelError, listed_counts, read_objects, unknown_types
 from training.data.sample import Objects, Sample
 from training.data.splits import PUBLISHED, lacking, published_split, read_ids
 
@@ -53,7 +54,8 @@ class KittiFolder:
     depth: None, 'lidar' (velodyne), 'object' (surfaces of the labelled boxes) or 'dense' (depth_2)
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
-    `notes` has a line for people on labelled frames that are not taken since they have no image.
+    `types` counts their labelled types. `notes` has lines for people: on labelled frames that are not taken since they
+    have no image, and on labels of types that KITTI does not have.
     """
 
     def __init__(
@@ -78,7 +80,10 @@ class KittiFolder:
             raise KittiError(
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
             )
+        self.types: Counter[str] = Counter()
         self.check()
+        if unknown := unknown_types(self.types):
+            self.notes.append(f"labels of types that KITTI does not have: {listed_counts(unknown)}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,6 +130,7 @@ class KittiFolder:
 
         Raises KittiError that names all missing and broken files, grouped by kind.
         """
+        self.types.clear()
         problems: dict[str, list[str]] = {}
         bad_frames = set()
         present = {name: _names(self.folder / name) for name in ("calib", "label_2", "velodyne", "depth_2")}
@@ -151,7 +157,9 @@ class KittiFolder:
                     note(f"{folder} file missing", frame, f"{folder}/{name}")
                     continue
                 try:
-                    read(self.folder / folder / name)
+                    content = read(self.folder / folder / name)
+                    if isinstance(content, Objects):
+                        self.types.update(map(str, content.names))
                 except (fault, OSError) as error:
                     note(f"{folder} file broken", frame, self._short(error))
             if self.depth == "lidar":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,8 +12,10 @@ from typing import Literal
 import cv2
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
+from add_model.labels import CLASSES
 from add_model.models import MULTIPLE
 from training.data.batches import (
     Augmentation,
@@ -26,6 +30,7 @@ from training.data.batches import (
     only,
 )
 from training.data.kitti import KittiError, KittiFolder
+from training.data.labels import listed_counts
 from training.data.splits import PUBLISHED, published_split, read_ids
 from training.data.world import World
 from training.files import TrainingError
@@ -151,6 +156,7 @@ class KittiData(Loaders):
         """Look at all the files that the stage needs."""
         if stage == "fit":
             frames = self._folder(self.train, self.depth)
+            _require_taught([frames])
             self._train_frames = CachedFrames(frames) if self.keep else frames
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
@@ -187,6 +193,16 @@ def _labelled(root: str, split: str, depth: DepthSource | None) -> KittiFolder:
             " files of ids, one a line, as in --data.train FILE --data.val FILE",
             error.problems,
         ) from None
+
+
+def _require_taught(folders: Sequence[KittiFolder]) -> None:
+    types = sum((frames.types for frames in folders), Counter())
+    if not {name.lower() for name in types} & {name.lower() for name in CLASSES}:
+        found = listed_counts(types) or "nothing"
+        where = ", ".join(str(frames.folder / "label_2") for frames in folders)
+        raise KittiError(f"{where}: no {', '.join(CLASSES)} is labelled in the frames to train on, but {found}")
+    for note in (f"{frames.folder}: {note}" for frames in folders for note in frames.notes):
+        rank_zero_info(note)
 
 
 def _ids(root: str, split: str) -> list[str]:
@@ -243,6 +259,7 @@ class MixedData(Loaders):
                 without = ", ".join(source.root for source in used if source.depth is None)
                 raise KittiError(f"data.train: sources with depth and without are mixed; give depth for {without} too")
             self._folders = [source.folder() for source in used]
+            _require_taught(self._folders)
             self._counts = [source.count or len(f) for source, f in zip(used, self._folders, strict=True)]
             self.count = sum(self._counts)
         self.val_frames = self.test_frames = replace(self.val, depth=self._seen_depth(self.val.depth)).folder()
