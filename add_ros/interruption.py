@@ -8,13 +8,21 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(KeyboardInterrupt):
+    """What a signal raises.
+
+    Not KeyboardInterrupt itself: Python notes that where it passes through `exec` of a string, which makes dataclasses
+    and message types, and then ends `python -m` by the signal, whatever exit code was given after it had been caught.
+    """
+
+
 @contextmanager
 def orderly() -> Iterator[None]:
     """Within it SIGTERM and SIGINT raise KeyboardInterrupt, so that what is unfinished is removed on the way out.
 
     SIGINT is taken over too: background jobs of a shell are started with it ignored. For the main thread.
     """
-    with _handled(_interrupt):
+    with _handled(interrupt):
         yield
 
 
@@ -31,6 +39,11 @@ def deferred() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
+def interrupt(*_: object) -> None:
+    """Leave by KeyboardInterrupt; serves as a signal's handler."""
+    raise Interrupted
+
+
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     signals = signal.SIGINT, signal.SIGTERM
@@ -40,7 +53,3 @@ def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[Non
     finally:
         for number, previous in zip(signals, before, strict=True):
             signal.signal(number, previous)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

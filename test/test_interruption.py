@@ -1,12 +1,16 @@
 """A signal at the worst moment: while Python forks, whose hooks lose what is raised in them."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from add_ros.interruption import deferred, orderly
+
+ROOT = Path(__file__).resolve().parent.parent
 
 CODE = """
 import contextlib, os, signal, subprocess
@@ -34,6 +38,23 @@ def said(name, guard):
 def test_a_signal_while_a_process_is_started_is_not_lost(name):
     assert said(name, "contextlib.nullcontext()") == ["lost", "1"]  # what is guarded against
     assert said(name, "deferred()") == ["interrupted", "1"]
+
+
+def test_a_signal_within_code_that_is_made_of_a_string_leaves_the_exit_code(tmp_path):
+    """Such as that of dataclasses and message types, when a module is run by `python -m`."""
+    code = (
+        "import os, signal, sys\n"
+        "from add_ros.interruption import orderly\n"
+        "try:\n"
+        "    with orderly():\n"
+        "        exec('os.kill(os.getpid(), signal.SIGINT); [None for _ in range(1000)]')\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    (tmp_path / "stopped.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-m", "stopped"], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 130
 
 
 def test_handlers_are_put_back():

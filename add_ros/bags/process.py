@@ -14,11 +14,6 @@ from rclpy.signals import SignalHandlerOptions
 from add_ros.bags.errors import BagError
 
 
-def interrupt() -> None:
-    """Leave by KeyboardInterrupt."""
-    raise KeyboardInterrupt
-
-
 def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
     """rclpy.init that leaves SIGINT and SIGTERM to Python: `on_stop` is called in the main thread.
 
