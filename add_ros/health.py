@@ -134,17 +134,18 @@ class Health:
             )
         processing, latency = (self._processing, self._latency) if self._processing else self._last_times
         for what, times in (("processing", processing), ("pipeline latency", latency)):
-            if times and abs(np.mean(times)) > _REPLAY:
+            mean = np.mean(times) if times else 0.0
+            if abs(mean) > _REPLAY:
                 warnings.append(
                     "image stamps and this node's clock differ: replaying a bag needs use_sim_time and /clock"
                 )
-            elif times and np.mean(times) < -_AHEAD:
+            elif mean < -_AHEAD:
                 warnings.append(
-                    f"image stamps are {-np.mean(times):.0f} ms ahead of this node's clock: synchronise the camera's "
+                    f"image stamps are {-mean:.0f} ms ahead of this node's clock: synchronise the camera's "
                     "with it (NTP, PTP)"
                 )
-            elif times and np.mean(times) > budget_ms:
-                warnings.append(f"{what} {np.mean(times):.0f} ms is over the budget of {budget_ms:.0f} ms")
+            elif mean > budget_ms:
+                warnings.append(f"{what} {mean:.0f} ms is over the budget of {budget_ms:.0f} ms")
         return (DiagnosticStatus.WARN, "; ".join(warnings)) if warnings else (DiagnosticStatus.OK, "detecting")
 
 

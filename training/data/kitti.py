@@ -80,7 +80,6 @@ class KittiFolder:
             raise KittiError(
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
             )
-        self.types: Counter[str] = Counter()
         self.check()
         if unknown := unknown_types(self.types):
             self.notes.append(f"labels of types that KITTI does not have: {listed_counts(unknown)}")
@@ -130,7 +129,7 @@ class KittiFolder:
 
         Raises KittiError that names all missing and broken files, grouped by kind.
         """
-        self.types.clear()
+        self.types: Counter[str] = Counter()
         problems: dict[str, list[str]] = {}
         bad_frames = set()
         present = {name: _names(self.folder / name) for name in ("calib", "label_2", "velodyne", "depth_2")}
