@@ -293,6 +293,28 @@ def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
     parts.losses(detector, a, batch.targets)
 
 
+def test_a_teacher_reads_depth_pixel_by_pixel(trained):
+    """What is nearer beside an object's centre, in the same cell, must not be taken for it."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()  # adds nothing yet
+    stride = detector.coder.stride
+    far = torch.full_like(batch.depth, 6.0)
+    striped = far.clone()
+    striped[:, :, ::stride] = 2.0  # each cell's nearest
+    with torch.no_grad():
+        torch.nn.init.zeros_(
+            detector.depth.places.weight
+        )  # tokens, which have a cell's nearest depth, say nothing of it
+        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (far, striped))
+    column = a.centre[..., 0] % stride
+    clear = (column > 1.01) & (column < stride - 1.01) & (a.centre[..., 0] < batch.depth.shape[2] - 1)
+    assert clear.any() and not clear.all()
+    assert torch.equal(a.centre, b.centre)
+    torch.testing.assert_close(b.depth[clear], a.depth[clear])
+    assert (a.depth - b.depth)[~clear].max() > 0.1
+
+
 def test_a_depth_is_the_mean_of_three_answers(sample):
     """Regressed, height over height in the image, and the map's (section 3.4), all at the reference focal length."""
     torch.manual_seed(0)

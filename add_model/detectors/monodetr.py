@@ -39,8 +39,8 @@ _SIDE = 30.0  # pixels at the published focal length: a 2D box starts with this 
 class Encoded:
     """What the decoder reads of images of `size` (2,) pixels.
 
-    maps (B, C, h, w) of the visual encoder, finest first; depth (B, h, w) at the reference focal length and its tokens
-    (B, N, C), with the logits (B, bins + 1, h, w) that the depth predictor gives.
+    maps (B, C, h, w) of the visual encoder, finest first; the depth map (B, h, w) at the reference focal length that
+    queries look up, of any resolution; its tokens (B, N, C), and the logits (B, bins + 1, h, w) of the depth predictor.
     """
 
     maps: list[Tensor]

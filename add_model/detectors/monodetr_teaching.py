@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from add_model.coder import HEADING_BINS, decode_heading
 from add_model.detectors.monodetr import MonoDETR, Queries
@@ -36,13 +37,18 @@ def branch(detector: MonoDETR) -> nn.Module:
 def look(detector: MonoDETR, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None) -> Queries:
     """Images (B, H, W, 3) -> the answers that all else is read from.
 
-    A teacher's depth (B, H, W) takes the place of the depth map that the detector predicts, but for cells where none is
-    known.
+    A teacher's depth (B, H, W) takes the place of the depth map that the detector predicts, but where none is known.
+    Queries read it pixel by pixel: the nearest depth within a cell, which the tokens have, is often the ground's or
+    another object's.
     """
     if branch is None:
         return detector.look(images, P)
-    given = reference_depth(depth, P, detector.coder.stride).clamp(max=detector.coder.bins.far)
-    return detector.look(images, P, given, sum(branch(at_reference(depth, P))))
+    own, cells = at_reference(depth, P), reference_depth(depth, P, detector.coder.stride)
+    far = detector.coder.bins.far
+    encoded = detector.encode(images, cells.clamp(max=far), sum(branch(own)))
+    # Where nothing is known this reads as the cells themselves do.
+    coarse = functional.interpolate(encoded.depth[:, None], own.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    return detector.decode(replace(encoded, depth=torch.where(own > 0, own.clamp(max=far), coarse)), P)
 
 
 def channels(detector: MonoDETR) -> int:
