@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from add_model.camera import Camera
 from add_model.coder import Coder
 from add_model.detectors import monodle_teaching as parts
-from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.foreground import foreground, owners
 from add_model.distillation.losses import embedding_loss, feature_loss, soft_focal_loss
-from add_model.distillation.objects import Objects
 from add_model.distillation.position import (
     FARTHEST,
     Encoding,
@@ -26,7 +24,6 @@ from add_model.distillation.position import (
 )
 from add_model.labels import CLASSES, Limits
 from add_model.models import MODELS, build
-from add_model.networks.attention import Attention
 from training.data import augment
 from training.data.batches import View, collate, labels_of
 from training.data.sample import Sample
@@ -208,51 +205,6 @@ def test_each_objects_cells_weigh_one(batch):
     assert few.mask.sum() < few.seen.sum() and (few.seen == (owners(batch.targets, 24, 56) >= 0)).all()
     own = [set(batch.targets["cell"][b][batch.targets["mask"][b]].tolist()) for b in range(3)]
     assert all(o <= set(few.cell[b].tolist()) for b, o in enumerate(own) if len(o) <= 20)
-
-
-def test_attention_by_hand():
-    torch.manual_seed(1)
-    attention = Attention(8, heads=2)
-    queries, keys, values = torch.randn(1, 3, 8), torch.randn(1, 5, 8), torch.randn(1, 5, 8)
-    (read,) = attention(queries, keys, values)
-    q, k, v = attention.query(queries)[0], attention.key(keys)[0], attention.value(values)[0]
-    expected = torch.zeros(3, 8)
-    for head in (slice(0, 4), slice(4, 8)):
-        for m in range(3):
-            weights = torch.tensor([math.exp(float((q[m, head] @ k[n, head]).detach()) / 2) for n in range(5)])
-            expected[m, head] = (weights / weights.sum()) @ v[:, head]
-    torch.testing.assert_close(read[0], attention.out(expected), atol=1e-5, rtol=1e-5)
-
-
-def test_an_adapter_begins_by_passing_on_and_reaches_far():
-    torch.manual_seed(0)
-    adapter = SelfAttentionAdapter(8, layers=2)
-    tokens, positions = torch.randn(2, 30, 8), torch.randn(2, 30, 8)
-    halves = lambda x: x.unflatten(1, (15, 2)).mean(2)  # noqa: E731
-    torch.testing.assert_close(adapter(tokens, positions, halves), tokens)
-    for parameter in adapter.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    tokens.requires_grad_()
-    adapter(tokens, positions, halves)[0, 0].sum().backward()
-    assert (tokens.grad[0].abs().sum(-1) > 0).all() and (tokens.grad[1] == 0).all()
-
-
-def test_target_attention_reads_both_with_the_same_weights():
-    torch.manual_seed(0)
-    attention = TargetAttention(8, 3)
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    centres, objects = (
-        torch.randn(1, 2, 8),
-        Objects(torch.rand(1, 2, 3), torch.tensor([[0, 2]]), torch.randn(1, 2, 5), mask),
-    )
-    positions, tokens = torch.randn(1, 7, 8), torch.randn(1, 7, 8)
-    one, two = attention(centres, objects, positions, tokens, tokens)
-    torch.testing.assert_close(one, two)
-    scaled, _ = attention(centres, objects, positions, 3 * tokens, tokens)
-    torch.testing.assert_close(scaled, 3 * two, atol=1e-5, rtol=1e-5)
-    # What a detector's own query holds is part of the question.
-    asking, _ = attention(centres, replace(objects, own=torch.randn(1, 2, 8)), positions, tokens, tokens)
-    assert (asking - one).abs().min() > 0
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,9 +7,30 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from add_model.distillation.objects import Objects
-from add_model.networks.attention import Attention, attend
+from add_model.networks.attention import attend
 
 SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
+
+
+class _PerHead(nn.Module):
+    """Tokens (B, N, C) -> the same with each head's part normalised.
+
+    Queries and keys that grow, as those of CaDDN's students did, make attention point at single tokens. Its gradient
+    then vanishes or explodes (Henry et al., 'Query-Key Normalization for Transformers', 2020), and fused backward
+    passes overflow.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(channels // heads)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.norm(tokens.unflatten(2, (self.heads, -1))).flatten(2)
+
+
+def _asking(channels: int, heads: int) -> nn.Module:
+    """What makes queries, or keys, of tokens."""
+    return nn.Sequential(nn.Linear(channels, channels), _PerHead(channels, heads))
 
 
 class SelfAttentionAdapter(nn.Module):
@@ -33,21 +54,25 @@ class SelfAttentionAdapter(nn.Module):
 class _Layer(nn.Module):
     def __init__(self, channels: int, heads: int, expansion: int) -> None:
         super().__init__()
-        self.norm, self.attention = nn.LayerNorm(channels), Attention(channels, heads)
+        self.norm, self.heads = nn.LayerNorm(channels), heads
+        self.query, self.key = _asking(channels, heads), _asking(channels, heads)
+        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
         self.feed = nn.Sequential(
             nn.LayerNorm(channels),
             nn.Linear(channels, expansion * channels),
             nn.ReLU(),
             nn.Linear(expansion * channels, channels),
         )
-        for last in (self.attention.out, self.feed[-1]):
+        for last in (self.out, self.feed[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
     def forward(self, tokens: Tensor, positions: Tensor, summarise: Callable[[Tensor], Tensor]) -> Tensor:
         normal = self.norm(tokens)
-        (read,) = self.attention(normal + positions, summarise(normal + positions), summarise(normal))
-        tokens = tokens + read
+        asked = normal + positions
+        values = [self.value(summarise(normal))]
+        (read,) = attend(self.query(asked), self.key(summarise(asked)), values, self.heads)
+        tokens = tokens + self.out(read)
         return tokens + self.feed(tokens)
 
 
@@ -65,7 +90,7 @@ class TargetAttention(nn.Module):
         self.kind = nn.Embedding(classes, channels)
         self.shape = nn.Linear(SHAPE, channels)
         self.heads = heads
-        self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.query, self.key = _asking(channels, heads), _asking(channels, heads)
         self.reader = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1 + SHAPE))
 
     def forward(
