@@ -167,7 +167,7 @@ ROWS |= {
         (f"student after ADD{_LONG}", "", []),
     )
 }
-START = "3000 steps: student"  # whose detector or backbone other rows begin with
+_START = "3000 steps: student"  # whose detector or backbone other rows begin with
 SHARED_SEED = 0  # the students of all seeds share one teacher and one beginning, as a user's do
 
 
@@ -187,7 +187,10 @@ def arguments(row: str, seed: int) -> list[str]:
 
 
 def teacher_of(row: str) -> str | None:
-    """The row that teaches this one, if any: named alike where its name says ADD, else its setting's common teacher."""
+    """The row that teaches this one, if any.
+
+    Where its name says ADD the one named alike, or its detector's where there is none; else its setting's.
+    """
     if not ROWS[row][0].endswith("add"):
         return None
     if "ADD" in row:
@@ -200,8 +203,9 @@ def teacher_of(row: str) -> str | None:
 def start_of(row: str) -> str | None:
     """The row with whose detector or backbone this one's configuration begins, if any."""
     start = _configuration(ROWS[row][0])["model"]["start"] or ""
-    return START if str(folder(START, SHARED_SEED)) in start else None
+    return _START if str(folder(_START, SHARED_SEED)) in start else None
 
 
 def on_real_frames(row: str) -> bool:
+    """Whether a row is scored on real frames."""
     return row.startswith(("kitti_mini", "fold"))

@@ -11,6 +11,13 @@ from add_model.distillation.objects import Objects
 from add_model.networks.attention import Attention
 
 
+def asked(channels):
+    """The centres of two objects as encoded, and the objects."""
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    objects = Objects(torch.rand(1, 2, 3), torch.tensor([[0, 2]]), torch.randn(1, 2, 5), mask)
+    return torch.randn(1, 2, channels), objects
+
+
 def test_attention_by_hand():
     torch.manual_seed(1)
     attention = Attention(8, heads=2)
@@ -40,34 +47,22 @@ def test_an_adapter_begins_by_passing_on_and_reaches_far():
 
 def test_target_attention_reads_both_with_the_same_weights():
     torch.manual_seed(0)
-    attention = TargetAttention(8, 3)
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    centres, objects = (
-        torch.randn(1, 2, 8),
-        Objects(torch.rand(1, 2, 3), torch.tensor([[0, 2]]), torch.randn(1, 2, 5), mask),
-    )
-    positions, tokens = torch.randn(1, 7, 8), torch.randn(1, 7, 8)
+    attention, (centres, objects) = TargetAttention(16, 3), asked(16)
+    positions, tokens = torch.randn(1, 7, 16), torch.randn(1, 7, 16)
     one, two = attention(centres, objects, positions, tokens, tokens)
     torch.testing.assert_close(one, two)
     scaled, _ = attention(centres, objects, positions, 3 * tokens, tokens)
     torch.testing.assert_close(scaled, 3 * two, atol=1e-5, rtol=1e-5)
     # What a detector's own query holds is part of the question.
-    asking, _ = attention(centres, replace(objects, own=torch.randn(1, 2, 8)), positions, tokens, tokens)
+    asking, _ = attention(centres, replace(objects, own=torch.randn(1, 2, 16)), positions, tokens, tokens)
     assert (asking - one).abs().min() > 0
-
-
-def asked(channels=8):
-    """Two objects, and their centres as encoded."""
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    shape = torch.randn(1, 2, 5)
-    return torch.randn(1, 2, channels), Objects(torch.rand(1, 2, 3), torch.tensor([[0, 2]]), shape, mask)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e5])
 def test_however_large_tokens_grow_every_one_is_read(scale):
     """Normalised queries and keys of d numbers a head have products of at most d, so logits lie within sqrt(d)."""
     torch.manual_seed(0)
-    attention, (centres, objects) = TargetAttention(8, 3), asked()
+    attention, (centres, objects) = TargetAttention(8, 3), asked(8)
     tokens, positions = scale * torch.randn(2, 1, 8, 8)
     weights, _ = attention(centres * scale, objects, positions, torch.eye(8)[None], tokens)  # one of each token's heads
     assert weights.min() >= math.exp(-2 * math.sqrt(2)) / 8 - 1e-6
@@ -81,7 +76,6 @@ def test_an_adapter_learns_where_tokens_look_in_steps_of_the_same_size_however_l
         torch.nn.init.normal_(layer.out.weight)
     tokens, positions = torch.randn(2, 30, 8), 1e5 * torch.randn(2, 30, 8)
     adapter(tokens, positions, lambda x: x).square().sum().backward()
-    grown = [
-        layer.query[0].weight.grad.norm() * 1e5 for layer in adapter.layers
-    ]  # a weight's gradient falls with its input
-    assert all(torch.isfinite(g) and g > 1e-3 for g in grown)
+    for layer in adapter.layers:
+        # A step of this weight is 1e5 times as large a step of the query.
+        assert 1 < layer.query[0].weight.grad.norm() * 1e5 < 1e4

@@ -303,9 +303,8 @@ def test_a_teacher_reads_depth_pixel_by_pixel(trained):
     striped = far.clone()
     striped[:, :, ::stride] = 2.0  # each cell's nearest
     with torch.no_grad():
-        torch.nn.init.zeros_(
-            detector.depth.places.weight
-        )  # tokens, which have a cell's nearest depth, say nothing of it
+        # So that tokens, which have a cell's nearest depth, say nothing of it.
+        torch.nn.init.zeros_(detector.depth.places.weight)
         a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (far, striped))
     column = a.centre[..., 0] % stride
     clear = (column > 1.01) & (column < stride - 1.01) & (a.centre[..., 0] < batch.depth.shape[2] - 1)

@@ -17,7 +17,7 @@ class _PerHead(nn.Module):
 
     Queries and keys that grow, as those of CaDDN's students did, make attention point at single tokens. Its gradient
     then vanishes or explodes (Henry et al., 'Query-Key Normalization for Transformers', 2020), and fused backward
-    passes overflow.
+    passes can overflow.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
