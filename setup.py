@@ -37,7 +37,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "detector = add_ros.detector:main",
+            "detector = add_ros.node.detector_node:main",
             "bag_convert = add_ros.bags.convert:main",
             "bag_play = add_ros.bags.play:main",
             "bag_record = add_ros.bags.record:main",

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from add_model import boxes as box3d
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
 
 CLASS_COLOURS = {"Car": (86, 180, 233), "Pedestrian": (230, 119, 0), "Cyclist": (240, 228, 66)}
 OTHER_COLOUR = (204, 121, 167)

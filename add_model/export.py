@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from add_model.backends import Candidates
-from add_model.labels import CLASSES
-from add_model.models import MULTIPLE
+from add_model.candidates import Candidates
+from add_model.detectors.target_assignment import CLASSES
+from add_model.registry import MULTIPLE
 
 OPSET = 20
 
@@ -70,5 +70,5 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
         for value in node.outputs:
             value.metadata_props.clear()
     program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(detector.focal), multiple=str(MULTIPLE))
-    program.model.metadata_props["footprint_overlap"] = repr(detector.footprint_overlap)
+    program.model.metadata_props["nms_bev_iou"] = repr(detector.nms_bev_iou)
     program.save(path, external_data=False)

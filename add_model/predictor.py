@@ -6,20 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model import boxes as box3d
-from add_model.backends import Candidates, ModelError
 from add_model.backends.select import open_backend
-from add_model.camera import Camera
-from add_model.detection import Detections
-from add_model.duplicates import without_duplicates
-from add_model.view import REFERENCE_FOCAL, pad_to_multiple, resample, scaled_size
+from add_model.detections import Detections
+from add_model.errors import ModelError
+from add_model.geometry.camera import Camera
+from add_model.preprocessing import postprocess, preprocess
 
-__all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "finish", "model_file", "prepare"]
+__all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED_MODEL = _WEIGHTS / "monodle_lite0.onnx"
-# Twice what a KITTI image takes at the reference focal length: wider cameras are seen smaller, not slower.
-MAX_PIXELS = 2 * 640 * 192
 
 
 class Predictor:
@@ -66,8 +62,8 @@ class Predictor:
             raise ValueError(
                 f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
             )
-        canvas, seen = prepare(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
-        found = finish(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.footprint_overlap)
+        canvas, seen = preprocess(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
+        found = postprocess(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.nms_bev_iou)
         return found[found.scores >= score_threshold]
 
 
@@ -88,31 +84,3 @@ def model_file(model: str | Path | None) -> Path:
             " training.export writes them"
         )
     return shipped[str(model)]
-
-
-def prepare(
-    image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int | None = None
-) -> tuple[np.ndarray, Camera]:
-    """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
-    if max_pixels is None:
-        max_pixels = round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
-    width, height = scaled_size(camera, focal, max_pixels)
-    return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
-
-
-def finish(
-    candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera, footprint_overlap: float = 1.0
-) -> Detections:
-    """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
-
-    footprint_overlap: see `Backend`.
-    """
-    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
-    # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
-    scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
-    boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
-    visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
-    keep = visible & np.isfinite(boxes).all(axis=1)
-    names = np.array(classes)[labels]
-    found = Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))
-    return without_duplicates(found[keep], footprint_overlap)

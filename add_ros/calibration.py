@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from add_model.camera import Camera
-from add_model.lens import Calibration, UnknownLensError, distorts, undistortion_maps
-from add_ros.rejected import Rejected
+from add_model.geometry.camera import Camera
+from add_model.geometry.distortion import Calibration, UnknownLensError, distorts, undistortion_maps
+from add_ros.errors import FrameRejectedError
 
 _NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of view of 0.06 and 178.9 degrees
 
@@ -33,7 +33,7 @@ class Calibrator:
         self._calibration: Calibration | None = None
 
     def __call__(self, info: Any, width: int, height: int) -> Calibration:
-        """The calibration for an image of this size. Raises Rejected where the CameraInfo can't hold for it."""
+        """The calibration for an image of this size. Raises FrameRejectedError where the CameraInfo can't hold for it."""
         k, d, p = (np.array(values, dtype=np.float64) for values in (info.k, info.d, info.p))
         window = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         size = (info.width, info.height, info.binning_x, info.binning_y, width, height)
@@ -47,7 +47,7 @@ class Calibrator:
         self, info: Any, k: np.ndarray, d: np.ndarray, p: np.ndarray, width: int, height: int
     ) -> Calibration:
         if k[0, 0] == 0:
-            raise Rejected(
+            raise FrameRejectedError(
                 "uncalibrated",
                 "the camera is not calibrated (K[0] is 0): calibrate it, or set the driver's camera_info",
             )
@@ -83,7 +83,7 @@ def _check_size(info: Any, width: int, height: int) -> None:
     if expected != (width, height):
         region = f", region of interest {info.roi.width}x{info.roi.height}" if info.roi.width or info.roi.height else ""
         binned = f", binning {info.binning_x}x{info.binning_y}" if max(info.binning_x, info.binning_y) > 1 else ""
-        raise Rejected(
+        raise FrameRejectedError(
             "size mismatch",
             f"the image is {width}x{height} but its camera_info describes {expected[0]}x{expected[1]} "
             f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution",
@@ -92,10 +92,10 @@ def _check_size(info: Any, width: int, height: int) -> None:
 
 def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -> Camera:
     if not np.allclose(matrix[2], (0, 0, 1), atol=1e-6):
-        raise Rejected("invalid camera_info", f"the last row of {name} must be 0 0 1, got {matrix[2]}")
+        raise FrameRejectedError("invalid camera_info", f"the last row of {name} must be 0 0 1, got {matrix[2]}")
     roi, full = info.roi, (info.roi.width or info.width, info.roi.height or info.height)
     if roi.x_offset + full[0] > info.width or roi.y_offset + full[1] > info.height:
-        raise Rejected(
+        raise FrameRejectedError(
             "invalid camera_info",
             f"the region of interest {full[0]}x{full[1]} at ({roi.x_offset}, {roi.y_offset}) does not lie inside the "
             f"camera_info's {info.width}x{info.height}",
@@ -104,7 +104,7 @@ def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -
     centre = np.abs([matrix[0, 2], matrix[1, 2]])
     # A value that is not finite, zero or negative is named by Camera.
     if (focal > 0).all() and ((focal < _WIDEST * sides) | (np.maximum(focal, centre) > _NARROWEST * sides)).any():
-        raise Rejected(
+        raise FrameRejectedError(
             "invalid camera_info",
             f"{name} of the camera_info has focal lengths {focal[0]:g}, {focal[1]:g} and principal point "
             f"{matrix[0, 2]:g}, {matrix[1, 2]:g}, in pixels: no lens makes a {info.width}x{info.height} image so",
@@ -113,16 +113,16 @@ def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -
         camera = Camera(np.hstack([matrix, np.zeros((3, 1))]), info.width, info.height)
         return camera.crop(roi.x_offset, roi.y_offset, *full).resize(width, height)
     except ValueError as error:
-        raise Rejected("invalid camera_info", f"{name} of the camera_info is unusable: {error}") from error
+        raise FrameRejectedError("invalid camera_info", f"{name} of the camera_info is unusable: {error}") from error
 
 
 def _undistortion(model: str, d: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     try:
         return undistortion_maps(model, d, camera)
     except UnknownLensError as error:
-        raise Rejected(
+        raise FrameRejectedError(
             "unsupported distortion",
             f"{error}; where the images are rectified already, set the parameter rectification to rectified",
         ) from error
     except ValueError as error:
-        raise Rejected("invalid camera_info", str(error)) from error
+        raise FrameRejectedError("invalid camera_info", str(error)) from error

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from add_model.predictor import ModelError, Predictor
+from add_model.errors import ModelError
+from add_model.predictor import Predictor
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bag_evaluation.run import (
-    Run,
+    EvaluatedRun,
     Sink,
     renamed,
     renamed_counts,
@@ -38,8 +39,8 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
-from add_ros.interruption import orderly
-from training.files import require_writable
+from add_ros.signals import raise_on_signals
+from training.atomic_io import require_writable
 
 _PICTURES = 60
 
@@ -179,7 +180,7 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
     return bag
 
 
-def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[Sink | None], Run]:
+def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[Sink | None], EvaluatedRun]:
     """What runs over the bag, ready to: a model or a bag that is missing is told before the work of another one."""
     if side.model:
         predictor = Predictor(side.model, a.device, a.threads or None)
@@ -265,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
     command = shlex.join(["python", "-m", "add_ros.evaluate_bag", *(sys.argv[1:] if argv is None else argv)])
     try:
-        with orderly():
+        with raise_on_signals():
             _evaluate(arguments, command)
     except (BagError, UnknownTypeError, ModelError, ValueError, OSError) as error:
         print(f"evaluate_bag: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from cv_bridge import CvBridge, CvBridgeError
 
-from add_ros.rejected import Rejected
+from add_ros.errors import FrameRejectedError
 
 # Bytes per pixel; nv12 and nv21 carry half a row more of chroma for each row.
 _PIXEL_BYTES = {
@@ -37,20 +37,22 @@ _BAYER = {f"bayer_{pattern}{bits}": code for pattern, code in _PATTERNS.items() 
 
 
 def rgb_from_image(message: Any) -> np.ndarray:
-    """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises Rejected."""
+    """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises FrameRejectedError."""
     encoding, width, height, step = message.encoding, message.width, message.height, message.step
     if encoding not in _PIXEL_BYTES:
-        raise Rejected(
+        raise FrameRejectedError(
             "unsupported encoding", f"image encoding '{encoding}' is not one of: {', '.join(sorted(ENCODINGS))}"
         )
     if width < 1 or height < 1:
-        raise Rejected("malformed image", f"the image is empty: {width}x{height}")
+        raise FrameRejectedError("malformed image", f"the image is empty: {width}x{height}")
     row = width * _PIXEL_BYTES[encoding]
     if step < row:
-        raise Rejected("malformed image", f"image step {step} is shorter than a row: {width} {encoding} pixels = {row}")
+        raise FrameRejectedError(
+            "malformed image", f"image step {step} is shorter than a row: {width} {encoding} pixels = {row}"
+        )
     rows = height * 3 // 2 if encoding in ("nv12", "nv21") else height
     if len(message.data) < rows * step:
-        raise Rejected(
+        raise FrameRejectedError(
             "truncated image",
             f"image data has {len(message.data)} bytes, {rows} rows of step {step} need {rows * step}",
         )
@@ -61,7 +63,9 @@ def rgb_from_image(message: Any) -> np.ndarray:
     try:
         image = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     except (CvBridgeError, cv2.error, TypeError, ValueError) as error:
-        raise Rejected("malformed image", f"the {width}x{height} {encoding} image does not convert: {error}") from error
+        raise FrameRejectedError(
+            "malformed image", f"the {width}x{height} {encoding} image does not convert: {error}"
+        ) from error
     return np.ascontiguousarray(image)
 
 
@@ -85,13 +89,13 @@ def _plain(message: Any, row: int, encoding: str) -> Any:
 def rgb_from_compressed(message: Any) -> np.ndarray:
     """sensor_msgs/CompressedImage (JPEG, PNG, TIFF) -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535.
 
-    Pixels are read as compressed_image_transport writes them. Raises Rejected.
+    Pixels are read as compressed_image_transport writes them. Raises FrameRejectedError.
     """
     data = bytes(message.data)
     if "compressedDepth" in message.format:
-        raise Rejected("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
+        raise FrameRejectedError("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
     if _cut_short(data):
-        raise Rejected("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
+        raise FrameRejectedError("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
     # The pixels as the camera model knows them: an EXIF orientation must not turn them.
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -99,11 +103,11 @@ def rgb_from_compressed(message: Any) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise Rejected(
+        raise FrameRejectedError(
             "malformed image", f"{len(data)} bytes of format '{message.format}' are no image that OpenCV can decode"
         )
     if image.dtype not in (np.uint8, np.uint16):
-        raise Rejected(
+        raise FrameRejectedError(
             "unsupported encoding", f"compressed image format '{message.format}' has pixels of {image.dtype}"
         )
     conversion = _conversion(message.format, grey=image.ndim == 2)
@@ -135,7 +139,9 @@ def _cut_short(data: bytes) -> bool:
 
 def _semi_planar(message: Any, rows: int) -> np.ndarray:
     if message.width % 2 or message.height % 2:
-        raise Rejected("malformed image", f"{message.encoding} needs even sizes, got {message.width}x{message.height}")
+        raise FrameRejectedError(
+            "malformed image", f"{message.encoding} needs even sizes, got {message.width}x{message.height}"
+        )
     planes = np.frombuffer(message.data, np.uint8, rows * message.step).reshape(rows, message.step)[:, : message.width]
     code = cv2.COLOR_YUV2RGB_NV12 if message.encoding == "nv12" else cv2.COLOR_YUV2RGB_NV21
     return cv2.cvtColor(np.ascontiguousarray(planes), code)

@@ -8,16 +8,16 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from add_model import boxes as box3d
-from add_model.detection import Detections
+from add_model.detections import Detections
 from add_model.drawing import class_colour
+from add_model.geometry import boxes as box3d
 
 BOXES, LABELS = "boxes", "labels"
 _FRONT = (255, 255, 255)
 _LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
 
 
-class MarkerBoard:
+class MarkerPublisher:
     """The markers on show: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n.
 
     colour: RGB in 0..255 of all boxes, None for that of each class.

@@ -18,8 +18,8 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from add_model import boxes as box3d
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
 
 
 def detection_array(detections: Detections, header: Header) -> Detection3DArray:

@@ -139,7 +139,7 @@ def table(split: str, accelerator: str) -> str:
 
 def _as_teacher(run: Path) -> None:
     """Beside a student's checkpoint, one of a teacher that answers as it does: its depth branch is untrained."""
-    from add_model.distillation.parts import parts_of
+    from add_model.distillation.adapter import parts_of
     from training.checkpoints import AtomicCheckpoints, load_checkpoint, trained_detector
 
     checkpoint = load_checkpoint(run / "last.ckpt")

@@ -18,12 +18,12 @@ import time
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from add_model.labels import CLASSES
-from add_model.models import build
-from training.data.batches import Augmentation, Batch, TrainingViews, WorldFrames, collate
+from add_model.detectors.target_assignment import CLASSES
+from add_model.registry import build
+from training.data.collation import Augmentation, Batch, TrainingViews, WorldFrames, collate
 from training.data.world import World
-from training.distil import Distil, Distiller
-from training.methods import Alone, Step, Teach
+from training.objectives.add import ADDDistillation, ADDObjective
+from training.objectives.baseline import Baseline, LossContext, TeacherTraining
 
 ARMS = ("student alone", "teacher", "student + ADD")
 
@@ -36,10 +36,10 @@ class Arm:
         self.detector = build(model).to(memory_format=torch.channels_last)
         if name == "student + ADD":
             teacher = build(model)
-            branch = Teach().learner(teacher).branch
-            self.learner = Distiller(Distil(teacher=""), self.detector, teacher, branch)
+            branch = TeacherTraining().learner(teacher).branch
+            self.learner = ADDObjective(ADDDistillation(teacher=""), self.detector, teacher, branch)
         else:
-            self.learner = (Teach() if name == "teacher" else Alone()).learner(self.detector)
+            self.learner = (TeacherTraining() if name == "teacher" else Baseline()).learner(self.detector)
         self.detector.to(device).train()
         self.learner.to(device).train()
         learnt = [p for module in (self.detector, self.learner) for p in module.parameters() if p.requires_grad]
@@ -50,7 +50,7 @@ class Arm:
         self.wait()
         start = time.perf_counter()
         weights = self.learner.weights(0.5)
-        losses = self.learner.losses(self.detector, Step(batch, lambda value: value, 1))
+        losses = self.learner.losses(self.detector, LossContext(batch, lambda value: value, 1))
         loss = sum(weights.get(name, 1.0) * value for name, value in losses.items())
         self.optimizer.zero_grad()
         loss.backward()
@@ -68,7 +68,7 @@ def batch_of(model: str, size: tuple[int, int], count: int, device: str) -> Batc
     """A batch of views of the synthetic world."""
     detector, world = build(model), World(width=621, height=188, focal=360.5)
     frames = WorldFrames(world, 0, count, "dense")
-    views = TrainingViews(lambda _: frames, count, Augmentation(size=size), detector.coder, 0, detector.focal)
+    views = TrainingViews(lambda _: frames, count, Augmentation(size=size), detector.target_encoder, 0, detector.focal)
     return move_data_to_device(collate([views[i] for i in range(count)]), device)
 
 

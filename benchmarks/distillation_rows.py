@@ -88,9 +88,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     f"student + ADD{_TWICE}": ("add_world_add", _epochs(16)),
     "student + dense depth": (
         "add_world_alone",
-        ["--data.depth", "dense", "--model.method", "training.methods.DenseDepth"],
+        ["--data.depth", "dense", "--model.method", "training.objectives.controls.DenseDepth"],
     ),
-    "student + dense truth": ("add_world_alone", ["--model.method", "training.methods.DenseTruth"]),
+    "student + dense truth": ("add_world_alone", ["--model.method", "training.objectives.controls.DenseTruth"]),
     "teacher": ("add_world_teacher", []),
     "teacher, lidar": ("add_world_teacher", ["--data.depth", "lidar"]),
     "teacher, object": ("add_world_teacher", ["--data.depth", "object"]),

@@ -25,10 +25,12 @@ import torch
 from add_model.backends import Backend
 from add_model.backends.onnx_runtime import OnnxBackend
 from add_model.backends.pytorch import TorchBackend
-from add_model.camera import Camera
+from add_model.errors import ModelError
 from add_model.export import export_onnx
-from add_model.models import build, save
-from add_model.predictor import SHIPPED_MODEL, ModelError, finish, model_file
+from add_model.geometry.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, model_file
+from add_model.preprocessing import postprocess
+from add_model.registry import build, save
 
 _WARM = 5  # turns that don't count, but no more than those that do
 
@@ -101,7 +103,7 @@ def _measure(opened: dict[tuple[str, str], Backend], canvas: np.ndarray, repeats
             candidates = backend(canvas, camera.P)
             middle = time.perf_counter()
             scores[key] = np.sort(candidates.scores)[::-1]
-            finish(candidates, backend.classes, camera, camera, backend.footprint_overlap)
+            postprocess(candidates, backend.classes, camera, camera, backend.nms_bev_iou)
             if turn >= warm:
                 taken[key].append((1e3 * (middle - start), 1e3 * (time.perf_counter() - start)))
     return {key: np.array(values) for key, values in taken.items()}, scores

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 from torch.utils.data import DataLoader
 
-from add_model.models import build
-from training.data.batches import Augmentation, TrainingViews, collate
-from training.data.kitti import DEPTH_SOURCES, KittiFolder, read_ids
+from add_model.registry import build
+from training.data.collation import Augmentation, TrainingViews, collate
+from training.data.kitti.dataset import DEPTH_SOURCES, KittiFolder, read_ids
 
 MODELS = {"monodle_lite0": (640, 192), "monodle_dla34": (1280, 384)}
 
@@ -26,7 +26,9 @@ class Over(TrainingViews):
 
     def __init__(self, model: str, frames: KittiFolder, size: tuple[int, int], views: int) -> None:
         detector = build(model)
-        super().__init__(self.of_epoch, len(frames), Augmentation(size=size), detector.coder, 0, detector.focal)
+        super().__init__(
+            self.of_epoch, len(frames), Augmentation(size=size), detector.target_encoder, 0, detector.focal
+        )
         self.folder, self.views = frames, views
 
     def of_epoch(self, _: int) -> KittiFolder:

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.data.kitti import KittiFolder
-from training.data.labels import detections_table, objects_table
+from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.labels import detections_table, objects_table
+from training.data.kitti.splits import read_ids
 from training.data.sample import Sample
-from training.data.splits import read_ids
 from training.data.world import World
 from training.evaluation.association import associate, best_threshold
 from training.evaluation.average_precision import evaluate

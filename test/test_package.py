@@ -7,16 +7,15 @@ import re
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 from catkin_pkg.package import parse_package
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("add_model", "training", "add_ros")
 HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "onnxscript", "tensorboard"}
 # The only modules of training/data that may import torch: they hand samples to it.
-TORCH_FEEDERS = {"training.data.batches", "training.data.module"}
+TORCH_FEEDERS = {"training.data.collation", "training.data.data_module"}
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "diagnostic_updater", "geometry_msgs",
     "launch", "launch_ros", "message_filters", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
@@ -106,7 +105,7 @@ def test_only_offline_tools_use_training():
     }
     offline = ("add_ros.bag", "add_ros.demo", "add_ros.evaluate_bag")
     assert {name for name in users if not name.startswith(offline)} == set()
-    assert "training" not in top(loaded_with("add_ros.detector"))
+    assert "training" not in top(loaded_with("add_ros.node.detector_node"))
 
 
 def test_the_node_readers_and_evaluator_start_without_torch():
@@ -122,9 +121,9 @@ def test_the_node_readers_and_evaluator_start_without_torch():
 
 def test_importing_them_for_real_loads_no_torch():
     names = [
-        "add_ros.detector",
-        "training.data.kitti",
-        "training.data.labels",
+        "add_ros.node.detector_node",
+        "training.data.kitti.dataset",
+        "training.data.kitti.labels",
         "training.data.world",
         "training.evaluate",
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import sys
 
-from add_model.backends import ModelError
+from add_model.errors import ModelError
+from training.atomic_io import TrainingError
 from training.data.images import ImageError
-from training.data.kitti import KittiError
-from training.files import TrainingError
+from training.data.kitti.dataset import KittiError
 
 
 def main(arguments: list[str] | None = None) -> int:

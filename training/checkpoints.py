@@ -16,11 +16,11 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
-from add_model.backends import ModelError
-from add_model.models import build
-from training.curves import draw
-from training.files import TrainingError, write_atomically
+from add_model.errors import ModelError
+from add_model.registry import build
+from training.atomic_io import TrainingError, write_atomically
 from training.metrics import MetricsFile
+from training.plots import draw
 
 LAST, BEST, CURVES = "last.ckpt", "best.ckpt", "curves.png"
 

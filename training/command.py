@@ -16,15 +16,15 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import training.distil  # noqa: F401 - so that --model.method knows Distil by its name
+import training.objectives.add  # noqa: F401 - so that --model.method knows Distil by its name
+from training.atomic_io import TrainingError
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
-from training.data.module import Loaders
+from training.data.data_module import Loaders
 from training.evaluation.table import format_table
-from training.files import TrainingError
-from training.lit import LOGGED, LitDetector
-from training.methods import OTHERS_WEIGHTS
+from training.lightning_module import LOGGED, LitDetector
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
+from training.objectives.baseline import OTHERS_WEIGHTS
 from training.resume import require_same
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from add_model.backends import ModelError
+from add_model.errors import ModelError
 from add_model.export import export_onnx
-from add_model.models import load, save
+from add_model.registry import load, save
+from training.atomic_io import TrainingError
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
-from training.files import TrainingError
 
 _SUFFIXES = (".safetensors", ".onnx")
 
@@ -28,7 +28,7 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     if is_teacher(checkpoint):
         raise TrainingError(
             f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
-            " of it (model.method training.distil.Distil)"
+            " of it (model.method training.objectives.ADDDistillation)"
         )
     return checkpoint["model_name"], trained_detector(checkpoint, path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.files import write_atomically, write_error
+from training.atomic_io import write_atomically, write_error
 
 NAME = "metrics.csv"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor
-from training.data.kitti import KittiError, KittiFolder
-from training.data.labels import write_results
-from training.data.splits import PUBLISHED, read_ids
+from add_model.errors import ModelError
+from add_model.predictor import SHIPPED_MODEL, Predictor
+from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.labels import write_results
+from training.data.kitti.splits import PUBLISHED, read_ids
 
 
 def _failed(reason: object) -> int:

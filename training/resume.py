@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from training.files import TrainingError
-from training.methods import OTHERS_WEIGHTS
+from training.atomic_io import TrainingError
+from training.objectives.baseline import OTHERS_WEIGHTS
 
 NAME = "config.yaml"
 _SHARED = ("seed_everything", "best_by", "model", "data")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.files import TrainingError, write_atomically
+from training.atomic_io import TrainingError, write_atomically
 from training.metrics import NAME, read_metrics
 
 _SHOWN = ("3d_easy", "3d_moderate", "3d_hard", "bev_moderate", "3d_loose_moderate")

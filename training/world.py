@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from training.data.calib import write_calib
-from training.data.labels import write_objects
+from training.data.kitti.calib import write_calib
+from training.data.kitti.labels import write_objects
 from training.data.sample import Sample
 from training.data.world import World
 from training.data.world.lidar import VELODYNE_TO_CAMERA, points, scan

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-
-class ModelError(Exception):
-    """A model that can't be used. The message says which, why, and what to do."""
-
-
-class Candidates(NamedTuple):
-    """A network's K candidates: scores (K,), labels (K,), boxes (K, 7), boxes2d (K, 4), depth_std (K,)."""
-
-    scores: np.ndarray
-    labels: np.ndarray
-    boxes: np.ndarray
-    boxes2d: np.ndarray
-    depth_std: np.ndarray
+from add_model.candidates import Candidates
+from add_model.errors import ModelError
 
 
 class Backend(Protocol):
@@ -29,7 +18,7 @@ class Backend(Protocol):
     classes: tuple[str, ...]
     focal: float  # pixels: the focal length at which the network wants to see images
     multiple: int  # canvas sides are multiples of this
-    footprint_overlap: float  # detections of a class whose footprints have more than this in common are one object
+    nms_bev_iou: float  # detections of a class whose footprints have more than this in common are one object
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates: ...
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.backends import Candidates, ModelError, require_file
+from add_model.backends import require_file
+from add_model.candidates import Candidates
+from add_model.errors import ModelError
 
 OLDEST = "1.18"  # the first that reads IR version 10, which the exported models have; requirements/base.txt asks for it
 
@@ -57,7 +59,7 @@ class OnnxBackend:
         try:
             self.classes = tuple(metadata["classes"].split(","))
             self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
-            self.footprint_overlap = float(metadata.get("footprint_overlap", 1.0))  # older files don't say
+            self.nms_bev_iou = float(metadata.get("nms_bev_iou", 1.0))  # older files don't say
         except (KeyError, ValueError):
             usable = False
         else:

@@ -6,22 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.backends import Candidates, ModelError, require_file
+from add_model.backends import require_file
+from add_model.candidates import Candidates
+from add_model.errors import ModelError
 
 try:
     import torch
 
-    from add_model.models import MULTIPLE, load
+    from add_model.registry import MULTIPLE, load
 except ImportError as error:
     raise ModelError(
         f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.4' safetensors"
     ) from error
 
-from add_model.labels import CLASSES
+from add_model.detectors.target_assignment import CLASSES
 
 
 class TorchBackend:
-    """A network saved as safetensors by `add_model.models.save`. device is 'cpu' or 'cuda'.
+    """A network saved as safetensors by `add_model.registry.save`. device is 'cpu' or 'cuda'.
 
     Raises ModelError where the file is missing or holds other weights than it says.
     """
@@ -35,7 +37,7 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self.device = device
         self._network = load(path).eval().to(device)
-        self.focal, self.footprint_overlap = self._network.focal, self._network.footprint_overlap
+        self.focal, self.nms_bev_iou = self._network.focal, self._network.nms_bev_iou
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         with torch.inference_mode():

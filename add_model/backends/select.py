@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.backends import Backend, ModelError
-from add_model.camera import Camera
+from add_model.backends import Backend
+from add_model.errors import ModelError
+from add_model.geometry.camera import Camera
 
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from add_model.distillation.objects import Objects
+from add_model.distillation.target_objects import TargetObjects
 from add_model.networks.attention import attend
 
 SHAPE = 5  # an object's size in metres off its class's mean, sine and cosine of its heading against the viewing ray
@@ -94,7 +94,7 @@ class TargetAttention(nn.Module):
         self.reader = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1 + SHAPE))
 
     def forward(
-        self, centres: Tensor, objects: Objects, positions: Tensor, student: Tensor, teacher: Tensor
+        self, centres: Tensor, objects: TargetObjects, positions: Tensor, student: Tensor, teacher: Tensor
     ) -> tuple[Tensor, Tensor]:
         """centres (B, M, C) encoded, positions and tokens (B, N, C) -> what is read of both, 2 (B, M, C).
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from add_model.distillation.position import cell_depth
+from add_model.distillation.position_encoding import cell_depth
 from add_model.networks.initialise import kaiming
 
 

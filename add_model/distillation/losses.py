@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from add_model.coder import HEADING_BINS
+from add_model.geometry.heading import HEADING_BINS
 
 
 def feature_loss(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from add_model.boxes import wrap
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.boxes import wrap
 from add_ros.bag_evaluation.scoring import Scored
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.bootstrap import LEAST_BLOCKS, enough_blocks, interval, resamples, usual_block

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from add_model.detection import Detections
+from add_model.detections import Detections
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, read

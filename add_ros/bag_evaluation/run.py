@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
@@ -22,7 +22,7 @@ Sink = Callable[[BagFrame, Detections], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class EvaluatedFrame:
     """One image with ground truth, in the camera's own optical frame.
 
     stamp: nanoseconds; answered: whether detections were recorded for it (a model always answers). What the bag does
@@ -37,7 +37,7 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class EvaluatedRun:
     """The frames of a bag in the order of the node, and what became of its other images.
 
     name:    of the detector, for people; bag: the path of the bag
@@ -48,7 +48,7 @@ class Run:
 
     name: str
     bag: str
-    frames: list[Frame]
+    frames: list[EvaluatedFrame]
     skipped: Counter[str]
     notes: list[str]
 
@@ -58,15 +58,15 @@ class Run:
         return sum(not frame.answered for frame in self.frames)
 
 
-def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink: Sink | None = None) -> Run:
-    """Run a model over a bag as the node would; `sink` is given each frame with what was found in it.
+def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink: Sink | None = None) -> EvaluatedRun:
+    """EvaluatedRun a model over a bag as the node would; `sink` is given each frame with what was found in it.
 
     Raises BagError where the bag has no ground truth, or no frame that can be used.
     """
     frames = []
     for frame in _labelled(bag):
         found = predictor.predict(frame.image, frame.camera, score_threshold)
-        frames.append(Frame(frame.stamp, frame.camera, frame.truth, found))
+        frames.append(EvaluatedFrame(frame.stamp, frame.camera, frame.truth, found))
         if sink:
             sink(frame, found)
     return _finished(bag, predictor.model_path.name, frames)
@@ -78,7 +78,7 @@ def run_recorded(
     name: str,
     score_threshold: float | None = None,
     sink: Sink | None = None,
-) -> Run:
+) -> EvaluatedRun:
     """The detections that were recorded: in the bag itself, or `elsewhere`, by the stamp of their image.
 
     score_threshold: None keeps all, since other nodes' scores may be negative (logits). What has no score is kept in
@@ -94,7 +94,7 @@ def run_recorded(
         found = found if answered else Detections.empty()
         if score_threshold is not None:
             found = found[~(found.scores < score_threshold)]
-        frames.append(Frame(frame.stamp, frame.camera, frame.truth, found, answered))
+        frames.append(EvaluatedFrame(frame.stamp, frame.camera, frame.truth, found, answered))
         if sink and answered:
             sink(frame, found)
     if not any(frame.answered for frame in frames):
@@ -125,7 +125,7 @@ def require_detections(bag: BagFrames) -> None:
         )
 
 
-def renamed(run: Run, classes: Mapping[str, str]) -> Run:
+def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
     """The run with other class names, of labels and detections alike; names compare case-insensitively."""
     new = _renaming(classes)
 
@@ -171,5 +171,5 @@ def _answer(recorded: Recorded, frame: BagFrame, name: str) -> Detections | None
     return found
 
 
-def _finished(bag: BagFrames, name: str, frames: list[Frame]) -> Run:
-    return Run(name, str(bag.path), frames, Counter(bag.skipped), bag.summary())
+def _finished(bag: BagFrames, name: str, frames: list[EvaluatedFrame]) -> EvaluatedRun:
+    return EvaluatedRun(name, str(bag.path), frames, Counter(bag.skipped), bag.summary())

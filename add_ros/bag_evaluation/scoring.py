@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from add_model.detection import Detections
-from add_ros.bag_evaluation.run import Frame, Run
-from training.data.labels import detections_table, listed_counts, objects_table
+from add_model.detections import Detections
+from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun
+from training.data.kitti.labels import detections_table, listed_counts, objects_table
 from training.data.sample import DONT_CARE, Objects
 from training.evaluation.association import FREE, IGNORED, Association, associate_on_ground, best_threshold
 from training.evaluation.average_precision import CLASSES, NEIGHBOURS, Scores, Tallies, tallies
@@ -47,8 +47,8 @@ class ClassErrors:
 class Scored:
     """A run with what it is worth; `frames` are the run's with every 2D box filled in, see `derived`."""
 
-    run: Run
-    frames: list[Frame]
+    run: EvaluatedRun
+    frames: list[EvaluatedFrame]
     derived: Derived
     tallies: Tallies
     classes: dict[str, ClassErrors]
@@ -84,7 +84,7 @@ class Scored:
 
     @cached_property
     def worst(self) -> list[int]:
-        """Frame indices, most misses and false positives first, then by the largest error in depth."""
+        """EvaluatedFrame indices, most misses and false positives first, then by the largest error in depth."""
         return sorted(range(len(self.frames)), key=lambda i: _badness(self.faults[i]), reverse=True)
 
 
@@ -92,7 +92,7 @@ def _badness(row: dict[str, Any]) -> tuple[int, float]:
     return row["missed"] + row["false"], row["depth"] or 0.0
 
 
-def score(run: Run, least: float | None = None, project_all: bool = False) -> Scored:
+def score(run: EvaluatedRun, least: float | None = None, project_all: bool = False) -> Scored:
     """Score a run.
 
     least:       the least score in errors against distance and frames; None takes for each class the one at which hits
@@ -107,7 +107,7 @@ def score(run: Run, least: float | None = None, project_all: bool = False) -> Sc
     for frame in run.frames:
         objects, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
-        frames.append(Frame(frame.stamp, frame.camera, objects, detections, frame.answered))
+        frames.append(EvaluatedFrame(frame.stamp, frame.camera, objects, detections, frame.answered))
         derived += of_objects + of_detections
     counts = tallies(
         [objects_table(frame.objects) for frame in frames],
@@ -118,7 +118,7 @@ def score(run: Run, least: float | None = None, project_all: bool = False) -> Sc
     return Scored(run, frames, derived, counts, classes)
 
 
-def other_classes(run: Run) -> Counter[str]:
+def other_classes(run: EvaluatedRun) -> Counter[str]:
     """Names in the ground truth that are not scored, nor known to KITTI's rules otherwise, and how often they occur."""
     known = {name.lower() for name in (*CLASSES, *NEIGHBOURS.values(), DONT_CARE)}
     names = Counter(str(name) for frame in run.frames for name in frame.objects.names)
@@ -136,7 +136,7 @@ def check_classes(bag: str, labelled: Counter[str]) -> None:
         )
 
 
-def lacks_2d(run: Run) -> bool:
+def lacks_2d(run: EvaluatedRun) -> bool:
     """Whether any detection has no 2D box."""
     return any(np.isnan(frame.detections.boxes2d).any() for frame in run.frames)
 

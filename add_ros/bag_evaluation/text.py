@@ -10,7 +10,7 @@ import numpy as np
 from add_ros.bag_evaluation.compare import MEASURES, Comparison
 from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance_json, other_classes
 from add_ros.bags.messages import seconds
-from training.data.labels import listed_counts
+from training.data.kitti.labels import listed_counts
 from training.evaluation.association import NEAR, NEAR_SHARE
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
 from training.evaluation.distance import EDGES, QUANTITIES

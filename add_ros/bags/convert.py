@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.sources import Source, open_source, world_frames
+from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import STORAGES, CameraBagWriter
-from add_ros.interruption import orderly
+from add_ros.signals import raise_on_signals
 
 
-def write_bag(source: Source, writer: CameraBagWriter) -> None:
+def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
     """Write all frames of a source, with a progress bar."""
     for frame in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
         writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan)
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit)
         with (
-            orderly(),
+            raise_on_signals(),
             CameraBagWriter(
                 bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
             ) as writer,

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
 from add_ros import images
 from add_ros.bags import ground_truth, messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import decoded, open_bag, raw_messages
 from add_ros.bags.topics import TopicNames, Topics, find_topics
 from add_ros.calibration import Calibrator
-from add_ros.pairing import PATIENCE, Pairing
-from add_ros.rejected import Rejected
+from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
+from add_ros.errors import FrameRejectedError
 from training.data.sample import Objects
 
 NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
@@ -92,7 +92,9 @@ class BagFrames:
         self._reset()
         self._read_answers()
         self._ahead = True
-        return {stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, Rejected)}
+        return {
+            stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, FrameRejectedError)
+        }
 
     def __iter__(self) -> Iterator[BagFrame]:
         if not self._ahead:
@@ -105,7 +107,7 @@ class BagFrames:
             stamp = messages.stamp_of(image)
             try:
                 frame = self._frame(image, info, calibrate)
-            except Rejected as problem:
+            except FrameRejectedError as problem:
                 self._count(self.skipped, problem.reason, str(problem))
                 continue
             self.noted[LATE] += last is not None and stamp < last
@@ -137,7 +139,7 @@ class BagFrames:
         self._stamps: set[int] = set()  # of all images
         self._seen: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
-        self._truths: dict[int, tuple[str, Objects] | Rejected] = {}
+        self._truths: dict[int, tuple[str, Objects] | FrameRejectedError] = {}
         self._found: dict[int, tuple[str, Detections]] = {}
 
     def _count(self, counted: Counter[str], reason: str, sentence: str) -> None:
@@ -197,7 +199,7 @@ class BagFrames:
         try:
             self._truths.setdefault(stamp, (solid.header.frame_id, ground_truth.decode(solid, flat)))
         except ground_truth.GroundTruthError as error:
-            self._truths.setdefault(stamp, Rejected("malformed ground truth", str(error)))
+            self._truths.setdefault(stamp, FrameRejectedError("malformed ground truth", str(error)))
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Images with their CameraInfo as the node pairs them, its patience counted in the time of recording."""
@@ -211,7 +213,7 @@ class BagFrames:
                 self.skipped, NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image"
             )
 
-        pairing = Pairing(
+        pairing = CameraInfoSynchronizer(
             lambda image, info: ready.append((image, info)), fell_back, unpaired, patience=round(PATIENCE * 1e9)
         )
         for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
@@ -229,11 +231,11 @@ class BagFrames:
     def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
         stamp, frame_id = messages.stamp_of(image), image.header.frame_id
         if stamp in self._seen:
-            raise Rejected(REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}")
+            raise FrameRejectedError(REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}")
         self._seen.add(stamp)
         truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
         if truth is None and self.topics.ground_truth:
-            raise Rejected(
+            raise FrameRejectedError(
                 NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
             )
         found = self._answer(self._found, stamp, frame_id, self.topics.detections)
@@ -243,12 +245,12 @@ class BagFrames:
 
     def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
         answer = answers.get(stamp)
-        if isinstance(answer, Rejected):
+        if isinstance(answer, FrameRejectedError):
             raise answer
         if answer is None:
             return None
         if answer[0] and frame_id and answer[0] != frame_id:
-            raise Rejected(
+            raise FrameRejectedError(
                 "boxes in another frame",
                 f"{topic} is in the frame '{answer[0]}', its image in '{frame_id}': boxes in the image's own optical "
                 "frame are needed",

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from rosbags.typesys.store import Typestore
 
-from add_model import boxes as box3d
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
 
 _JPEG_QUALITY = 95
 

@@ -25,7 +25,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.storage import BagReader
-from add_ros.interruption import interrupt
+from add_ros.signals import interrupt
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
 

@@ -16,14 +16,14 @@ from rclpy.serialization import serialize_message
 from rosbags.interfaces import Connection
 from std_msgs.msg import Header
 
-from add_model.detection import Detections
+from add_model.detections import Detections
 from add_model.drawing import TRUTH_COLOUR
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.reading import decoded, open_bag, raw_messages
 from add_ros.bags.write import finish, naming, offered_qos, open_writer
-from add_ros.markers import MarkerBoard
+from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array
 from training.data.sample import Objects
 
@@ -77,7 +77,7 @@ class ResultBag:
             target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
             if topics.ground_truth:
                 target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
-            found_board, truth_board = MarkerBoard(), MarkerBoard(TRUTH_COLOUR)
+            found_board, truth_board = MarkerPublisher(), MarkerPublisher(TRUTH_COLOUR)
             for connection, time, data in self._readable(reader, copied):
                 self._put(target[connection.topic], time, data)
                 if connection.topic != topics.image:

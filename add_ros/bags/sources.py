@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.depth import read_velodyne
-from training.data.kitti import KittiFolder, read_ids
+from training.data.depth_sources import read_velodyne
+from training.data.kitti.dataset import KittiFolder, read_ids
+from training.data.kitti.sequences import Sequence, object_sequence, open_sequence
+from training.data.kitti.splits import lacking
 from training.data.sample import Sample
-from training.data.sequences import Sequence, object_sequence, open_sequence
-from training.data.splits import lacking
 from training.data.world import World
 
 _EPOCH = 1_000_000_000 * 10**9  # nanoseconds; added to times that start at 0, since a stamp of 0 means 'unknown' in ROS
@@ -31,7 +31,7 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class SourceFrame:
     """One frame; what the source does not have is None.
 
     stamp:    nanoseconds
@@ -47,7 +47,7 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class FrameSource:
     """Frames of one camera in order, produced one at a time.
 
     frames:       iterator of them
@@ -57,7 +57,7 @@ class Source:
     notes:        what is odd about them, a line each
     """
 
-    frames: Iterator[Frame]
+    frames: Iterator[SourceFrame]
     count: int
     ground_truth: bool
     description: str
@@ -70,8 +70,8 @@ def open_source(
     ids: str | None = None,
     rate: float | None = None,
     limit: int | None = None,
-) -> Source:
-    """Any folder that `training.data.sequences` reads: KITTI object, tracking or raw, or images with a calibration.
+) -> FrameSource:
+    """Any folder that `training.data.kitti` reads: KITTI object, tracking or raw, or images with a calibration.
 
     calib is the calibration file of a folder that has none; ids names or lists frames of KITTI's object layout; rate
     (Hz) sets the stamps, by default the recorded ones or 10 Hz; limit takes the first frames only.
@@ -84,7 +84,7 @@ def open_source(
     labelled = sequence.objects is not None
     description = f"{count} frames of {sequence.name} ({sequence.layout})"
     notes = sequence.notes + _scan_notes(sequence, count)
-    return Source(_frames(sequence, count, rate), count, labelled, description, notes)
+    return FrameSource(_frames(sequence, count, rate), count, labelled, description, notes)
 
 
 def _scan_notes(sequence: Sequence, count: int) -> list[str]:
@@ -97,7 +97,7 @@ def _scan_notes(sequence: Sequence, count: int) -> list[str]:
     return lacking(without, "frame", "scan") + lacking(unplaced, "scan", pose)
 
 
-def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[Frame]:
+def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[SourceFrame]:
     start = 0 if sequence.stamps[0] > _EPOCH // 2 else _EPOCH
     for i in range(count):
         stamp = _stamp(i, rate) if rate else start + int(sequence.stamps[i])
@@ -108,14 +108,14 @@ def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[Fram
             own = scans.stamps is not None and not rate
             scan = Scan(read_velodyne(scans.files[i]), int(scans.stamps[i]) if own else stamp)
         tracks = sequence.tracks[i] if sequence.tracks else None
-        yield Frame(sequence.sample(i), stamp, tracks, velodyne, scan)
+        yield SourceFrame(sequence.sample(i), stamp, tracks, velodyne, scan)
 
 
-def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> Source:
+def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> FrameSource:
     """A drive through the synthetic world, which labels itself."""
     clip = World(seed=seed).clip(index, frames, rate)
-    stamped = (Frame(sample, _stamp(i, rate)) for i, sample in enumerate(clip))
-    return Source(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")
+    stamped = (SourceFrame(sample, _stamp(i, rate)) for i, sample in enumerate(clip))
+    return FrameSource(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")
 
 
 def _stamp(frame: int, rate: float) -> int:

@@ -19,7 +19,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.ground_truth import encode
-from add_ros.names import RULE, is_relative_name
+from add_ros.node.topic_names import RULE, is_relative_name
 from training.data.sample import Sample
 
 if TYPE_CHECKING:  # the recorder, too, is in here, and has no use for the data sets

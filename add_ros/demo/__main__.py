@@ -18,17 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.predictor import SHIPPED_MODEL, ModelError, Predictor, model_file
+from add_model.errors import ModelError
+from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
 from add_ros.bags import types
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
-from add_ros.bags.sources import Source, open_source, world_frames
+from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CameraBagWriter
 from add_ros.demo import pipeline
 from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, config_folder, isolate
-from add_ros.demo.results import Run, read_frames, read_run
-from add_ros.interruption import orderly
+from add_ros.demo.results import ResultRun, read_frames, read_run
+from add_ros.signals import raise_on_signals
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
@@ -63,14 +64,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _source(arguments: argparse.Namespace) -> Source:
+def _source(arguments: argparse.Namespace) -> FrameSource:
     if arguments.kitti:
         return open_source(arguments.kitti, arguments.calib, rate=HERTZ, limit=arguments.frames or _MOST_FRAMES)
     return world_frames(arguments.frames or _WORLD_FRAMES, _STREET, _SEED, HERTZ)
 
 
-def _play(bag: Path, out: Path, source: Source, node: list[str]) -> tuple[Run, float, list[str]]:
-    """Run at 10 Hz, and slower where frames stay unanswered; the last run, its pace, and what was lost before."""
+def _play(bag: Path, out: Path, source: FrameSource, node: list[str]) -> tuple[ResultRun, float, list[str]]:
+    """ResultRun at 10 Hz, and slower where frames stay unanswered; the last run, its pace, and what was lost before."""
     earlier: list[str] = []
     pace = 1.0
     while True:
@@ -84,14 +85,14 @@ def _play(bag: Path, out: Path, source: Source, node: list[str]) -> tuple[Run, f
         pace = _slower(pace, run)
 
 
-def _slower(pace: float, run: Run) -> float:
+def _slower(pace: float, run: ResultRun) -> float:
     """A pace that leaves the node time even for the slowest frame of its last second."""
     slowest = float(run.diagnostics.get("processing_time_max_ms", "nan"))
     sustainable = 0.6 * 1000 / slowest / HERTZ if slowest > 0 else 0.0
     return float(np.clip(sustainable, 0.25 * pace, 0.6 * pace))
 
 
-def _lost(run: Run, frames: int) -> str:
+def _lost(run: ResultRun, frames: int) -> str:
     reasons = [f"{value} {key[16:-1]}" for key, value in run.diagnostics.items() if key.startswith("frames_dropped (")]
     said = f" The node reports: {', '.join(reasons)}." if reasons else ""
     return f"{frames - len(run.answers)} of {frames} frames were not answered.{said}"
@@ -108,7 +109,13 @@ def _found(counts: Counter[str]) -> str:
 
 
 def _report(
-    arguments: argparse.Namespace, command: str, source: Source, run: Run, pace: float, earlier: list[str], began: float
+    arguments: argparse.Namespace,
+    command: str,
+    source: FrameSource,
+    run: ResultRun,
+    pace: float,
+    earlier: list[str],
+    began: float,
 ) -> Report:
     real = arguments.kitti is not None
     what = "real camera frames" if real else "rendered frames of a synthetic world, not real images"
@@ -207,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
     command = shlex.join(["python", "-m", "add_ros.demo", *(sys.argv[1:] if argv is None else argv)])
     try:
-        with orderly():
+        with raise_on_signals():
             return _run(arguments, command)
     except (ModelError, ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)

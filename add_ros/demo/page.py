@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from add_model.detection import Detections
-from add_ros.demo.results import Frame
+from add_model.detections import Detections
+from add_ros.demo.results import ResultFrame
 from training.report.pictures import class_colours, frame_pictures
 
 _ABOVE = 480  # pixels, width and height of the bird's-eye view
@@ -38,7 +38,7 @@ class Report:
     hertz: float
 
 
-def write_page(path: Path, frames: Iterable[Frame], report: Report) -> None:
+def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> None:
     """Draw all frames and write the page."""
     pictures = [_picture(frame) for frame in frames]
     stills = sorted({round(i) for i in np.linspace(0, len(pictures) - 1, min(_STILLS, len(pictures)))})
@@ -51,7 +51,7 @@ def write_page(path: Path, frames: Iterable[Frame], report: Report) -> None:
     partial.replace(path)
 
 
-def _picture(frame: Frame) -> dict[str, Any]:
+def _picture(frame: ResultFrame) -> dict[str, Any]:
     found = frame.detections if frame.detections is not None else Detections.empty()
     drawn = frame_pictures(frame.image, frame.camera, found, frame.truth, _ABOVE)
     distances = np.linalg.norm(found.boxes[:, :3], axis=1)

@@ -14,7 +14,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 
 from add_ros.bags.write import CAMERA_INFO, IMAGE
 from add_ros.demo.processes import Child, ProcessError, wait_until
-from add_ros.interruption import deferred
+from add_ros.signals import defer_signals
 
 CAMERA = "/camera"
 DETECTIONS, MARKERS = f"{CAMERA}/detections", f"{CAMERA}/markers"
@@ -37,14 +37,14 @@ def run(bag: Path, result: Path, logs: Path, frames: int, seconds: float, rate: 
     children: list[Child] = []
 
     def start(module: str, arguments: list[str]) -> Child:
-        with deferred():
+        with defer_signals():
             children.append(Child(module, arguments, logs / f"{module.rsplit('.', 1)[-1]}.log"))
         return children[-1]
 
     with _Watcher() as watcher:
         try:
             ros = ["-r", f"__ns:={CAMERA}", "-r", f"image:={IMAGE}", "-p", "use_sim_time:=true"]
-            detector = start("add_ros.detector", ["--ros-args", *ros, *node])
+            detector = start("add_ros.node.detector_node", ["--ros-args", *ros, *node])
             recorder = start("add_ros.bags.record", [str(result), DETECTIONS, MARKERS, INFO, DIAGNOSTICS])
             if not wait_until(watcher.ready.is_set, _START, children):
                 raise detector.failure(f"was not ready after {_START:.0f} s")

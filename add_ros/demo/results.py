@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from rosbags.typesys.store import Typestore
 
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
 from add_ros.bags import messages, types
 from add_ros.bags.reading import read
 from add_ros.bags.write import CAMERA_INFO, GROUND_TRUTH, IMAGE
@@ -20,7 +20,7 @@ from add_ros.demo.pipeline import CAMERA, DETECTIONS, DIAGNOSTICS, INFO, MARKERS
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class ResultFrame:
     """One published image with what the node made of it, everything in the camera's own optical frame.
 
     stamp:      nanoseconds
@@ -38,7 +38,7 @@ class Frame:
 
 
 @dataclass
-class Run:
+class ResultRun:
     """A run without its pictures, by stamp in nanoseconds; `diagnostics` has the node's last words on each key."""
 
     answers: dict[int, Detections] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Run:
     diagnostics: dict[str, str] = field(default_factory=dict)
 
     def latency_ms(self, stamp: int) -> float | None:
-        """See `Frame`."""
+        """See `ResultFrame`."""
         if stamp not in self.answered_at or stamp not in self.heard_at:
             return None
         return (self.answered_at[stamp] - self.heard_at[stamp]) / 1e6
@@ -63,9 +63,9 @@ class Run:
         return Counter(str(name) for answer in self.answers.values() for name in answer.names)
 
 
-def read_run(result: Path, store: Typestore | None = None) -> Run:
+def read_run(result: Path, store: Typestore | None = None) -> ResultRun:
     """What the recorder wrote. Raises BagError where its bag is broken."""
-    run = Run()
+    run = ResultRun()
     for topic, time, message in read(result, store or types.typestore(), {DETECTIONS, MARKERS, INFO, DIAGNOSTICS}):
         if topic == DIAGNOSTICS:
             for status in message.status:
@@ -82,7 +82,7 @@ def read_run(result: Path, store: Typestore | None = None) -> Run:
     return run
 
 
-def read_frames(bag: Path, run: Run, store: Typestore | None = None) -> Iterator[Frame]:
+def read_frames(bag: Path, run: ResultRun, store: Typestore | None = None) -> Iterator[ResultFrame]:
     """The published frames in order, one at a time, each with its answer."""
     image, info, truth = (f"{CAMERA}/{name}" for name in (IMAGE, CAMERA_INFO, GROUND_TRUTH))
     pending: dict[int, dict[str, Any]] = {}
@@ -95,13 +95,13 @@ def read_frames(bag: Path, run: Run, store: Typestore | None = None) -> Iterator
         yield _frame(done, pending[done], run)
 
 
-def _frame(stamp: int, parts: dict[str, Any], run: Run) -> Frame:
+def _frame(stamp: int, parts: dict[str, Any], run: ResultRun) -> ResultFrame:
     image, info = parts[IMAGE], parts[CAMERA_INFO]
     pixels = np.asarray(image.data).reshape(image.height, image.step)[:, : 3 * image.width]
     camera = Camera(np.asarray(info.p).reshape(3, 4), image.width, image.height)
     truth = messages.boxes_of(parts[GROUND_TRUTH])[2] if GROUND_TRUTH in parts else None
     pixels = pixels.reshape(image.height, image.width, 3)
-    return Frame(stamp, pixels, camera, run.answers.get(stamp), truth, run.latency_ms(stamp))
+    return ResultFrame(stamp, pixels, camera, run.answers.get(stamp), truth, run.latency_ms(stamp))
 
 
 def _detections(message: Any) -> Detections:

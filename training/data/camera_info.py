@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from add_model.camera import Camera
-from add_model.lens import Calibration, UnknownLensError, distorts, undistortion_maps
-from training.data.calib import CalibrationError
+from add_model.geometry.camera import Camera
+from add_model.geometry.distortion import Calibration, UnknownLensError, distorts, undistortion_maps
+from training.data.kitti.calib import CalibrationError
 
 
 def is_camera_info(path: str | Path) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from add_model import boxes as box3d
-from add_model.camera import Camera
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
 
 DONT_CARE = "DontCare"
 
@@ -17,7 +17,7 @@ class Objects:
     """The N labelled objects of one frame.
 
     names:     (N,) KITTI type names; 'DontCare' rows have a 2D box only and NaN elsewhere
-    boxes:     (N, 7) as `add_model.boxes` defines them, in the frame of the camera's P, metres
+    boxes:     (N, 7) as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
     boxes2d:   (N, 4) left, top, right, bottom in pixels
     truncated: (N,) share of the object outside the image, 0 to 1
     occluded:  (N,) 0 fully visible, 1 partly, 2 largely occluded, 3 unknown
@@ -53,7 +53,7 @@ class Objects:
 class Sample:
     """An image (H, W, 3) uint8 RGB with its camera, its objects and optionally depth (H, W) float32.
 
-    Depth is the camera's projective depth in metres (see `add_model.camera`), 0 where unknown.
+    Depth is the camera's projective depth in metres (see `add_model.geometry.camera`), 0 where unknown.
     """
 
     id: str

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from add_model.detection import Detections
-from add_model.footprints import ratio
+from add_model.detections import Detections
+from add_model.geometry.rotated_iou import ratio
 from training.data.sample import DONT_CARE, Objects
 from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, NEIGHBOURS
 from training.evaluation.overlap import rectangle_area, rectangle_intersection

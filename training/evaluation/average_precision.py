@@ -1,6 +1,6 @@
 """KITTI's object benchmark: average precision and orientation similarity, by the rules of the official kit.
 
-`evaluate` scores tables held in memory (`training.data.labels` makes them from files, objects or detections);
+`evaluate` scores tables held in memory (`training.data.kitti.labels` makes them from files, objects or detections);
 `training.evaluation.folders` reads whole folders. Percentages agree with the official C++ program. Where that
 divides 0 by 0, because every detection above a threshold is ignored, precision is 0 here.
 """
@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from add_model.footprints import footprint_intersection, ratio
-from training.data.labels import COLUMNS, LabelTable
+from add_model.geometry.rotated_iou import footprint_intersection, ratio
+from training.data.kitti.labels import COLUMNS, LabelTable
 from training.data.sample import DONT_CARE
 from training.evaluation.matching import Pairs
 from training.evaluation.overlap import rectangle_area, rectangle_intersection

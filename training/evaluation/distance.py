@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from add_model.boxes import wrap
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.boxes import wrap
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, Association
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
-from training.data.splits import listed, read_ids
+from training.data.kitti.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
+from training.data.kitti.splits import listed, read_ids
 from training.evaluation.average_precision import CLASSES
 
 
@@ -18,7 +18,7 @@ class FolderError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class ResultFolders:
     """What is scored: ids in order, their labels and results, and what was left out.
 
     without_results: ids that have no result file; they count as frames where nothing was found
@@ -46,7 +46,7 @@ class Frames:
         return notes
 
 
-def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None = None) -> Frames:
+def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None = None) -> ResultFolders:
     """Read the frames of a label folder, or those that `ids` names (see `read_ids`), with their results.
 
     Raises FolderError where a folder, a labelled frame or all results are missing, or all labels are of unknown types,
@@ -77,7 +77,7 @@ def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None 
             f"{', '.join(CLASSES)} there"
         )
     empty = LabelTable([], np.empty((0, len(COLUMNS))))
-    return Frames(
+    return ResultFolders(
         ids=wanted,
         labels=tables,
         results=[read_table(detected[name], scores=True) if name in detected else empty for name in wanted],

@@ -1,10 +1,10 @@
-"""Overlap of paired boxes, row with row: image rectangles and upright 3D boxes; `add_model.footprints` from above."""
+"""Overlap of paired boxes, row with row: image rectangles and upright 3D boxes; see also `geometry.rotated_iou`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from add_model.footprints import footprint_intersection, footprints, ratio
+from add_model.geometry.rotated_iou import footprint_intersection, footprints, ratio
 
 
 def rectangle_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:

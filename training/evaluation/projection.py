@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from add_model import boxes as box3d
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
 from training.data.sample import Objects
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.camera import Camera
-from training.data.calib import read_calib
+from add_model.geometry.camera import Camera
+from training.atomic_io import require_writable
 from training.data.images import IMAGE_SUFFIXES, read_image
+from training.data.kitti.calib import read_calib
 from training.evaluation.folders import FolderError, read_frames
-from training.files import require_writable
 from training.report.page import LoadImage, render
 
 

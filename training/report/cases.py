@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
 from add_model.drawing import side_by_side
+from add_model.geometry.camera import Camera
 from training.data.sample import Objects
 from training.evaluation.association import FREE, associate
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.camera import Camera
-from add_model.detection import Detections
-from training.data.labels import table_detections, table_objects
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
+from training.data.kitti.labels import table_detections, table_objects
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import CLASSES, DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
-from training.evaluation.folders import Frames
+from training.evaluation.folders import ResultFolders
 from training.evaluation.table import bin_rows, count_notes
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
@@ -41,7 +41,11 @@ class _ClassPart:
 
 
 def render(
-    frames: Frames, title: str, load_image: LoadImage | None = None, pictures: int = 6, score: float | None = None
+    frames: ResultFolders,
+    title: str,
+    load_image: LoadImage | None = None,
+    pictures: int = 6,
+    score: float | None = None,
 ) -> str:
     """The page for `frames`.
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from add_model import drawing
-from add_model.camera import Camera
-from add_model.detection import Detections
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
 
 WIDTHS = 960, 1280  # pixels: smaller and larger images are scaled to these before they are drawn on
 _JPEG, _PNG = [cv2.IMWRITE_JPEG_QUALITY, 82], [cv2.IMWRITE_PNG_COMPRESSION, 9]

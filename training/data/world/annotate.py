@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from add_model.camera import Camera
+from add_model.geometry.camera import Camera
 from training.data.sample import DONT_CARE, Objects
 from training.data.world.placement import Placement
 from training.data.world.raster import NEAR, Buffers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from add_model.camera import Camera
+from add_model.geometry.camera import Camera
 
 # Velodyne frame (x forward, y left, z up) to the camera's optical frame: both have one origin here.
 VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])

@@ -14,7 +14,7 @@ from training.data.world.textures import Texture
 class Placement:
     """A mesh in a box.
 
-    box:     (7,) as `add_model.boxes` defines it, in the rendering camera's own frame
+    box:     (7,) as `add_model.geometry.boxes` defines it, in the rendering camera's own frame
     colours: (MATERIALS, 3) RGB 0 to 255; TEXTURE's is a tint around 1
     label:   KITTI type, None for clutter
     paper:   what TEXTURE quads are papered with, and the metres that one repeat covers (0: once over each quad)

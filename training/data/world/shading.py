@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from add_model import boxes as box3d
+from add_model.geometry import boxes as box3d
 from training.data.world import mesh
 from training.data.world.motion import Pose
 from training.data.world.placement import Placement

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from add_model.camera import Camera
+from add_model.geometry.camera import Camera
 from training.data.sample import Sample
 from training.data.world import raster, shading, textures
 from training.data.world.annotate import annotate

@@ -1,0 +1,39 @@
+"""What a detector finds in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """N detections of one image, best score first.
+
+    names:     (N,) class names, such as 'Car'
+    scores:    (N,) in [0, 1]
+    boxes:     (N, 7) 3D boxes as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
+    boxes2d:   (N, 4) left, top, right, bottom in pixels of the image that was given
+    depth_std: (N,) standard deviation of the predicted depth, metres
+    """
+
+    names: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    boxes2d: np.ndarray
+    depth_std: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Detections:
+        """The detections that a mask, index array or slice picks."""
+        return Detections(
+            self.names[index], self.scores[index], self.boxes[index], self.boxes2d[index], self.depth_std[index]
+        )
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """No detections."""
+        return cls(np.empty(0, dtype="U1"), np.empty(0), np.empty((0, 7)), np.empty((0, 4)), np.empty(0))

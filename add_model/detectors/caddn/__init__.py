@@ -1,0 +1,1 @@
+"""CaDDN (Reading et al., CVPR 2021)."""

@@ -1,0 +1,1 @@
+"""MonoDETR (Zhang et al., ICCV 2023)."""

@@ -1,0 +1,1 @@
+"""MonoDLE (Ma et al., CVPR 2021)."""

@@ -1,0 +1,1 @@
+"""Cameras, boxes, headings, lens distortion and rotated overlap: numpy."""

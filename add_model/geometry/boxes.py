@@ -1,0 +1,115 @@
+"""The one 3D box: rows `(x, y, z, length, width, height, rotation_y)` of a float64 array (N, 7).
+
+(x, y, z) is the geometric centre in the camera's optical frame (x right, y down, z forward), sizes are in metres.
+The box stands upright; `rotation_y` turns it about the camera's y axis, in radians, and 0 points its front
+along +x. KITTI stores the centre of the bottom face and (height, width, length) instead; vision_msgs stores a
+quaternion and sizes along the object's own axes, here x forward, y left, z up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from add_model.geometry.camera import Camera
+
+# Corners 0-3 are the bottom face, 4-7 the top face above them; 0, 1, 4, 5 are the front face.
+EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
+FRONT_DIAGONALS = np.array([(0, 5), (1, 4)])
+_UNIT_CORNERS = 0.5 * np.array(
+    # forward, down, side (z at rotation_y = 0)
+    [(1, 1, 1), (1, 1, -1), (-1, 1, -1), (-1, 1, 1), (1, -1, 1), (1, -1, -1), (-1, -1, -1), (-1, -1, 1)]
+)
+_NEAR = 0.01  # metres in front of the camera at which edges are cut before projection
+
+
+def wrap(angle: Any) -> Any:
+    """The same angle in [-pi, pi), radians."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def from_kitti(location: np.ndarray, dimensions: np.ndarray, rotation_y: np.ndarray) -> np.ndarray:
+    """KITTI's bottom centre (N, 3), dimensions (N, 3) as h, w, l and rotation_y (N,) -> boxes (N, 7)."""
+    location, dimensions = np.asarray(location, float).reshape(-1, 3), np.asarray(dimensions, float).reshape(-1, 3)
+    boxes = np.empty((len(location), 7))
+    boxes[:, :3] = location
+    boxes[:, 1] -= dimensions[:, 0] / 2
+    boxes[:, 3:6] = dimensions[:, [2, 1, 0]]
+    boxes[:, 6] = rotation_y
+    return boxes
+
+
+def to_kitti(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inverse of `from_kitti`: (location, dimensions as h, w, l, rotation_y)."""
+    location = boxes[:, :3].copy()
+    location[:, 1] += boxes[:, 5] / 2
+    return location, boxes[:, [5, 4, 3]], boxes[:, 6]
+
+
+def alpha(boxes: np.ndarray) -> np.ndarray:
+    """KITTI's observation angle (N,): rotation_y - atan2(x, z), in [-pi, pi)."""
+    return wrap(boxes[:, 6] - np.arctan2(boxes[:, 0], boxes[:, 2]))
+
+
+def quaternions(boxes: np.ndarray) -> np.ndarray:
+    """Orientations (N, 4) as x, y, z, w, from object axes (x forward, y left, z up) to the optical frame."""
+    sine, cosine = np.sin(boxes[:, 6] / 2), np.cos(boxes[:, 6] / 2)
+    return np.sqrt(0.5) * np.stack([cosine, sine, -sine, cosine], axis=1)
+
+
+def rotation_y(quaternion: np.ndarray) -> np.ndarray:
+    """Quaternions (N, 4) as x, y, z, w -> the heading (N,) of the object's forward axis about the camera's y axis."""
+    x, y, z, w = np.moveaxis(np.asarray(quaternion, float).reshape(-1, 4), 1, 0)
+    forward_x, forward_z = w * w + x * x - y * y - z * z, 2 * (x * z - y * w)
+    return np.arctan2(-forward_z, forward_x)
+
+
+def corners(boxes: np.ndarray) -> np.ndarray:
+    """The corners (N, 8, 3) in the optical frame, in the order that `EDGES` names."""
+    forward, down, side = np.moveaxis(_UNIT_CORNERS[None] * boxes[:, None, [3, 5, 4]], 2, 0)
+    cosine, sine = np.cos(boxes[:, 6:7]), np.sin(boxes[:, 6:7])
+    offset = np.stack([cosine * forward + sine * side, down, cosine * side - sine * forward], axis=2)
+    return boxes[:, None, :3] + offset
+
+
+def flip(boxes: np.ndarray) -> np.ndarray:
+    """The boxes of the mirrored world: x -> -x and rotation_y -> pi - rotation_y."""
+    mirrored = boxes.copy()
+    mirrored[:, 0] = -boxes[:, 0]
+    mirrored[:, 6] = wrap(np.pi - boxes[:, 6])
+    return mirrored
+
+
+def project_edges(boxes: np.ndarray, camera: Camera, edges: np.ndarray = EDGES) -> np.ndarray:
+    """The edges as image segments (N, E, 2, 2) in pixels, cut at the camera plane; NaN where wholly behind it."""
+    ends = corners(boxes)[:, edges]
+    depth = ends @ camera.P[2, :3] + camera.P[2, 3]
+    gap = depth[..., 0] - depth[..., 1]
+    fraction = np.divide(depth[..., 0] - _NEAR, gap, out=np.zeros_like(gap), where=gap != 0)
+    cut = ends[..., 0, :] + fraction[..., None] * (ends[..., 1, :] - ends[..., 0, :])
+    ends = np.where((depth < _NEAR)[..., None], cut[..., None, :], ends)
+    pixels = np.full((*ends.shape[:-1], 2), np.nan)
+    seen = (depth >= _NEAR).any(axis=-1)
+    pixels[seen] = camera.project(ends[seen])[..., :2]
+    return pixels
+
+
+def project_boxes(boxes: np.ndarray, camera: Camera) -> np.ndarray:
+    """The 2D boxes (N, 4) as left, top, right, bottom in pixels that enclose the projections, not clipped to the image.
+
+    A box wholly behind the camera gives a row of NaN.
+    """
+    pixels = project_edges(boxes, camera).reshape(len(boxes), 2 * len(EDGES), 2)
+    seen = ~np.isnan(pixels[..., 0])
+    low = np.where(seen[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(seen[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)
+    rectangles = np.hstack([low, high])
+    rectangles[~seen.any(axis=1)] = np.nan
+    return rectangles
+
+
+def clip_to_image(rectangles: np.ndarray, camera: Camera) -> np.ndarray:
+    """2D boxes (N, 4) in pixels, clipped to the image."""
+    limit = np.array([camera.width - 1, camera.height - 1] * 2)
+    return np.clip(rectangles, 0, limit)

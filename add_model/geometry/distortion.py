@@ -1,0 +1,57 @@
+"""Lens distortion by the models that ROS's camera_info names, and the maps that undo it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from add_model.geometry.camera import Camera
+
+_FISHEYE = ("equidistant", "fisheye")
+# Numbers of coefficients that each model can have.
+_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), **dict.fromkeys(_FISHEYE, (4,))}
+
+
+class UnknownLensError(ValueError):
+    """A distortion model that this project does not know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The `camera` of the image that `rectify` returns; `source` says in words where it came from.
+
+    maps: those of `undistortion_maps`, None where there is nothing to undo.
+    """
+
+    camera: Camera
+    maps: tuple[np.ndarray, np.ndarray] | None
+    source: str
+
+    def rectify(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) as this camera, which has no distortion, sees it."""
+        return image if self.maps is None else cv2.remap(image, *self.maps, cv2.INTER_LINEAR)
+
+
+def distorts(model: str, coefficients: np.ndarray) -> bool:
+    """Whether images of this lens differ from a pinhole's: a fisheye's do even where all its coefficients are zero."""
+    return model in _FISHEYE or bool(np.any(coefficients))
+
+
+def undistortion_maps(model: str, coefficients: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Maps for cv2.remap that turn what the lens took into what `camera`, of the same K and size, would see.
+
+    Raises UnknownLensError for another model, and ValueError for coefficients that are not finite or not as many as the
+    model has.
+    """
+    if model not in _COEFFICIENTS:
+        raise UnknownLensError(f"distortion model '{model}' is not one of {', '.join(_COEFFICIENTS)}")
+    if len(coefficients) not in _COEFFICIENTS[model] or not np.isfinite(coefficients).all():
+        counts = " or ".join(map(str, _COEFFICIENTS[model]))
+        raise ValueError(
+            f"distortion model {model} needs {counts} finite coefficients in D, got {coefficients.tolist()}"
+        )
+    K, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
+    compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
+    return tuple(compute(K, coefficients, np.eye(3), K, size, cv2.CV_16SC2))

@@ -1,0 +1,60 @@
+"""One object, one detection: a heatmap's broad peak on a near object can have several local maxima, and many anchors
+answer for one object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from add_model.detections import Detections
+from add_model.geometry.rotated_iou import bev_iou
+
+_OVERLAP = 0.6  # intersection over union of 2D boxes
+_DEPTH_RATIO = 1.3  # objects that hide one another are farther apart than this
+
+
+def nms(found: Detections, nms_bev_iou: float = 1.0) -> Detections:
+    """The detections (best first) without those that repeat a better one of their class.
+
+    A repetition covers the same part of the image at about the same depth, or has its centre inside the better one's
+    footprint, or shares more than `nms_bev_iou` of their footprints' union (rotated non-maximum suppression).
+    """
+    if len(found) < 2:
+        return found
+    same = _same_view(found) | _same_place(found.boxes)
+    if nms_bev_iou < 1:
+        same |= _same_ground(found.boxes, nms_bev_iou)
+    repeats = (found.names[:, None] == found.names) & same
+    kept = np.ones(len(found), bool)
+    for k in range(1, len(found)):
+        kept[k] = not (repeats[k, :k] & kept[:k]).any()
+    return found[kept]
+
+
+def _same_view(found: Detections) -> np.ndarray:
+    boxes = found.boxes2d
+    left, top, right, bottom = boxes.T
+    width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    common = width.clip(min=0) * height.clip(min=0)
+    area = (right - left) * (bottom - top)
+    ratio = found.boxes[:, None, 2] / found.boxes[:, 2]
+    near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
+    return near & (common > _OVERLAP * (area[:, None] + area - common))
+
+
+def _same_place(boxes: np.ndarray) -> np.ndarray:
+    apart = boxes[:, None, [0, 2]] - boxes[:, [0, 2]]
+    cosine, sine = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
+    along = np.abs(apart[..., 0] * cosine - apart[..., 1] * sine)
+    across = np.abs(apart[..., 0] * sine + apart[..., 1] * cosine)
+    return (along < boxes[:, 3] / 2) & (across < boxes[:, 4] / 2)
+
+
+def _same_ground(boxes: np.ndarray, overlap: float) -> np.ndarray:
+    """Of each box and those before it. Boxes that are too far apart to touch, most of them, are not looked at."""
+    reach = np.hypot(boxes[:, 3], boxes[:, 4]) / 2
+    apart = np.hypot(*np.moveaxis(boxes[:, None, [0, 2]] - boxes[:, [0, 2]], 2, 0))
+    later, earlier = np.nonzero(np.tril(apart < reach[:, None] + reach, -1))
+    same = np.zeros(apart.shape, bool)
+    same[later, earlier] = bev_iou(boxes[later], boxes[earlier]) > overlap
+    return same

@@ -1,0 +1,96 @@
+"""What the network sees of an image: resampled to a focal length, padded or cropped to a canvas.
+
+Scaling every camera to the same focal length in pixels makes an object of one size at one distance cover the same
+number of pixels whatever the camera, so that one network serves all of them. Training and prediction both come here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from add_model.candidates import Candidates
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import REFERENCE_FOCAL, Camera
+from add_model.nms import nms
+
+PADDING = (124, 116, 104)  # ImageNet's mean colour, which the networks' normalisation turns into about zero
+
+
+def scaled_size(camera: Camera, focal: float, max_pixels: int | None = None) -> tuple[int, int]:
+    """The (width, height) at which the camera's focal lengths become `focal` pixels.
+
+    Where that image would have more than `max_pixels`, it is the largest size of the same shape that does not.
+    """
+    width, height = camera.width * focal / camera.fu, camera.height * focal / camera.fv
+    if max_pixels is not None and width * height > max_pixels:
+        shrink = math.sqrt(max_pixels / (width * height))
+        width, height = width * shrink, height * shrink
+    return max(1, round(width)), max(1, round(height))
+
+
+def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The image (H, W, 3) at another size: area averages along the axes that shrink, linear along those that grow."""
+    # One after the other: OpenCV's INTER_AREA is off by a fraction of a pixel along an axis that grows.
+    shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
+    if shrunk != image.shape[1::-1]:
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if shrunk != (width, height):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def pad_to_multiple(image: np.ndarray, camera: Camera, multiple: int = 32) -> tuple[np.ndarray, Camera]:
+    """Image and camera, padded at the right and the bottom until both sides are multiples."""
+    width, height = (math.ceil(side / multiple) * multiple for side in (camera.width, camera.height))
+    return window(image, 0, 0, width, height, PADDING), camera.crop(0, 0, width, height)
+
+
+def window(
+    array: np.ndarray, left: int, top: int, width: int, height: int, fill: int | tuple[int, int, int]
+) -> np.ndarray:
+    """array[top:top + height, left:left + width], with `fill` where the window leaves the array (H, W, ...)."""
+    rows, columns = array.shape[:2]
+    x0, x1, y0, y1 = max(left, 0), min(left + width, columns), max(top, 0), min(top + height, rows)
+    if (x0, y0, x1, y1) == (left, top, left + width, top + height):
+        return np.ascontiguousarray(array[y0:y1, x0:x1])
+    filled = np.empty((height, width, *array.shape[2:]), array.dtype)
+    filled[:] = fill
+    if x0 < x1 and y0 < y1:
+        filled[y0 - top : y1 - top, x0 - left : x1 - left] = array[y0:y1, x0:x1]
+    return filled
+
+
+# Twice what a KITTI image takes at the reference focal length: wider cameras are seen smaller, not slower.
+MAX_PIXELS = 2 * 640 * 192
+
+
+def preprocess(
+    image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int | None = None
+) -> tuple[np.ndarray, Camera]:
+    """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
+    if max_pixels is None:
+        max_pixels = round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
+    width, height = scaled_size(camera, focal, max_pixels)
+    return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
+
+
+def postprocess(
+    candidates: Candidates, classes: tuple[str, ...], camera: Camera, seen: Camera, nms_bev_iou: float = 1.0
+) -> Detections:
+    """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
+
+    nms_bev_iou: see `Backend`.
+    """
+    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
+    # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
+    scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
+    boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
+    visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
+    keep = visible & np.isfinite(boxes).all(axis=1)
+    names = np.array(classes)[labels]
+    found = Detections(names, *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)))
+    return nms(found[keep], nms_bev_iou)

@@ -1,0 +1,116 @@
+"""Images paired with the CameraInfo of the same stamp, or with the latest one where there is none.
+
+The CameraInfo are kept in a message_filters cache. Its TimeSynchronizer would not do: it waits for ever where stamps
+differ, holds a queue of whole images, and throws away what is new when a looping bag jumps back in time.
+Messages that were read from a bag pair like those of rclpy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from message_filters import Cache, SimpleFilter
+from rclpy.time import Time
+
+PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
+_REMEMBERED = 16
+_MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but nobody wants many of them
+
+
+class CameraInfoSynchronizer:
+    """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
+
+    An image without its CameraInfo waits for `patience`, in the unit of the owner's clock, or until `flush`. When the
+    latest CameraInfo has to serve instead, `on_fallback(image, info)` is called, and from then on images do not wait,
+    until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Any, Any], None],
+        on_fallback: Callable[[Any, Any], None],
+        on_unpaired: Callable[[], None],
+        patience: int,
+    ) -> None:
+        self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
+        self._patience = patience
+        self._arrivals = SimpleFilter()
+        self._infos = Cache(self._arrivals, _REMEMBERED)
+        self._latest: Any = None
+        self._waiting: deque[tuple[Any, int]] = deque()  # images, and since when
+        self._recent: tuple[int, int] | None = None
+        self._patient = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an image waits for its CameraInfo: `expire` has to be called then."""
+        return bool(self._waiting)
+
+    def add_image(self, image: Any, now: int) -> None:
+        """A new image, which came at the time `now`."""
+        self._recent = _stamp(image)
+        info = self._info_of(image)
+        if info is not None:
+            self.flush()
+            self._patient = True
+            self._emit(image, info)
+            return
+        self._waiting.append((image, now))
+        if not self._patient:
+            self.flush()
+        elif len(self._waiting) > _MOST_WAITING:
+            self._give_up_first()
+
+    def add_info(self, info: Any) -> None:
+        """A new CameraInfo."""
+        stamp = _stamp(info)
+        time = _time(info)
+        if time is not None:
+            self._arrivals.signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=time), info=info))
+        if any(_stamp(image) == stamp for image, _ in self._waiting):
+            while _stamp(self._waiting[0][0]) != stamp:  # theirs would have come before this one
+                self._give_up_first()
+            self._emit(self._waiting.popleft()[0], info)
+            self._patient = True
+        elif stamp == self._recent:
+            self._patient = True
+        self._latest = info
+
+    def expire(self, now: int) -> None:
+        """Flush, where an image has waited for its `patience`."""
+        if self._waiting and now - self._waiting[0][1] >= self._patience:
+            self.flush()
+
+    def flush(self) -> None:
+        """Stop waiting: emit the waiting images with the latest CameraInfo, or drop them where there is none."""
+        while self._waiting:
+            self._give_up_first()
+
+    def _info_of(self, image: Any) -> Any | None:
+        if self._latest is not None and _stamp(self._latest) == _stamp(image):
+            return self._latest
+        time = _time(image)
+        matches = [] if time is None else self._infos.getInterval(time, time)
+        return matches[-1].info if matches else None
+
+    def _give_up_first(self) -> None:
+        image, _ = self._waiting.popleft()
+        if self._latest is None:
+            self._on_unpaired()
+            return
+        self._patient = False
+        self._on_fallback(image, self._latest)
+        self._emit(image, self._latest)
+
+
+def _time(message: Any) -> Time | None:
+    """The stamp as rclpy has it, which knows no time before 1970."""
+    stamp = message.header.stamp
+    return None if stamp.sec < 0 else Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
+
+
+def _stamp(message: Any) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec

@@ -1,0 +1,15 @@
+"""A frame that cannot be used."""
+
+from __future__ import annotations
+
+
+class FrameRejectedError(Exception):
+    """One frame cannot be used; the next may be fine.
+
+    reason: a few words that never vary, by which such frames are counted, such as 'uncalibrated'
+    str():  one sentence for the log: what is wrong, where, and how to mend it
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,212 @@
+"""One camera's way through the node: subscribe, pair, keep the newest frame, and publish what is found in it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from add_model.detections import Detections
+from add_model.predictor import Predictor
+from add_ros import images
+from add_ros.calibration import Calibrator
+from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
+from add_ros.errors import FrameRejectedError
+from add_ros.markers import MarkerPublisher
+from add_ros.messages import detection_array
+from add_ros.node.matched_subscription import MatchedSubscription
+from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, LogThrottle, StreamDiagnostics
+from add_ros.node.tf_transformer import TfTransformer
+
+IMAGE_DEPTH = 1  # the newest wins
+INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
+OUTPUT_DEPTH = 10
+PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, what has come in meanwhile is read before time is up
+SILENCE = 3.0  # seconds after which a topic that was never heard is reported
+REMINDER = 15.0  # seconds until it is reported again
+LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """The parameters that a stream needs, as `add_ros.node.parameters` describes them."""
+
+    image_transport: str
+    reliability: str
+    rectification: str
+
+
+class CameraStream:
+    """The topics of one camera, below `name` where it has one. `wake` is called when a frame is ready for `process`."""
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        settings: StreamSettings,
+        to_target: TfTransformer | None,
+        wake: Callable[[], None],
+    ) -> None:
+        self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
+        self.health = StreamDiagnostics()
+        self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
+        self._board, self._publishing, self._stopped = MarkerPublisher(), threading.Lock(), False
+        self._newest: tuple[Any, Any] | None = None
+        self._newest_lock = threading.Lock()
+        self._source, self._fell_back_once, self._cleared = "", False, False
+        prefix = f"{name}/" if name else ""
+        self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
+        self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
+        self._pairing = CameraInfoSynchronizer(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
+        self._started: float | None = None
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._ticks = 0
+        self._patience = node.create_timer(PATIENCE / PATIENCE_TICKS, self._tick, clock=steady)
+        self._patience.cancel()
+        self._to_rgb = images.rgb_from_image
+        kind, topic = Image, f"{prefix}image"
+        if settings.image_transport == "compressed":
+            self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
+            topic = node.resolve_topic_name(topic)  # what `image` is remapped to has the transport below it
+            topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
+        # The executor serves subscriptions in this order: the CameraInfo before its image.
+        self.info = MatchedSubscription(
+            node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings.reliability, self._on_info, lambda _: None
+        )
+        self.image = MatchedSubscription(
+            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_missed
+        )
+        self._calibrator = Calibrator(settings.rectification, self.image.topic)
+
+    def __str__(self) -> str:
+        return f"{self.image.topic} ({self.image.type_name}) and {self.info.topic} -> {self._detections.topic_name}"
+
+    def match(self) -> None:
+        """Subscribe, and follow the publishers' quality of service."""
+        self._started = self._started or time.monotonic()
+        self.info.match()
+        self.image.match()
+
+    def watch(self) -> None:
+        """Report topics that have been silent since the start."""
+        waited = 0.0 if self._started is None else time.monotonic() - self._started
+        for topic in (self.image, self.info):
+            if topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):
+                self._log.warning(
+                    f"nothing has arrived on {topic.topic} ({topic.type_name}) for {waited:.0f} s: {topic.silence()}"
+                )
+
+    def process(self, predictor: Predictor, score_threshold: float, marker_lifetime: float) -> bool:
+        """Detect in the newest frame and publish; False where there is none."""
+        with self._newest_lock:
+            frame, self._newest = self._newest, None
+        if frame is None:
+            return False
+        started = time.perf_counter()
+        try:
+            header = frame[0].header
+            if self._to_target is not None:
+                self._to_target.require(header.frame_id)  # or the network would keep other cameras waiting for nothing
+            image, calibration = self._decode(*frame)
+            found = predictor.predict(calibration.rectify(image), calibration.camera, score_threshold)
+            message = detection_array(found, header)
+            if self._to_target is not None:
+                message = self._to_target(message)
+            self._publish(message, found, header, marker_lifetime)
+            processing_ms = 1e3 * (time.perf_counter() - started)
+            self.health.published(processing_ms, self._age(header.stamp) / 1e6, len(found))
+        except FrameRejectedError as problem:
+            self._reject(problem.reason, str(problem))
+        except Exception as error:  # whatever one frame does to the model, the next one is still served
+            self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
+        return True
+
+    def stop(self) -> None:
+        """Publish no more, and leave no markers behind."""
+        with self._publishing:
+            self._stopped = True
+            self._markers.publish(self._board.clear())
+        self._markers.wait_for_all_acked(Duration(seconds=0.1))
+
+    def _publish(self, message: Detection3DArray, found: Detections, header: Header, marker_lifetime: float) -> None:
+        with self._publishing:
+            if self._stopped:
+                return
+            self._detections.publish(message)
+            if not self._cleared:  # what an earlier run left; not before, since a new publisher is not found at once
+                self._cleared = True
+                self._markers.publish(self._board.clear())
+            # In the camera's frame always: RViz transforms by itself.
+            self._markers.publish(self._board.update(found, header, marker_lifetime))
+
+    def _age(self, stamp: Any) -> int:
+        # In nanoseconds; rclpy's Time refuses the negative stamps that a message can hold.
+        return self._node.get_clock().now().nanoseconds - (stamp.sec * 10**9 + stamp.nanosec)
+
+    def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
+        pixels = self._to_rgb(image)
+        calibration = self._calibrator(info, pixels.shape[1], pixels.shape[0])
+        if calibration.source != self._source:
+            self._source = calibration.source
+            self._log.info(
+                f"{self.image.topic}: using {calibration.source} "
+                "(the parameter rectification: rectified or raw overrides this)"
+            )
+        return pixels, calibration
+
+    def _on_image(self, message: Any) -> None:
+        self.health.received()
+        self._pairing.add_image(message, self._ticks)
+        self._tick_while_waiting()
+
+    def _on_info(self, message: Any) -> None:
+        self._pairing.add_info(message)
+        self._tick_while_waiting()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        self._pairing.expire(self._ticks)
+        self._tick_while_waiting()
+
+    def _tick_while_waiting(self) -> None:
+        if not self._pairing.waiting:
+            self._patience.cancel()
+        elif self._patience.is_canceled():
+            self._patience.reset()
+
+    def _on_missed(self, count: int) -> None:
+        self.health.dropped(MISSED, count)
+
+    def _ready(self, image: Any, info: Any) -> None:
+        with self._newest_lock:
+            replaced, self._newest = self._newest is not None, (image, info)
+        if replaced:
+            self.health.dropped(NEWER_FRAME)
+        self._wake()
+
+    def _fell_back(self, image: Any, info: Any) -> None:
+        if not self._fell_back_once:
+            self._fell_back_once = True
+            ours, theirs = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
+            self._log.warning(
+                f"no message on {self.info.topic} has come in time with the image's stamp {ours}: "
+                f"using the latest one, of {theirs} (said once)"
+            )
+
+    def _unpaired(self) -> None:
+        self.health.dropped("no camera_info")  # `watch` says so where it lasts
+
+    def _reject(self, reason: str, message: str) -> None:
+        count = self.health.dropped(reason)
+        if self._throttle.ready(reason):
+            self._log.error(f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)")

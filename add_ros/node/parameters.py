@@ -1,0 +1,191 @@
+"""Every parameter of the node, once: its declaration, its checks and its documentation all come from here.
+
+`python -m add_ros.node.parameters` prints the table that docs/node.md carries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from add_ros.node.topic_names import RULE, is_relative_name
+
+Value = bool | int | float | str | list[str]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. Values outside `limits` (both ends allowed), or not among `choices`, are refused."""
+
+    name: str
+    default: Value
+    description: str
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    dynamic: bool = False
+
+    @property
+    def type(self) -> str:
+        """ROS's name for the type."""
+        return "string[]" if isinstance(self.default, list) else _TYPES[type(self.default)]
+
+    def problem(self, value: Value) -> str | None:
+        """What is wrong with a value of the right type, None where it is fine."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{self.name} must be finite, got {value}"
+        if self.limits and not self.limits[0] <= value <= self.limits[1]:
+            return f"{self.name} must be {self.limits[0]:g} to {self.limits[1]:g}, got {value:g}"
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, got '{value}'"
+        if self.name == "cameras":
+            return _cameras_problem(value)
+        return None
+
+
+_TYPES = {bool: "bool", int: "integer", float: "double", str: "string"}
+
+PARAMETERS = (
+    Parameter(
+        "model",
+        "",
+        "Model file, .onnx or .safetensors, or the name of weights that ship with the package; empty for those: "
+        "monodle_lite0.",
+    ),
+    Parameter(
+        "device",
+        "auto",
+        "Where the network runs; auto takes CUDA where there is one, and cuda falls back to cpu with a warning.",
+        choices=("auto", "cpu", "cuda"),
+    ),
+    Parameter("threads", 0, "CPU threads of the network; 0 for all cores.", limits=(0, 256)),
+    Parameter(
+        "cameras",
+        [""],
+        "Cameras that share the model, by name: ['front', 'rear'] subscribes to front/image, front/camera_info, "
+        "rear/image ... and publishes front/detections ...; [''] is one camera without a prefix.",
+    ),
+    Parameter(
+        "image_transport",
+        "raw",
+        "raw subscribes to image, compressed to image/compressed (sensor_msgs/CompressedImage).",
+        choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "reliability",
+        "auto",
+        "Reliability that the subscriptions request; auto follows what each topic's publishers offer.",
+        choices=("auto", "reliable", "best_effort"),
+    ),
+    Parameter(
+        "rectification",
+        "auto",
+        "rectified: P holds for the images. raw: K and D hold and the node undistorts the images. auto: rectified "
+        "where the image topic's last part has the word rect or rectified, raw where it contains raw, otherwise "
+        "rectified if D is zero and the lens no fisheye.",
+        choices=("auto", "rectified", "raw"),
+    ),
+    Parameter(
+        "target_frame",
+        "",
+        "Publish detections in this frame, through tf2; empty for the camera's own optical frame.",
+    ),
+    Parameter(
+        "transform_timeout",
+        0.1,
+        "Seconds that detections wait for their transform to the target frame after they are found; other cameras wait "
+        "with them.",
+        limits=(0.0, 5.0),
+    ),
+    Parameter("score_threshold", 0.15, "Detections below this score are left out.", limits=(0.0, 1.0), dynamic=True),
+    Parameter(
+        "latency_budget_ms",
+        200.0,
+        "Diagnostics warn where the mean processing time or pipeline latency is above this.",
+        limits=(1.0, 60000.0),
+        dynamic=True,
+    ),
+    Parameter(
+        "marker_lifetime",
+        1.0,
+        "Seconds after which RViz drops markers that no later frame replaced.",
+        limits=(0.05, 60.0),
+        dynamic=True,
+    ),
+)
+
+
+def declare(node: Any) -> dict[str, Value]:
+    """Declare all parameters on a node, keep live ones checked, and return their values at start.
+
+    Raises ValueError in one sentence where a given value has the wrong type or is refused.
+    """
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+    values: dict[str, Value] = {}
+    for parameter in PARAMETERS:
+        descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.dynamic)
+        if parameter.choices:
+            descriptor.additional_constraints = f"one of: {', '.join(parameter.choices)}"
+        if parameter.limits and parameter.type == "integer":
+            low, high = map(int, parameter.limits)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        elif parameter.limits:
+            low, high = map(float, parameter.limits)
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        try:
+            value = node.declare_parameter(parameter.name, parameter.default, descriptor).value
+        except InvalidParameterTypeException as error:
+            raise ValueError(
+                f"parameter {parameter.name} must be of type {parameter.type}, for example {parameter.default!r}"
+            ) from error
+        except InvalidParameterValueException as error:
+            raise ValueError(f"parameter {parameter.name} is refused: {error}") from error
+        if problem := parameter.problem(value):
+            raise ValueError(f"parameter {problem}")
+        values[parameter.name] = value
+
+    def check(changes: list[Any]) -> SetParametersResult:
+        known = {parameter.name: parameter for parameter in PARAMETERS}
+        problems = [known[c.name].problem(c.value) for c in changes if c.name in known]
+        reason = "; ".join(problem for problem in problems if problem)
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    node.add_on_set_parameters_callback(check)
+    return values
+
+
+def unknown(overrides: Mapping[str, Any]) -> list[str]:
+    """Names that were given to the node but that it does not have."""
+    names = {parameter.name for parameter in PARAMETERS} | {"use_sim_time", "start_type_description_service"}
+    return sorted(name for name in overrides if name not in names and not name.startswith("qos_overrides."))
+
+
+def table() -> str:
+    """All parameters as a Markdown table."""
+    rows = ["| name | type | default | allowed | live | |", "|---|---|---|---|---|---|"]
+    for parameter in PARAMETERS:
+        allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
+        if parameter.limits:
+            allowed = f"{parameter.limits[0]:g} to {parameter.limits[1]:g}"
+        live = "yes" if parameter.dynamic else "no"
+        rows.append(
+            f"| `{parameter.name}` | {parameter.type} | `{parameter.default!r}` | {allowed} | {live} "
+            f"| {parameter.description} |"
+        )
+    return "\n".join(rows)
+
+
+def _cameras_problem(names: Any) -> str | None:
+    if not names or len(set(names)) != len(names):
+        return f"cameras must be a list of different names, got {list(names or [])}"
+    for name in names:
+        if name and not is_relative_name(name):
+            return f"cameras: '{name}' is no valid ROS name ({RULE})"
+    return None
+
+
+if __name__ == "__main__":
+    print(table())

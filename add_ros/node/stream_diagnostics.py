@@ -1,0 +1,157 @@
+"""What one camera's stream has done so far, as counters, and as a diagnostic_msgs/DiagnosticStatus."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
+MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
+STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
+_REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
+_AHEAD = 100.0  # milliseconds: a simulated clock that ticks ten times per second is behind by less
+
+
+class LogThrottle:
+    """Says yes to each key once per period, in seconds."""
+
+    def __init__(self, period: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._period, self._clock = period, clock
+        self._last: dict[str, float] = {}
+
+    def ready(self, key: str) -> bool:
+        """Whether this key may be logged now."""
+        now = self._clock()
+        if key in self._last and now - self._last[key] < self._period:
+            return False
+        self._last[key] = now
+        return True
+
+
+class StreamDiagnostics:
+    """Counters of one camera. Called from any thread; `clock` gives seconds that only go forward."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock, self._clock = threading.Lock(), clock
+        self._received = self._published = self._objects = 0
+        self._dropped: Counter[str] = Counter()
+        self._last_received: float | None = None
+        self._last_published: float | None = None
+        self._unanswered: float | None = None  # since when images come in and nothing is made of them
+        # Processing and latency of the last answer, for windows without one; none before the first.
+        self._last_times: tuple[list[float], list[float]] = ([], [])
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._window_start = self._clock()
+        self._processing: list[float] = []
+        self._latency: list[float] = []
+        self._problems: Counter[str] = Counter()
+        self._heard = self._missed = 0
+
+    def received(self) -> None:
+        """An image came in."""
+        with self._lock:
+            self._received += 1
+            self._heard += 1
+            self._last_received = self._clock()
+            if self._unanswered is None:
+                self._unanswered = self._last_received
+
+    def published(self, processing_ms: float, latency_ms: float, objects: int) -> None:
+        """An image's detections went out."""
+        with self._lock:
+            self._published += 1
+            self._objects = objects
+            self._processing.append(processing_ms)
+            self._latency.append(latency_ms)
+            self._last_published, self._unanswered = self._clock(), None
+            self._last_times = [processing_ms], [latency_ms]
+
+    def dropped(self, reason: str, count: int = 1) -> int:
+        """Images were dropped; returns how many that makes for this reason."""
+        with self._lock:
+            self._dropped[reason] += count
+            if reason == MISSED:
+                self._missed += count
+            elif reason != NEWER_FRAME:
+                self._problems[reason] += count
+                self._unanswered = None
+            return self._dropped[reason]
+
+    def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
+        """The state now; means and maxima are those since the last call."""
+        with self._lock:
+            level, message = self._summary(budget_ms)
+            elapsed = max(self._clock() - self._window_start, 1e-6)
+            values = {
+                "device": device,
+                "model": model,
+                "frames_in": self._received,
+                "frames_out": self._published,
+                "frames_dropped": self._dropped.total(),
+                **{f"frames_dropped ({reason})": count for reason, count in sorted(self._dropped.items())},
+                "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
+                "processing_time_ms": _mean(self._processing),
+                "processing_time_max_ms": _max(self._processing),
+                "pipeline_latency_ms": _mean(self._latency),
+                "pipeline_latency_max_ms": _max(self._latency),
+                "detections_last_frame": self._objects,
+            }
+            self._start_window()
+        return DiagnosticStatus(
+            level=level,
+            name=name,
+            message=message,
+            hardware_id=device,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+
+    def _summary(self, budget_ms: float) -> tuple[bytes, str]:
+        if self._last_received is None:
+            return DiagnosticStatus.WARN, "waiting for images"
+        now = self._clock()
+        silence = now - self._last_received
+        problems = ", ".join(f"{count} x {reason}" for reason, count in self._problems.most_common())
+        # A slow network answers less often than this is asked for.
+        patience = max(STALLED, budget_ms / 1e3, *(2e-3 * time for time in self._last_times[0]))
+        if problems and (self._last_published is None or now - self._last_published > patience):
+            return DiagnosticStatus.ERROR, f"no image was usable: {problems}"
+        if silence > STALLED:
+            return DiagnosticStatus.WARN, f"no image for {silence:.0f} s"
+        if self._unanswered is not None and now - self._unanswered > patience:
+            return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
+        warnings = [f"dropped {problems}"] if problems else []
+        if self._missed > self._heard:
+            warnings.append(
+                f"{self._missed} of {self._missed + self._heard} images did not get here: the transport loses them "
+                "(Fast DDS needs a profile, see docs/node.md) or the machine is overloaded"
+            )
+        processing, latency = (self._processing, self._latency) if self._processing else self._last_times
+        for what, times in (("processing", processing), ("pipeline latency", latency)):
+            mean = np.mean(times) if times else 0.0
+            if abs(mean) > _REPLAY:
+                warnings.append(
+                    "image stamps and this node's clock differ: replaying a bag needs use_sim_time and /clock"
+                )
+            elif mean < -_AHEAD:
+                warnings.append(
+                    f"image stamps are {-mean:.0f} ms ahead of this node's clock: synchronise the camera's "
+                    "with it (NTP, PTP)"
+                )
+            elif mean > budget_ms:
+                warnings.append(f"{what} {mean:.0f} ms is over the budget of {budget_ms:.0f} ms")
+        return (DiagnosticStatus.WARN, "; ".join(warnings)) if warnings else (DiagnosticStatus.OK, "detecting")
+
+
+def _mean(times: list[float]) -> str:
+    return f"{np.mean(times):.1f}" if times else ""
+
+
+def _max(times: list[float]) -> str:
+    return f"{np.max(times):.1f}" if times else ""

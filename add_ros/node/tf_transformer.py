@@ -1,0 +1,67 @@
+"""Detections in another frame, through tf2. tf2_ros is imported only where a target frame is asked for."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+from vision_msgs.msg import Detection3DArray
+
+from add_ros.errors import FrameRejectedError
+from add_ros.messages import transformed
+
+_PAUSE = 0.01  # seconds
+
+
+class TfTransformer:
+    """Transforms messages at their own stamp. Raises ValueError where tf2_ros is missing.
+
+    patience: seconds of the wall clock, since simulated time may stand still, that a message waits for a transform
+    which is on its way.
+    """
+
+    def __init__(self, node: Node, frame: str, patience: float) -> None:
+        try:
+            import tf2_ros
+        except ImportError as error:
+            raise ValueError(
+                f"parameter target_frame needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty"
+            ) from error
+        self._frame, self._patience = frame, patience
+        self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        # When a bag starts again or a simulation is reset, what is known is of another drive. Humble's buffer never
+        # forgets by itself, newer ones only by a clock that they are given.
+        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        forget = lambda _: self._buffer.clear()  # noqa: E731
+        self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=forget)
+
+    def require(self, source: str) -> None:
+        """Raises FrameRejectedError where nothing connects a frame to the target frame."""
+        try:
+            self._buffer.lookup_transform(self._frame, source, Time())
+        except self._too_early:
+            return  # connected, if at no time that is known of all that lies between
+        except self._errors as error:
+            raise self._rejected(source, error) from error
+
+    def __call__(self, message: Detection3DArray) -> Detection3DArray:
+        """The message in the target frame. Raises FrameRejectedError where the transform at its stamp does not come in time."""
+        source, stamp = message.header.frame_id, Time.from_msg(message.header.stamp)
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return transformed(message, self._buffer.lookup_transform(self._frame, source, stamp))
+            except self._too_early as error:
+                if time.monotonic() > end:
+                    raise self._rejected(source, error) from error
+            except self._errors as error:
+                raise self._rejected(source, error) from error
+            time.sleep(_PAUSE)
+
+    def _rejected(self, source: str, error: Exception) -> FrameRejectedError:
+        return FrameRejectedError("no transform", f"no transform from '{source}' to '{self._frame}': {error}")

@@ -1,0 +1,152 @@
+"""The target_encoder's two halves are inverses, and its targets are what closed forms say."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.detector_cases import all_teachable
+
+from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius
+from add_model.detectors.target_assignment import CLASSES, MEAN_SIZES, Limits
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import REFERENCE_FOCAL, Camera
+from add_model.geometry.heading import HEADING_BINS, encode_heading
+from add_model.labels import Labels
+
+STRIDE = 4
+
+
+def reals(low, high):
+    return st.floats(low, high, allow_nan=False, width=64)
+
+
+def camera_of(focal, baseline):
+    P = np.array([[focal, 0, 310, focal * baseline], [0, focal, 95, 0.3], [0, 0, 1, 0.004]])
+    return Camera(P, 640, 192)
+
+
+def seen(camera, boxes):
+    return box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
+
+
+def as_outputs(targets):
+    """What a perfect network would say at the target cells."""
+    count = targets["mask"].sum()
+    heading = np.zeros((count, 2 * HEADING_BINS), np.float32)
+    rows = np.arange(count)
+    heading[rows, targets["heading_bin"][:count]] = 9
+    heading[rows, HEADING_BINS + targets["heading_bin"][:count]] = targets["heading_residual"][:count]
+    outputs = {key: targets[key][:count] for key in ("offset_3d", "offset_2d", "size_2d", "size_3d", "depth")}
+    outputs |= {"heading": heading, "log_variance": np.zeros(count, np.float32)}
+    return {key: torch.from_numpy(value)[None].double() for key, value in outputs.items()}
+
+
+boxes = st.lists(
+    st.tuples(reals(-6, 6), reals(0, 1.5), reals(6, 50), reals(2, 5), reals(1, 2), reals(1, 2), reals(-3.14, 3.14)),
+    min_size=1,
+    max_size=6,
+).map(np.array)
+
+
+@settings(deadline=None)
+@given(boxes, reals(240, 540), reals(-0.6, 0.6), st.integers(0, 2))
+def test_decoding_inverts_encoding(boxes, focal, baseline, label):
+    camera = camera_of(focal, baseline)
+    names = np.array([CLASSES[label]] * len(boxes))
+    targets = KeypointEncoder(STRIDE, Limits(min_height=0, max_depth=np.inf)).encode(
+        camera, all_teachable(camera, names, boxes)
+    )
+    count = targets["mask"].sum()
+    uv = camera.project(boxes[:, :3])
+    inside = ((uv[:, :2] >= -0.5) & (uv[:, :2] < [639.5, 191.5])).all(axis=1)
+    assert count == inside.sum()
+    expected = boxes[inside][np.argsort(uv[inside, 2], kind="stable")]
+    decoded, boxes2d, std = KeypointEncoder(STRIDE).decode(
+        torch.from_numpy(targets["cell"][:count])[None],
+        160,
+        torch.from_numpy(targets["label"][:count])[None],
+        as_outputs(targets),
+        torch.from_numpy(camera.P.copy())[None],
+        torch.tensor(MEAN_SIZES),
+    )
+    np.testing.assert_allclose(decoded[0, :, :6], expected[:, :6], atol=2e-4)
+    np.testing.assert_allclose(box3d.wrap(decoded[0, :, 6].numpy() - expected[:, 6]), 0, atol=1e-5)
+    assert (decoded[0, :, 6].abs() <= np.pi + 1e-9).all()
+    np.testing.assert_allclose(boxes2d[0], seen(camera, expected), atol=1e-3)
+    np.testing.assert_allclose(std[0], focal / REFERENCE_FOCAL)
+
+
+@settings(deadline=None)
+@given(boxes, reals(-0.6, 0.6))
+def test_a_baseline_changes_no_target(boxes, baseline):
+    """[K | K t] and [K | 0] are one camera: the same objects, given in either frame, are taught alike."""
+    with_baseline, without = camera_of(360, baseline), camera_of(360, baseline).own_frame()
+    own = boxes.copy()
+    own[:, :3] += with_baseline.translation
+    names = np.array(["Car"] * len(boxes))
+    a = KeypointEncoder().encode(with_baseline, all_teachable(with_baseline, names, boxes))
+    b = KeypointEncoder().encode(without, all_teachable(without, names, own))
+    for key in ("mask", "cell", "heading_bin"):
+        np.testing.assert_array_equal(a[key], b[key])
+    for key in ("depth", "offset_3d", "heading_residual", "size_2d"):
+        np.testing.assert_allclose(a[key], b[key], atol=1e-4)
+
+
+@given(reals(-10, 10))
+def test_heading_bins_hold_their_own_angles(angle):
+    index, residual = encode_heading(np.array([angle]))
+    assert 0 <= index[0] < HEADING_BINS
+    assert abs(residual[0]) <= np.pi / HEADING_BINS + 1e-9
+    assert box3d.wrap(index[0] * 2 * np.pi / HEADING_BINS + residual[0] - angle) == pytest.approx(0, abs=1e-9)
+
+
+@given(reals(1, 60), reals(1, 60))
+def test_the_radius_keeps_the_overlap(height, width):
+    """Moving both corners by the radius, together, apart or towards each other, keeps IoU at 0.7 or more."""
+    r = gaussian_radius(np.array([height]), np.array([width]))[0]
+    area = height * width
+    shifted = max(height - r, 0) * max(width - r, 0)
+    assert shifted / (2 * area - shifted) >= 0.7 - 1e-6
+    assert (height - 2 * r) * (width - 2 * r) / area >= 0.7 - 1e-6
+    assert area / ((height + 2 * r) * (width + 2 * r)) >= 0.7 - 1e-6
+
+
+def test_the_heatmap_peaks_at_objects_and_ignores_what_is_not_taught():
+    camera = camera_of(360, 0)
+    boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
+    boxes2d = seen(camera, boxes)
+    names, teachable = np.array(["Car", "Van", "Pedestrian"]), np.array([True, True, False])
+    targets = KeypointEncoder().encode(camera, Labels(names, boxes, boxes2d, teachable))
+    car, pedestrian = targets["heatmap"][0], targets["heatmap"][1]
+    assert targets["mask"].sum() == 1
+    assert car.max() == 1
+    assert np.flatnonzero(car == 1).tolist() == [targets["cell"][0]]
+    assert pedestrian.max() == 0
+    centre = [((boxes2d[k, :2] + boxes2d[k, 2:]) / 2 / STRIDE).astype(int)[::-1] for k in range(3)]
+    assert targets["ignore"][0][tuple(centre[1])]  # the van teaches nothing about cars
+    assert not targets["ignore"][1][tuple(centre[1])]  # but is no pedestrian
+    assert targets["ignore"][1][tuple(centre[2])]  # the hidden pedestrian
+    assert not targets["ignore"][0][tuple(centre[0])]
+
+
+def test_dont_care_hides_every_class():
+    camera = camera_of(360, 0)
+    nothing = np.full((1, 7), np.nan)
+    region = Labels(np.array(["DontCare"]), nothing, np.array([[100.0, 50, 140, 90]]), np.ones(1, bool))
+    targets = KeypointEncoder().encode(camera, region)
+    assert targets["ignore"][:, 13:22, 26:34].all()
+    assert targets["ignore"].sum() < 3 * 14 * 14
+    assert not targets["mask"].any()
+
+
+def test_type_names_compare_in_any_case():
+    """As KITTI's evaluation takes them; a file with `car` would teach nothing otherwise."""
+    camera = camera_of(360, 0)
+    boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
+    names = np.array(["Car", "Van", "DontCare"])
+    expected = KeypointEncoder().encode(camera, all_teachable(camera, names, boxes))
+    targets = KeypointEncoder().encode(camera, all_teachable(camera, np.char.lower(names), boxes))
+    assert expected["mask"].any() and expected["ignore"].any()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(targets[key], value)

@@ -1,0 +1,374 @@
+"""MonoDETR: the cheapest matching, groups apart, answers that decode to the labelled boxes, a graph equal to torch."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import box as rectangle
+from support.detector_cases import assert_agree, assert_learns, exported, overfit, street, views
+from support.monodetr_cases import perfect
+
+from add_model.detectors.decoding import decode_depth
+from add_model.detectors.monodetr.detector import MonoDETR
+from add_model.detectors.monodetr.loss import generalised_iou, ignored, match, monodetr_loss
+from add_model.detectors.monodetr.transformer import DecoderLayer, sine_position
+from add_model.distillation.adapter import parts_of
+from add_model.geometry.camera import reference_focal_scale
+from add_model.networks.plain import PlainNet
+from add_model.registry import build
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return street(0)
+
+
+@pytest.fixture(scope="module")
+def trained(sample):
+    """A small detector after some steps on one view, the view as a batch, and the losses of each step."""
+    torch.manual_seed(0)
+    shape = {
+        "channels": 32,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "hidden": 32,
+        "bins": 20,
+        "queries": 16,
+        "groups": 3,
+    }
+    detector = MonoDETR(PlainNet(), first=0, focal=180.0, **shape)
+    batch = views(detector, [sample])
+    return detector, batch, overfit(detector, batch, steps=40, rate=2e-3)
+
+
+def linear(inputs, outputs, kernel=1):
+    """The parameters of a linear layer, or of a convolution."""
+    return outputs * (inputs * kernel**2 + 1)
+
+
+def test_the_published_size():
+    """Layer by layer, by the sizes in the published configuration (configs/monodetr.yaml) and code."""
+    d, bins, norm = 256, 80, 2 * 256
+    attention, feed = 4 * linear(d, d), 2 * linear(d, d)
+    deformable = 2 * linear(d, d) + linear(d, 8 * 4 * 4 * 2) + linear(d, 8 * 4 * 4)  # 8 heads, 4 levels, 4 points
+    resnet50, its_norms = 23_508_032, 53_120  # torchvision's, without the classifier
+    parts = {
+        "backbone": resnet50,
+        "project": sum(linear(c, d) + norm for c in (512, 1024, 2048)),
+        "extra": linear(2048, d, 3) + norm,
+        "depth": 3 * (linear(d, d, 3) + norm) + 2 * (linear(d, d) + norm) + linear(d, bins + 1) + 61 * d
+        + attention + feed + 2 * norm,
+        "encoder": 3 * (deformable + feed + 2 * norm) + 4 * d,
+        "decoder": 3 * (deformable + 2 * attention + 5 * linear(d, d) + feed + 4 * norm),
+        "query": 11 * 50 * 2 * d,
+        "start": linear(d, 2),
+        "heads": 3 * (linear(d, 3) + 2 * linear(d, d) + sum(linear(d, d) + linear(d, n) for n in (3, 24, 2)))
+        + 3 * linear(d, 6),
+    }  # fmt: skip
+    detector = build("monodetr_resnet50")
+    for name, count in parts.items():
+        assert sum(p.numel() for p in getattr(detector, name).parameters()) == count, name
+    ours = sum(p.numel() for p in detector.parameters())
+    assert ours == sum(parts.values()) == 37_529_349
+    # The published one freezes its backbone's norms, and counts what its forward pass does not use: two perceptrons of
+    # the decoder, an embedding of labels, the depths of the bins.
+    unused = 2 * linear(d, d) + linear(d, d) + linear(d, 2) + 4 * (d - 1) + bins + 1
+    assert ours - its_norms + unused == pytest.approx(37.7e6, abs=0.05e6)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 4), st.integers(1, 3))
+def test_matching_is_the_cheapest_of_all_assignments(seed, objects, groups):
+    rng = np.random.default_rng(seed)
+    queries = 4
+    cost = torch.from_numpy(rng.normal(size=(1, groups * queries, 6)))
+    mask = torch.arange(6)[None] < objects
+    image, query, row = match(cost, mask, groups)
+    assert (image == 0).all() and len(query) == groups * objects
+    for group in range(groups):
+        mine = query // queries == group
+        assert sorted(row[mine].tolist()) == list(range(objects))
+        found = cost[0, query[mine], row[mine]].sum()
+        part = cost[0, group * queries : (group + 1) * queries].numpy()
+        best = min(
+            sum(part[q, k] for k, q in enumerate(chosen)) for chosen in itertools.permutations(range(queries), objects)
+        )
+        assert found == pytest.approx(best)
+
+
+def test_more_objects_than_queries_and_none_at_all():
+    cost = torch.tensor([[[3.0, 1.0, 2.0]], [[0.0, 0.0, 0.0]]])
+    image, query, row = match(cost, torch.tensor([[True] * 3, [False] * 3]))
+    assert (image.tolist(), query.tolist(), row.tolist()) == ([0], [0], [1])
+
+
+corner = st.floats(-50, 50)
+side = st.floats(0.5, 60)
+
+
+@given(st.tuples(corner, corner, side, side), st.tuples(corner, corner, side, side))
+def test_generalised_iou_agrees_with_polygons(a, b):
+    shapes = [rectangle(x, y, x + w, y + h) for x, y, w, h in (a, b)]
+    union, common = shapes[0].union(shapes[1]).area, shapes[0].intersection(shapes[1]).area
+    around = rectangle(*shapes[0].union(shapes[1]).bounds).area
+    boxes = [torch.tensor(shape.bounds, dtype=torch.double) for shape in shapes]
+    found = generalised_iou(*boxes).item()
+    assert found == pytest.approx(common / union - (around - union) / around, abs=1e-6)
+
+
+def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
+    detector = build("monodetr_plain")
+    batch = views(detector, [sample])
+    n = int(batch.targets["mask"].sum())
+    assert n >= 4
+    seen = perfect(detector, batch)
+    found = detector.detect(seen, batch.P)
+    for box, rectangle_, label in zip(found.boxes[0, :n], found.boxes2d[0, :n], found.labels[0, :n], strict=True):
+        labelled = sample.objects.names == ("Car", "Pedestrian", "Cyclist")[int(label)]
+        error = np.abs(sample.objects.boxes[labelled] - box.numpy())
+        error[:, 6] = np.abs((error[:, 6] + np.pi) % (2 * np.pi) - np.pi)
+        k = error[:, :3].max(axis=1).argmin()
+        assert error[k].max() < 5e-3
+        np.testing.assert_allclose(rectangle_, sample.objects.boxes2d[labelled][k], atol=1.0)
+    losses = monodetr_loss(detector, seen, batch.targets)
+    assert losses.pop("depth") < 0  # a sure and right answer: the logarithm of a density
+    assert all(abs(float(value)) < 1e-3 for value in losses.values()), losses
+
+
+def test_a_query_on_an_ignored_label_is_not_punished():
+    targets = {
+        "ignored": torch.tensor([[[10.0, 10, 20, 20], [0, 0, 0, 0]]]),
+        "ignored_class": torch.tensor([[[True, False, False], [False] * 3]]),
+    }
+    found = ignored(torch.tensor([[[15.0, 15.0], [25.0, 15.0]]]), targets)
+    assert found.tolist() == [[[True, False, False], [False, False, False]]]
+
+
+def test_the_depth_map_shows_the_nearest_object(sample):
+    detector = build("monodetr_plain")
+    targets = views(detector, [sample]).targets
+    t = {key: value[0].numpy() for key, value in targets.items()}
+    n, stride = t["mask"].sum(), detector.target_encoder.stride
+    low, high = t["centre"] - t["sides"][:, :2] + 0.5, t["centre"] + t["sides"][:, 2:] + 0.5
+    checked = 0
+    for row, column in np.ndindex(t["depth_bin"].shape):
+        # A box paints every cell that it touches.
+        touched = [
+            t["depth"][k]
+            for k in range(n)
+            if low[k, 0] < (column + 1) * stride and high[k, 0] > column * stride
+            and low[k, 1] < (row + 1) * stride and high[k, 1] > row * stride
+        ]  # fmt: skip
+        if touched:
+            assert t["depth_bin"][row, column] == detector.target_encoder.bins.label(min(touched))
+            checked += 1
+        else:
+            assert t["depth_bin"][row, column] in (detector.target_encoder.bins.count, -1)
+    assert checked > 20
+
+
+def test_groups_of_queries_do_not_see_each_other():
+    torch.manual_seed(0)
+    layer = DecoderLayer(16, heads=2, levels=1, hidden=16).eval()
+    x, position = torch.randn(1, 6, 16), torch.randn(1, 6, 16)
+    depth, maps = torch.randn(1, 12, 16), [torch.randn(1, 16, 3, 4)]
+    centre, extent = torch.rand(1, 6, 2), torch.rand(1, 6, 2)
+    with torch.no_grad():
+        together = layer(x, position, depth, centre, extent, maps, groups=2)
+        alone = layer(x[:, :3], position[:, :3], depth, centre[:, :3], extent[:, :3], maps)
+        mixed = layer(x, position, depth, centre, extent, maps)
+    torch.testing.assert_close(together[:, :3], alone)
+    assert (mixed[:, :3] - alone).abs().max() > 1e-3
+
+
+def test_positions_depend_on_pixels_alone():
+    unit = torch.tensor([320.0, 96.0])
+    small, large = sine_position(3, 5, 8, 16, unit), sine_position(6, 9, 8, 16, unit)
+    torch.testing.assert_close(small.unflatten(0, (3, 5)), large.unflatten(0, (6, 9))[:3, :5])
+    assert torch.cdist(large, large).add(torch.eye(54)).min() > 1e-3  # each its own
+
+
+def test_every_parameter_learns_whatever_there_is_to_see(sample):
+    torch.manual_seed(0)
+    assert_learns(build("monodetr_plain"), sample)
+
+
+def test_a_fourth_map_is_made_where_the_backbone_gives_three(sample):
+    """As in the published size."""
+    torch.manual_seed(0)
+    detector = MonoDETR(
+        PlainNet(), first=1, channels=32, heads=2, hidden=32, bins=20, queries=16, groups=3, focal=180.0
+    )
+    assert detector.strides == (8, 16, 32, 64)
+    assert [tuple(m.shape[2:]) for m in detector.encode(views(detector, [sample]).images).maps] == [
+        (12, 20), (6, 10), (3, 5), (2, 3),
+    ]  # fmt: skip
+    assert_learns(detector, sample)
+
+
+def test_training_on_one_view_learns_it(trained):
+    _, _, history = trained
+    first, last = history[0], history[-1]
+    assert sum(last.values()) < 0.6 * sum(first.values())
+    for name in ("label", "centre", "depth", "depth_map"):
+        assert last[name] < 0.8 * first[name], name
+
+
+def test_a_map_that_knows_nothing_costs_the_mean_over_known_cells(trained):
+    """Cells that see an object count 13 times."""
+    detector, batch, _ = trained
+    bins, classes = batch.targets["depth_bin"], detector.target_encoder.bins.count + 1
+    with torch.no_grad():
+        seen = detector.look(batch.images, batch.P)
+        blank = replace(seen.encoded, depth_logits=torch.zeros_like(seen.encoded.depth_logits))
+        found = monodetr_loss(detector, replace(seen, encoded=blank), batch.targets)["depth_map"]
+    objects, known = ((bins >= 0) & (bins < classes - 1)).sum(), (bins >= 0).sum()
+    each = 0.25 * (1 - 1 / classes) ** 2 * np.log(classes)
+    assert objects > 20
+    assert found.item() == pytest.approx(each * float((13 * objects + known - objects) / known), rel=1e-4)
+
+
+def test_groups_are_for_training_only(trained):
+    detector, batch, _ = trained
+    with torch.no_grad():
+        assert detector.look(batch.images, batch.P).logits.shape[2] == detector.queries
+        found = detector(batch.images, batch.P)
+    assert (found.scores.diff(dim=1) <= 0).all() and found.scores.min() >= 0 and found.scores.max() <= 1
+
+
+def test_a_given_depth_map_takes_the_place_of_the_predicted_one(trained):
+    """The last third of each depth is the map's: 30 m more there are 10 m more, where nothing else looks at it."""
+    detector, batch, _ = trained
+    rows, columns = batch.targets["depth_bin"].shape[1:]
+    near = torch.full((1, rows, columns), 10.0)
+    with torch.no_grad():
+        torch.nn.init.zeros_(detector.depth.places.weight)
+        a, b = (detector.look(batch.images, batch.P, given=depth) for depth in (near, near + 30))
+        predicted = detector.encode(batch.images).depth
+        half = near.index_fill(2, torch.arange(columns // 2), 0)
+        shown = detector.encode(batch.images, given=half).depth
+    torch.testing.assert_close(b.depth - a.depth, torch.full_like(a.depth, 10.0), atol=1e-3, rtol=0)
+    assert torch.equal(shown, torch.where(half > 0, half, predicted)), "where none is given the prediction stays"
+
+
+def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
+    """A third of each answered depth is the map's."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()
+    near = torch.full_like(batch.depth, 6.0)
+    with torch.no_grad():
+        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (near, near + 4.5))
+        given = detector.look(batch.images, batch.P, torch.full((1, 12, 20), 6.0) / reference_focal_scale(batch.P))
+    torch.testing.assert_close(a.depth, given.depth, atol=1e-4, rtol=1e-4)
+    assert (b.depth - a.depth).abs().min() > 1e-3
+    parts.losses(detector, a, batch.targets)
+
+
+def test_a_teacher_reads_depth_pixel_by_pixel(trained):
+    """What is nearer beside an object's centre, in the same cell, must not be taken for it."""
+    detector, batch, _ = trained
+    parts = parts_of(detector)
+    branch = parts.branch(detector).eval()  # adds nothing yet
+    stride = detector.target_encoder.stride
+    far = torch.full_like(batch.depth, 6.0)
+    striped = far.clone()
+    striped[:, :, ::stride] = 2.0  # each cell's nearest
+    with torch.no_grad():
+        # So that tokens, which have a cell's nearest depth, say nothing of it.
+        torch.nn.init.zeros_(detector.depth.places.weight)
+        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (far, striped))
+    column = a.centre[..., 0] % stride
+    clear = (column > 1.01) & (column < stride - 1.01) & (a.centre[..., 0] < batch.depth.shape[2] - 1)
+    assert clear.any() and not clear.all()
+    assert torch.equal(a.centre, b.centre)
+    torch.testing.assert_close(b.depth[clear], a.depth[clear])
+    assert (a.depth - b.depth)[~clear].max() > 0.1
+
+
+def test_a_depth_is_the_mean_of_three_answers(sample):
+    """Regressed, height over height in the image, and the map's (section 3.4), all at the reference focal length."""
+    torch.manual_seed(0)
+    detector = MonoDETR(PlainNet(), first=0, channels=32, heads=2, hidden=32, bins=20, queries=4, focal=180.0).eval()
+    fu, fv, height, side = 150.0, 200.0, 1.7, 11.0
+    P = torch.tensor([[[fu, 0, 80, 0], [0, fv, 48, 0], [0, 0, 1, 0.0]]])
+    grow = torch.tensor(side / detector.side).log() / len(detector.heads)  # each layer adds its part
+    with torch.no_grad():
+        for head in detector.heads:
+            for name in ("box", "size", "depth"):
+                head[name][-1].weight.zero_()
+            head["box"][-1].bias.copy_(torch.tensor([0, 0, *[grow] * 4]))
+            head["size"][-1].bias.copy_(torch.tensor([1.0, 1.0, height]))
+            head["depth"][-1].bias.copy_(torch.tensor([-2.0, 0.0]))
+        seen = detector.look(torch.from_numpy(sample.image)[None], P, given=torch.full((1, 12, 20), 33.0))
+    regressed = float(decode_depth(torch.tensor([-2.0, 0.0]))[0])
+    geometric = fv * height / (2 * side) / float(reference_focal_scale(P)[0])
+    expected = (regressed + geometric + 33.0) / 3
+    torch.testing.assert_close(seen.depth[-1], torch.full_like(seen.depth[-1], expected), atol=1e-3, rtol=1e-4)
+
+
+def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
+    detector, batch, _ = trained
+    own = torch.from_numpy(sample.camera.own_frame().P.astype(np.float32))[None]
+    shifted = own.clone()
+    shifted[..., 3] = own[..., :3] @ torch.tensor([0.06, -0.02, 0.003])
+    with torch.no_grad():
+        seen = detector.look(batch.images, own)
+        again = detector.look(batch.images, shifted)
+        a, b = detector.detect(seen, own), detector.detect(again, shifted)
+    torch.testing.assert_close(a.scores, b.scores)
+    torch.testing.assert_close(
+        a.boxes[..., :3] - torch.tensor([0.06, -0.02, 0.003]), b.boxes[..., :3], atol=1e-3, rtol=0
+    )
+
+
+def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
+    detector = trained[0]
+    onnx = exported(detector, tmp_path / "model.onnx")
+    tall = np.pad(sample.image, ((0, 32), (0, 0), (0, 0)))
+    for image in (sample.image, tall, street(0, left=0, width=256).image):
+        assert_agree(onnx, detector, image, sample.camera.P, least=3)
+    assert (onnx.focal, onnx.nms_bev_iou) == (180.0, 1.0)
+
+
+def test_queries_start_all_over_the_image():
+    """The published start: shares of the image with a standard deviation of about a quarter, its edges included."""
+    torch.manual_seed(0)
+    detector = build("monodetr_resnet50")
+    with torch.no_grad():
+        place = detector.start(detector.query.weight.chunk(2, -1)[0]).sigmoid()
+    assert place.std() == pytest.approx(0.266, abs=0.02)
+    assert ((place < 0.1) | (place > 0.9)).float().mean() > 0.1
+    named = [*detector.encoder.named_parameters(), *detector.decoder.named_parameters()]
+    for matrix in (p.detach() for name, p in named if p.dim() == 2 and p.any() and name != "level"):
+        assert matrix.std().item() == pytest.approx((2 / sum(matrix.shape)) ** 0.5, rel=0.1)
+    assert (detector.decoder[0].visual.offsets.weight == 0).all()
+
+
+def test_queries_look_around_in_cells_at_first_and_then_in_boxes():
+    torch.manual_seed(0)
+    detector, reached = build("monodetr_plain").eval(), []
+    for layer in detector.decoder:
+        layer.visual.register_forward_pre_hook(lambda _, given: reached.append(given[2]))
+    with torch.no_grad():
+        detector.look(torch.zeros(1, 64, 128, 3, dtype=torch.uint8), torch.eye(3, 4)[None] * 180)
+    cells = [[stride / 128, stride / 64] for stride in detector.strides]
+    torch.testing.assert_close(reached[0], torch.tensor([[cells]]))
+    # A box starts with the same side everywhere, 4 points to each half of it.
+    side = torch.tensor([2 * detector.side / 128, 2 * detector.side / 64]) / 8
+    torch.testing.assert_close(reached[1], side.expand(1, 30, 1, 2))
+
+
+def test_attention_drops_weights_in_training_alone():
+    torch.manual_seed(0)
+    layer = DecoderLayer(16, heads=2, levels=1, hidden=16)
+    x = torch.randn(1, 6, 16)
+    for attention in (layer.depth, layer.mutual):
+        (a,), (b,) = (attention.train()(x, x, x) for _ in range(2))
+        assert not torch.equal(a, b)
+        (a,), (b,) = (attention.eval()(x, x, x) for _ in range(2))
+        assert torch.equal(a, b)

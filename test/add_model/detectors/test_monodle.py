@@ -1,0 +1,137 @@
+"""The detector's sparse computation equals the dense one, and its losses equal closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from support.detector_cases import all_teachable
+from torch import nn
+
+from add_model.detectors.focal_losses import gaussian_focal_loss
+from add_model.detectors.keypoint_encoder import KeypointEncoder
+from add_model.detectors.losses import dimension_aware_loss, heading_loss, laplacian_loss
+from add_model.detectors.monodle.detector import top_peaks
+from add_model.detectors.monodle.loss import monodle_loss
+from add_model.detectors.sparse_heads import SparseHeads
+from add_model.detectors.target_assignment import CLASSES, MAX_OBJECTS
+from add_model.geometry.camera import Camera
+from add_model.geometry.heading import HEADING_BINS
+from add_model.registry import monodle_lite0
+
+
+def test_peak_heads_equal_the_dense_convolutions_at_every_cell():
+    torch.manual_seed(0)
+    heads = SparseHeads(8, 16, {"a": 2, "b": 5})
+    features = torch.randn(2, 8, 6, 10)
+    sparse = heads(features, torch.arange(60).expand(2, -1))
+    hidden = torch.relu(nn.functional.conv2d(features, heads.shared.weight, heads.shared.bias, padding=1))
+    for (name, layer), part in zip(heads.outputs.items(), hidden.split(16, dim=1), strict=True):
+        dense = nn.functional.conv2d(part, layer.weight[:, :, None, None], layer.bias)
+        torch.testing.assert_close(sparse[name], dense.flatten(2).transpose(1, 2), atol=1e-5, rtol=0)
+
+
+def test_peaks_are_the_best_local_maxima():
+    rng = np.random.default_rng(0)
+    heat = rng.random((1, 3, 9, 12)).astype(np.float32)
+    expected = []
+    for label, row, column in np.ndindex(3, 9, 12):
+        around = heat[0, label, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        if heat[0, label, row, column] == around.max():
+            expected.append((heat[0, label, row, column], label, row * 12 + column))
+    expected.sort(reverse=True)
+    scores, labels, cells = (value[0].tolist() for value in top_peaks(torch.from_numpy(heat), 10))
+    assert list(zip(scores, labels, cells, strict=True)) == [(float(s), c, k) for s, c, k in expected[:10]]
+
+
+def test_focal_loss_by_hand():
+    logits = torch.tensor([[[[0.3, -1.2, 2.0, 0.5]]]])
+    heatmap = torch.tensor([[[[1.0, 0.6, 0.0, 0.0]]]])
+    ignore = torch.tensor([[[[False, False, False, True]]]])
+    p = [1 / (1 + math.exp(-x)) for x in (0.3, -1.2, 2.0)]
+    expected = -((1 - p[0]) ** 2) * math.log(p[0])
+    expected -= 0.4**4 * p[1] ** 2 * math.log(1 - p[1]) + p[2] ** 2 * math.log(1 - p[2])
+    assert gaussian_focal_loss(logits, heatmap, ignore).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_laplacian_loss_is_the_negative_log_likelihood():
+    depth, log_variance, target = torch.tensor([20.0]), torch.tensor([1.4]), torch.tensor([22.5])
+    laplace = torch.distributions.Laplace(depth, torch.exp(log_variance / 2) / 2**0.5)  # variance 2 b^2
+    constant = math.log(2**0.5)
+    found = laplacian_loss(depth, log_variance, target)
+    torch.testing.assert_close(found, -laplace.log_prob(target) - constant, atol=1e-5, rtol=1e-5)
+
+
+def test_dimension_aware_loss_keeps_the_magnitude_of_l1():
+    size, target = torch.tensor([[1.0, 0.2, 0.0]]), torch.zeros(1, 3)
+    full = torch.tensor([[4.0, 2.0, 1.5]])
+    assert dimension_aware_loss(size, target, full).item() == pytest.approx(1.2)
+    size.requires_grad_()
+    dimension_aware_loss(size, target, full).backward()
+    assert size.grad[0, 1] / size.grad[0, 0] == pytest.approx(2.0)  # the shorter side counts for more
+
+
+def test_heading_loss_is_zero_for_a_sure_and_right_answer():
+    heading = torch.zeros(1, 2 * HEADING_BINS)
+    heading[0, 3], heading[0, HEADING_BINS + 3] = 50.0, 0.1
+    assert heading_loss(heading, torch.tensor([3]), torch.tensor([0.1])).item() == pytest.approx(0, abs=1e-6)
+    assert heading_loss(heading, torch.tensor([3]), torch.tensor([-0.1])).item() == pytest.approx(0.2)
+    assert heading_loss(heading, torch.tensor([4]), torch.tensor([0.0])).item() == pytest.approx(50, rel=1e-3)
+
+
+def _targets(boxes_of_images):
+    camera = Camera.pinhole(360, 360, 128, 48, 256, 96)
+    images = []
+    for boxes in boxes_of_images:
+        names = np.array(["Car", "Cyclist"] * 2)[: len(boxes)]
+        images.append(KeypointEncoder().encode(camera, all_teachable(camera, names, boxes)))
+    return {key: torch.from_numpy(np.stack([t[key] for t in images])) for key in images[0]}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return monodle_lite0().eval()
+
+
+def test_the_loss_of_a_batch_is_the_sum_over_its_objects(detector):
+    """Normalised by the objects of all processes: two halves, each with the global count, sum to the whole."""
+    boxes = np.array([[-2.0, 1, 12, 4, 1.7, 1.5, 0.3], [2.0, 1, 9, 1.7, 0.6, 1.7, -1.0]])
+    features = torch.randn(2, 64, 24, 64, generator=torch.Generator().manual_seed(0))
+    targets = _targets([boxes, boxes[:1]])
+    whole = monodle_loss(detector, features, targets)
+    halves = [
+        monodle_loss(
+            detector, features[k : k + 1], {key: v[k : k + 1] for key, v in targets.items()}, _total_of(targets), 2
+        )
+        for k in (0, 1)
+    ]
+    for key in whole.keys() - {"size_3d"}:  # size is rescaled by ratios of sums, which the fake total can't follow
+        torch.testing.assert_close(whole[key], (halves[0][key] + halves[1][key]) / 2)
+
+
+def _total_of(targets):
+    return lambda value: targets["mask"].sum().float()
+
+
+def test_an_image_without_objects_has_a_finite_loss_and_gradients(detector):
+    features = torch.randn(1, 64, 24, 64, requires_grad=True)
+    losses = monodle_loss(detector, features, _targets([np.empty((0, 7))]))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert torch.isfinite(features.grad).all()
+    assert losses["depth"] == 0
+    assert losses["heatmap"] > 0
+
+
+def test_candidates_are_sorted_and_well_formed(detector):
+    images = torch.randint(0, 255, (2, 96, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    P = torch.tensor([[360.0, 0, 128, 20], [0, 360, 48, 0.1], [0, 0, 1, 0.003]]).expand(2, 3, 4)
+    with torch.no_grad():
+        found = detector(images, P)
+    assert found.boxes.shape == (2, 50, 7)
+    assert (found.scores.diff(dim=1) <= 0).all()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    assert found.labels.max() < len(CLASSES)
+    assert (found.boxes[..., 3:6] > 0).all()
+    assert MAX_OBJECTS == 50

@@ -1,0 +1,82 @@
+"""What counts as a repetition, on arrangements whose answer is known."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import Polygon
+
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.nms import nms
+
+CAMERA = Camera.pinhole(720, 720, 620, 180, 1242, 375)
+
+
+def detections(boxes, names=None):
+    boxes = np.array(boxes, float).reshape(-1, 7)
+    names = np.array(names if names is not None else ["Car"] * len(boxes), dtype="U10")
+    rectangles = box3d.clip_to_image(box3d.project_boxes(boxes, CAMERA), CAMERA)
+    return Detections(names, np.linspace(0.9, 0.1, len(boxes)), boxes, rectangles, np.ones(len(boxes)))
+
+
+def car(x, z, heading=-np.pi / 2):
+    return (x, 0.9, z, 4, 1.7, 1.5, heading)
+
+
+def test_a_second_peak_on_a_near_car_is_dropped():
+    found = detections([car(0, 8), car(0.3, 8.6), car(-0.2, 9.1)])
+    np.testing.assert_array_equal(nms(found).scores, found.scores[:1])
+
+
+def test_neighbours_are_kept():
+    parked = detections([car(-6, 12, 0), car(-6, 14, 0), car(-6, 16, 0)])  # side by side across the road
+    lane = detections([car(0, 10), car(0, 16.5), car(0, 23)])  # a queue, one hiding the next
+    oncoming = detections([car(-1.5, 20), car(1.5, 20, np.pi / 2)])
+    for found in (parked, lane, oncoming):
+        assert len(nms(found)) == len(found)
+
+
+def test_other_classes_may_share_a_place():
+    found = detections([(0, 0.9, 10, 1.8, 0.6, 1.7, 0), (0, 0.9, 10, 0.8, 0.6, 1.7, 0)], ["Cyclist", "Pedestrian"])
+    assert len(nms(found)) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-15, 15), st.floats(4, 60), st.floats(-3.1, 3.1), st.sampled_from(["Car", "Cyclist"])),
+        max_size=12,
+    )
+)
+def test_it_keeps_the_best_and_never_needs_a_second_pass(arrangement):
+    boxes = [car(x, z, heading) for x, z, heading, _ in arrangement]
+    found = detections(boxes, [name for *_, name in arrangement])
+    once = nms(found)
+    np.testing.assert_array_equal(nms(once).scores, once.scores)
+    assert len(once) == 0 if not len(found) else once.scores[0] == found.scores[0]
+    # Whatever was dropped has a better one of its class close by.
+    for k in np.flatnonzero(~np.isin(found.scores, once.scores)):
+        same = (once.names == found.names[k]) & (once.scores > found.scores[k])
+        assert np.linalg.norm(once.boxes[same][:, [0, 2]] - found.boxes[k, [0, 2]], axis=1).min() < 0.4 * 60
+
+
+@given(
+    st.lists(st.tuples(st.floats(-4, 4), st.floats(8, 16), st.floats(-3.1, 3.1)), max_size=8),
+    st.sampled_from([0.1, 0.3]),
+)
+def test_rotated_suppression_agrees_with_polygons(arrangement, overlap):
+    found = detections([car(*place) for place in arrangement])
+    shapes = [Polygon(c[:4, [0, 2]]) for c in box3d.corners(found.boxes)]
+    kept = []
+    for k, box in enumerate(shapes):
+        ratios = [box.intersection(shapes[j]).area / box.union(shapes[j]).area for j in kept]
+        if not any(r > overlap for r in ratios):
+            kept.append(k)
+    once = nms(found, overlap)
+    # What always counts as a repetition does so here too, and only removes more.
+    both = nms(found[np.array(kept, int)])
+    if np.array_equal(both.scores, found.scores[kept]):
+        np.testing.assert_array_equal(once.scores, found.scores[kept])
+    areas = [Polygon(c[:4, [0, 2]]) for c in box3d.corners(once.boxes)]
+    for i, j in zip(*np.triu_indices(len(areas), 1), strict=True):
+        assert areas[i].intersection(areas[j]).area / areas[i].union(areas[j]).area <= overlap + 1e-9

@@ -1,0 +1,317 @@
+"""The predictor on the shipped weights: backends agree, cameras of any kind are served, bad input is refused."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from support.paths import ROOT
+
+from add_model.backends import select
+from add_model.backends.onnx_runtime import OLDEST, OnnxBackend
+from add_model.backends.pytorch import TorchBackend
+from add_model.backends.select import cuda_devices
+from add_model.candidates import Candidates
+from add_model.errors import ModelError
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
+from add_model.preprocessing import postprocess, preprocess
+from training.data.world import World
+from training.predict import main as predict_main
+from training.world import main as world_main
+
+WEIGHTS = SHIPPED_MODEL.with_suffix(".safetensors")
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def street():
+    return World(seed=91).sample(3)
+
+
+def found_cars(predictor, sample):
+    """Label row -> predicted box of each labelled car, the best detection within 15% of its distance."""
+    found = predictor.predict(sample.image, sample.camera, 0.15)
+    cars = np.flatnonzero(sample.objects.names == "Car")
+    pairs = {}
+    for box in found.boxes[found.names == "Car"]:
+        gaps = np.linalg.norm(sample.objects.boxes[cars][:, [0, 2]] - box[[0, 2]], axis=1)
+        if len(gaps) and gaps.min() < 0.15 * np.hypot(box[0], box[2]):
+            pairs.setdefault(int(cars[gaps.argmin()]), box)
+    return pairs
+
+
+def in_full_view(objects):
+    """Rows of the cars that nothing hides or cuts."""
+    return set(np.flatnonzero((objects.names == "Car") & (objects.occluded == 0) & (objects.truncated < 0.15)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 192), (1280, 384), (448, 320)])
+def test_onnx_and_torch_agree(street, width, height):
+    camera = street.camera.resize(width, height)
+    canvas, seen = preprocess(street.image, street.camera, street.camera.fu * width / street.camera.width, 32, 10**9)
+    assert abs(seen.width - width) <= 32
+    onnx, torch = (backend(canvas, seen.P) for backend in (OnnxBackend(SHIPPED_MODEL), TorchBackend(WEIGHTS)))
+    top = onnx.scores > 1e-3  # below, near-ties may swap places
+    assert top.sum() >= 3
+    np.testing.assert_array_equal(onnx.labels[top], torch.labels[top])
+    for name in ("scores", "boxes", "depth_std"):
+        np.testing.assert_allclose(getattr(onnx, name)[top], getattr(torch, name)[top], atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(onnx.boxes2d[top], torch.boxes2d[top], atol=1e-2)
+    assert camera.width == width
+
+
+def test_cars_of_an_unseen_street_are_found_where_they_are(predictor, street):
+    pairs = found_cars(predictor, street)
+    near = {row for row in in_full_view(street.objects) if street.objects.boxes[row, 2] < 30}
+    assert near and near <= pairs.keys()
+    for row, box in pairs.items():
+        assert np.abs(box[3:6] / street.objects.boxes[row, 3:6] - 1).max() < 0.35
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.85, 1.2, 1.5])
+def test_distances_hold_for_other_focal_lengths(predictor, factor):
+    """The same street through a wider or longer lens: the same cars at the same distances within 10%."""
+    world, ratios = World(seed=91), []
+    for index in range(4, 14):
+        here, there = world.sample(index), replace(world, focal=world.focal * factor).sample(index)
+        pairs_here, pairs_there = found_cars(predictor, here), found_cars(predictor, there)
+        for i in pairs_here.keys() & in_full_view(here.objects):
+            for j in pairs_there.keys() & in_full_view(there.objects):
+                if np.allclose(here.objects.boxes[i, :3], there.objects.boxes[j, :3], atol=1e-6):
+                    ratios.append(pairs_there[j][2] / pairs_here[i][2])
+    assert len(ratios) >= 10
+    assert abs(np.median(ratios) - 1) < 0.03
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.1) > 0.9
+
+
+def test_a_resampled_image_gives_the_same_boxes(predictor, street):
+    import cv2
+
+    big = cv2.resize(street.image, (2 * street.camera.width, 2 * street.camera.height), interpolation=cv2.INTER_CUBIC)
+    a = predictor.predict(street.image, street.camera, 0.15)
+    b = predictor.predict(big, street.camera.resize(*big.shape[1::-1]), 0.1)
+    assert len(a)
+    for box in a.boxes[a.scores > 0.3]:
+        assert np.abs(b.boxes[:, :3] - box[:3]).max(axis=1).min() < 0.05 * box[2]
+
+
+def test_a_fourth_column_moves_boxes_between_frames_only(predictor, street):
+    a = predictor.predict(street.image, street.camera)
+    b = predictor.predict(street.image, street.camera.own_frame())
+    np.testing.assert_allclose(a.boxes[:, :3] + street.camera.translation, b.boxes[:, :3], atol=1e-3)
+    np.testing.assert_allclose(a.boxes[:, 3:6], b.boxes[:, 3:6], atol=1e-4)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("focal", "width", "height"),
+    [
+        ((525, 525), 640, 480),
+        ((1900, 1900), 1920, 1080),
+        ((300, 300), 1280, 720),
+        ((100, 90), 64, 48),
+        ((500, 700), 33, 900),
+    ],
+)
+def test_any_camera_is_served(predictor, focal, width, height):
+    camera = Camera.pinhole(*focal, width / 2, height / 2, width, height)
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    found = predictor.predict(image, camera)
+    assert (found.boxes2d >= 0).all()
+    assert (found.boxes2d[:, 2] <= width - 1).all()
+    assert (found.boxes2d[:, 3] <= height - 1).all()
+    assert np.isfinite(found.boxes).all()
+    assert (camera.project(found.boxes[:, :3])[:, 2] > 0).all()
+
+
+def test_a_blank_image_has_nothing_in_it(predictor):
+    camera = Camera.pinhole(721, 721, 610, 172, 1242, 375)
+    for grey in (0, 128, 255):
+        assert len(predictor.predict(np.full((375, 1242, 3), grey, np.uint8), camera, 0.3)) == 0
+
+
+def test_finish_undoes_prepare(street):
+    canvas, seen = preprocess(street.image, street.camera, 360.0, 32)
+    assert canvas.shape == (seen.height, seen.width, 3)
+    objects = street.objects[~np.isnan(street.objects.boxes[:, 0])]
+    in_front = objects[objects.boxes[:, 2] > 4]
+    rectangles = box3d.project_boxes(in_front.boxes, seen)
+    expected = box3d.clip_to_image(box3d.project_boxes(in_front.boxes, street.camera), street.camera)
+    for box, rectangle, answer in zip(in_front.boxes, rectangles, expected, strict=True):
+        candidates = Candidates(np.ones(1), np.zeros(1, int), box[None], rectangle[None], np.ones(1))
+        found = postprocess(candidates, ("Car",), street.camera, seen)
+        np.testing.assert_allclose(found.boxes2d[0], answer, atol=1e-6)
+        np.testing.assert_array_equal(found.boxes[0], box)
+
+
+def test_wrong_images_are_refused(predictor):
+    camera = Camera.pinhole(500, 500, 160, 60, 320, 120)
+    for image in (
+        np.zeros((120, 320), np.uint8),
+        np.zeros((120, 320, 3), np.float32),
+        np.zeros((120, 320, 4), np.uint8),
+    ):
+        with pytest.raises(ValueError, match="uint8 RGB"):
+            predictor.predict(image, camera)
+    with pytest.raises(ValueError, match="image is 320x121 but the camera is 320x120"):
+        predictor.predict(np.zeros((121, 320, 3), np.uint8), camera)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.onnx", None, "does not exist"),
+        ("broken.onnx", b"not a model", "can't be loaded as an ONNX model: "),
+        ("broken.safetensors", b"not a model", "not a safetensors file"),
+        ("model.pt", b"", "neither .onnx nor .safetensors"),
+    ],
+)
+def test_unusable_models_say_why(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message) as caught:
+        Predictor(tmp_path / name, device="cpu")
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"classes": "Car", "focal": "far", "multiple": "32"},
+        {"classes": "Car", "focal": "360", "multiple": "32"},  # which makes the network's inputs no others
+    ],
+)
+def test_a_foreign_onnx_file_is_refused(tmp_path, metadata):
+    save_foreign(tmp_path / "foreign.onnx", metadata=metadata)
+    with pytest.raises(ModelError, match="not exported by this project"):
+        Predictor(tmp_path / "foreign.onnx", device="cpu")
+
+
+def save_foreign(path, ir_version=10, opset=20, metadata=None):
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(graph, ir_version=ir_version, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    onnx.helper.set_model_props(model, metadata or {})
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("later", [{"ir_version": 99}, {"opset": 99}])
+def test_a_model_that_onnxruntime_is_too_old_for_says_how_to_mend_it(tmp_path, later):
+    save_foreign(tmp_path / "later.onnx", **later)
+    with pytest.raises(ModelError) as caught:
+        Predictor(tmp_path / "later.onnx", device="cpu")
+    for words in ("later.onnx", f"onnxruntime {onnxruntime.__version__} is too old", '-U "onnxruntime>=1.18"'):
+        assert words in str(caught.value)
+
+
+def test_the_oldest_onnxruntime_reads_the_shipped_model():
+    """1.18 reads IR version 10 and opset 21 at most, by the table of versions in its documentation."""
+    requirements = (ROOT / "requirements" / "base.txt").read_text().splitlines()
+    assert OLDEST == "1.18" and "onnxruntime>=1.18" in requirements
+    model = onnx.load(SHIPPED_MODEL)
+    assert model.ir_version <= 10
+    assert all(opset.domain == "" and opset.version <= 21 for opset in model.opset_import)
+
+
+def test_weights_that_ship_have_a_name():
+    for model in (None, "", "monodle_lite0", Path("monodle_lite0")):
+        assert model_file(model) == SHIPPED_MODEL
+    with pytest.raises(ModelError, match=r"'monodle_lite1' .*\(monodle_lite0\)"):
+        model_file("monodle_lite1")
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ModelError, match="choose one of: auto, cpu, cuda"):
+        Predictor(device="tpu")
+
+
+@pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a CUDA device")
+def test_without_cuda_the_cpu_serves_with_a_note():
+    predictor = Predictor(device="cuda")
+    assert predictor.device == "cpu"
+    assert "no CUDA device was found" in predictor.device_note
+    assert Predictor(device="auto").device_note is None
+
+
+def test_a_cuda_device_that_cannot_run_the_network_leaves_it_to_the_cpu(monkeypatch):
+    """A driver that reports a device, and a runtime without kernels for it: all that fails is the first image."""
+    real = select._open
+
+    class WithoutKernels:
+        multiple, focal = 32, 360.0
+
+        def __call__(self, *_):
+            raise RuntimeError("no kernel image is available for execution on the device")
+
+    def opened(path, device, threads):
+        return WithoutKernels() if device == "cuda" else real(path, device, threads)
+
+    monkeypatch.setattr(select, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(select, "_open", opened)
+    predictor = Predictor(device="auto")
+    assert predictor.device == "cpu"
+    assert "can't be used (its first image failed: RuntimeError: no kernel image" in predictor.device_note
+    camera = Camera.pinhole(360, 360, 160, 80, 320, 160)
+    assert len(predictor.predict(np.zeros((160, 320, 3), np.uint8), camera, 0.9)) == 0
+
+
+def test_the_shipped_graph_does_not_tell_where_it_was_made():
+    model = onnx.load(SHIPPED_MODEL)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # among millions of random bytes there is any word
+    assert b".py" not in model.SerializeToString()
+
+
+def test_predicting_imports_no_torch():
+    code = (
+        "import sys, numpy as np; from add_model.predictor import Predictor\n"
+        "from add_model.geometry.camera import Camera\n"
+        "Predictor(device='cpu').predict(np.zeros((96, 320, 3), np.uint8), Camera.pinhole(180, 180, 160, 48, 320, 96));"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_labelled_frames_without_an_image_are_told(tmp_path, capsys):
+    folder = tmp_path / "kitti"
+    assert world_main(["--out", str(folder), "--frames", "2", "--width", "64", "--height", "32"]) == 0
+    (folder / "training" / "image_2" / "000001.png").unlink()
+    capsys.readouterr()
+    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results"), "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "1 labelled frame has no image: 000001\n" and said.out.startswith("1 frames, ")
+
+
+def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
+    folder = tmp_path / "kitti"
+    assert world_main(["--out", str(folder), "--frames", "1", "--width", "64", "--height", "32"]) == 0
+    (tmp_path / "results").write_text("")
+    capsys.readouterr()
+    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --out {tmp_path / 'results'} cannot be a folder: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--kitti", "nowhere"), ("--ids", "nowhere"), ("--out", ".")])
+def test_what_predicting_cannot_use_is_an_error_of_one_line(option, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training" / "image_2").mkdir(parents=True)
+    given = {"--kitti": ".", "--out": "results"} | {option: value}
+    assert predict_main([text for pair in given.items() for text in pair]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1

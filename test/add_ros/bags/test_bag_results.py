@@ -1,0 +1,186 @@
+"""The result bag as mcap's reference library reads it: nothing of the recording lost, and what was found beside it."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from support.bag_bench import STORE, Bag, offered_profiles
+
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_ros.bags import convert
+from add_ros.bags.errors import BagError
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.results import ResultBag
+from add_ros.bags.write import offered_qos
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    path = tmp_path_factory.mktemp("world") / "drive"
+    assert convert.main(["--world", str(FRAMES), str(path), "--street", "3"]) == 0
+    return path
+
+
+def shaken(frame):
+    """Something that could have been found: the labels, moved."""
+    solid = frame.truth[np.isfinite(frame.truth.boxes).all(axis=1)]
+    count = len(solid)
+    boxes = solid.boxes + np.array([0.1, 0, 0.7, 0.1, 0, 0, 0.05])
+    return Detections(
+        solid.names, np.linspace(0.9, 0.2, count), boxes, np.full((count, 4), np.nan), np.linspace(1, 3, count)
+    )
+
+
+def write(drive, out, skip=(), **options):
+    frames, added = BagFrames(drive), {}
+    with ResultBag(out, frames, **options) as bag:
+        for i, frame in enumerate(frames):
+            if i not in skip:
+                added[frame.stamp] = frame, shaken(frame)
+                bag.add(*added[frame.stamp])
+    return added, bag.counts
+
+
+def records(path):
+    """(schema, channel, message, decoded) of all messages, as mcap's own reader gives them."""
+    with (path / f"{path.name}.mcap").open("rb") as stream:
+        return list(make_reader(stream, decoder_factories=[DecoderFactory()]).iter_decoded_messages())
+
+
+def stamp_of(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_reference_library_reads_recording_and_results(drive, tmp_path, compress):
+    added, counts = write(drive, tmp_path / "out", compress=compress)
+    found = records(tmp_path / "out")
+    names = (
+        "image_rect",
+        "camera_info",
+        "ground_truth",
+        "ground_truth_2d",
+        "detections",
+        "markers",
+        "ground_truth_markers",
+    )
+    topics = Counter(channel.topic for _, channel, _, _ in found)
+    assert topics == counts == dict.fromkeys((f"/camera/{name}" for name in names), FRAMES)
+    for schema, channel, _, _ in found:
+        assert (schema.encoding, channel.message_encoding) == ("ros2msg", "cdr")
+        assert len(schema.data) > 100, "the definitions are in the file"
+    # The recording is the same, byte for byte.
+    before = {(c.topic, m.log_time): m.data for _, c, m, _ in records(drive)}
+    after = {(c.topic, m.log_time): m.data for _, c, m, _ in found}
+    assert before.items() <= after.items() and len(before) == 4 * FRAMES
+    seen = 0
+    for _, channel, message, decoded in found:
+        if channel.topic != "/camera/detections":
+            continue
+        frame, expected = added[stamp_of(decoded)]
+        assert message.log_time == frame.stamp and decoded.header.frame_id == "camera_optical_frame"
+        assert len(decoded.detections) == len(expected)
+        for entry, name, score, box in zip(
+            decoded.detections, expected.names, expected.scores, expected.boxes, strict=True
+        ):
+            assert (entry.results[0].hypothesis.class_id, entry.results[0].hypothesis.score) == (name, score)
+            p, size = entry.bbox.center.position, entry.bbox.size
+            np.testing.assert_allclose([p.x, p.y, p.z, size.x, size.y, size.z], box[:6])
+            seen += 1
+    assert seen > FRAMES
+
+
+def test_markers_draw_what_was_found_in_colour_and_the_truth_in_white(drive, tmp_path):
+    added, _ = write(drive, tmp_path / "out")
+    shown = {"/camera/markers": 0, "/camera/ground_truth_markers": 0}
+    for _, channel, message, decoded in records(tmp_path / "out"):
+        if channel.topic not in shown:
+            continue
+        frame, found = added[message.log_time]
+        boxes = found.boxes if channel.topic == "/camera/markers" else frame.truth.boxes
+        boxes = boxes[np.isfinite(boxes).all(axis=1)]
+        lines = [m for m in decoded.markers if m.ns == "boxes" and m.action == 0]
+        assert len(lines) == len(boxes)
+        for line, corners in zip(lines, box3d.corners(boxes), strict=True):
+            assert line.header.frame_id == "camera_optical_frame" and stamp_of(line) == message.log_time
+            assert line.lifetime.sec == 1 and line.pose.orientation.w == 1
+            ends = np.array([[p.x, p.y, p.z] for p in line.points])
+            assert {tuple(row) for row in ends.round(9)} == {tuple(row) for row in corners.round(9)}
+            white = (line.color.r, line.color.g, line.color.b) == (1, 1, 1)
+            assert white == (channel.topic == "/camera/ground_truth_markers")
+            shown[channel.topic] += 1
+    assert all(count > FRAMES for count in shown.values())
+
+
+def test_markers_leave_out_what_the_node_would_not_publish(drive, tmp_path):
+    added, _ = write(drive, tmp_path / "out", shown=0.6)
+    for _, channel, message, decoded in records(tmp_path / "out"):
+        found = added[message.log_time][1]
+        if channel.topic == "/camera/markers":
+            assert sum(m.action == 0 for m in decoded.markers) == 2 * np.count_nonzero(found.scores >= 0.6)
+        elif channel.topic == "/camera/detections":
+            assert len(decoded.detections) == len(found) > np.count_nonzero(found.scores >= 0.6)
+
+
+def test_images_without_results_are_copied_alone(drive, tmp_path):
+    _, counts = write(drive, tmp_path / "out", skip=(1, 4), storage="sqlite3")
+    assert counts["/camera/image_rect"] == FRAMES and counts["/camera/detections"] == FRAMES - 2
+    again = list(BagFrames(tmp_path / "out"))
+    assert [frame.detections is None for frame in again] == [False, True, False, False, True, False]
+    expected = shaken(again[0])
+    np.testing.assert_allclose(again[0].detections.boxes, expected.boxes)
+    np.testing.assert_allclose(again[0].detections.depth_std, expected.depth_std)
+
+
+def test_transforms_and_points_are_copied_with_their_qos(kitti_mini, tmp_path, capsys):
+    assert convert.main([str(kitti_mini), str(tmp_path / "in"), "--limit", "3"]) == 0
+    capsys.readouterr()
+    write(tmp_path / "in", tmp_path / "out")
+    profiles = offered_profiles(tmp_path / "out")
+    assert [topic for topic, profile in profiles.items() if profile["durability"] == 1] == ["/tf_static"]
+    before, after = ({(c.topic, m.log_time): m.data for _, c, m, _ in records(tmp_path / n)} for n in ("in", "out"))
+    assert before.items() <= after.items()
+    assert {"/tf_static", "/velodyne_points"} <= {topic for topic, _ in after}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_all_connections_of_a_topic_are_copied(tmp_path, single):
+    """As in merged bags, where a topic has a channel for each recording."""
+    images = "/cam/image_rect"
+    with Bag(tmp_path / "in") as bag:
+        channels = [
+            bag.writer.add_connection(images, "sensor_msgs/msg/Image", typestore=STORE, offered_qos_profiles=[qos])
+            for qos in (offered_qos(), offered_qos(reliable=False))
+        ]
+        for i in range(FRAMES):
+            bag.connections[images] = channels[i % 2]
+            bag.info(i), bag.image(i), bag.boxes(i)
+    added, counts = write(tmp_path / "in" / "in.mcap" if single else tmp_path / "in", tmp_path / "out")
+    before, after = (
+        [(m.log_time, m.data) for _, c, m, _ in records(tmp_path / name) if c.topic == images] for name in ("in", "out")
+    )
+    assert len({c.id for _, c, _, _ in records(tmp_path / "in") if c.topic == images}) == 2
+    assert after == before and len(after) == counts[images] == FRAMES
+    assert counts["/cam/detections"] == len(added) == FRAMES
+    assert len({c.id for _, c, _, _ in records(tmp_path / "out") if c.topic == images}) == 1
+
+
+def test_results_of_a_damaged_bag_hold_all_that_could_be_read(tmp_path):
+    assert convert.main(["--world", "8", str(tmp_path / "in")]) == 0
+    file = tmp_path / "in" / "in.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    added, counts = write(tmp_path / "in", tmp_path / "out")
+    assert 3 <= len(added) == counts["/camera/detections"] <= counts["/camera/image_rect"] < 8
+
+
+def test_failure_leaves_no_result_bag(drive, tmp_path):
+    with pytest.raises(RuntimeError), ResultBag(tmp_path / "out", BagFrames(drive)):
+        raise RuntimeError
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(BagError, match="exists already"):
+        ResultBag(tmp_path, BagFrames(drive))

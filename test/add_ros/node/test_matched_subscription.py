@@ -1,0 +1,165 @@
+"""What a subscription asks for, given what publishers offer, and how many messages it counts as missed."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from add_ros.node.matched_subscription import MatchedSubscription, choose, similar, type_name
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+
+
+@pytest.mark.parametrize(
+    ("offers", "choice"),
+    [
+        ([(RELIABLE, VOLATILE)], (RELIABLE, VOLATILE)),
+        ([(BEST_EFFORT, VOLATILE)], (BEST_EFFORT, VOLATILE)),
+        ([(RELIABLE, VOLATILE), (BEST_EFFORT, VOLATILE)], (BEST_EFFORT, VOLATILE)),
+        ([(RELIABLE, LATCHED)], (RELIABLE, LATCHED)),
+        ([(RELIABLE, LATCHED), (RELIABLE, VOLATILE)], (RELIABLE, VOLATILE)),
+    ],
+)
+def test_the_most_that_all_publishers_offer(offers, choice):
+    assert choose(QoSProfile(depth=1, reliability=r, durability=d) for r, d in offers) == choice
+
+
+def test_no_publishers_no_choice():
+    assert choose([]) is None
+
+
+def test_similar_topics_are_of_the_same_type_and_ordered_by_likeness():
+    kind = "sensor_msgs/msg/Image"
+    topics = [("/depth", [kind]), ("/camera/image_raw", [kind]), ("/image", [kind]), ("/camera/info", ["other"])]
+    assert similar("/image", kind, topics) == ["/camera/image_raw", "/depth"]
+
+
+def test_type_names():
+    assert type_name(Image) == "sensor_msgs/msg/Image"
+    assert type_name(CompressedImage) == "sensor_msgs/msg/CompressedImage"
+
+
+# --- missed messages: distributions tell different things about the messages that arrive ------------------------------
+
+
+def told(distribution, publisher, number):
+    """What rclpy says of a message: Kilted its publisher and number, Jazzy the number."""
+    gid = {"implementation_identifier": "rmw_test", "data": bytes([publisher] * 16)}
+    return {"publication_sequence_number": number} | ({"publisher_gid": gid} if distribution == "kilted" else {})
+
+
+class Topic:
+    """As much of a node as a subscription needs, with publishers that are numbers and come and go."""
+
+    def __init__(self, distribution, monkeypatch):
+        self.distribution, self.missed = distribution, 0
+        if distribution == "humble":  # callbacks get the message alone
+            monkeypatch.setattr("add_ros.node.matched_subscription.Subscription", object)
+        self._subscription = MatchedSubscription(self, Image, "image", 1, "auto", lambda _: None, self._add)
+        self.publishers(1)
+        self._subscription.match()
+
+    def _add(self, count):
+        self.missed += count
+
+    def publishers(self, *numbers):
+        offer = QoSProfile(depth=1)
+        self._infos = [
+            SimpleNamespace(topic_type="sensor_msgs/msg/Image", endpoint_gid=[number] * 16, qos_profile=offer)
+            for number in numbers
+        ]
+
+    def arrive(self, publisher, *numbers):
+        for number in numbers:
+            about = [] if self.distribution == "humble" else [told(self.distribution, publisher, number)]
+            self._callback(Image(), *about)
+
+    def resolve_topic_name(self, name):
+        return f"/{name}"
+
+    def get_publishers_info_by_topic(self, _):
+        return self._infos
+
+    def create_subscription(self, kind, name, callback, profile, event_callbacks):
+        self._callback = callback
+        return object()
+
+
+@pytest.mark.parametrize(("distribution", "missed"), [("kilted", 4), ("jazzy", 4), ("humble", 0)])
+def test_messages_of_one_publisher_that_did_not_arrive_are_counted(monkeypatch, distribution, missed):
+    topic = Topic(distribution, monkeypatch)
+    topic.arrive(1, 3, 4, 7, 8, 11)  # of 9 since the first
+    assert topic.missed == missed
+
+
+@pytest.mark.parametrize(("distribution", "missed"), [("kilted", 3), ("jazzy", 0)])
+def test_numbers_of_several_publishers_are_not_mixed_up(monkeypatch, distribution, missed):
+    topic = Topic(distribution, monkeypatch)
+    topic.publishers(1, 2)
+    for number in (1, 2, 4):
+        topic.arrive(1, number)
+        topic.arrive(2, 100 + number)
+    topic.arrive(1, 6)
+    assert topic.missed == missed
+
+
+def test_a_publisher_that_comes_or_goes_makes_nothing_missed(monkeypatch):
+    topic = Topic("jazzy", monkeypatch)
+    topic.arrive(1, 1, 2)
+    topic.publishers(1, 2)
+    topic.arrive(1, 3, 4, 5)
+    topic.publishers(1)
+    topic.arrive(1, 6, 7)
+    topic.publishers(2)
+    topic.arrive(2, 50, 51)
+    assert topic.missed == 0
+    topic.arrive(2, 53)
+    assert topic.missed == 1
+
+
+@pytest.mark.skipif(not hasattr(Subscription, "CallbackType"), reason="Humble tells nothing about messages")
+@pytest.mark.parametrize("with_gid", [True, False])
+def test_what_was_published_either_arrives_or_is_missed(monkeypatch, with_gid):
+    """Over DDS, with and without the part that Jazzy lacks."""
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("listener")
+    create, missed, arrived = node.create_subscription, [], []
+
+    def subscribe(kind, name, callback, *rest, **options):
+        def hear(message, about):
+            callback(message, {key: value for key, value in about.items() if with_gid or key != "publisher_gid"})
+
+        return create(kind, name, hear, *rest, **options)
+
+    monkeypatch.setattr(node, "create_subscription", subscribe)
+    heard = MatchedSubscription(node, Image, "numbers", 1, "auto", arrived.append, missed.append)
+    publisher = node.create_publisher(Image, "numbers", 10)
+    end = time.monotonic() + 30
+
+    def spin_until(done):
+        while not done():
+            assert time.monotonic() < end
+            heard.match()
+            rclpy.spin_once(node, timeout_sec=0.02)
+
+    def send(numbers):
+        for number in numbers:
+            message = Image(width=number)
+            message.header.stamp.sec = number
+            publisher.publish(message)
+        time.sleep(0.2)  # nobody reads meanwhile, and a depth of 1 keeps the last
+        spin_until(lambda: arrived and arrived[-1].width == numbers[-1])
+
+    spin_until(lambda: heard.silence().startswith("1 publisher") and publisher.get_subscription_count())
+    send([1])
+    send([2, 3, 4, 5, 6])
+    send([7, 8, 9])
+    node.destroy_node()
+    assert len(arrived) < 9 and sum(missed) == 9 - len(arrived)

@@ -1,0 +1,60 @@
+"""Parameters: one source for declaration, checks, YAML and documentation."""
+
+import pytest
+import yaml
+from support.paths import ROOT
+
+from add_ros.node.parameters import PARAMETERS, table, unknown
+
+BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def test_defaults_are_fine_and_everything_is_described():
+    for parameter in PARAMETERS:
+        assert parameter.problem(parameter.default) is None
+        assert parameter.description.endswith(".") and "|" not in parameter.description
+    assert len(BY_NAME) == len(PARAMETERS)
+    assert not BY_NAME["model"].live and not BY_NAME["device"].live and BY_NAME["score_threshold"].live
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("score_threshold", -0.01, "0 to 1"),
+        ("score_threshold", 1.01, "0 to 1"),
+        ("score_threshold", float("nan"), "finite"),
+        ("device", "gpu", "auto, cpu, cuda"),
+        ("threads", -1, "0 to 256"),
+        ("rectification", "", "auto, rectified, raw"),
+        ("cameras", [], "different names"),
+        ("cameras", ["front", "front"], "different names"),
+        ("cameras", ["2nd"], "'2nd'"),
+        ("cameras", ["front/"], "'front/'"),
+    ],
+)
+def test_refused_values(name, value, words):
+    assert words in BY_NAME[name].problem(value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("score_threshold", 0.0), ("score_threshold", 1.0), ("device", "cuda")])
+def test_accepted_values(name, value):
+    assert BY_NAME[name].problem(value) is None
+
+
+@pytest.mark.parametrize("names", [["front", "rear"], ["", "rear"], ["rig/left"]])
+def test_accepted_cameras(names):
+    assert BY_NAME["cameras"].problem(names) is None
+
+
+def test_unknown_names_are_found():
+    given = {"score_treshold": 1, "model": "", "use_sim_time": True, "qos_overrides./clock.subscription.depth": 1}
+    assert unknown(given) == ["score_treshold"]
+
+
+def test_yaml_holds_every_parameter_with_its_default():
+    document = yaml.safe_load((ROOT / "config" / "detector.yaml").read_text())
+    assert document == {"/**": {"ros__parameters": {p.name: p.default for p in PARAMETERS}}}
+
+
+def test_docs_hold_the_table():
+    assert table() in (ROOT / "docs" / "node.md").read_text()

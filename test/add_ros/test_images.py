@@ -1,0 +1,252 @@
+"""sensor_msgs images to RGB, against pictures encoded here by hand."""
+
+import re
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from cv_bridge import CvBridge, CvBridgeError
+from sensor_msgs.msg import CompressedImage, Image
+
+from add_ros.errors import FrameRejectedError
+from add_ros.images import ENCODINGS, rgb_from_compressed, rgb_from_image
+
+HEIGHT, WIDTH = 12, 20
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Smooth, so that demosaicing and chroma subsampling lose little."""
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    return np.stack([40 + 5 * u, 60 + 8 * v, 200 - 4 * u - 2 * v], axis=-1).astype(np.uint8)
+
+
+def message(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False) -> Image:
+    """An Image of rows of pixels as they are in memory, each followed by `padding` bytes of rubbish."""
+    stored = pixels.astype(pixels.dtype.newbyteorder(">" if bigendian else "<"))
+    rows = stored.reshape(len(stored), -1).view(np.uint8)
+    rows = np.hstack([rows, np.full((len(rows), padding), 0xAB, np.uint8)])
+    image = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=rows.shape[1], is_bigendian=int(bigendian))
+    image.data = rows.tobytes()
+    return image
+
+
+class Upstream:
+    """What a distribution's cv_bridge needs: names that Humble's knows, and this machine's byte order.
+
+    As in its cv_bridge.cpp (getCvType) and core.py, whose call NumPy 2 no longer has.
+    """
+
+    def imgmsg_to_cv2(self, given, desired_encoding):
+        if not re.fullmatch(r"((rgb|bgr)a?|mono|bayer_(rggb|bggr|gbrg|grbg))(8|16)|yuv422(_yuy2)?", given.encoding):
+            raise CvBridgeError(f"Unrecognized image encoding [{given.encoding}]")
+        if given.is_bigendian == (sys.byteorder == "little"):
+            np.zeros(1, np.uint8).byteswap().newbyteorder()
+        return CvBridge().imgmsg_to_cv2(given, desired_encoding)
+
+
+@pytest.fixture(params=["here", "upstream"])
+def bridge(request, monkeypatch):
+    if request.param == "upstream":
+        monkeypatch.setattr("add_ros.images.CvBridge", Upstream)
+
+
+COLOUR = {
+    "rgb8": [0, 1, 2],
+    "bgr8": [2, 1, 0],
+    "8UC3": [2, 1, 0],
+    "rgba8": [0, 1, 2, 0],
+    "bgra8": [2, 1, 0, 0],
+    "8UC4": [2, 1, 0, 0],
+    "rgb16": [0, 1, 2],
+    "bgr16": [2, 1, 0],
+    "rgba16": [0, 1, 2, 0],
+    "bgra16": [2, 1, 0, 0],
+}
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize("bigendian", [False, True])
+@pytest.mark.parametrize("encoding", COLOUR)
+def test_colour_encodings_are_exact(picture, encoding, padding, bigendian):
+    pixels = picture[..., COLOUR[encoding]]
+    if encoding.endswith("16"):
+        pixels, padding = pixels.astype(np.uint16) * 257, 2 * padding
+    given = message(np.ascontiguousarray(pixels), encoding, padding, bigendian)
+    result = rgb_from_image(given)
+    assert result.dtype == np.uint8 and result.flags.c_contiguous
+    np.testing.assert_array_equal(result, picture)
+    assert (given.encoding, given.is_bigendian) == (encoding, bigendian)
+
+
+@pytest.mark.parametrize("padding", [1, 4])
+def test_padding_does_not_depend_on_cv_bridge(picture, monkeypatch, padding):
+    """Rows padded to 4 bytes, read by the arithmetic of Humble's cv_bridge: whole pixels for each step."""
+
+    class Humble:
+        def imgmsg_to_cv2(self, given, desired_encoding):
+            assert given.encoding == desired_encoding == "rgb8"
+            shape = (given.height, int(given.step / 3), 3)
+            return np.ndarray(shape, np.uint8, bytes(given.data))[: given.height, : given.width]
+
+    monkeypatch.setattr("add_ros.images.CvBridge", Humble)
+    np.testing.assert_array_equal(rgb_from_image(message(picture, "rgb8", padding)), picture)
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize(("encoding", "scale"), [("mono8", 1), ("8UC1", 1), ("mono16", 257)])
+@pytest.mark.parametrize("bigendian", [False, True])
+def test_grey_fills_all_three_channels(picture, encoding, scale, bigendian):
+    grey = np.ascontiguousarray(picture[..., 0])
+    pixels = grey if scale == 1 else grey.astype(np.uint16) * scale
+    result = rgb_from_image(message(pixels, encoding, 4, bigendian))
+    np.testing.assert_array_equal(result, np.repeat(grey[..., None], 3, axis=2))
+
+
+def mosaic_of(picture: np.ndarray, pattern: str, depth: int) -> np.ndarray:
+    """The picture through a colour filter, (H, W) uint8 or uint16; `pattern` names the first two rows."""
+    mosaic = np.empty(picture.shape[:2], np.uint8)
+    for i, letter in enumerate(pattern):
+        row, column = divmod(i, 2)
+        mosaic[row::2, column::2] = picture[row::2, column::2, "rgb".index(letter)]
+    return mosaic if depth == 8 else mosaic.astype(np.uint16) * 257
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize("bigendian", [False, True])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_name_the_first_two_rows(picture, pattern, depth, bigendian):
+    result = rgb_from_image(message(mosaic_of(picture, pattern, depth), f"bayer_{pattern}{depth}", 2, bigendian))
+    np.testing.assert_allclose(result[2:-2, 2:-2].astype(int), picture[2:-2, 2:-2], atol=6)
+
+
+@pytest.mark.usefixtures("bridge")
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+def test_yuv422_orders(picture, encoding):
+    # ITU-R BT.601, limited range.
+    matrix = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+    y, cb, cr = np.moveaxis(np.rint(picture / 255 @ matrix.T + (16, 128, 128)).astype(np.uint8), -1, 0)
+    chroma = np.where(np.arange(WIDTH) % 2 == 0, cb, np.roll(cr, 1, axis=1))
+    packed = np.stack([y, chroma] if "yuy" in encoding else [chroma, y], axis=-1)
+    result = rgb_from_image(message(packed, encoding, 6)).astype(int)
+    np.testing.assert_allclose(result[:, 2:-2], picture[:, 2:-2], atol=10)
+
+
+@pytest.mark.parametrize("name", ["nv12", "nv21"])
+def test_semi_planar(name):
+    image = Image(height=HEIGHT, width=WIDTH, encoding=name, step=WIDTH + 4)
+    planes = np.full((HEIGHT * 3 // 2, WIDTH + 4), 128, np.uint8)
+    planes[HEIGHT:, int(name == "nv12") : WIDTH : 2] = 220  # V, that is red
+    image.data = planes.tobytes()
+    red, green, blue = rgb_from_image(image)[HEIGHT // 2, WIDTH // 2].astype(int)
+    assert red > 200 and green < 100 and 100 < blue < 160
+
+
+def test_every_named_encoding_converts_or_says_so():
+    for encoding in ENCODINGS:
+        image = Image(height=4, width=4, encoding=encoding, step=32)
+        image.data = bytes(32 * 6)
+        assert rgb_from_image(image).shape == (4, 4, 3), encoding
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"encoding": "bgr9"}, "unsupported encoding", "'bgr9'"),
+        ({"encoding": "32FC1"}, "unsupported encoding", "'32FC1'"),
+        ({"encoding": ""}, "unsupported encoding", "''"),
+        ({"width": 0}, "malformed image", "0x12"),
+        ({"height": 0}, "malformed image", "20x0"),
+        ({"step": 0}, "malformed image", "step 0"),
+        ({"step": 3 * WIDTH - 1}, "malformed image", "step 59"),
+        ({"height": HEIGHT + 1}, "truncated image", f"{3 * WIDTH * HEIGHT} bytes"),
+        ({"width": 2**31, "step": 2**32 - 1}, "malformed image", "step"),
+        ({"height": 2**32 - 1}, "truncated image", "rows"),
+    ],
+)
+def test_malformed_images_are_refused_in_one_sentence(picture, change, reason, words):
+    image = message(picture, "rgb8")
+    for name, value in change.items():
+        setattr(image, name, value)
+    with pytest.raises(FrameRejectedError) as caught:
+        rgb_from_image(image)
+    assert caught.value.reason == reason
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- compressed images, with the formats that compressed_image_transport of Humble and Rolling writes ----------------
+
+
+def compressed(data: bytes, kind: str) -> CompressedImage:
+    image = CompressedImage(format=kind)
+    image.data = data
+    return image
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".png", 0), (".jpg", 6)])
+def test_compressed(picture, suffix, tolerance):
+    big = cv2.resize(picture, (200, 120))
+    _, data = cv2.imencode(suffix, big[..., ::-1])
+    for kind in (f"rgb8; {suffix[1:]} compressed bgr8", f"bgr8; {suffix[1:]} compressed bgr8", suffix[1:]):
+        result = rgb_from_compressed(compressed(data.tobytes(), kind))
+        np.testing.assert_allclose(result.astype(int), big, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "kind", ["mono8; png compressed ", "mono8; tiff compressed ", "bayer_rggb8; jpeg compressed mono8"]
+)
+def test_compressed_grey(picture, kind):
+    """The transport makes a mosaic grey before it writes a JPEG."""
+    grey = np.ascontiguousarray(picture[..., 0])
+    _, data = cv2.imencode(f".{kind.split()[1]}", grey)
+    result = rgb_from_compressed(compressed(data.tobytes(), kind))
+    np.testing.assert_array_equal(result, np.repeat(result[..., :1], 3, axis=2))
+    np.testing.assert_allclose(result[..., 0].astype(int), grey, atol=6 if "jpeg" in kind else 0)
+
+
+@pytest.mark.parametrize("codec", ["png", "tiff"])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_compressed_mosaic_is_the_same_as_a_raw_one(picture, pattern, depth, codec):
+    mosaic, encoding = mosaic_of(picture, pattern, depth), f"bayer_{pattern}{depth}"
+    _, data = cv2.imencode(f".{codec}", mosaic)
+    result = rgb_from_compressed(compressed(data.tobytes(), f"{encoding}; {codec} compressed "))
+    np.testing.assert_allclose(result[2:-2, 2:-2].astype(int), picture[2:-2, 2:-2], atol=6)
+    np.testing.assert_array_equal(result, rgb_from_image(message(mosaic, encoding)))
+
+
+@pytest.mark.parametrize("encoding", [name for name in COLOUR if name[:3] in ("rgb", "bgr")])
+def test_tiff_holds_the_channels_in_the_order_of_the_source(picture, encoding):
+    pixels = picture[..., COLOUR[encoding]].astype(np.uint16 if encoding.endswith("16") else np.uint8)
+    _, data = cv2.imencode(".tiff", pixels * 257 if encoding.endswith("16") else pixels)
+    result = rgb_from_compressed(compressed(data.tobytes(), f"{encoding}; tiff compressed "))
+    np.testing.assert_array_equal(result, picture)
+
+
+def test_compressed_16_bit_values_are_scaled_as_raw_ones_are():
+    deep = np.random.default_rng(0).integers(0, 65535, (HEIGHT, WIDTH, 3), np.uint16, endpoint=True)
+    _, data = cv2.imencode(".png", deep[..., ::-1])
+    result = rgb_from_compressed(compressed(data.tobytes(), "rgb16; png compressed bgr16"))
+    np.testing.assert_array_equal(result, np.rint(deep * (255 / 65535)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+def test_truncated_compressed_images_are_refused(picture, suffix, share):
+    _, data = cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (120, 200, 3), dtype=np.uint8))
+    with pytest.raises(FrameRejectedError) as caught:
+        rgb_from_compressed(compressed(data.tobytes()[: int(share * len(data))], "jpeg"))
+    assert caught.value.reason in ("truncated image", "malformed image")
+
+
+def test_compressed_rubbish_and_depth_are_refused():
+    with pytest.raises(FrameRejectedError, match="no image"):
+        rgb_from_compressed(compressed(b"hello" * 100, "jpeg"))
+    with pytest.raises(FrameRejectedError, match="depth"):
+        rgb_from_compressed(compressed(b"hello", "16UC1; compressedDepth png"))
+    _, data = cv2.imencode(".tiff", np.ones((HEIGHT, WIDTH), np.float32))
+    with pytest.raises(FrameRejectedError, match="pixels of float32"):
+        rgb_from_compressed(compressed(data.tobytes(), "32FC1; tiff compressed "))

@@ -1,0 +1,134 @@
+"""What the data modules hand to training and to scoring."""
+
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch.accelerators import CPUAccelerator
+
+from add_model.detectors.keypoint_encoder import KeypointEncoder
+from training.atomic_io import TrainingError
+from training.data.collation import Augmentation
+from training.data.data_module import KittiData, MixedData, MixedSource
+from training.data.kitti.dataset import KittiError
+from training.data.world import World
+from training.world import write_folder
+
+WORLD = World(width=160, height=96, focal=180)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two labelled frames with depth images, and the same as frames to test on."""
+    root = tmp_path_factory.mktemp("frames")
+    write_folder(root, map(WORLD.sample, range(2)), 0, "train")
+    (root / "testing").symlink_to(root / "training")
+    return root
+
+
+def attached(data, sees_depth=False):
+    """A data module as Lightning attaches it to a training of a detector with a focal length of 180."""
+    learner, detector = (
+        SimpleNamespace(sees_depth=sees_depth),
+        SimpleNamespace(focal=180, target_encoder=KeypointEncoder(4)),
+    )
+    data.trainer = SimpleNamespace(
+        lightning_module=SimpleNamespace(detector=detector, learner=learner),
+        accelerator=CPUAccelerator(),
+        global_rank=0,
+        world_size=1,
+    )
+    return data
+
+
+def test_sizes_are_judged_at_another_focal_length_and_results_have_the_images_pixels(folder):
+    data = KittiData(str(folder), val="ImageSets/train.txt", test="ImageSets/train.txt", workers=0, judged_at=720.0)
+    attached(data).setup("test")
+    data.setup("validate")
+    judged, tested = next(iter(data.val_dataloader())), next(iter(data.test_dataloader()))
+    assert judged.camera.fu == pytest.approx(720, rel=1e-3)
+    assert (tested.camera.width, tested.camera.height) == (160, 96)
+    assert tested.camera.fu == pytest.approx(WORLD.sample(0).camera.fu)
+    assert (tested.canvas == judged.canvas).all()
+
+
+@pytest.mark.parametrize("depth", ["lidar", "object", "dense"])
+def test_only_a_teacher_needs_the_depth_of_frames_that_are_scored(folder, depth):
+    data = attached(KittiData(str(folder), workers=0, depth=depth))
+    data.setup("test")  # the frames have no scan, and those of testing/ no labels
+    assert next(iter(data.test_dataloader())).depth is None
+    if depth == "dense":
+        attached(data, sees_depth=True).setup("test")
+        assert next(iter(data.test_dataloader())).depth is not None
+    else:
+        with pytest.raises(KittiError, match="velodyne file missing" if depth == "lidar" else "made from labels"):
+            attached(data, sees_depth=True).setup("test")
+
+
+def test_a_folder_without_the_published_split_is_told_how_to_name_frames(folder, tmp_path):
+    with pytest.raises(KittiError, match=r"hold KITTI's published split chen_train: .* --data.train FILE") as error:
+        KittiData(str(folder)).setup("fit")
+    assert len(error.value.problems["image missing"]) == 3712 - 1  # frame 0 is in that split, frame 1 is not
+    with pytest.raises(KittiError, match="published split chen_val"):
+        MixedSource(str(folder), "chen_val").folder()
+    (tmp_path / "ids.txt").write_text("000000\n000007\n000008\n")
+    with pytest.raises(KittiError, match="2 of 3 frames cannot be used") as error:
+        KittiData(str(folder), train=str(tmp_path / "ids.txt")).setup("fit")
+    assert "published" not in str(error.value)
+
+
+def test_labels_that_teach_nothing_are_an_error_and_those_of_unknown_types_are_told(tmp_path):
+    write_folder(tmp_path, map(WORLD.sample, range(2)), 0, "train")
+    first, second = sorted((tmp_path / "training" / "label_2").iterdir())
+    line = "{} 0.00 0 0.10 10 10 60 60 1.5 1.6 4.0 1.0 1.5 12.0 0.1\n"
+    first.write_text(line.format("car") + line.format("vehicle") + line.format("Tram"))
+    second.write_text(line.format("vehicle"))
+    data = KittiData(str(tmp_path), train="ImageSets/train.txt", val="ImageSets/train.txt")
+    attached(data).setup("fit")
+    assert data._train_frames.notes == ["labels of types that KITTI does not have: 2 'vehicle'"]
+    first.write_text(line.format("vehicle") + line.format("Tram"))
+    error = r"label_2: no Car, Pedestrian, Cyclist is labelled in the frames to train on, but 2 'vehicle', 1 'Tram'"
+    with pytest.raises(KittiError, match=error):
+        data.setup("fit")
+    with pytest.raises(KittiError, match=error):
+        MixedData(
+            [MixedSource(str(tmp_path), "ImageSets/train.txt")], MixedSource(str(tmp_path), "ImageSets/train.txt")
+        ).setup("fit")
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_a_folder_that_is_not_there_is_told_how_to_give_one(stage, tmp_path):
+    data = attached(KittiData(str(tmp_path / "none")))
+    with pytest.raises(KittiError, match=r"none: there is no such folder; give the one .* with --data DIR"):
+        data.setup(stage)
+
+
+def test_a_source_that_counts_nothing_gives_nothing(folder):
+    source = MixedSource(str(folder), "ImageSets/train.txt")
+    none = MixedSource(str(folder), "ImageSets/train.txt", count=0, depth="dense")
+    data = attached(MixedData([source, none], source, workers=0))
+    data.setup("fit")
+    assert data.count == len(data.frames(0)) == 2
+
+
+def test_sources_with_depth_and_without_do_not_mix(folder):
+    without, deep = (MixedSource(str(folder), "ImageSets/train.txt", depth=depth) for depth in (None, "dense"))
+    with pytest.raises(KittiError, match=r"sources with depth and without are mixed; give depth for .*frames"):
+        attached(MixedData([deep, without], without)).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augmentation": Augmentation(size=(100, 64))}, r"augmentation.size \(100, 64\): sides are multiples of 32"),
+        ({"augmentation": Augmentation(size=(64, 0))}, r"augmentation.size \(64, 0\): sides are multiples of 32"),
+        ({"augmentation": Augmentation(zoom=(2.0, 1.0))}, r"augmentation.zoom \(2.0, 1.0\): the lowest factor"),
+        ({"augmentation": Augmentation(zoom=(0.0, 1.0))}, r"augmentation.zoom \(0.0, 1.0\): the lowest factor"),
+        ({"batch_size": 0}, "batch_size 0: a batch has at least 1"),
+        ({"workers": -1}, "workers -1: give how many processes"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused(folder, options, message):
+    data = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt", **options))
+    data.setup("fit")
+    with pytest.raises(TrainingError, match=rf"^data\.{message}"):
+        data.train_dataloader()

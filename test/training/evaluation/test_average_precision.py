@@ -1,0 +1,357 @@
+"""The official evaluation: closed-form cases, and a plain-loop transcription of the rules as an independent truth."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import Polygon
+from support.label_lines import found, label
+
+from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
+from training.evaluation.average_precision import evaluate, tallies
+from training.evaluation.tally import recall_thresholds
+
+LEVELS = {"easy": (40, 0, 0.15), "moderate": (25, 1, 0.3), "hard": (25, 2, 0.5)}
+NEIGHBOUR = {"car": "van", "pedestrian": "person_sitting"}
+
+
+def score(labels, results):
+    """Frames of label lines and of result lines -> the JSON table."""
+    tables = [parse_table("\n".join(lines), "labels") for lines in labels]
+    detected = [parse_table("\n".join(lines), "results", scores=True) for lines in results]
+    return evaluate(tables, detected).to_json()
+
+
+# The rules, object by object, as loops over the whole set for each class, difficulty and metric.
+
+
+class Row:
+    def __init__(self, name, values):
+        self.kind = name.lower()
+        (self.truncated, self.occluded, self.alpha, self.x1, self.y1, self.x2, self.y2) = values[:7]
+        (self.h, self.w, self.l, self.x, self.y, self.z, self.ry, self.score) = values[7:]
+
+    def polygon(self):
+        c, s = math.cos(self.ry), math.sin(self.ry)
+        corners = [(self.l / 2, self.w / 2), (self.l / 2, -self.w / 2), (-self.l / 2, -self.w / 2)]
+        corners.append((-self.l / 2, self.w / 2))
+        return Polygon([(self.x + c * a + s * b, self.z - s * a + c * b) for a, b in corners])
+
+
+def slow_overlap(metric, a, b, of_a=False):
+    if metric == "bbox":
+        w, h = min(a.x2, b.x2) - max(a.x1, b.x1), min(a.y2, b.y2) - max(a.y1, b.y1)
+        if w <= 0 or h <= 0:
+            return 0
+        area_a, area_b = (a.x2 - a.x1) * (a.y2 - a.y1), (b.x2 - b.x1) * (b.y2 - b.y1)
+        return w * h / (area_a if of_a else area_a + area_b - w * h)
+    if math.hypot(a.x - b.x, a.z - b.z) > 10 or min(a.w, a.l, b.w, b.l) <= 0:
+        return 0
+    part = a.polygon().intersection(b.polygon()).area
+    size_a, size_b = a.w * a.l, b.w * b.l
+    if metric == "3d":
+        part *= max(0, min(a.y, b.y) - max(a.y - a.h, b.y - b.h))
+        size_a, size_b = size_a * a.h, size_b * b.h
+    whole = size_a if of_a else size_a + size_b - part
+    return part / whole - 1e-9 if whole > 0 else 0  # shapely's rounding must not lift a tie above the threshold
+
+
+def slow_curves(frames, kind, level, metric, threshold):
+    height, occluded, truncated = LEVELS[level]
+    prepared = []
+    for truths, detections in frames:
+        state_t = []
+        for t in truths:
+            hard = t.occluded > occluded or t.truncated > truncated or t.y2 - t.y1 <= height
+            same, near = t.kind == kind, t.kind == NEIGHBOUR.get(kind)
+            state_t.append(("ignored" if hard or near else "valid") if same or near else None)
+        state_d = []
+        for d in detections:
+            short = int(abs(d.y2 - d.y1)) < height
+            state_d.append("ignored" if short else "valid" if d.kind == kind else None)
+        prepared.append((truths, detections, state_t, state_d))
+
+    scores = []
+    for truths, detections, state_t, state_d in prepared:
+        taken = set()
+        for i, t in enumerate(truths):
+            best = None
+            for j, d in enumerate(detections):
+                free = state_t[i] and state_d[j] and j not in taken
+                if (
+                    free
+                    and slow_overlap(metric, d, t) > threshold
+                    and (best is None or d.score > detections[best].score)
+                ):
+                    best = j
+            if best is not None:
+                taken.add(best)
+                if state_t[i] == state_d[best] == "valid":
+                    scores.append(detections[best].score)
+    total = sum(state.count("valid") for _, _, state, _ in prepared)
+
+    scores.sort(reverse=True)
+    thresholds, recall = [], 0.0
+    for i, value in enumerate(scores):
+        left = (i + 1) / total
+        right = (i + 2) / total if i + 1 < len(scores) else left
+        if right - recall < recall - left and i + 1 < len(scores):
+            continue
+        thresholds.append(value)
+        recall += 1 / 40
+
+    precision, similarity = [0.0] * 41, [0.0] * 41
+    for k, least in enumerate(thresholds):
+        hits, misses, alike = 0, 0, 0.0
+        for truths, detections, state_t, state_d in prepared:
+            taken = set()
+            for i, t in enumerate(truths):
+                valid, ignored = None, None
+                for j, d in enumerate(detections):
+                    if not state_t[i] or not state_d[j] or j in taken or d.score < least:
+                        continue
+                    overlap = slow_overlap(metric, d, t)
+                    if overlap > threshold:
+                        if state_d[j] == "valid" and (valid is None or overlap > valid[0]):
+                            valid = (overlap, j)
+                        if state_d[j] == "ignored" and ignored is None:
+                            ignored = j
+                j = valid[1] if valid else ignored
+                if j is not None:
+                    taken.add(j)
+                    if state_t[i] == state_d[j] == "valid":
+                        hits += 1
+                        alike += (1 + math.cos(t.alpha - detections[j].alpha)) / 2
+            regions = [t for t in truths if t.kind == "dontcare"]
+            for j, d in enumerate(detections):
+                counts = state_d[j] == "valid" and j not in taken and d.score >= least
+                if counts and not any(slow_overlap(metric, d, r, of_a=True) > threshold for r in regions):
+                    misses += 1
+        if hits + misses:
+            precision[k], similarity[k] = hits / (hits + misses), alike / (hits + misses)
+    best = [max(precision[k:]) for k in range(41)], [max(similarity[k:]) for k in range(41)]
+    return [(100 * sum(c[1:]) / 40, 100 * sum(c[::4]) / 11) for c in best]
+
+
+def slow_score(labels, results):
+    frames = [
+        tuple([Row(n, v) for n, v in zip(t.names, t.values.tolist(), strict=True)] for t in pair)
+        for pair in zip(labels, results, strict=True)
+    ]
+    detections = [d for _, found in frames for d in found]
+    table = {}
+    for kind, overlaps in (("car", (0.7, 0.5)), ("pedestrian", (0.5, 0.25)), ("cyclist", (0.5, 0.25))):
+        own = [d for d in detections if d.kind == kind]
+        ground = [d for d in own if d.x != -1000 and d.z != -1000 and d.w > 0 and d.l > 0]
+        seen = {"bbox": any(d.x1 >= 0 for d in own), "bev": bool(ground)}
+        seen["3d"] = any(d.y != -1000 and d.h > 0 for d in ground)
+        for which, looser in (("strict", 0), ("loose", 1)):
+            for metric in ("bbox", "bev", "3d"):
+                threshold = overlaps[0 if metric == "bbox" else looser]
+                values = [slow_curves(frames, kind, level, metric, threshold) for level in LEVELS]
+                for name, k in ((metric, 0), ("aos", 1)) if metric == "bbox" else ((metric, 0),):
+                    on = seen[metric] and not (name == "aos" and any(d.alpha == -10 for d in detections))
+                    for points, p in (("R40", 0), ("R11", 1)):
+                        key = points, which, kind.capitalize(), name
+                        table[key] = [v[k][p] for v in values] if on else None
+    return table
+
+
+@st.composite
+def sets(draw):
+    """Small crowded frames: few places, so that boxes compete, ties and exact thresholds abound."""
+    pick = lambda *values: draw(st.sampled_from(values))  # noqa: E731
+    main = pick("Car", "Pedestrian", "Cyclist")
+    kinds = (*[main] * 8, "Car", "car", "Van", "Pedestrian", "Person_sitting", "Cyclist", "Truck")
+    frames = []
+    for _ in range(draw(st.integers(1, 3))):
+        texts = [], []
+        for scored, texts_of in enumerate(texts):
+            for _ in range(draw(st.integers(0, 7))):
+                left, width, height = (
+                    100 + pick(0, 5, 10, 100),
+                    pick(100, 100, 70, 50),
+                    pick(25, 24.99, 40, 39.5, 60, 60),
+                )
+                place = (pick(0, 0.25, 0.5, 9), 1.5, 20 + pick(0, 0, 0.25, 1))
+                size = (pick(1.5, 1.5, 0.75, 0), pick(1.5, 1.5, 0.75, 0), pick(4, 4, 2, 2.8))
+                other = {"alpha": pick(0, 0.5, 3), "ry": pick(0, 0, 0, math.pi / 2, 0.4)}
+                if scored:
+                    other["score"] = pick(0.25, 0.5, 0.5, 0.75)
+                    other["alpha"] = pick(0, 0.5, 3, 3, -10) if draw(st.booleans()) else 1
+                else:
+                    other |= {"occluded": pick(0, 0, 0, 1, 2, 3), "truncated": pick(0, 0, 0, 0.15, 0.16, 0.5, 0.51)}
+                line = label(pick(*kinds), (left, 100, left + width, 100 + height), place, size, **other)
+                texts_of.append(line)
+        for _ in range(draw(st.integers(0, 2))):
+            box = (100, 100, 100 + pick(50, 35, 100), 100 + pick(60, 20))
+            texts[0].append(label("DontCare", box, (-1000,) * 3, (-1,) * 3, alpha=-10, occluded=-1, ry=-10))
+        frames.append(texts)
+    return frames
+
+
+@settings(max_examples=60)
+@given(sets())
+def test_every_value_equals_the_plain_loops(frames):
+    labels = [parse_table("\n".join(lines), "labels") for lines, _ in frames]
+    results = [parse_table("\n".join(lines), "results", scores=True) for _, lines in frames]
+    table = evaluate(labels, results).to_json()
+    for (points, which, kind, metric), expected in slow_score(labels, results).items():
+        value = table[points][which][kind][metric]
+        where = f"{points} {which} {kind} {metric}"
+        assert (value is None) == (expected is None), where
+        assert expected is None or value == pytest.approx(expected, abs=1e-9), where
+
+
+@settings(max_examples=60)
+@given(sets(), st.data())
+def test_weighted_frames_score_as_the_repeated_frames_do(frames, data):
+    """Tallies made once, against scoring anew the set in which each frame stands as often as its weight says."""
+    labels = [parse_table("\n".join(lines), "labels") for lines, _ in frames]
+    results = [parse_table("\n".join(lines), "results", scores=True) for _, lines in frames]
+    weights = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(frames), max_size=len(frames))), int)
+    drawn = np.repeat(np.arange(len(frames)), weights)
+    weighted = tallies(labels, results).scores(weights).to_json()
+    repeated = evaluate([labels[i] for i in drawn], [results[i] for i in drawn]).to_json()
+    for points, by_overlap in repeated.items():
+        for which, classes in by_overlap.items():
+            for kind, metrics in classes.items():
+                for metric, expected in metrics.items():
+                    value = weighted[points][which][kind][metric]
+                    if value is not None:  # what is evaluated at all, the whole set decides
+                        assert value == pytest.approx(expected or [0, 0, 0], abs=1e-9)
+                    elif metric != "aos":  # an alpha of -10 may not have been drawn
+                        assert expected is None
+
+
+@given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]) | st.floats(0, 1), max_size=300), st.integers(0, 150))
+def test_thresholds_equal_the_plain_loop(scores, missed):
+    total, thresholds, recall = len(scores) + missed, [], 0.0
+    ordered = sorted(scores, reverse=True)
+    for i, value in enumerate(ordered):
+        left = (i + 1) / total
+        right = (i + 2) / total if i + 1 < len(scores) else left
+        if i + 1 == len(scores) or not right - recall < recall - left:
+            thresholds.append(value)
+            recall += 1 / 40
+    assert recall_thresholds(np.array(ordered), total).tolist() == thresholds
+    assert len(thresholds) <= 41
+
+
+def test_few_perfect_hits_are_capped_by_the_recall_steps():
+    """Five of five found: thresholds at recalls 0, 1/40 .. 4/40 only, so entries 1 to 4 of 40 are 1."""
+    frames = [[label()]] * 5
+    table = score(frames, [[found(0.9)]] * 5)
+    assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([10, 10, 10])
+    assert table["R11"]["strict"]["Car"]["3d"] == pytest.approx([200 / 11] * 3)
+
+
+@pytest.mark.parametrize("heading", [0.0, 1.57, -0.4, 3.14])
+def test_ground_truth_as_its_own_prediction_scores_100(heading):
+    kinds, count = ("Car", "Pedestrian", "Cyclist"), 41
+    frames = [
+        [label(kind, (99 * i, 100, 99 * i + 90, 180), (3 * i - 60, 1.6, 20), ry=heading) for i in range(count)]
+        for kind in kinds
+    ]
+    results = [[f"{line} 0.5" for line in frame] for frame in frames]
+    table = score(frames, results)
+    for points in table.values():
+        for classes in points.values():
+            for metrics in classes.values():
+                assert all(value == pytest.approx([100] * 3) for value in metrics.values())
+
+
+def test_overlap_must_exceed_the_threshold():
+    """Half-length boxes overlap 0.5 exactly: a hit for no class at 0.5, one for a car at 0.5 + a hair."""
+    frames = [[label("Pedestrian", size=(1.5, 1.5, 4.0))]] * 50
+    half = score(frames, [[found(0.9, kind="Pedestrian", size=(1.5, 1.5, 2.0))]] * 50)
+    assert half["R40"]["strict"]["Pedestrian"]["bev"] == half["R40"]["strict"]["Pedestrian"]["3d"] == [0, 0, 0]
+    assert half["R40"]["loose"]["Pedestrian"]["3d"] == pytest.approx([100] * 3)
+    more = score(frames, [[found(0.9, kind="Pedestrian", size=(1.5, 1.5, 2.001))]] * 50)
+    assert more["R40"]["strict"]["Pedestrian"]["3d"] == pytest.approx([100] * 3)
+
+
+@pytest.mark.parametrize(
+    ("height", "expected"), [(25, [0, 0, 0]), (25.01, [0, 100, 100]), (40, [0, 100, 100]), (40.01, [100, 100, 100])]
+)
+def test_ground_truth_of_exactly_the_least_height_is_ignored(height, expected):
+    frames = [[label(box=(100, 100, 200, 100 + height))]] * 50
+    results = [[found(0.9, box=(100, 100, 200, 100 + height))]] * 50
+    assert score(frames, results)["R40"]["strict"]["Car"]["bbox"] == pytest.approx(expected)
+
+
+def test_a_short_detection_of_another_class_absorbs_the_ground_truth():
+    """It has the higher score, so it takes the car in the first pass: that car is neither hit nor miss."""
+    cars, thief = [[label()]] * 50, found(0.9, kind="Truck", box=(100, 100, 200, 120))
+    table = score(cars, [[thief, found(0.5)]] * 50)
+    assert table["R40"]["strict"]["Car"]["3d"] == [0, 0, 0]
+    assert table["R40"]["strict"]["Car"]["bbox"] == pytest.approx([100] * 3)  # too small to overlap in the image
+
+
+@pytest.mark.parametrize(("kind", "neighbour"), [("Car", "vAN"), ("Pedestrian", "person_Sitting")])
+def test_a_neighbour_is_never_a_false_positive(kind, neighbour):
+    far = {"box": (600, 100, 700, 180), "place": (10, 1.6, 20)}
+    results = [[found(0.9, kind=kind), found(0.9, kind=kind, **far)]] * 50
+    beside = score([[label(kind), label(neighbour, **far)]] * 50, results)
+    without = score([[label(kind)]] * 50, results)
+    assert beside["R40"]["strict"][kind]["bbox"] == pytest.approx([100] * 3)
+    assert without["R40"]["strict"][kind]["bbox"] == pytest.approx([50] * 3)
+
+
+@pytest.mark.parametrize(("covered", "expected"), [(70, 50), (71, 100)])
+def test_detections_in_dont_care_regions_are_dropped_in_the_image_only(covered, expected):
+    region = label("DontCare", (600, 100, 600 + covered, 180), (-1000,) * 3, (-1,) * 3, occluded=-1, ry=-10)
+    stray = found(0.9, box=(600, 100, 700, 180), place=(10, 1.6, 20))
+    table = score([[label(), region]] * 50, [[found(0.9), stray]] * 50)
+    assert table["R40"]["strict"]["Car"]["bbox"] == pytest.approx([expected] * 3)
+    assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([50] * 3)
+
+
+def test_orientation_similarity_is_the_cosine_and_minus_ten_switches_it_off():
+    frames = [[label(alpha=0.2)]] * 50
+    turned = score(frames, [[found(0.9, alpha=0.2 + math.pi / 3)]] * 50)
+    assert turned["R40"]["strict"]["Car"]["aos"] == pytest.approx([75] * 3)
+    unknown = score(frames, [[found(0.9, alpha=0.2)]] * 49 + [[found(0.9, alpha=-10)]])
+    assert unknown["R40"]["strict"]["Car"]["aos"] is None
+    assert unknown["R40"]["strict"]["Car"]["bbox"] == pytest.approx([100] * 3)
+
+
+def test_classes_never_detected_are_null_and_classes_without_truth_score_zero():
+    table = score([[label()]], [[found(0.9, kind="Cyclist")]])["R40"]["strict"]
+    assert table["Car"] == table["Pedestrian"] == {"bbox": None, "aos": None, "bev": None, "3d": None}
+    assert table["Cyclist"] == {"bbox": [0] * 3, "aos": [0] * 3, "bev": [0] * 3, "3d": [0] * 3}
+    flat = found(0.9, place=(-1000,) * 3, size=(-1,) * 3)
+    assert [score([[label()]], [[flat]])["R40"]["strict"]["Car"][m] is None for m in ("bbox", "bev", "3d")] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_no_frames_and_no_detections_are_not_evaluated():
+    empty = LabelTable([], np.empty((0, len(COLUMNS))))
+    for labels, results in (([], []), ([empty], [empty]), ([parse_table(label(), "")], [empty])):
+        table = evaluate(labels, results).to_json()
+        assert table["R40"]["strict"]["Car"] == {"bbox": None, "aos": None, "bev": None, "3d": None}
+    with pytest.raises(ValueError, match="1 frames of labels but 0"):
+        evaluate([empty], [])
+    with pytest.raises(ValueError, match="no score"):
+        evaluate([empty], [parse_table(label(), "")])
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"box": (100, 100, 200, 1e300)},
+        {"box": (-1e300, 100, 1e300, 1e200)},
+        {"place": (1e300, 1.6, -1e300)},
+        {"size": (1e300, 1e300, 1e300)},
+    ],
+)
+def test_an_absurd_box_is_a_plain_false_positive(absurd):
+    """No warning either: they are errors here."""
+    stray = found(0.95, **({"box": (600, 100, 700, 180), "place": (10, 1.6, 20)} | absurd))
+    table = score([[label()]] * 50, [[found(0.9), stray]] * 50)["R40"]["strict"]["Car"]
+    assert table["bbox"] == table["bev"] == table["3d"] == pytest.approx([50] * 3)

@@ -1,0 +1,108 @@
+"""`python -m training.evaluate`: folders of labels and results to a table and JSON."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from support.label_lines import found, label
+
+from training import evaluate as command
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for kind in ("labels", "results"):
+        (tmp_path / kind).mkdir()
+    for i in range(50):
+        (tmp_path / "labels" / f"{i:06d}.txt").write_text(label() + "\n")
+        (tmp_path / "results" / f"{i:06d}.txt").write_text(found(0.9) + "\n")
+    return tmp_path
+
+
+def run(folders, *more):
+    return command.main(["--labels", str(folders / "labels"), "--results", str(folders / "results"), *more])
+
+
+def test_the_command_prints_the_table_and_writes_json(folders, capsys):
+    assert run(folders, "--json", str(folders / "scores.json")) == 0
+    table = json.loads((folders / "scores.json").read_text())
+    assert list(table) == ["R40", "R11", "objects"] and list(table["R40"]) == ["strict", "loose"]
+    assert table["R40"]["strict"]["Car"] == {m: pytest.approx([100] * 3) for m in ("bbox", "aos", "bev", "3d")}
+    assert table["R40"]["strict"]["Cyclist"]["bbox"] is None
+    assert table["objects"] == {"Car": [50, 50, 50], "Pedestrian": [0, 0, 0], "Cyclist": [0, 0, 0]}
+    output = capsys.readouterr().out
+    assert "Car        3D  @0.70      100.0000  100.0000  100.0000" in output
+    assert "50 frames, 50 detections" in output
+
+
+def test_json_is_written_into_a_new_folder(folders, capsys):
+    assert run(folders, "--json", str(folders / "new" / "folder" / "scores.json")) == 0
+    assert json.loads((folders / "new" / "folder" / "scores.json").read_text())["R40"]
+
+
+def test_the_table_is_printed_though_its_json_cannot_be_written(folders, capsys):
+    assert run(folders, "--json", str(folders)) == 1
+    output = capsys.readouterr()
+    assert "50 frames, 50 detections" in output.out
+    assert output.err.startswith("error: cannot write --json") and str(folders) in output.err
+
+
+def test_missing_result_files_count_as_no_detections_and_are_reported(folders, capsys):
+    for i in range(25):
+        (folders / "results" / f"{i:06d}.txt").unlink()
+    assert run(folders, "--json", str(folders / "scores.json")) == 0
+    assert "25 frames have no result file" in capsys.readouterr().out
+    table = json.loads((folders / "scores.json").read_text())
+    assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([50] * 3)  # precision 1 up to half the recall
+
+
+def test_ids_choose_the_frames(folders, capsys):
+    (folders / "ids.txt").write_text("000003\n000001\n\n")
+    assert run(folders, "--ids", str(folders / "ids.txt")) == 0
+    output = capsys.readouterr().out
+    assert "2 frames, 2 detections" in output and "48 result files are not among the chosen frames" in output
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda f: (f / "results" / "000099.txt").write_text(""), "without labels.*000099"),
+        (lambda f: (f / "results" / "000004.txt").write_text(label()), r"000004\.txt, line 1.*'score'"),
+        (lambda f: (f / "labels" / "000005.txt").write_text("Car 0 0 x\n"), r"000005\.txt, line 1"),
+        (lambda f: (f / "ids").write_text("000001\n000777\n"), "000777"),
+        (lambda f: (f / "ids").write_text("000001\n000001\n"), "line 2: id 000001 stands in line 1 already"),
+        (lambda f: (f / "ids").write_text(""), "no frame ids"),
+        (lambda f: [p.unlink() for p in (f / "results").iterdir()], "no result file of the 50 frames.*000000.txt"),
+        (lambda f: [_rename(p, "Car", "vehicle") for p in (f / "labels").iterdir()], "50 'vehicle'.*Car, Pedestrian"),
+    ],
+)
+def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_it, message):
+    break_it(folders)
+    assert run(folders, *(["--ids", str(folders / "ids")] if (folders / "ids").exists() else [])) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(message, error)
+
+
+def _rename(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_labels_of_other_types_are_told_and_do_not_count(folders, capsys):
+    _rename(folders / "labels" / "000007.txt", "Car", "vehicle")
+    _rename(folders / "labels" / "000008.txt", "Car", "Tram")
+    assert run(folders) == 0
+    output = capsys.readouterr().out
+    assert "Labels of types that KITTI does not have count for nothing: 1 'vehicle'." in output
+    assert "Car        objects              48        48        48" in output
+
+
+def test_missing_folders_are_an_error(tmp_path, capsys):
+    assert command.main(["--labels", str(tmp_path / "no"), "--results", str(tmp_path)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_scoring_needs_no_torch():
+    code = "import sys, training.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

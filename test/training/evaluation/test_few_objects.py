@@ -1,0 +1,58 @@
+"""How many objects count, what so few of them allow a perfect detector, and that the tables say it."""
+
+import numpy as np
+import pytest
+from support.label_lines import found, label
+
+from training.data.kitti.labels import parse_table
+from training.evaluation.average_precision import evaluate, tallies
+from training.evaluation.table import attainable, count_notes, format_table
+
+
+def frames(labels, results):
+    return (
+        [parse_table("\n".join(lines), "labels") for lines in labels],
+        [parse_table("\n".join(lines), "results", scores=True) for lines in results],
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 21, 40, 41, 42, 60, 95])
+def test_a_perfect_detector_gets_what_is_said_to_be_attainable(count):
+    """One car a frame, all found exactly, with scores that differ: (n - 1) / 40 up to 41 cars, by KITTI's own rules."""
+    scores = evaluate(*frames([[label()]] * count, [[found(1 - i / 1000)] for i in range(count)]))
+    for points, best in (("R40", min(count - 1, 40) / 40), ("R11", min(-(-count // 4), 11) / 11)):
+        assert scores.percent(points)["Car"]["3d"] == pytest.approx([100 * best] * 3)
+        assert attainable(count, points) == pytest.approx(100 * best)
+    assert scores.objects == {"Car": [count] * 3, "Pedestrian": [0] * 3, "Cyclist": [0] * 3}
+
+
+def test_objects_count_by_the_rules_of_their_difficulty():
+    """By hand: in full view; partly occluded; truncated by 0.4; 30 pixels high; and what never counts."""
+    first = [label(), label(occluded=1), label(truncated=0.4), label("Van"), label("DontCare")]
+    second = [label(box=(100, 100, 200, 130)), label(occluded=3), label(box=(100, 100, 200, 125)), label("Cyclist")]
+    known = tallies(*frames([first, second, []], [[], [], []]))
+    assert known.scores().objects == {"Car": [1, 3, 4], "Pedestrian": [0] * 3, "Cyclist": [1] * 3}
+    weighted = known.scores(np.array([3, 0, 5]))
+    assert weighted.objects == {"Car": [3, 6, 9], "Pedestrian": [0] * 3, "Cyclist": [0] * 3}
+
+
+def test_the_table_says_how_many_objects_count_and_what_that_means():
+    """21 easy cars among 50, one pedestrian that is none of the easy ones, no cyclist but one is found."""
+    labels = [[label(occluded=0 if i < 21 else 1)] for i in range(50)]
+    labels[0].append(label("Pedestrian", occluded=1))
+    scores = evaluate(*frames(labels, [[found(0.9)], [found(0.8, kind="Cyclist")]] + [[found(0.9)]] * 48))
+    text = format_table(scores)
+    assert text.count("  Car        objects              21        50        50\n") == 4  # in each of the tables
+    assert text.count("  Pedestrian objects               0         1         1\n") == 4
+    assert "\n  Cyclist    2D  @0.50        0.0000    0.0000    0.0000\n" in text  # as KITTI has it
+    *_, cars, easy, rest, cyclists = text.splitlines()
+    assert cars == "Car easy: AP cannot exceed 50.00 here (54.55 in AP_R11): only 21 objects."
+    assert easy.startswith("Pedestrian easy: none is labelled") and easy.endswith("0.00 is no failure.")
+    assert rest == "Pedestrian moderate, hard: AP cannot exceed 0.00 here (9.09 in AP_R11): only 1 object."
+    assert cyclists.startswith("Cyclist easy, moderate, hard: none is labelled")
+
+
+def test_enough_objects_need_no_words():
+    labels = [[label(), label("Pedestrian"), label("Cyclist")]] * 41
+    assert count_notes(evaluate(*frames(labels, [[]] * 41))) == []
+    assert len(count_notes(evaluate(*frames(labels[:40], [[]] * 40)))) == 4

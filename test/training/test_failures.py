@@ -1,0 +1,261 @@
+"""A training that can't go on stops with one message and keeps what it has."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from support.paths import CONFIG
+from support.training_bench import Training, configure
+
+from add_model.registry import build
+from training import export, world
+from training.atomic_io import TrainingError, write_atomically
+from training.checkpoints import history, load_checkpoint
+from training.command import folder_of_data
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_loss_step_and_frames(tmp_path):
+    """The rate leaps by 1e30 in the third of four epochs, whose second step then has no finite loss."""
+    leap = {"class_path": "training.schedule.StepDecay", "init_args": {"milestones": [0.5], "factor": 1e30}}
+    config = configure(tmp_path / "tiny.yaml", model={"schedule": leap}, trainer={"max_epochs": 4})
+    run = Training(tmp_path, "fit", "--config", config)
+    assert run.finish() == 1
+    message = run.text()[run.text().index("error: ") :]
+    assert "not finite at step 5 (epoch 2): " in message
+    assert "heatmap is " in message
+    assert message.count("0000") == 2, "the ids of both frames"
+    assert "last.ckpt, after 2 epochs" in message
+    assert "Traceback" not in run.text()
+    checkpoint = load_checkpoint(tmp_path / "runs" / "tiny" / "last.ckpt")
+    assert checkpoint["run"]["epochs"] == 2
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_full_disk_stops_and_keeps_the_last_checkpoint(tmp_path):
+    """/dev/full stands where the second checkpoint is written: every write to it says that no space is left."""
+    config = configure(tmp_path / "tiny.yaml")
+    assert Training(tmp_path, "fit", "--config", config, "--trainer.max_epochs", 1).finish() == 0
+    folder = tmp_path / "runs" / "tiny"
+    before = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt.part").symlink_to("/dev/full")
+    more = "fit", "--config", config, "--resume", "--trainer.max_epochs", 2
+    run = Training(tmp_path, *more)
+    assert run.finish() == 1
+    assert "error: the disk is full: runs/tiny/last.ckpt needs " in run.text()
+    assert "the last good checkpoint is runs/tiny/last.ckpt, after 1 epochs" in run.text()
+    assert "Traceback" not in run.text()
+    assert (folder / "last.ckpt").read_bytes() == before
+    again = Training(tmp_path, *more)
+    assert again.finish() == 0, again.text()
+    assert load_checkpoint(folder / "last.ckpt")["run"]["epochs"] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_is_broken_within_stops_with_its_name(tmp_path, workers):
+    assert world.main(["--out", str(tmp_path / "kitti"), "--frames", "2", "--width", "128", "--height", "64"]) == 0
+    image = tmp_path / "kitti" / "training" / "image_2" / "000001.png"
+    data = image.read_bytes()
+    image.write_bytes(data[: len(data) // 2] + bytes(200) + data[len(data) // 2 + 200 :])
+    config = configure(tmp_path / "tiny.yaml")
+    settings = yaml.safe_load(config.read_text())
+    ids = dict.fromkeys(("train", "val"), "ImageSets/train.txt")
+    kitti = {"root": "kitti", "batch_size": 2, "workers": workers, "augmentation": {"size": [64, 64]}} | ids
+    settings["data"] = {"class_path": "training.data.data_module.KittiData", "init_args": kitti}
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "training", "fit", "--config", str(config)]
+    environment = os.environ | {"PYTHONPATH": str(Path(world.__file__).parents[1])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "\nerror: kitti/training/image_2/000001.png: cannot be decoded as an image; replace" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_an_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "a" / "file"
+    write_atomically(path, b"old")
+    path.with_name("file.part").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match="the disk is full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    ("writer", "message"),
+    [(torch.save, "without running its code"), (pickle.dump, "no torch checkpoint")],
+    ids=["torch", "pickle"],
+)
+def test_a_checkpoint_never_runs_code(tmp_path, writer, message):
+    witness, path = tmp_path / "ran", tmp_path / "bad.ckpt"
+    data = io.BytesIO()
+    writer({"model_name": "monodle_lite0", "state_dict": Malice(witness)}, data)
+    path.write_bytes(data.getvalue())
+    with pytest.raises(TrainingError, match=message):
+        load_checkpoint(path)
+    assert not witness.exists()
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        load_checkpoint(tmp_path / "none.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(TrainingError, match="was not written by python -m training"):
+        load_checkpoint(tmp_path / "foreign.ckpt")
+    whole = (tmp_path / "foreign.ckpt").read_bytes()
+    for data in (b"", b"hello, this is text\n", whole[: len(whole) // 2], whole[:-10]):
+        (tmp_path / "bad.ckpt").write_bytes(data)
+        for mmap in (False, True):
+            with pytest.raises(TrainingError, match=r"bad\.ckpt is damaged or no torch checkpoint: it is"):
+                load_checkpoint(tmp_path / "bad.ckpt", mmap)
+
+
+def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
+    (tmp_path / "bad.ckpt").write_bytes(b"text")
+    torch.save({"model_name": "monodle_lite0", "state_dict": {}}, tmp_path / "hollow.ckpt")
+    torch.save([1], tmp_path / "list.ckpt")
+    for name, message in (
+        ("none", "there is no checkpoint"),
+        ("bad", "no torch checkpoint"),
+        ("list", "was not written by python -m training"),
+        ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
+    ):
+        assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A checkpoint that can be exported."""
+    weights = {f"detector.{key}": value for key, value in build("monodle_plain").state_dict().items()}
+    torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "good.ckpt")
+    return tmp_path / "good.ckpt"
+
+
+def full(detector, path):
+    path.write_bytes(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_export_that_cannot_be_written_gives_one_message_and_leaves_nothing(good, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "export_onnx", full)
+    (tmp_path / "file").touch()
+    for out, reason in ((tmp_path / "file" / "x", str(tmp_path / "file")), (tmp_path / "new" / "x", "No space left")):
+        assert export.main(["--checkpoint", str(good), "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: cannot write {out}.safetensors and {out}.onnx: ")
+        assert reason in error.partition(".onnx: ")[2] and len(error.splitlines()) == 1
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["mine", "mine.onnx", "mine.safetensors"])
+def test_an_export_has_its_suffixes_once_and_the_umask_says_who_reads_it(given, good, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "export_onnx", lambda detector, path: path.touch())
+    before = os.umask(0o022)
+    try:
+        assert export.main(["--checkpoint", str(good), "--out", str(tmp_path / "out" / given)]) == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()}
+    assert modes == {"mine.safetensors": 0o644, "mine.onnx": 0o644}
+
+
+def test_a_checkpoint_without_history_is_not_resumed(tmp_path):
+    path = tmp_path / "old.ckpt"
+    torch.save({"model_name": "monodle_lite0"}, path)
+    with pytest.raises(TrainingError, match="no history to go on from"):
+        history(load_checkpoint(path), path)
+
+
+def test_data_takes_a_folder_or_a_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "WorldData").mkdir()
+    for given, expected in (
+        (["--data", "some/where"], ["--data.root", "some/where"]),
+        (["--data=/some/where"], ["--data.root=/some/where"]),
+        (["--data", "missing"], ["--data.root", "missing"]),
+        (["--data", "../kitti"], ["--data.root", "../kitti"]),
+        (["--data", "KittiData"], ["--data", "KittiData"]),
+        (["--data", "my.module.Data"], ["--data", "my.module.Data"]),
+        (["--data", "WorldData"], ["--data.root", "WorldData"]),
+        (["--data"], ["--data"]),
+    ):
+        assert folder_of_data(["fit", *given]) == ["fit", *expected]
+
+
+MINI = CONFIG / "monodle_kitti_mini.yaml"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "--config", "none.yaml"), "none.yaml"),
+        (("fit", "--config", MINI, "--data", "no/where"), "no/where: there is no such folder"),
+        (
+            ("fit", "--config", MINI, "--model.model", "resnet"),
+            "model 'resnet' is unknown; choose one of: monodle_plain",
+        ),
+        (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
+        (
+            ("fit", "--config", MINI, "--model.method", "Distil", "--model.method.teacher", "x.ckpt"),
+            "there is no checkpoint x.ckpt",
+        ),
+        (("fit", "--config", MINI, "--model.rate", "-1"), "error: model.rate -1.0: give a number that is not negative"),
+        (("fit", "--config", "world.yaml", "--data.batch_size", "0"), "error: data.batch_size 0: a batch has at least"),
+        (("fit", "--config", "world.yaml", "--data.workers", "-1"), "error: data.workers -1: give how many processes"),
+        (("fit", "--config", MINI, "--trainer.devices", "0"), "error: trainer: "),
+        (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
+        (("fit", "--config", MINI, "--model.rat", "1"), "rat"),
+        (
+            ("fit", "--config", MINI, "--best_by", "val/car"),
+            "--best_by val/car is not a metric; there are: val/Car_bev",
+        ),
+        (("fit", "--config", MINI, "--data", ".", "--data.train", "twice.txt"), "id 000001 stands in line 1 already"),
+        (("fit", "--config", "wrong.yaml"), "raet"),
+        (("validate", "--config", MINI), "there is no checkpoint runs/monodle_kitti_mini/last.ckpt"),
+        (("validate", "--config", MINI, "--resume"), "--resume is for fit"),
+        (("test", "--config", MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
+        (("test", "--config", MINI, "--ckpt_path", MINI), "mini.yaml is damaged or no torch checkpoint"),
+        (("fit", "--config", MINI, "--folder", "twice.txt"), "Not a directory: 'twice.txt"),
+        (("fit",), "fit.data"),
+        ((), "{fit,validate,test}"),
+    ],
+    ids=lambda value: " ".join(map(str, value))[-30:] if isinstance(value, tuple) else "",
+)
+@pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
+def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, arguments, message):
+    from training.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("twice.txt").write_text("000001\n000001\n")
+    configure(tmp_path / "world.yaml")
+    Path("wrong.yaml").write_text("model: {raet: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
+    monkeypatch.setattr("sys.argv", ["training"])
+    try:
+        status = main([str(word) for word in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    out = capfd.readouterr()
+    assert status in (1, 2)
+    assert message in out.err
+    assert "Traceback" not in out.err
+    assert len(out.err.splitlines()) <= 12, out.err

@@ -1,0 +1,177 @@
+"""A training that is killed and resumed ends as if nothing had happened: the same bits, the same files."""
+
+from __future__ import annotations
+
+import copy
+import random
+import shutil
+import time
+
+import pytest
+import torch
+import yaml
+from support.training_bench import TIMEOUT, Training, configure, kill_when, lines_of, tensors
+
+from training.atomic_io import TrainingError
+from training.data.kitti.labels import read_table
+from training.resume import require_same
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run folder of a training that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = configure(folder / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    run = Training(folder, "fit", "--config", config)
+    assert run.finish() == 0, run.text()
+    return folder / "runs" / "tiny"
+
+
+def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    folder = tmp_path / "runs" / "tiny"
+    metrics, delay = folder / "metrics.csv", random.Random(0)
+    for name, moment in (
+        ("in the first epoch", lambda: lines_of(metrics) >= 2),
+        ("while the first best checkpoint is written", (folder / "best.ckpt.part").exists),
+        ("while the first last checkpoint is written", (folder / "last.ckpt.part").exists),
+        ("in the second epoch", lambda: lines_of(metrics) >= 5),
+        ("while the second checkpoint is written", (folder / "last.ckpt.part").exists),
+    ):
+        run = Training(tmp_path, "fit", "--config", config, "--resume")
+        assert kill_when(run, moment), f"{name}: the run had ended:\n{run.text()}"
+    killed = 0
+    while True:
+        run = Training(tmp_path, "fit", "--config", config, "--resume")
+        start, after = time.monotonic(), delay.uniform(0.2, 2.0) if killed < 2 else TIMEOUT
+        if not kill_when(run, lambda start=start, after=after: time.monotonic() - start > after):
+            break
+        killed += 1
+    assert run.finish() == 0, run.text()
+    assert "resuming" in run.text()
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    expected = tensors(whole / "last.ckpt", *parts)
+    assert len(expected) > 300
+    assert tensors(folder / "last.ckpt", *parts) == expected
+    assert tensors(folder / "best.ckpt", *parts) == tensors(whole / "best.ckpt", *parts)
+    assert metrics.read_bytes() == (whole / "metrics.csv").read_bytes()
+    loaded = [torch.load(place / "last.ckpt", weights_only=True) for place in (folder, whole)]
+    for key in ("run", "loops", "lr_schedulers", "epoch", "global_step"):
+        assert loaded[0][key] == loaded[1][key], key
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    for step, epoch, left in ((1, 0, "has no checkpoint yet"), (3, 1, "after 1 epochs; --resume goes on from it")):
+        stop = {"class_path": "training_bench.StopAfter", "init_args": {"step": step}}
+        limited = configure(tmp_path / "limited.yaml", trainer={"max_epochs": EPOCHS, "callbacks": [stop]})
+        run = Training(tmp_path, "fit", "--config", limited, "--folder", "runs/tiny", "--resume")
+        assert run.finish() == 0, run.text()
+        assert f"stopped within epoch {epoch}, of which nothing is kept" in run.text() and left in run.text()
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 0, run.text()
+    folder = tmp_path / "runs" / "tiny"
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    assert tensors(folder / "last.ckpt", *parts) == tensors(whole / "last.ckpt", *parts)
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_steps": 3})
+    run = Training(tmp_path, "fit", "--config", config)
+    assert run.finish() == 0, run.text()
+    assert torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_the_metrics_file_has_each_step_and_each_validation_once(whole):
+    lines = (whole / "metrics.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:]]
+    assert [row["step"] for row in rows if row["train/loss"]] == [str(step) for step in range(2 * EPOCHS)]
+    assert [row["epoch"] for row in rows if row["val/frames"]] == [str(epoch) for epoch in range(EPOCHS)]
+    assert {row["val/frames"] for row in rows} == {"", "3.0"}
+    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((whole / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_not_trained_over(whole):
+    """Without --resume a run folder is not overwritten; with it a finished run stays as it is."""
+    before = (whole / "last.ckpt").read_bytes(), (whole / "metrics.csv").read_bytes()
+    place, config = whole.parent.parent, whole.parent.parent / "tiny.yaml"
+    again = Training(place, "fit", "--config", config)
+    assert again.finish() == 1
+    assert f"holds a run of {EPOCHS} epochs already: continue it with --resume" in again.text()
+    more = Training(place, "fit", "--config", config, "--resume")
+    assert more.finish() == 0, more.text()
+    assert ((whole / "last.ckpt").read_bytes(), (whole / "metrics.csv").read_bytes()) == before
+
+
+def test_validate_scores_a_checkpoint_and_test_writes_result_files(whole):
+    place, config = whole.parent.parent, whole.parent.parent / "tiny.yaml"
+    validate = Training(place, "validate", "--config", config, "--ckpt_path", "best")
+    assert validate.finish() == 0, validate.text()
+    assert "AP_R40, strict overlap" in validate.text()
+    assert "runs/tiny/best.ckpt, 3 frames" in validate.text()
+    (whole / "test").mkdir()
+    (whole / "test" / "999999.txt").touch()  # of an earlier test
+    test = Training(place, "test", "--config", config)
+    assert test.finish() == 0, test.text()
+    assert "runs/tiny/last.ckpt, 3 result files -> runs/tiny/test" in test.text()
+    tables = [read_table(path, scores=True) for path in sorted((whole / "test").iterdir())]
+    assert len(tables) == 3
+    assert sum(map(len, tables)) > 0
+
+
+def test_a_run_goes_on_with_the_options_that_it_was_started_with(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    shutil.copytree(whole, tmp_path / "runs" / "tiny")
+    again = "fit", "--config", config, "--resume"
+    changed = "--model.rate", "1e-6", "--data.augmentation.zoom", "[1, 2]", "--data.batch_size", 1, "--data.workers", 1
+    run = Training(tmp_path, *again, *changed, "--trainer.log_every_n_steps", 2)
+    assert run.finish() == 1
+    assert "error: model.rate is 1e-06 here, but 0.00125; data." in run.text() and "Traceback" not in run.text()
+    assert "data.augmentation.zoom is [1.0, 2.0] here, but [0.75, 1.35]" in run.text()
+    assert "data.batch_size is 1 here, but 2" in run.text()
+    assert " where runs/tiny was started: go on with the options of its config.yaml, or name another" in run.text()
+    assert "workers" not in run.text()
+    free = "--model.rate", "1.25e-3", "--model.start", "gone.ckpt", "--trainer.log_every_n_steps", 2
+    run = Training(tmp_path, *again, *free)
+    assert run.finish() == 0, run.text()
+
+
+def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
+    sources = [{"root": "a", "count": 2}, {"root": "b", "count": 3}]
+    started = {"model": {"method": {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 1.0}}}}
+    started |= {"data": {"init_args": {"train": sources}}, "seed_everything": 0, "trainer": {"max_epochs": 1}}
+    given = copy.deepcopy(started)
+    require_same(tmp_path, given)  # a folder without config.yaml says nothing
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(started))
+    given["model"]["method"]["init_args"]["teacher"] = "b.ckpt"
+    given["data"]["init_args"]["train"][0]["root"] = "c"
+    given["trainer"]["max_epochs"] = 2
+    require_same(tmp_path, given)
+    given["data"]["init_args"]["train"][0]["count"] = 9
+    with pytest.raises(TrainingError, match=r"^data\.train is \[.*9.*\] here, but \["):
+        require_same(tmp_path, given)
+    method = {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 2.0, "of_a_newer_version": 1}}
+    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.method\.weight is 2.0 here, b"):
+        require_same(tmp_path, started | {"seed_everything": 1, "model": {"method": method}})
+
+
+def test_a_last_checkpoint_that_is_damaged_names_the_way_on(whole, tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    shutil.copytree(whole, tmp_path / "runs" / "tiny")
+    last, best = tmp_path / "runs/tiny/last.ckpt", tmp_path / "runs/tiny/best.ckpt"
+    last.write_bytes(last.read_bytes()[:100_000])
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 1
+    assert "error: runs/tiny/last.ckpt is damaged" in run.text() and "Traceback" not in run.text()
+    assert "copy runs/tiny/best.ckpt over it and --resume to go on from there, or remove runs/tiny" in run.text()
+    shutil.copy(best, last)
+    run = Training(tmp_path, "fit", "--config", config, "--resume")
+    assert run.finish() == 0, run.text()
+    assert tensors(last, "state_dict") == tensors(whole / "last.ckpt", "state_dict")
+    assert (last.parent / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()

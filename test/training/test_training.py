@@ -1,0 +1,128 @@
+"""Each detector as a user has it: trained and scored through the command line, and run on an image."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from support.training_bench import Training, configure
+
+from add_model.geometry.camera import Camera
+from add_model.predictor import Predictor
+from add_model.registry import MODELS, build, save
+from training.atomic_io import TrainingError
+from training.export import read_checkpoint
+from training.lightning_module import LitDetector
+from training.metrics import read_metrics
+from training.objectives.baseline import TeacherTraining
+from training.pretrained import initial
+
+LOSSES = {
+    "caddn_plain": {"label", "box", "direction", "depth_map"},
+    "monodetr_plain": {"label", "centre", "sides", "overlap", "depth", "size_3d", "heading", "depth_map"},
+}
+
+
+def start(folder, name, depth="dense", method="training.objectives.Baseline", **options):
+    world = {"width": 160, "height": 96, "focal": 180}
+    data = {"world": world, "depth": depth, "augmentation": {"size": [96, 64]}}
+    model = {"model": name, "start": None, "method": {"class_path": method, "init_args": options}}
+    config = configure(folder / "tiny.yaml", model=model, data=data, trainer={"max_epochs": 1})
+    return Training(folder, "fit", "--config", config)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_from_training_to_a_prediction(name, tmp_path):
+    run = start(tmp_path, name)
+    assert run.finish() == 0, run.text()
+    rows = read_metrics(tmp_path / "runs" / "tiny" / "metrics.csv")
+    logged = {key.removeprefix("train/") for key in rows[0] if key.startswith("train/")}
+    assert logged - {"rate", "loss"} == LOSSES[name]
+    assert any("val/Car_3d_moderate" in row for row in rows)
+    kind, detector = read_checkpoint(tmp_path / "runs/tiny/last.ckpt")
+    assert kind == name
+    save(tmp_path / "model.safetensors", name, detector)
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), dtype=np.uint8)
+    camera = Camera.pinhole(200, 200, 100, 50, 200, 100)
+    found = Predictor(tmp_path / "model.safetensors", device="cpu").predict(image, camera)
+    assert len(found) and np.isfinite(found.boxes).all()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all() and (found.depth_std > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_coder_goes_to_loader_processes_light(name):
+    target_encoder = build(name).target_encoder
+    packed = pickle.dumps(target_encoder)
+    assert len(packed) < 1000
+    assert pickle.loads(packed) == target_encoder
+
+
+def test_caddn_without_depth_says_where_to_name_it(tmp_path):
+    run = start(tmp_path, "caddn_plain", depth=None)
+    assert run.finish() == 1
+    assert "give data.depth lidar, object or dense" in run.text()
+    assert "Traceback" not in run.text()
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_teacher_is_trained_with_depth_and_not_exported(name, tmp_path):
+    run = start(tmp_path, name, depth="object", method="training.objectives.TeacherTraining")
+    assert run.finish() == 0, run.text()
+    with pytest.raises(TrainingError, match="is a teacher"):
+        read_checkpoint(tmp_path / "runs/tiny/last.ckpt")
+
+
+def test_what_is_for_monodle_alone_says_so(tmp_path):
+    run = start(tmp_path, "caddn_plain", method="training.objectives.controls.DenseTruth")
+    assert run.finish() == 1
+    assert (
+        "this control is for MonoDLE alone: train CaDDN with model.method Alone, TeacherTraining or Distil"
+        in run.text()
+    )
+
+
+def test_a_backbone_is_taken_from_a_run_of_another_detector(tmp_path):
+    donor = build("monodle_plain")
+    weights = {f"detector.{name}": value for name, value in donor.state_dict().items()}
+    torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "last.ckpt")
+    for name in ("monodetr_plain", "caddn_plain"):
+        found = initial(name, f"backbone:{tmp_path / 'last.ckpt'}").backbone.state_dict()
+        assert found.keys() == donor.backbone.state_dict().keys()
+        for key, value in donor.backbone.state_dict().items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+    with pytest.raises(TrainingError, match="holds a monodle_plain, whose backbone is not that of monodle_lite0"):
+        initial("monodle_lite0", f"backbone:{tmp_path / 'last.ckpt'}")
+    with pytest.raises(TrainingError, match=r"there is no checkpoint absent\.ckpt"):
+        initial("monodetr_plain", "backbone:absent.ckpt")
+
+
+def test_weights_of_something_else_give_one_message(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(TrainingError, match=r"^model.start: .*other.pth does not hold DLA-34: [^\n]*$"):
+        initial("monodle_dla34", str(tmp_path / "other.pth"))
+
+
+def test_frozen_norms_are_the_detectors():
+    """A teacher's way of depth has norms without statistics of anything yet."""
+    module = LitDetector("monodetr_plain", start=None, frozen_norms=True, method=TeacherTraining())
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    assert {m.training for m in module.detector.modules() if isinstance(m, norms)} == {False}
+    assert {m.training for m in module.learner.modules() if isinstance(m, norms)} == {True}
+
+
+def test_frozen_parts_do_not_learn():
+    module = LitDetector("monodetr_resnet50", start=None, frozen=["backbone.bn1", "backbone.layer1"])
+    frozen = {name for name, p in module.detector.named_parameters() if not p.requires_grad}
+    assert {name.split(".")[1] for name in frozen} == {"bn1", "layer1"} and len(frozen) == 2 + 3 * 9 + 3
+    assert not module.detector.backbone.layer1[0].bn1.training and module.detector.backbone.layer2[0].bn1.training
+    with pytest.raises(TrainingError, match=r"there is no backbone\.trunk in the detector, but .*backbone"):
+        LitDetector("monodle_plain", start=None, frozen=["backbone.trunk"])
+
+
+def test_a_checkpoint_of_another_method_says_so(tmp_path):
+    run = start(tmp_path, "monodle_plain", method="training.objectives.TeacherTraining")
+    assert run.finish() == 0, run.text()
+    options = ("--config", "tiny.yaml", "--model.method", "Alone", "--ckpt_path", "runs/tiny/last.ckpt")
+    run = Training(tmp_path, "validate", *options, log="again.txt")
+    assert run.finish() == 1
+    assert "the checkpoint was trained by another model.method" in run.text() and "Traceback" not in run.text()

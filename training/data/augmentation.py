@@ -1,0 +1,135 @@
+"""Augmentation of a sample: image, camera, labels and depth map change together and stay exact.
+
+Objects keep their 3D boxes in metres under crop, resize and zoom: zooming scales the *focal length*, which the
+camera follows; no depth is touched. What leaves the image is dropped from the labels, so that the difference in
+`len(sample.objects)` counts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import NormalDist
+
+import cv2
+import numpy as np
+
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.preprocessing import PADDING, resample, window
+from training.data.sample import Objects, Sample
+
+_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+_HUE_AXIS = np.ones(3) / np.sqrt(3)
+_GAUSS = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+
+
+def flip(sample: Sample) -> Sample:
+    """The mirrored world (x -> -x) in the mirrored image (u -> width - 1 - u). Its own inverse."""
+    objects, limit = sample.objects, sample.camera.width - 1
+    boxes2d = objects.boxes2d.copy()
+    boxes2d[:, [0, 2]] = limit - objects.boxes2d[:, [2, 0]]
+    return replace(
+        sample,
+        image=cv2.flip(sample.image, 1),
+        camera=sample.camera.flip(),
+        objects=replace(objects, boxes=box3d.flip(objects.boxes), boxes2d=boxes2d),
+        depth=None if sample.depth is None else np.ascontiguousarray(sample.depth[:, ::-1]),
+    )
+
+
+def crop(sample: Sample, left: int, top: int, width: int, height: int, fill: tuple[int, int, int] = PADDING) -> Sample:
+    """The window `left, top, width, height` in whole pixels; past the image's edges it shows `fill` and depth 0.
+
+    2D boxes are clipped, the share of each object outside grows by what the window cuts off, and objects wholly
+    outside are dropped.
+    """
+    camera = sample.camera.crop(left, top, width, height)
+    boxes2d = sample.objects.boxes2d - np.array([left, top, left, top], dtype=float)
+    return replace(
+        sample,
+        image=window(sample.image, left, top, width, height, fill),
+        camera=camera,
+        objects=_keep_visible(replace(sample.objects, boxes2d=boxes2d), camera),
+        depth=None if sample.depth is None else window(sample.depth, left, top, width, height, 0),
+    )
+
+
+def resize(sample: Sample, width: int, height: int) -> Sample:
+    """The image resampled to width x height: area averages where it shrinks, linear where it grows.
+
+    Each depth pixel takes the depth of the source pixel under its centre or, where that is unknown, of the nearest
+    known source pixel within its own area, so that sparse LiDAR maps lose no more than they must. Depths are never
+    mixed.
+    """
+    camera = sample.camera.resize(width, height)
+    sx, sy = width / sample.camera.width, height / sample.camera.height
+    scale, offset = np.array([sx, sy, sx, sy]), np.array([0.5 * sx - 0.5, 0.5 * sy - 0.5] * 2)
+    boxes2d = sample.objects.boxes2d * scale + offset
+    return replace(
+        sample,
+        image=resample(sample.image, width, height),
+        camera=camera,
+        objects=replace(sample.objects, boxes2d=boxes2d),
+        depth=None if sample.depth is None else resize_depth(sample.depth, width, height),
+    )
+
+
+def photometric(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Randomly change brightness, contrast, saturation, hue and gamma of an image (H, W, 3) uint8 RGB, and add noise.
+
+    `strength` scales all ranges; 1 is brightness +-12%, contrast, saturation and gamma within about 1.3, hue
+    +-9 degrees, noise of up to 4 grey values.
+    """
+    contrast, saturation, gamma = np.exp(strength * rng.uniform(-0.25, 0.25, 3))
+    brightness, hue = strength * rng.uniform(-30, 30), np.radians(strength * rng.uniform(-9, 9))
+    sigma = strength * rng.uniform(0, 4)
+    colour = _hue_rotation(hue) @ (saturation * np.eye(3) + (1 - saturation) * _GREY[None, :])
+    grey = image.mean() if contrast != 1 else 0.0
+    affine = np.hstack([contrast * colour, np.full((3, 1), brightness + (1 - contrast) * grey)])
+    changed = cv2.transform(image, affine)
+    table = 255 * (np.arange(256) / 255) ** gamma
+    changed = cv2.LUT(changed, np.rint(table).astype(np.uint8))
+    noise = np.rint(sigma * _GAUSS).astype(np.int16)[rng.integers(0, 256, image.shape, np.uint8)]
+    return cv2.add(changed, noise, dtype=cv2.CV_8U)
+
+
+def _keep_visible(objects: Objects, camera: Camera) -> Objects:
+    """Clip 2D boxes to the image, drop those outside, and add what the clipping cut off to the truncated share."""
+    whole, clipped = objects.boxes2d, box3d.clip_to_image(objects.boxes2d, camera)
+    area, seen = _area(whole), _area(clipped)
+    share = np.divide(seen, area, out=np.ones_like(area), where=area > 0)
+    # A negative share is KITTI's 'not given' (DontCare) and stays so.
+    truncated = np.where(objects.truncated < 0, objects.truncated, 1 - (1 - objects.truncated) * share)
+    limit = [camera.width - 1, camera.height - 1]
+    kept = (whole[:, 2:] > 0).all(axis=1) & (whole[:, :2] < limit).all(axis=1)
+    return replace(objects, boxes2d=clipped, truncated=truncated)[kept]
+
+
+def _area(rectangles: np.ndarray) -> np.ndarray:
+    return np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1)
+
+
+def resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A depth map (H, W), 0 unknown, at another size, as `resize` says."""
+    rows, columns = depth.shape
+    under_row = ((np.arange(height) + 0.5) * (rows / height)).astype(int)
+    under_column = ((np.arange(width) + 0.5) * (columns / width)).astype(int)
+    resized = depth.take(under_row, 0).take(under_column, 1)
+    if width >= columns and height >= rows:
+        return resized
+    # Known source pixels that lie in a target pixel without depth: the one nearest to its centre is written last.
+    v, u = (np.arange(rows) + 0.5) * (height / rows), (np.arange(columns) + 0.5) * (width / columns)
+    row, column = v.astype(int), u.astype(int)
+    y, x = np.nonzero((resized == 0).take(row, 0).take(column, 1) & (depth > 0))
+    off = ((u[x] - column[x] - 0.5) * columns / width) ** 2 + ((v[y] - row[y] - 0.5) * rows / height) ** 2
+    order = np.argsort(-off, kind="stable")
+    x, y = x[order], y[order]
+    resized[row[y], column[x]] = depth[y, x]
+    return resized
+
+
+def _hue_rotation(angle: float) -> np.ndarray:
+    """Rotation about the grey axis of RGB space (Rodrigues)."""
+    x, y, z = _HUE_AXIS
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

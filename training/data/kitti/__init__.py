@@ -1,0 +1,1 @@
+"""KITTI as it lies on disk: the object, raw and tracking layouts."""

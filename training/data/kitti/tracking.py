@@ -1,0 +1,52 @@
+"""KITTI tracking labels: the objects of a whole sequence in one file, with the frame and the track of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from training.data.kitti.labels import LabelError, parse_table, table_objects
+from training.data.sample import Objects
+
+
+def read_tracks(path: str | Path, camera: Camera) -> dict[int, tuple[Objects, np.ndarray]]:
+    """Frame number -> (its objects, their track ids (N,)); -1 is the track of DontCare regions.
+
+    Tracking labels give truncation as a level 0 to 2. It is replaced by the share of the projected box that lies
+    outside the camera's image, as `Objects` has it. Raises LabelError naming file and line.
+    """
+    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+    frames, tracks, rest = [], [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = line.split()
+        if fields:
+            try:
+                frames.append(int(fields[0]))
+                tracks.append(int(fields[1]))
+            except (ValueError, IndexError):
+                raise LabelError(
+                    f"{path}, line {number}: a tracking label starts with the whole numbers of frame and track, "
+                    f"got {line[:40]!r}"
+                ) from None
+        # Lines stay where they are, so that errors name the right one.
+        rest.append(" ".join(fields[2:]) if len(fields) != 2 else "?")
+    objects = table_objects(parse_table("\n".join(rest), path))
+    objects = replace(objects, truncated=outside_share(objects, camera))
+    numbers, ids = np.array(frames, dtype=int), np.array(tracks, dtype=int)
+    return {int(frame): (objects[numbers == frame], ids[numbers == frame]) for frame in np.unique(numbers)}
+
+
+def outside_share(objects: Objects, camera: Camera) -> np.ndarray:
+    """(N,) share of each projected 3D box outside the image; the stored value where there is no 3D box in view."""
+    share = objects.truncated.copy()
+    solid = np.flatnonzero(np.isfinite(objects.boxes).all(axis=1))
+    whole = box3d.project_boxes(objects.boxes[solid], camera)
+    seen = np.isfinite(whole).all(axis=1)
+    solid, whole = solid[seen], whole[seen]
+    area, inside = (np.prod(r[:, 2:] - r[:, :2], axis=1) for r in (whole, box3d.clip_to_image(whole, camera)))
+    share[solid] = np.clip(1 - np.divide(inside, area, out=np.ones_like(area), where=area > 0), 0, 1)
+    return share

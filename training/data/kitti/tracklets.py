@@ -1,0 +1,86 @@
+"""KITTI raw's labels, tracklet_labels.xml: the boxes of a drive in the velodyne frame, with their tracks.
+
+Source: the readme and run_demoTracklets.m of KITTI's raw data development kit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from training.data.kitti.calib import KittiCalib
+from training.data.kitti.labels import LabelError
+from training.data.kitti.tracking import outside_share
+from training.data.sample import Objects
+
+TRACKLETS = "tracklet_labels.xml"
+_IN_IMAGE, _TRUNCATED = 0, 1  # the other states are outside of the image, behind it, and not set
+_VISIBLE, _FULLY = 0, 2
+_UNKNOWN = 3  # what a label file has where the occlusion is not set
+_NAMES = {"Person (sitting)": "Person_sitting"}  # as label files have it
+_POSE = ("tx", "ty", "tz", "rz", "occlusion", "truncation")
+
+
+def read_tracklets(path: str | Path, calib: KittiCalib, camera: Camera) -> dict[int, tuple[Objects, np.ndarray]]:
+    """Frame number -> (its objects, their track ids (N,)): the number of the tracklet in the file.
+
+    Poses that the file places outside or behind the image are left out. 2D boxes are the projected 3D boxes, clipped to
+    the image; truncation is the share outside. There are no DontCare regions, and what is too far away for the
+    velodyne is not labelled. Raises LabelError naming file and tracklet, CalibrationError without a velodyne.
+    """
+    transform = calib.velodyne_transform
+    rows: dict[int, list[tuple[str, int, int, np.ndarray]]] = {}
+    for track, item in enumerate(_root(path).findall("item")):
+        where = f"{path}, tracklet {track}"
+        name = (item.findtext("objectType") or "").strip()
+        if not name:
+            raise LabelError(f"{where}: no objectType")
+        size, first = _numbers(item, ("h", "w", "l", "first_frame"), where), item.find("poses")
+        for offset, pose in enumerate([] if first is None else first.findall("item")):
+            values = _numbers(pose, _POSE, f"{where}, pose {offset}")
+            if values[5] in (_IN_IMAGE, _TRUNCATED):
+                occluded = int(values[4]) if _VISIBLE <= values[4] <= _FULLY else _UNKNOWN
+                row = (_NAMES.get(name, name), track, occluded, np.r_[values[:4], size[:3]])
+                rows.setdefault(int(size[3]) + offset, []).append(row)
+    return {frame: _objects(found, transform, camera) for frame, found in rows.items()}
+
+
+def _objects(
+    rows: list[tuple[str, int, int, np.ndarray]], transform: np.ndarray, camera: Camera
+) -> tuple[Objects, np.ndarray]:
+    names, tracks, occluded, values = map(np.array, zip(*rows, strict=True))
+    heading = np.c_[np.cos(values[:, 3]), np.sin(values[:, 3]), np.zeros(len(rows))] @ transform[:, :3].T
+    location = values[:, :3] @ transform[:, :3].T + transform[:, 3]
+    boxes = box3d.from_kitti(location, values[:, 4:7], np.arctan2(-heading[:, 2], heading[:, 0]))
+    whole = box3d.project_boxes(boxes, camera)
+    objects = Objects(names, boxes, box3d.clip_to_image(whole, camera), np.zeros(len(rows)), occluded)
+    objects = Objects(names, boxes, objects.boxes2d, outside_share(objects, camera), occluded)
+    seen = np.isfinite(whole).all(axis=1)
+    return objects[seen], tracks[seen]
+
+
+def _root(path: str | Path) -> ElementTree.Element:
+    try:
+        found = ElementTree.parse(path).getroot().find("tracklets")
+    except ElementTree.ParseError as error:
+        raise LabelError(f"{path}: not XML: {error}") from None
+    if found is None:
+        raise LabelError(f"{path}: no element 'tracklets'; is this KITTI raw's {TRACKLETS}?")
+    return found
+
+
+def _numbers(element: ElementTree.Element, names: tuple[str, ...], where: str) -> np.ndarray:
+    values = []
+    for name in names:
+        text = element.findtext(name)
+        try:
+            values.append(float(text or ""))
+        except ValueError:
+            raise LabelError(f"{where}: '{name}' must be a number, got {text!r}") from None
+    if not np.isfinite(values).all():
+        raise LabelError(f"{where}: {', '.join(names)} must be finite, got {values}")
+    return np.array(values)

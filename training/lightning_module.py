@@ -1,0 +1,220 @@
+"""LightningModules: thin, the losses come from the detectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor, nn
+
+from add_model.candidates import Candidates
+from add_model.detections import Detections
+from add_model.detectors.target_assignment import CLASSES
+from add_model.preprocessing import postprocess
+from training.atomic_io import TrainingError
+from training.data.collation import Batch, Scene
+from training.data.kitti.labels import detections_table, objects_table, write_results
+from training.data.sample import Objects
+from training.evaluation.association import associate
+from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
+from training.evaluation.distance import object_errors
+from training.objectives.baseline import Baseline, LossContext, TrainingObjective
+from training.pretrained import initial
+from training.schedule import Cosine, StepDecay
+
+
+class LitDetector(lightning.LightningModule):
+    """Trains a detector and scores it with KITTI's average precision.
+
+    model: a name in `add_model.registry`
+    start: weights to start from: a .safetensors file, a run's .ckpt (of a student or a teacher, without its depth
+    branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; None for random ones
+    rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
+    method: how it is trained: alone, as a teacher, or distilled (`training.objectives`)
+    frozen: parts of the detector that are not trained, such as backbone.layer1
+    frozen_norms: whether the detector's BatchNorms keep the statistics that they start with, for batches too small to
+    have their own
+
+    `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
+    `results` is the folder for the result files of a test, set by whoever starts one.
+    """
+
+    def __init__(
+        self,
+        model: str = "monodle_lite0",
+        start: str | None = "imagenet",
+        rate: float = 1.25e-3,
+        weight_decay: float = 1e-5,
+        schedule: Cosine | StepDecay = Cosine(),  # noqa: B008 - frozen
+        frozen: list[str] = [],  # noqa: B006 - not changed
+        frozen_norms: bool = False,
+        method: TrainingObjective = Baseline(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__()
+        for name, value in (("rate", rate), ("weight_decay", weight_decay)):
+            if not 0 <= value < math.inf:
+                raise TrainingError(f"model.{name} {value}: give a number that is not negative")
+        self.model_name, self.frozen_norms = model, frozen_norms
+        # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
+        self.detector = initial(model, start).to(memory_format=torch.channels_last)
+        self.frozen = [_part(self.detector, name).requires_grad_(False) for name in frozen]
+        self.learner = method.learner(self.detector)
+        self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
+        self.scores: Scores | None = None
+        self.validation: dict[str, float] = {}
+        self.results: Path | None = None
+        self._seed = torch.initial_seed() % 2**32
+        self._scored: list[tuple] = []
+        self.train()  # Lightning takes the modes as it finds them
+
+    def train(self, mode: bool = True) -> LitDetector:
+        """Switch to training, but for what is frozen."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        for module in self.detector.modules():
+            if self.frozen_norms and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def configure_optimizers(self) -> dict:
+        """AdamW; norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        decayed, others = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        # Lightning refuses to clip the gradients of a fused optimizer in mixed precision.
+        fused = not (mixed and self.trainer.gradient_clip_val)
+        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=fused)
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_start(self, _: Batch, index: int) -> None:
+        """Seed what a network draws by epoch and process, so that a resumed run draws the same."""
+        if index == 0:
+            words = np.random.SeedSequence((self._seed, self.current_epoch, self.global_rank)).generate_state(1)
+            torch.manual_seed(int(words[0]))
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The sum of the losses by the learner's weights. Raises TrainingError where it is not finite."""
+        progress = self.global_step / self.trainer.estimated_stepping_batches
+        losses = self.learner.losses(self.detector, LossContext(batch, self._total, self.trainer.world_size))
+        weights = dict.fromkeys(losses, 1.0) | dict(self.learner.weights(progress))
+        loss = sum(weights[name] * value for name, value in losses.items())
+        # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
+        values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
+        if not torch.isfinite(values).all():
+            raise TrainingError(self._not_finite(losses, batch))
+        logged = {f"train/{name}": value for name, value in zip(losses, values, strict=True)}
+        self.log_dict(logged | {"train/rate": self.lr_schedulers().get_last_lr()[0]}, batch_size=len(batch.images))
+        whole = sum(weights[name] * value for name, value in zip(losses, values, strict=True))
+        self.log("train/loss", whole, prog_bar=True, batch_size=len(batch.images))
+        return loss
+
+    def validation_step(self, scene: Scene, _: int) -> None:
+        """Detect in one frame and keep the result."""
+        found = self._detect(scene)
+        self._scored.append((scene.id, scene.objects, found, detections_table(found, scene.camera)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the frames of all processes and log the average precisions."""
+        scored, self._scored = self._scored, []
+        if self.trainer.sanity_checking:
+            return
+        if self.trainer.world_size > 1:
+            everyone: list = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(everyone, scored)
+            scored = [frame for share in everyone for frame in share]
+        # A fixed order: ties in the scores are broken by it.
+        scored.sort(key=lambda frame: frame[0])
+        _, objects, found, tables = zip(*scored, strict=True) if scored else ((), (), (), ())
+        self.scores = evaluate([objects_table(labels) for labels in objects], tables)
+        self.validation = summary(self.scores) | depth_errors(objects, found)
+        self.log("val/frames", float(len(scored)), rank_zero_only=True)
+        for name, value in self.validation.items():
+            self.log(name, value, rank_zero_only=True)
+
+    def test_step(self, scene: Scene, _: int) -> None:
+        """Detect in one frame and write its result file."""
+        write_results(self.results / f"{scene.id}.txt", self._detect(scene), scene.camera)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Say which model the weights are for."""
+        checkpoint["model_name"] = self.model_name
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Raises TrainingError where the weights are another model's, or what was beside it is another method's."""
+        if checkpoint["model_name"] != self.model_name:
+            raise TrainingError(
+                f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
+            )
+        beside = {name for name in checkpoint["state_dict"] if name.startswith("learner.")}
+        if beside != {f"learner.{name}" for name in self.learner.state_dict()}:
+            raise TrainingError(
+                "the checkpoint was trained by another model.method, or with other parts of it, than the configuration"
+                " has: give its own, which lies beside it as config.yaml"
+            )
+
+    def _detect(self, scene: Scene) -> Detections:
+        with torch.autocast(self.device.type, enabled=False):
+            depth = None if scene.depth is None else scene.depth[None]
+            features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
+            decoded = self.detector.detect(features, scene.P[None])
+        candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
+        return postprocess(candidates, CLASSES, scene.camera, scene.seen, self.detector.nms_bev_iou)
+
+    def _total(self, value: Tensor) -> Tensor:
+        # What is gathered carries no gradient: counts, and sums under no_grad.
+        return self.all_gather(value).sum(0) if self.trainer.world_size > 1 else value
+
+    def _not_finite(self, losses: dict[str, Tensor], batch: Batch) -> str:
+        bad = ", ".join(f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value))
+        return (
+            f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch}): "
+            f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
+            " lower model.rate, or set trainer.gradient_clip_val"
+        )
+
+
+def _part(detector: nn.Module, name: str) -> nn.Module:
+    try:
+        return detector.get_submodule(name)
+    except AttributeError as error:
+        parts = ", ".join(found for found, _ in detector.named_modules() if found.count(".") < 2 and found)
+        raise TrainingError(f"model.frozen: there is no {name} in the detector, but {parts}") from error
+
+
+def summary(scores: Scores) -> dict[str, float]:
+    """What is logged of a validation: AP_R40 in percent, 0 where nothing of a class was found.
+
+    `val/<class>_<bev or 3d>_<difficulty>`, and for the looser overlaps `val/<class>_<bev or 3d>_loose_moderate`.
+    """
+    values = {}
+    for name, metrics in scores.percent("R40", "strict").items():
+        for metric in ("bev", "3d"):
+            for level, percent in zip(DIFFICULTIES, metrics[metric] or (0.0,) * 3, strict=True):
+                values[f"val/{name}_{metric}_{level}"] = percent
+    for name, metrics in scores.percent("R40", "loose").items():
+        for metric in ("bev", "3d"):
+            values[f"val/{name}_{metric}_loose_moderate"] = (metrics[metric] or (0.0,) * 3)[1]
+    return values
+
+
+def depth_errors(objects: Sequence[Objects], found: Sequence[Detections]) -> dict[str, float]:
+    """`val/<class>_depth_error`: median |z error| in metres of the objects that are found, 0 where none is."""
+    medians = {}
+    for name in CLASSES:
+        pairs = [associate(labels, seen, name) for labels, seen in zip(objects, found, strict=True)]
+        errors = object_errors(objects, found, pairs)
+        depth = errors.error[errors.found, 0]
+        medians[f"val/{name}_depth_error"] = float(np.median(depth)) if len(depth) else 0.0
+    return medians
+
+
+LOGGED = tuple(summary(evaluate([], [])))

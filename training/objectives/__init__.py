@@ -1,0 +1,1 @@
+"""What training minimises: the baseline, a teacher with depth, and distillation (ADD)."""
