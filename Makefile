@@ -30,6 +30,7 @@ READY := $(VENV)/.ready
 # Frames as the network sees them: rendered at its focal length.
 SEEN := --width 621 --height 188 --focal 360.5
 TRAIN := $(VENV)/bin/python -m training
+WORLD := --config config/train/recipes/monodle_lite0_world.yaml
 
 .PHONY: help setup demo test train-setup weights lint format clean clean-venv
 .DEFAULT_GOAL := help
@@ -53,13 +54,13 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	there, with frame ids in ImageSets/train.txt" >&2; exit 1; }
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
 	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
-	$(TRAIN) fit --config config/monodle_lite0_world.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN) fit $(WORLD) --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_world/last.ckpt --out runs/monodle_lite0_world/weights
-	$(TRAIN) fit --config config/monodle_lite0_world_teacher.yaml --trainer.precision $(PRECISION) --resume
-	$(TRAIN) fit --config config/monodle_lite0_world_add.yaml --trainer.precision $(PRECISION) --resume
-	$(TRAIN).export --checkpoint runs/monodle_lite0_world_add/last.ckpt --out runs/monodle_lite0_world_add/weights
-	$(TRAIN) fit --config config/monodle_lite0_mini.yaml --trainer.precision $(PRECISION) --resume
-	$(TRAIN).export --checkpoint runs/monodle_lite0_mini/last.ckpt --out add_model/weights/monodle_lite0
+	$(TRAIN) fit $(WORLD) --config config/train/overlays/world_teacher.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN) fit $(WORLD) --config config/train/overlays/world_add.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_world+world_add/last.ckpt --out runs/monodle_lite0_world+world_add/weights
+	$(TRAIN) fit --config config/train/recipes/monodle_lite0_mixed.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out add_model/weights/monodle_lite0
 
 lint: $(READY)-test ## check style and format
 	$(VENV)/bin/ruff check .

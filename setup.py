@@ -31,6 +31,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{PACKAGE}/config", sorted(glob("config/*.*"))),
+        *((f"share/{PACKAGE}/{folder}", sorted(glob(f"{folder}/*.yaml"))) for folder in sorted(glob("config/train/*"))),
     ],
     install_requires=requirements("base.txt"),
     extras_require={"train": requirements("train.txt"), "test": requirements("test.txt")},

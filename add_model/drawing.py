@@ -1,24 +1,37 @@
-"""Pictures of detections: 3D boxes on the camera image, and the scene from above.
+"""Pictures of detections: 3D boxes on the camera image, and the scene in bird's-eye view.
 
-Every function returns a new RGB uint8 array and leaves its input alone. Predictions carry the colour of their
-class, ground truth is white. The colours are the palette of Okabe and Ito (2008), told apart by colour-blind eyes.
+Every function returns a new RGB uint8 array and does not change its input. Detections have the colour of their class,
+ground truth is white. Classes without a colour of their own get one of a palette for colour-blind readers, after Okabe
+and Ito (2008).
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 
-CLASS_COLOURS = {"Car": (86, 180, 233), "Pedestrian": (230, 119, 0), "Cyclist": (240, 228, 66)}
-OTHER_COLOUR = (204, 121, 167)
-TRUTH_COLOUR = (255, 255, 255)
+Colour = tuple[int, int, int]  # RGB in 0..255
+
+# Purple, bluish green and blue, then those of KITTI's classes: sky blue, orange, yellow.
+PALETTE: tuple[Colour, ...] = (
+    (204, 121, 167),
+    (0, 158, 115),
+    (0, 114, 178),
+    (86, 180, 233),
+    (230, 119, 0),
+    (240, 228, 66),
+)
+TRUTH_COLOUR: Colour = (255, 255, 255)
 
 _BACKGROUND, _GRID, _INK, _HALO = (24, 27, 31), (58, 64, 71), (196, 202, 208), (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -26,24 +39,64 @@ _SHIFT = 4  # OpenCV draws at 1/16 pixel
 _LEGIBLE_WIDTH = 960  # pixels an image is enlarged to before boxes and labels are drawn side by side
 
 
-def class_colour(name: str) -> tuple[int, int, int]:
-    """RGB in 0..255 of a class, in pictures and markers alike."""
-    return CLASS_COLOURS.get(str(name), OTHER_COLOUR)
+def class_colour(name: str, classes: ClassSpec | None = None) -> Colour:
+    """The colour of a class, the same in pictures, legends and markers.
+
+    Args:
+        name: in any case.
+        classes: what it is one of, see `class_colours`; None where that is not known. KITTI's classes have their own
+            colours then, and other names one that follows from the name alone.
+    """
+    of_spec = {} if classes is None else class_colours(classes)
+    lower = str(name).lower()
+    for known, colour in (*of_spec.items(), *class_colours(KITTI_CLASSES).items()):
+        if known.lower() == lower:
+            return colour
+    taken = {*of_spec.values(), *class_colours(KITTI_CLASSES).values()}
+    free = [colour for colour in PALETTE if colour not in taken] or PALETTE
+    return free[zlib.crc32(lower.encode()) % len(free)]
+
+
+@lru_cache
+def _assigned_colours(classes: ClassSpec) -> tuple[Colour, ...]:
+    of_kitti = {kind.name.lower(): kind.colour for kind in KITTI_CLASSES}
+    given = [kind.colour or of_kitti.get(kind.name.lower()) for kind in classes]
+    free = [colour for colour in PALETTE if colour not in given] or PALETTE
+    assigned = iter(free * len(given))
+    return tuple(colour or next(assigned) for colour in given)
+
+
+def class_colours(classes: ClassSpec) -> dict[str, Colour]:
+    """Name -> colour of each class, in their order.
+
+    A class has the colour that the specification gives, KITTI's classes the usual ones, and others those of `PALETTE`
+    in their order that no class has, again from the start where there are not enough.
+    """
+    return dict(zip(classes.names, _assigned_colours(classes), strict=True))
 
 
 def draw_boxes(
     image: np.ndarray,
     camera: Camera,
     boxes: np.ndarray,
-    colours: Sequence[tuple[int, int, int]],
+    colours: Sequence[Colour],
     labels: Sequence[str] | None = None,
     line: float | None = None,
 ) -> np.ndarray:
-    """Draw 3D boxes (N, 7) in the frame of the camera's P, far ones first, the front face crossed.
+    """Draw 3D boxes, far ones first, the front face crossed.
 
-    image is (H, W, 3) uint8 RGB of the camera's size; colours and labels have one entry per box (an empty label is
-    not drawn); line is the lines' width in pixels, None for what suits the image. What lies behind the camera or
-    outside the image is cut, boxes with NaN or millions of metres are left out.
+    What lies behind the camera or outside the image is cut, boxes with NaN or millions of metres are left out.
+
+    Args:
+        image: (H, W, 3) uint8 RGB of the camera's size.
+        camera: that of the image.
+        boxes: (N, 7) in the frame of the camera's P.
+        colours: one for each box.
+        labels: one for each box, empty ones are not drawn; None for no labels.
+        line: width of the lines in pixels, None for one that suits the image.
+
+    Raises:
+        ValueError: where the image is something else.
     """
     if image.shape != (camera.height, camera.width, 3) or image.dtype != np.uint8:
         raise ValueError(
@@ -76,9 +129,21 @@ def draw_boxes(
 
 
 def draw_detections(
-    image: np.ndarray, camera: Camera, detections: Detections, truth: np.ndarray | None = None
+    image: np.ndarray,
+    camera: Camera,
+    detections: Detections,
+    truth: np.ndarray | None = None,
+    classes: ClassSpec | None = None,
 ) -> np.ndarray:
-    """Draw detections with class, score and distance, over ground-truth boxes (M, 7) where given."""
+    """Draw detections with class, score and distance.
+
+    Args:
+        image: (H, W, 3) uint8 RGB of the camera's size.
+        camera: that of the image.
+        detections: in the frame of the camera's P.
+        truth: (M, 7) ground-truth boxes, drawn below.
+        classes: have the colours, see `class_colour`.
+    """
     if truth is not None and len(truth):
         image = draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth), line=1)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -87,7 +152,8 @@ def draw_detections(
         f"{name} {score:.2f} | {distance:.0f} m"
         for name, score, distance in zip(detections.names, detections.scores, distances, strict=True)
     ]
-    return draw_boxes(image, camera, detections.boxes, [class_colour(name) for name in detections.names], labels)
+    colours = [class_colour(name, classes) for name in detections.names]
+    return draw_boxes(image, camera, detections.boxes, colours, labels)
 
 
 def birds_eye_view(
@@ -97,11 +163,21 @@ def birds_eye_view(
     width: int = 480,
     height: int = 640,
     reach: float = 60.0,
+    classes: ClassSpec | None = None,
 ) -> np.ndarray:
-    """The scene from above, (height, width, 3): the camera at the bottom looks up, `reach` metres fit its height.
+    """The scene from above, (height, width, 3), the camera at the bottom and facing up.
 
-    Grid lines stand every 10 metres (more where the picture is small); the lighter wedge is what the camera sees.
-    A stroke from the centre to the front marks the heading, the front edge is thick. Ground truth is white and filled.
+    Grid lines stand every 10 metres (more where the picture is small); the lighter wedge is the field of view. A stroke
+    from the centre to the front marks the heading, the front edge is thick. Ground truth is white and filled.
+
+    Args:
+        camera: has the field of view.
+        detections: in the frame of the camera's P.
+        truth: (M, 7) ground-truth boxes.
+        width: pixels.
+        height: pixels.
+        reach: metres ahead that fit the height.
+        classes: have the colours, see `class_colour`.
     """
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
     scale = height / (reach * 1.06)
@@ -136,7 +212,7 @@ def birds_eye_view(
     shown = detections[_sane(detections.boxes)]
     boxes = shown.boxes + np.r_[camera.translation, [0] * 4]
     for i in np.argsort(shown.scores, kind="stable"):
-        _footprint(canvas, boxes[i], class_colour(shown.names[i]), pixels, line, fill=0.25)
+        _footprint(canvas, boxes[i], class_colour(shown.names[i], classes), pixels, line, fill=0.25)
     return canvas
 
 
@@ -146,18 +222,21 @@ def side_by_side(
     detections: Detections,
     truth: np.ndarray | None = None,
     reach: float = 60.0,
+    classes: ClassSpec | None = None,
 ) -> np.ndarray:
     """One picture: the image with its boxes, and the bird's-eye view at its right, equally high.
 
-    Images narrower than 960 pixels are enlarged first, so that labels stay legible.
+    Images narrower than 960 pixels are enlarged first, so that labels stay legible. Arguments are those of
+    `draw_detections` and `birds_eye_view`.
     """
     if camera.width < _LEGIBLE_WIDTH:
         camera_large = camera.resize(_LEGIBLE_WIDTH, max(1, round(camera.height * _LEGIBLE_WIDTH / camera.width)))
         size = (camera_large.width, camera_large.height)
         image, camera = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), camera_large
-    left = draw_detections(image, camera, detections, truth)
+    left = draw_detections(image, camera, detections, truth, classes)
     height = max(camera.height, 240)
-    right = birds_eye_view(camera, detections, truth, width=max(240, round(0.8 * height)), height=height, reach=reach)
+    width = max(240, round(0.8 * height))
+    right = birds_eye_view(camera, detections, truth, width, height, reach, classes)
     left = cv2.copyMakeBorder(left, 0, height - camera.height, 0, 4, cv2.BORDER_CONSTANT, value=_BACKGROUND)
     return np.hstack([left, right])
 
@@ -187,12 +266,12 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(np.asarray(points) * (1 << _SHIFT)).astype(np.int32)
 
 
-def _lines(canvas: np.ndarray, segments: Sequence[np.ndarray], colour: tuple[int, int, int], width: int) -> None:
+def _lines(canvas: np.ndarray, segments: Sequence[np.ndarray], colour: Colour, width: int) -> None:
     if len(segments):
         cv2.polylines(canvas, list(_fixed(np.stack(segments))), False, colour, width, cv2.LINE_AA, _SHIFT)
 
 
-def _fill(canvas: np.ndarray, polygon: np.ndarray, colour: tuple[int, int, int], opacity: float) -> None:
+def _fill(canvas: np.ndarray, polygon: np.ndarray, colour: Colour, opacity: float) -> None:
     layer = canvas.copy()
     cv2.fillPoly(layer, [_fixed(polygon)], colour, cv2.LINE_AA, _SHIFT)
     cv2.addWeighted(layer, opacity, canvas, 1 - opacity, 0, dst=canvas)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from add_model.candidates import Candidates
-from add_model.detectors.target_assignment import CLASSES
-from add_model.registry import MULTIPLE
+from add_model.detectors.base import Detector
+from add_model.metadata import write_metadata
 
 OPSET = 20
 
@@ -21,7 +21,7 @@ OPSET = 20
 class _Flat(nn.Module):
     """The detector with a plain tuple as its output, which is what ONNX knows."""
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
@@ -45,11 +45,12 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def export_onnx(detector: nn.Module, path: Path) -> None:
+def export_onnx(detector: Detector, path: Path) -> None:
     """Write the detector (in eval mode) as ONNX: inputs `image` (1, H, W, 3) uint8 RGB and `P` (1, 3, 4), both sides
-    free multiples of 32; outputs as `Candidates`, each with a leading 1.
+    free multiples of the detector's; outputs as `Candidates`, each with a leading 1.
     """
-    image = torch.zeros(1, 6 * MULTIPLE, 20 * MULTIPLE, 3, dtype=torch.uint8)
+    multiple = detector.size_multiple
+    image = torch.zeros(1, 6 * multiple, 20 * multiple, 3, dtype=torch.uint8)
     P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]])
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
     with _quiet():
@@ -61,7 +62,7 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
             opset_version=OPSET,
             input_names=["image", "P"],
             output_names=list(Candidates._fields),
-            dynamic_shapes={"image": {1: MULTIPLE * rows, 2: MULTIPLE * columns}, "P": None},
+            dynamic_shapes={"image": {1: multiple * rows, 2: multiple * columns}, "P": None},
             verbose=False,
         )
     # The exporter notes for each node which lines of which files on this machine made it.
@@ -69,6 +70,5 @@ def export_onnx(detector: nn.Module, path: Path) -> None:
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
-    program.model.metadata_props.update(classes=",".join(CLASSES), focal=repr(detector.focal), multiple=str(MULTIPLE))
-    program.model.metadata_props["nms_bev_iou"] = repr(detector.nms_bev_iou)
+    program.model.metadata_props.update(write_metadata(detector))
     program.save(path, external_data=False)

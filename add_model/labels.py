@@ -11,11 +11,11 @@ import numpy as np
 class Labels:
     """The labels of one image.
 
-    names (N,) in any case; boxes (N, 7) in P's frame; boxes2d (N, 4) in canvas pixels; teachable (N,) False for objects
-    that are too hidden to be learnt from.
+    names (N,) in any case; boxes (N, 7) in P's frame; boxes2d (N, 4) in canvas pixels; visible (N,) False for objects
+    that are too hidden to train on.
     """
 
     names: np.ndarray
     boxes: np.ndarray
     boxes2d: np.ndarray
-    teachable: np.ndarray
+    visible: np.ndarray

@@ -3,6 +3,8 @@ answer for one object."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from add_model.detections import Detections
@@ -12,17 +14,25 @@ _OVERLAP = 0.6  # intersection over union of 2D boxes
 _DEPTH_RATIO = 1.3  # objects that hide one another are farther apart than this
 
 
-def nms(found: Detections, nms_bev_iou: float = 1.0) -> Detections:
-    """The detections (best first) without those that repeat a better one of their class.
+@dataclass(frozen=True)
+class NmsSettings:
+    """Which detections of a class are one object.
 
-    A repetition covers the same part of the image at about the same depth, or has its centre inside the better one's
-    footprint, or shares more than `nms_bev_iou` of their footprints' union (rotated non-maximum suppression).
+    Those that cover the same part of the image at about the same depth, or of which one has its centre inside the
+    other's footprint, always are.
+    bev_iou: so are those whose footprints share more than this of their union; 1 switches this off.
     """
-    if len(found) < 2:
+
+    bev_iou: float = 1.0
+
+
+def nms(found: Detections, settings: NmsSettings | None = NmsSettings()) -> Detections:
+    """The detections (best first) without those that repeat a better one of their class; all of them for None."""
+    if len(found) < 2 or settings is None:
         return found
     same = _same_view(found) | _same_place(found.boxes)
-    if nms_bev_iou < 1:
-        same |= _same_ground(found.boxes, nms_bev_iou)
+    if settings.bev_iou < 1:
+        same |= _same_ground(found.boxes, settings.bev_iou)
     repeats = (found.names[:, None] == found.names) & same
     kept = np.ones(len(found), bool)
     for k in range(1, len(found)):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from add_model.backends.select import open_backend
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
@@ -44,6 +45,11 @@ class Predictor:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the network's labels."""
+        return self._backend.classes.names
+
+    @property
+    def class_spec(self) -> ClassSpec:
+        """The classes with all that is known of each."""
         return self._backend.classes
 
     @property
@@ -62,8 +68,8 @@ class Predictor:
             raise ValueError(
                 f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
             )
-        canvas, seen = preprocess(image, camera, self._backend.focal, self._backend.multiple, self._max_pixels)
-        found = postprocess(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.nms_bev_iou)
+        canvas, seen = preprocess(image, camera, self._backend.focal, self._backend.size_multiple, self._max_pixels)
+        found = postprocess(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.nms)
         return found[found.scores >= score_threshold]
 
 

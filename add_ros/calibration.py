@@ -21,9 +21,11 @@ _NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of vi
 class Calibrator:
     """CameraInfo messages -> Calibration; everything is computed once for each CameraInfo that differs.
 
-    rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
-    decides (the words 'rect' or 'rectified', or 'raw', in its last part), otherwise whether D has values or the lens is
-    a fisheye.
+    Args:
+        rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
+            decides ('rect' or 'rectified', or 'raw', in its last part), otherwise whether D has values or the lens is a
+            fisheye.
+        topic: of the images.
     """
 
     def __init__(self, rectification: str, topic: str) -> None:
@@ -33,7 +35,16 @@ class Calibrator:
         self._calibration: Calibration | None = None
 
     def __call__(self, info: Any, width: int, height: int) -> Calibration:
-        """The calibration for an image of this size. Raises FrameRejectedError where the CameraInfo can't hold for it."""
+        """The calibration for one image.
+
+        Args:
+            info: its CameraInfo.
+            width: pixels of the image.
+            height: pixels of the image.
+
+        Raises:
+            FrameRejectedError: where the CameraInfo can't be that of the image.
+        """
         k, d, p = (np.array(values, dtype=np.float64) for values in (info.k, info.d, info.p))
         window = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         size = (info.width, info.height, info.binning_x, info.binning_y, width, height)

@@ -1,8 +1,8 @@
 """Images paired with the CameraInfo of the same stamp, or with the latest one where there is none.
 
-The CameraInfo are kept in a message_filters cache. Its TimeSynchronizer would not do: it waits for ever where stamps
-differ, holds a queue of whole images, and throws away what is new when a looping bag jumps back in time.
-Messages that were read from a bag pair like those of rclpy.
+The CameraInfo are kept in a message_filters cache. Its TimeSynchronizer does not suit: it waits for ever where stamps
+differ, holds a queue of whole images, and drops new messages when a looping bag jumps back in time. Messages that were
+read from a bag are paired like those of rclpy.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from rclpy.time import Time
 
 PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
 _REMEMBERED = 16
-_MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo, but nobody wants many of them
+_MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo; more of them would only add latency
 
 
 class CameraInfoSynchronizer:
-    """Give it every message; it calls `emit(image, info)` at most once for each image, in the images' order.
+    """Pairs the images of a camera with its CameraInfo, at most one pair for each image, in the images' order.
 
-    An image without its CameraInfo waits for `patience`, in the unit of the owner's clock, or until `flush`. When the
-    latest CameraInfo has to serve instead, `on_fallback(image, info)` is called, and from then on images do not wait,
-    until a stamp matches again. `on_unpaired()` counts images dropped because no CameraInfo has come at all.
+    An image without its CameraInfo waits for `patience` or until `flush`, and then takes the latest CameraInfo. From
+    then on images do not wait, until a stamp matches again.
+
+    Args:
+        emit: called with each pair (image, info).
+        on_fallback: called with (image, info) before a pair whose stamps differ.
+        on_unpaired: called for each image that is dropped because no CameraInfo has come at all.
+        patience: how long an image waits, in the unit of the caller's clock.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class CameraInfoSynchronizer:
         return bool(self._waiting)
 
     def add_image(self, image: Any, now: int) -> None:
-        """A new image, which came at the time `now`."""
+        """Take a new image, which came at the time `now`."""
         self._recent = _stamp(image)
         info = self._info_of(image)
         if info is not None:
@@ -65,13 +70,13 @@ class CameraInfoSynchronizer:
             self._give_up_first()
 
     def add_info(self, info: Any) -> None:
-        """A new CameraInfo."""
+        """Take a new CameraInfo."""
         stamp = _stamp(info)
         time = _time(info)
         if time is not None:
             self._arrivals.signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=time), info=info))
         if any(_stamp(image) == stamp for image, _ in self._waiting):
-            while _stamp(self._waiting[0][0]) != stamp:  # theirs would have come before this one
+            while _stamp(self._waiting[0][0]) != stamp:  # their CameraInfo would have come before this one
                 self._give_up_first()
             self._emit(self._waiting.popleft()[0], info)
             self._patient = True
@@ -80,7 +85,7 @@ class CameraInfoSynchronizer:
         self._latest = info
 
     def expire(self, now: int) -> None:
-        """Flush, where an image has waited for its `patience`."""
+        """Flush where an image has waited for `patience` at the time `now`."""
         if self._waiting and now - self._waiting[0][1] >= self._patience:
             self.flush()
 
@@ -107,7 +112,7 @@ class CameraInfoSynchronizer:
 
 
 def _time(message: Any) -> Time | None:
-    """The stamp as rclpy has it, which knows no time before 1970."""
+    """The stamp as rclpy's Time, None before 1970, which that cannot be."""
     stamp = message.header.stamp
     return None if stamp.sec < 0 else Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 class FrameRejectedError(Exception):
     """One frame cannot be used; the next may be fine.
 
-    reason: a few words that never vary, by which such frames are counted, such as 'uncalibrated'
-    str():  one sentence for the log: what is wrong, where, and how to mend it
+    reason: a fixed phrase by which such frames are counted, such as 'uncalibrated'
+    str():  one sentence for the log: what is wrong, where, and what to do
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -1,8 +1,8 @@
-"""Score a detector on a bag that carries ground truth: `python -m add_ros.evaluate_bag BAG --model FILE`.
+"""Score a detector on a bag with ground truth: `python -m add_ros.evaluate_bag BAG --model FILE`.
 
-Neither a ROS installation nor torch is needed. The bag is read, paired, calibrated and detected in as the node does it,
-and scored by KITTI's rules and against distance. Without --model the detections that were recorded are scored. A
---compare option adds a second run, and the differences of the two with confidence intervals.
+Neither a ROS installation nor torch is needed. Images are read, paired, calibrated and detected in as by the node, and
+the detections are scored by KITTI's rules and against distance. Without --model the detections that were recorded are
+scored. A --compare option adds a second run, and the differences of the two with confidence intervals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
+from add_model.metadata import read_classes
 from add_model.predictor import Predictor
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
@@ -47,11 +49,23 @@ _PICTURES = 60
 
 @dataclass(frozen=True)
 class _Side:
-    """What one run is made of: a bag, and a model or a bag of recorded detections, or neither (those of the bag)."""
+    """Where one run comes from: a bag, and a model or a bag of recorded detections, or neither (those of the bag)."""
 
     bag: Path
     model: str | None
     detections: Path | None
+
+
+@dataclass(frozen=True)
+class _Detector:
+    """What gives the detections of one run.
+
+    run:     goes over the bag
+    classes: those of a model, None for recorded detections
+    """
+
+    run: Callable[[Sink | None], EvaluatedRun]
+    classes: ClassSpec | None = None
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -73,13 +87,19 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "precision needs the whole range of scores",
     )
     what.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="classes to score: a JSON file, or a model that names them (default: those of the model, else KITTI's)",
+    )
+    what.add_argument(
         "--class",
-        dest="classes",
+        dest="new_names",
         type=_renaming,
         action="append",
         default=[],
         metavar="NAME=CLASS",
-        help="take this name in labels and recorded detections for another, such as vehicle=Car; may be repeated",
+        help="read this name in labels and recorded detections as another, such as vehicle=Car; may be repeated",
     )
     what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
     for name, kind in (
@@ -180,45 +200,65 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
     return bag
 
 
-def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> Callable[[Sink | None], EvaluatedRun]:
-    """What runs over the bag, ready to: a model or a bag that is missing is told before the work of another one."""
+def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> _Detector:
+    """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
         predictor = Predictor(side.model, a.device, a.threads or None)
         if predictor.device_note:
             print(predictor.device_note, file=sys.stderr)
-        return partial(run_model, bag, predictor, a.score_threshold or 0.0)
+        return _Detector(partial(run_model, bag, predictor, a.score_threshold or 0.0), predictor.class_spec)
     if side.detections in (None, side.bag):
-        return partial(run_recorded, bag, None, "recorded detections", a.score_threshold)
+        return _Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))
     elsewhere = read_detections(side.detections, a.detections_topic)
-    return partial(run_recorded, bag, elsewhere, f"detections recorded in {side.detections}", a.score_threshold)
+    name = f"detections recorded in {side.detections}"
+    return _Detector(partial(run_recorded, bag, elsewhere, name, a.score_threshold))
 
 
-def _check_truth(bags: list[BagFrames], a: argparse.Namespace) -> None:
-    """Find out from the ground truth alone, before any image is read, what would make the work useless."""
+def _classes(detectors: list[_Detector], a: argparse.Namespace) -> ClassSpec:
+    """The classes to score: those asked for, else those of the models, else KITTI's."""
+    if a.classes:
+        return read_classes(a.classes)
+    of_models = [detector.classes for detector in detectors if detector.classes]
+    if any(_scored_alike(classes) != _scored_alike(of_models[0]) for classes in of_models):
+        listed = " and ".join(", ".join(classes.names) for classes in of_models)
+        raise ValueError(
+            f"the models differ in their classes or in how these are scored ({listed}): choose with --classes FILE"
+        )
+    return of_models[0] if of_models else KITTI_CLASSES
+
+
+def _scored_alike(classes: ClassSpec) -> list[tuple[str, tuple[str, ...], float, float]]:
+    return [(kind.name, kind.neighbours, kind.min_overlap, kind.loose_overlap) for kind in classes]
+
+
+def _check_truth(bags: list[BagFrames], classes: ClassSpec, a: argparse.Namespace) -> None:
+    """Raise ValueError for what cannot be scored, by the ground truth alone, before any image is read."""
     for bag in {bag.path: bag for bag in bags}.values():
         truths = bag.truths()
         names = Counter(str(name) for objects in truths.values() for name in objects.names)
-        check_classes(str(bag.path), renamed_counts(names, dict(a.classes)))
+        check_classes(str(bag.path), renamed_counts(names, dict(a.new_names)), classes)
         if len(bags) == 2 and a.block and truths and a.block > len(truths):
             raise ValueError(f"--block {a.block} is more than the {len(truths)} frames with ground truth of {bag.path}")
 
 
 def _scored(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
-    """All runs, scored; what the first one finds goes into --out-bag, which does not stay where scoring fails."""
+    """All runs, scored. Detections of the first one go into --out-bag, which is removed where scoring fails."""
     detectors = [_detector(side, bag, a) for side, bag in zip(sides, bags, strict=True)]
-    with _result_bag(a.out_bag, bags[0]) as results:
+    classes = _classes(detectors, a)
+    _check_truth(bags, classes, a)
+    with _result_bag(a.out_bag, bags[0], classes) as results:
         sinks = [results.add if results and not i else None for i in range(len(detectors))]
-        runs = [renamed(detect(sink), dict(a.classes)) for detect, sink in zip(detectors, sinks, strict=True)]
+        runs = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
         project_all = len(runs) == 2 and any(map(lacks_2d, runs))
-        return [score(run, a.score, project_all) for run in runs]
+        return [score(run, a.score, project_all, classes) for run in runs]
 
 
-def _result_bag(path: Path | None, frames: BagFrames) -> Any:
+def _result_bag(path: Path | None, frames: BagFrames, classes: ClassSpec) -> Any:
     if path is None:
         return nullcontext()
     from add_ros.bags.results import ResultBag  # needs ROS's message classes, which reading does not
 
-    return ResultBag(path, frames)
+    return ResultBag(path, frames, classes=classes)
 
 
 def _evaluate(a: argparse.Namespace, command: str) -> None:
@@ -226,7 +266,6 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     bags = [_open(side, a) for side in sides]
     for path in filter(None, (a.json, a.page)):
         require_writable(path)
-    _check_truth(bags, a)
     scored = _scored(sides, bags, a)
     result: dict[str, Any] = {"command": command}
     for one in scored:

@@ -70,7 +70,7 @@ def rgb_from_image(message: Any) -> np.ndarray:
 
 
 def _plain(message: Any, row: int, encoding: str) -> Any:
-    """The same image without padding and in this machine's byte order, under a name that each cv_bridge knows.
+    """The same image without padding and in this machine's byte order, with an encoding that each cv_bridge knows.
 
     Some distributions' cv_bridge shears rows that are padded by parts of a pixel. With NumPy 2 none of them can swap
     bytes, which they try for 8-bit images of the other byte order, too.
@@ -96,7 +96,7 @@ def rgb_from_compressed(message: Any) -> np.ndarray:
         raise FrameRejectedError("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
     if _cut_short(data):
         raise FrameRejectedError("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
-    # The pixels as the camera model knows them: an EXIF orientation must not turn them.
+    # The calibration is for the pixels as they are stored: an EXIF orientation must not turn them.
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
@@ -120,10 +120,10 @@ def _conversion(kind: str, grey: bool) -> int | None:
     source, _, coding = kind.partition(";")
     target = coding.partition("compressed")[2].strip()
     if grey:
-        # As JPEG a mosaic goes out grey, and says so. As PNG and TIFF it goes out as it is, without a target.
+        # As JPEG a Bayer mosaic is written grey, with that as its target; as PNG and TIFF unchanged, without a target.
         as_it_is = not target.startswith(("mono", "bgr", "rgb"))
         return _BAYER.get(source, cv2.COLOR_GRAY2RGB) if as_it_is else cv2.COLOR_GRAY2RGB
-    # TIFF, too, gets the channels as they are, where the other codecs get BGR.
+    # TIFF also has the channels unchanged, where the other codecs have BGR.
     as_it_is = source.startswith("rgb") and "tiff" in coding and not target.startswith("bgr")
     return None if as_it_is else cv2.COLOR_BGR2RGB
 

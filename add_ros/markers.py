@@ -1,4 +1,4 @@
-"""Detections -> RViz markers that neither flicker nor go stale."""
+"""Detections -> RViz markers that neither flicker nor become stale."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
-from add_model.drawing import class_colour
+from add_model.drawing import Colour, class_colour
 from add_model.geometry import boxes as box3d
 
 BOXES, LABELS = "boxes", "labels"
@@ -18,22 +19,32 @@ _LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
 
 
 class MarkerPublisher:
-    """The markers on show: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n.
+    """The markers on display: namespaces `boxes` and `labels`, with the n-th best detection of a frame at id n.
 
-    colour: RGB in 0..255 of all boxes, None for that of each class.
+    Args:
+        colour: RGB in 0..255 of all boxes, None for that of each class.
     """
 
-    def __init__(self, colour: tuple[int, int, int] | None = None) -> None:
+    def __init__(self, colour: Colour | None = None) -> None:
         self._colour, self._shown = colour, 0
 
-    def update(self, detections: Detections, header: Header, lifetime: float) -> MarkerArray:
-        """The markers of one frame, and a DELETE for every one of the frame before that is not replaced."""
+    def update(
+        self, detections: Detections, header: Header, lifetime: float, classes: ClassSpec | None = None
+    ) -> MarkerArray:
+        """The markers of one frame, and a DELETE for every one of the frame before that is not replaced.
+
+        Args:
+            detections: in the frame of the header.
+            header: of all markers.
+            lifetime: seconds after which RViz drops them.
+            classes: have the colours, see `class_colour`.
+        """
         seconds, fraction = divmod(lifetime, 1.0)
         common = {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
         markers = []
         rows = zip(detections.names, detections.scores, detections.boxes, box3d.corners(detections.boxes), strict=True)
         for i, (name, score, box, corners) in enumerate(rows):
-            body = _colour(self._colour or class_colour(name))
+            body = _colour(self._colour or class_colour(name, classes))
             markers += [_edges(i, body, corners, common), _label(i, str(name), float(score), box, common)]
         for i in range(len(detections), self._shown):
             markers += [Marker(header=header, ns=ns, id=i, action=Marker.DELETE) for ns in (BOXES, LABELS)]
@@ -41,7 +52,7 @@ class MarkerPublisher:
         return MarkerArray(markers=markers)
 
     def clear(self) -> MarkerArray:
-        """Takes everything off the board."""
+        """A message that removes all markers."""
         self._shown = 0
         return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
 
@@ -82,6 +93,6 @@ def _label(identity: int, name: str, score: float, box: np.ndarray, common: dict
     return marker
 
 
-def _colour(rgb: tuple[int, int, int]) -> ColorRGBA:
+def _colour(rgb: Colour) -> ColorRGBA:
     red, green, blue = (channel / 255 for channel in rgb)
     return ColorRGBA(r=red, g=green, b=blue, a=1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,20 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 
 
 def detection_array(detections: Detections, header: Header) -> Detection3DArray:
-    """Detections in the camera's own optical frame -> Detection3DArray with the image's header.
+    """Detections -> Detection3DArray.
 
-    Position is the geometric centre, size is (length, width, height) along the object's axes x forward, y left,
-    z up. The variance of the depth, m^2, is put along the viewing ray into the position block of the covariance.
+    Position is the geometric centre, size is (length, width, height) along the object's axes x forward, y left, z up.
+    The position block of the covariance has the variance of the depth, m^2, along the viewing ray.
+
+    Args:
+        detections: in the camera's own optical frame.
+        header: of the image.
     """
     covariances = position_covariances(detections)
     rows = zip(detections.names, detections.scores, detections.boxes, covariances, strict=True)
@@ -47,17 +51,17 @@ def position_covariances(detections: Detections) -> np.ndarray:
     return detections.depth_std[:, None, None] ** 2 * rays[:, :, None] * rays[:, None, :]
 
 
-def label_info(classes: Sequence[str], threshold: float) -> LabelInfo:
-    """The class names. Detections carry the name itself; the numbers are their order."""
+def label_info(classes: ClassSpec, threshold: float) -> LabelInfo:
+    """The class names. Detections have the name itself as their class_id; the numbers are the order of the classes."""
     return LabelInfo(
-        class_map=[VisionClass(class_id=i, class_name=name) for i, name in enumerate(classes)],
+        class_map=[VisionClass(class_id=i, class_name=name) for i, name in enumerate(classes.names)],
         threshold=float(threshold),
     )
 
 
 def transformed(message: Detection3DArray, transform: Any) -> Detection3DArray:
-    """The message in the frame of a geometry_msgs/TransformStamped, positions, orientations and covariances alike."""
-    from scipy.spatial.transform import Rotation  # only those who ask for a target frame pay for the import
+    """The message in the frame of a geometry_msgs/TransformStamped: positions, orientations and covariances."""
+    from scipy.spatial.transform import Rotation  # slow to import, and only needed for a target frame
 
     turn, shift = transform.transform.rotation, transform.transform.translation
     rotation, offset = Rotation.from_quat([turn.x, turn.y, turn.z, turn.w]), np.array([shift.x, shift.y, shift.z])

@@ -1,4 +1,4 @@
-"""Stopping a command in good order: SIGTERM and Ctrl-C both end it by KeyboardInterrupt."""
+"""Commands that clean up when they are stopped: SIGTERM and Ctrl-C both end them by KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import FrameType
 class Interrupted(KeyboardInterrupt):
     """What a signal raises.
 
-    Not KeyboardInterrupt itself: Python notes that where it passes through `exec` of a string, which makes dataclasses
-    and message types, and then ends `python -m` by the signal, whatever exit code was given after it had been caught.
+    Not KeyboardInterrupt itself: where that passes through `exec` of a string, by which dataclasses and message types
+    are made, Python ends `python -m` by the signal, whatever exit code was given after it had been caught.
     """
 
 

@@ -8,7 +8,7 @@
 
 Rows are in distillation_rows.py, their setting before the colon: 2000 steps on all training frames where there is none,
 or as many as it says. MonoDETR's take 3000 steps of 8 whole images, long ones 5000 of 16. Those of 400 frames take 6000
-steps on the first ones alone, and views that are varied differ in zoom and colours. Those named lite0 are of the
+steps on the first ones alone, and views that are varied differ in scale and colours. Those named lite0 are of the
 network that ships, 3750 steps. Those named kitti_mini train on real frames, the folder or link data/kitti_mini, and are
 scored on its ImageSets/val.txt, "val" in the table. Those named fold train as the shipped weights in their last step,
 but are scored on real training frames that they did not see, "val" as well; `make weights` does the steps before it.
@@ -28,7 +28,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from distillation_rows import (
-    BY_A_STUDENT,
     FEW,
     FOLDS,
     REAL,
@@ -37,9 +36,6 @@ from distillation_rows import (
     SHARED_SEED,
     arguments,
     folder,
-    on_real_frames,
-    start_of,
-    teacher_of,
 )
 from tqdm import tqdm
 
@@ -78,29 +74,30 @@ def render() -> None:
     (ROOT / "ImageSets" / f"train{FEW}.txt").write_text("\n".join(every[:FEW]) + "\n", encoding="utf-8")
 
 
-def run(row: str, seed: int, precision: str, accelerator: str) -> None:
+def run(name: str, seed: int, precision: str, accelerator: str) -> None:
     """Train a row, and before it its teacher and the student that it begins as; append its score."""
-    for before in filter(None, (teacher_of(row), start_of(row))):
+    row = ROWS[name]
+    for before in filter(None, (row.teacher, row.init)):
         # Ends at once where it is trained; its score may be known and its weights lost.
         run(before, SHARED_SEED, precision, accelerator)
-    if on_real_frames(row):
+    if row.real:
         _write_lists()
-    if row.endswith(BY_A_STUDENT):
-        _as_teacher(folder(teacher_of(row), SHARED_SEED))
+    if row.student_as_teacher:
+        _as_teacher(folder(row.teacher, SHARED_SEED))
     from training.command import TrainingCommand
 
     how = ["--trainer.precision", precision, "--trainer.accelerator", accelerator, "--resume"]
-    command = TrainingCommand(["fit", *arguments(row, seed), *how])
+    command = TrainingCommand(["fit", *arguments(name, seed), *how])
     if command.model.validation:
-        split = "val" if on_real_frames(row) else "dev"
-        append(row, seed, split, accelerator, command.trainer.global_step, command.model.validation)
+        split = "val" if row.real else "dev"
+        append(name, seed, split, accelerator, command.trainer.global_step, command.model.validation)
 
 
 def final(row: str, seed: int, accelerator: str) -> None:
     """Score a trained row on the final frames, and append it."""
     from training.command import TrainingCommand
 
-    if on_real_frames(row):
+    if ROWS[row].real:
         sys.exit(f"error: {row} was scored as it was trained: the final frames are the world's")
     if _score(row, seed, "final", accelerator):
         sys.exit(f"error: {row}, seed {seed} has its final score already: it is taken once")
@@ -139,13 +136,13 @@ def table(split: str, accelerator: str) -> str:
 
 def _as_teacher(run: Path) -> None:
     """Beside a student's checkpoint, one of a teacher that answers as it does: its depth branch is untrained."""
-    from add_model.distillation.adapter import parts_of
+    from add_model.registry import adapter_for
     from training.checkpoints import AtomicCheckpoints, load_checkpoint, trained_detector
 
     checkpoint = load_checkpoint(run / "last.ckpt")
-    detector = trained_detector(checkpoint, run)
-    branch = parts_of(detector).branch(detector)
-    checkpoint["state_dict"] |= {f"learner.branch.{name}": value for name, value in branch.state_dict().items()}
+    branch = adapter_for(checkpoint["model_name"]).depth_branch(trained_detector(checkpoint, run))
+    weights = {f"objective.depth_branch.{name}": value for name, value in branch.state_dict().items()}
+    checkpoint["state_dict"] |= weights
     AtomicCheckpoints().save_checkpoint(checkpoint, run / "as_teacher.ckpt")
 
 

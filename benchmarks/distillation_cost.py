@@ -18,14 +18,16 @@ import time
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from add_model.detectors.target_assignment import CLASSES
-from add_model.registry import build
-from training.data.collation import Augmentation, Batch, TrainingViews, WorldFrames, collate
+from add_model.detectors.losses import Normaliser
+from add_model.registry import adapter_for, build
+from training.data.augmentation import Augmentation
+from training.data.collation import Batch, collate
+from training.data.frame_sources import WorldFrames
+from training.data.views import TrainingViews
 from training.data.world import World
-from training.objectives.add import ADDDistillation, ADDObjective
-from training.objectives.baseline import Baseline, LossContext, TeacherTraining
+from training.objectives import ADDDistillation, Baseline, LossContext, TeacherTraining
 
-ARMS = ("student alone", "teacher", "student + ADD")
+ARMS = {"student alone": Baseline(), "teacher": TeacherTraining(), "student + ADD": ADDDistillation(teacher=None)}
 
 
 class Arm:
@@ -34,23 +36,18 @@ class Arm:
     def __init__(self, name: str, model: str, device: str) -> None:
         self.device = device
         self.detector = build(model).to(memory_format=torch.channels_last)
-        if name == "student + ADD":
-            teacher = build(model)
-            branch = TeacherTraining().learner(teacher).branch
-            self.learner = ADDObjective(ADDDistillation(teacher=""), self.detector, teacher, branch)
-        else:
-            self.learner = (TeacherTraining() if name == "teacher" else Baseline()).learner(self.detector)
+        self.objective = ARMS[name].build(self.detector, adapter_for(model))
         self.detector.to(device).train()
-        self.learner.to(device).train()
-        learnt = [p for module in (self.detector, self.learner) for p in module.parameters() if p.requires_grad]
+        self.objective.to(device).train()
+        learnt = [p for module in (self.detector, self.objective) for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, fused=True)
 
     def step(self, batch: Batch) -> float:
         """Train one step; returns its seconds."""
         self.wait()
         start = time.perf_counter()
-        weights = self.learner.weights(0.5)
-        losses = self.learner.losses(self.detector, LossContext(batch, lambda value: value, 1))
+        weights = self.objective.weights(0.5)
+        losses = self.objective.losses(self.detector, LossContext(batch, Normaliser()))
         loss = sum(weights.get(name, 1.0) * value for name, value in losses.items())
         self.optimizer.zero_grad()
         loss.backward()
@@ -111,8 +108,8 @@ def main() -> None:
             seconds = arm.step(batch)
             if turn >= 3:
                 taken[name].append(seconds)
-    alone = statistics.median(taken[ARMS[0]])
-    print(f"{options.model}, {options.batch} views of {options.size[0]}x{options.size[1]}, {len(CLASSES)} classes")
+    alone = statistics.median(taken["student alone"])
+    print(f"{options.model}, {options.batch} views of {options.size[0]}x{options.size[1]}")
     print(f"{'':16}{'median ms a step':>18}{'of the student':>16}{'peak MiB':>10}")
     for name in ARMS:
         median = statistics.median(taken[name])

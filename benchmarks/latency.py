@@ -30,7 +30,8 @@ from add_model.export import export_onnx
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, model_file
 from add_model.preprocessing import postprocess
-from add_model.registry import build, save
+from add_model.registry import build
+from add_model.weights_file import save
 
 _WARM = 5  # turns that don't count, but no more than those that do
 

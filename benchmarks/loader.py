@@ -15,8 +15,10 @@ import cv2
 from torch.utils.data import DataLoader
 
 from add_model.registry import build
-from training.data.collation import Augmentation, TrainingViews, collate
+from training.data.augmentation import Augmentation
+from training.data.collation import collate
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiFolder, read_ids
+from training.data.views import TrainingViews
 
 MODELS = {"monodle_lite0": (640, 192), "monodle_dla34": (1280, 384)}
 

@@ -12,7 +12,7 @@ from launch_ros.actions import Node
 from add_ros.transport import profile_variables
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-# Parameters of the node that are launch arguments too: ros2 launch takes unknown ones without a word.
+# Parameters of the node that are launch arguments too; ros2 launch accepts unknown arguments silently.
 PARAMETERS = ("model", "device", "image_transport", "reliability", "rectification", "target_frame")
 
 ARGUMENTS = [

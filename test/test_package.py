@@ -6,77 +6,21 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
 
 import pytest
 from catkin_pkg.package import parse_package
+from support.import_graph import LAYERS, MODULES, imports, loaded_with
 from support.paths import ROOT
 
-LAYERS = ("add_model", "training", "add_ros")
 HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "onnxscript", "tensorboard"}
 # The only modules of training/data that may import torch: they hand samples to it.
-TORCH_FEEDERS = {"training.data.collation", "training.data.data_module"}
+TORCH_FEEDERS = {"training.data.collation", "training.data.data_module", "training.data.views"}
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "diagnostic_updater", "geometry_msgs",
     "launch", "launch_ros", "message_filters", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
     "std_msgs", "tf2_geometry_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs",
 }  # fmt: skip
 PACKAGED_IN = {"tf2_ros": "tf2_ros_py"}  # Python modules whose ROS package has another name
-
-
-def modules():
-    """Dotted name -> file, for every Python file of the three layers."""
-    found = {}
-    for layer in LAYERS:
-        for file in (ROOT / layer).rglob("*.py"):
-            parts = file.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return found
-
-
-MODULES = modules()
-
-
-@cache
-def imports(name, at_start):
-    """Dotted names that a module imports: when it is imported itself, or anywhere (inside functions too)."""
-    found = set()
-
-    def visit(node):
-        for child in ast.iter_child_nodes(node):
-            if at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                continue
-            if at_start and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if isinstance(child, ast.Import):
-                found.update(alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                package = name.split(".")
-                if MODULES[name].name != "__init__.py":
-                    package = package[:-1]
-                base = ".".join(package[: len(package) - child.level + 1]) if child.level else ""
-                source = ".".join(filter(None, [base, child.module]))
-                found.add(source)
-                found.update(f"{source}.{alias.name}" for alias in child.names)
-            else:
-                visit(child)
-
-    visit(ast.parse(MODULES[name].read_text()))
-    return frozenset(found)
-
-
-def loaded_with(name):
-    """Everything that importing a module imports, followed through this repository's own modules."""
-    done, todo = set(), [name]
-    while todo:
-        module = todo.pop()
-        if module in done:
-            continue
-        done.add(module)
-        todo += [".".join(module.split(".")[:n]) for n in range(1, module.count(".") + 1)]
-        if module in MODULES:
-            todo += imports(module, at_start=True)
-    return done
 
 
 def top(names):
@@ -173,14 +117,18 @@ def installed(tmp_path_factory):
     return folder / "prefix"
 
 
+def _files(folder):
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path for path in files if "__pycache__" not in path.parts}
+
+
 def test_an_install_is_complete(installed):
     share = installed / "share" / "add_ros"
     assert (installed / "share" / "ament_index" / "resource_index" / "packages" / "add_ros").is_file()
     assert (share / "package.xml").is_file()
     for folder in ("launch", "config"):
-        here = {file.name for file in (ROOT / folder).iterdir() if file.is_file()}
-        assert here
-        assert {file.name for file in (share / folder).iterdir()} == here
+        here, there = (_files(place / folder) for place in (ROOT, share))
+        assert here and there == here
     (site,) = (installed / "lib").glob("python*/site-packages")
     for layer in LAYERS:
         for file in (ROOT / layer).rglob("*"):

@@ -8,11 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+from training.errors import TrainingError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class TrainingError(RuntimeError):
-    """A training that can't start or go on. The message says why and what to do."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:

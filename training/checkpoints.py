@@ -14,11 +14,14 @@ import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from torch import nn
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
-from training.atomic_io import TrainingError, write_atomically
+from add_model.renamed_keys import rename_checkpoint_keys
+from training.atomic_io import write_atomically
+from training.errors import TrainingError
 from training.metrics import MetricsFile
 from training.plots import draw
 
@@ -38,8 +41,9 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
         raise
     except Exception as error:  # torch raises many kinds for files that are not checkpoints
         raise TrainingError(f"{path} is {_fault(path, error)}") from None
-    if not isinstance(checkpoint, dict) or "model_name" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not {"model_name", "state_dict"} <= checkpoint.keys():
         raise TrainingError(f"{path} was not written by python -m training")
+    checkpoint["state_dict"] = rename_checkpoint_keys(checkpoint["state_dict"])
     return checkpoint
 
 
@@ -58,14 +62,19 @@ def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tenso
 
 
 def is_teacher(checkpoint: dict[str, Any]) -> bool:
-    """Whether a checkpoint is a teacher's own: with a way for depth, and no teacher beside it as a student's has."""
-    parts = {name.split(".")[0] for name in weights_of(checkpoint, "learner.")}
-    return "branch" in parts and "teacher" not in parts
+    """Whether a checkpoint is a teacher's own: with a depth branch, and no teacher beside it as a student's has."""
+    parts = {name.split(".")[0] for name in weights_of(checkpoint, "objective.")}
+    return "depth_branch" in parts and "teacher" not in parts
 
 
-def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> nn.Module:
+def trained_classes(checkpoint: dict[str, Any]) -> ClassSpec:
+    """The classes of a checkpoint's detector; older ones do not name them: they are KITTI's."""
+    return ClassSpec.from_json(checkpoint["class_spec"]) if "class_spec" in checkpoint else KITTI_CLASSES
+
+
+def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> Detector:
     """The detector of a checkpoint. Raises ModelError where its model is unknown or not its weights'."""
-    detector = build(checkpoint["model_name"])
+    detector = build(checkpoint["model_name"], trained_classes(checkpoint))
     try:
         detector.load_state_dict(weights_of(checkpoint, "detector."))
     except RuntimeError as error:
@@ -154,7 +163,7 @@ class KeepCheckpoints(Checkpoint):
         if bad:
             raise TrainingError(
                 f"{len(bad)} weights are not finite after epoch {trainer.current_epoch} (step {trainer.global_step}),"
-                f" the first is {bad[0]}; lower model.rate, or set trainer.gradient_clip_val"
+                f" the first is {bad[0]}; lower model.lr, or set trainer.gradient_clip_val"
             )
 
 

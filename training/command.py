@@ -5,7 +5,6 @@ A run folder has config.yaml, metrics.csv, curves.png, last.ckpt, best.ckpt, ten
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +15,70 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import training.objectives.add  # noqa: F401 - so that --model.method knows Distil by its name
-from training.atomic_io import TrainingError
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
 from training.data.data_module import Loaders
+from training.errors import TrainingError
 from training.evaluation.table import format_table
-from training.lightning_module import LOGGED, LitDetector
+from training.lightning_module import LitDetector, logged_metrics
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
-from training.objectives.baseline import OTHERS_WEIGHTS
+from training.objectives.base import CHECKPOINT_OPTIONS
+from training.parser import ConfigFile, TrainingParser
+from training.recipes import run_name
+from training.renamed_options import require_new_options
 from training.resume import require_same
 
-_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
-
-
-class _Parser(LightningArgumentParser):
-    def print_usage(self, file: Any = None) -> None:
-        """Nothing: the usage of hundreds of options would bury the error that it is printed with."""
 
 
 class TrainingCommand(LightningCLI):
     """fit, validate and test. Raises TrainingError where that can't be done."""
 
     def __init__(self, arguments: list[str]) -> None:
+        require_new_options(arguments)
         super().__init__(
             LitDetector,
             Loaders,
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_class=_Parser,
+            parser_class=TrainingParser,
             # Abbreviations would take a misspelt key for another one.
             parser_kwargs={
                 "prog": "python -m training",
-                "description": "Train and score. See also: seeds --help",
+                "description": "Train and score. See also: recipes, seeds --help",
                 "allow_abbrev": False,
             },
             trainer_defaults=_DEFAULTS,
             save_config_kwargs={"overwrite": True},
-            args=folder_of_data(arguments),
+            args=arguments,
         )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """What there is, and the arguments that the command line fills in itself."""
-        ours = {"model", "datamodule", "weights_only"}
+        filled = {"model", "datamodule", "weights_only"}
         return {
-            "fit": ours | {"train_dataloaders", "val_dataloaders", "ckpt_path"},
-            "validate": ours | {"dataloaders", "verbose"},
-            "test": ours | {"dataloaders", "verbose"},
+            "fit": filled | {"train_dataloaders", "val_dataloaders", "ckpt_path"},
+            "validate": filled | {"dataloaders", "verbose"},
+            "test": filled | {"dataloaders", "verbose"},
         }
+
+    def init_parser(self, **options: Any) -> LightningArgumentParser:
+        """A parser whose --config composes files."""
+        header = [f"lightning.pytorch=={lightning.__version__}"]
+        parser = self.parser_class(**{"dump_header": header, **options})
+        how = "configuration (python -m training recipes lists some); a second one changes what the first one says"
+        parser.add_argument("-c", "--config", action=ConfigFile, help=how)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What a run is, beside its model, data and trainer."""
-        parser.add_argument("--folder", type=str | None, default=None, help="run folder (default: runs/NAME_OF_CONFIG)")
+        default = "runs/RECIPE+OVERLAY, after the names of the configurations"
+        parser.add_argument("--run-dir", type=str | None, default=None, help=f"run folder (default: {default})")
         parser.add_argument("--resume", action="store_true", help="fit: go on from the run folder's last checkpoint")
         parser.add_argument(
-            "--best_by", type=str, default="val/Car_3d_moderate", help="fit: metric whose highest value is the best"
+            "--monitor", type=str, default="val/Car_3d_moderate", help="fit: metric whose highest value is the best"
         )
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
@@ -87,49 +92,48 @@ class TrainingCommand(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the run folder, and the checkpoint that is needed."""
         options = self.config[self.subcommand]
-        names = [Path(str(path)).stem for path in options.config or []]
-        self.folder = Path(options.folder or f"runs/{names[-1] if names else 'unnamed'}")
+        self.run_dir = Path(options.run_dir or f"runs/{run_name(options.config or []) or 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
-            if options.best_by not in LOGGED:
-                raise TrainingError(f"--best_by {options.best_by} is not a metric; there are: {', '.join(LOGGED)}")
             self._choose_start(options.resume)
         else:
             self.save_config_callback = None
             if options.resume:
                 raise TrainingError(f"--resume is for fit; {self.subcommand} takes --ckpt_path last, best or a file")
             wanted = options.ckpt_path or "last"
-            self.checkpoint = self.folder / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
+            self.checkpoint = self.run_dir / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
             options.ckpt_path = None
             load_checkpoint(self.checkpoint, mmap=True)
         if self.checkpoint:
             self._forget_files(options.model)
-        elif (options.model.method.get("init_args") or {}).get("teacher", "") is None:
-            raise TrainingError("model.method.teacher is null: give the checkpoint of a run with model.method Teach")
+        elif (options.model.objective.get("init_args") or {}).get("teacher", "") is None:
+            raise TrainingError(
+                "model.objective.teacher is null: give the checkpoint of a run with model.objective TeacherTraining"
+            )
 
     def _forget_files(self, model: Any) -> None:
         """Of weights that a checkpoint of the run holds: their files may be gone."""
-        model.start = None
-        given = model.method.get("init_args") or {}
-        for name in OTHERS_WEIGHTS:
+        model.init_weights = None
+        given = model.objective.get("init_args") or {}
+        for name in CHECKPOINT_OPTIONS:
             if name in given:
                 given[name] = None
 
     def _choose_start(self, resume: bool) -> None:
-        last = self.folder / LAST
+        last = self.run_dir / LAST
         if not last.is_file():
             if resume:
-                say(f"{self.folder} has no checkpoint yet: starting afresh")
+                say(f"{self.run_dir} has no checkpoint yet: starting afresh")
             return
         checkpoint = _read_last(last)
         if not resume:
             epochs = history(checkpoint, last)["epochs"]
             raise TrainingError(
-                f"{self.folder} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
-                " with --folder, or remove it"
+                f"{self.run_dir} holds a run of {epochs} epochs already: continue it with --resume, name another folder"
+                " with --run-dir, or remove it"
             )
         given = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
-        require_same(self.folder, yaml.safe_load(given))
+        require_same(self.run_dir, yaml.safe_load(given))
         self.checkpoint, self.save_config_callback = last, None
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
@@ -137,12 +141,12 @@ class TrainingCommand(LightningCLI):
         given = self._get(self.config_init, "trainer")
         loggers = given.logger if isinstance(given.logger, list) else [given.logger]
         loggers = [logger for logger in loggers if isinstance(logger, Logger)]
-        self.metrics = MetricsFile(self.folder)
+        self.metrics = MetricsFile(self.run_dir)
         if self.subcommand == "fit":
             given.callbacks = [*self._callbacks(given.callbacks), self._keeper()]
             # Events after the checkpoint are those of the part that is done again.
             purge = self._resumed["global_step"] + 1 if self.checkpoint else None
-            board = TensorBoardLogger(self.folder, "tensorboard", "", default_hp_metric=False, purge_step=purge)
+            board = TensorBoardLogger(self.run_dir, "tensorboard", "", default_hp_metric=False, purge_step=purge)
             loggers = [self.metrics, board, *loggers]
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
         plugins = [*plugins, AtomicCheckpoints()]
@@ -155,7 +159,10 @@ class TrainingCommand(LightningCLI):
         return given if isinstance(given, list) else [given] if given else []
 
     def _keeper(self) -> KeepCheckpoints:
-        return KeepCheckpoints(self.folder, self.metrics, self._get(self.config, "best_by"))
+        monitor, metrics = self._get(self.config, "monitor"), logged_metrics(self.model.detector.classes)
+        if monitor not in metrics:
+            raise TrainingError(f"--monitor {monitor} is not a metric; there are: {', '.join(metrics)}")
+        return KeepCheckpoints(self.run_dir, self.metrics, monitor)
 
     @property
     def _resumed(self) -> dict[str, Any]:
@@ -168,20 +175,20 @@ class TrainingCommand(LightningCLI):
             epochs = history(at, self.checkpoint)["epochs"]
             say(f"resuming {self.checkpoint} after {epochs} epochs ({at['global_step']} steps)")
         else:
-            _remove_leftovers(self.folder)
+            _remove_leftovers(self.run_dir)
         try:
             self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
         except TrainingError as error:
-            raise TrainingError(f"{error}\n{last_good(self.folder)}") from error
+            raise TrainingError(f"{error}\n{last_good(self.run_dir)}") from error
         keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepCheckpoints))
         if model.scores:
             say(format_table(model.scores))
         if keeper.best_epoch >= 0:
-            say(f"best {keeper.monitor}: {keeper.best:.2f} after epoch {keeper.best_epoch} ({self.folder / BEST})")
+            say(f"best {keeper.monitor}: {keeper.best:.2f} after epoch {keeper.best_epoch} ({self.run_dir / BEST})")
         if keeper.left is not None:
-            say(f"stopped within epoch {keeper.left}, of which nothing is kept; {last_good(self.folder)}")
+            say(f"stopped within epoch {keeper.left}, of which nothing is kept; {last_good(self.run_dir)}")
             return
-        say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps -> {self.folder}")
+        say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps -> {self.run_dir}")
 
     def validate(self, model: LitDetector, **arguments: Any) -> None:
         """Score a checkpoint on the validation frames and print the table."""
@@ -191,7 +198,7 @@ class TrainingCommand(LightningCLI):
 
     def test(self, model: LitDetector, **arguments: Any) -> None:
         """Write the result files of the test frames."""
-        model.results = self.folder / "test"
+        model.results = self.run_dir / "test"
         if self.trainer.is_global_zero:
             model.results.mkdir(parents=True, exist_ok=True)
             for old in model.results.glob("*.txt"):
@@ -231,23 +238,3 @@ def last_good(folder: Path) -> str:
         return f"{folder} has no checkpoint yet: the first is written after the first epoch"
     run = history(load_checkpoint(folder / LAST, mmap=True), folder / LAST)
     return f"the last good checkpoint is {folder / LAST}, after {run['epochs']} epochs; --resume goes on from it"
-
-
-def folder_of_data(arguments: list[str]) -> list[str]:
-    """`--data DIR` says `--data.root DIR`; `--data CLASS` stays, where it is no folder."""
-    rewritten = list(arguments)
-    for k, argument in enumerate(rewritten):
-        if argument.startswith("--data="):
-            value, template = argument.removeprefix("--data="), "--data.root={}"
-            if _is_folder(value):
-                rewritten[k] = template.format(value)
-        elif argument == "--data" and k + 1 < len(rewritten) and _is_folder(rewritten[k + 1]):
-            rewritten[k] = "--data.root"
-    return rewritten
-
-
-def _is_folder(value: str) -> bool:
-    known = {"KittiData", "MixedData", "WorldData"}
-    if Path(value).is_dir():
-        return True
-    return value not in known and not ("." in value and _CLASS_PATH.fullmatch(value))

@@ -1,4 +1,4 @@
-"""Score KITTI result files: python -m training.evaluate --labels DIR --results DIR [--ids FILE] [--json FILE].
+"""Score KITTI result files: python -m training.evaluate --labels DIR --results DIR [--classes FILE] [--json FILE].
 
 Prints the official benchmark's table (2D, AOS, BEV, 3D; easy, moderate, hard) and writes it as JSON:
 [R40, R11][strict, loose][class][metric], and how many objects count, objects[class], each for easy, moderate and hard.
@@ -11,6 +11,9 @@ import json
 import sys
 from pathlib import Path
 
+from add_model.classes import KITTI_CLASSES
+from add_model.errors import ModelError
+from add_model.metadata import read_classes
 from training.evaluation.average_precision import evaluate
 from training.evaluation.folders import read_frames
 from training.evaluation.table import format_table
@@ -24,12 +27,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--ids", metavar="FILE", help="frame ids to score, one per line, or chen_val; default: all labelled"
     )
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="classes to score: a JSON file, or a model that names them (default: KITTI's)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table as JSON")
     options = parser.parse_args(arguments)
     try:
-        frames = read_frames(options.labels, options.results, options.ids)
-        scores = evaluate(frames.labels, frames.results)
-    except (ValueError, OSError) as error:
+        classes = read_classes(options.classes) if options.classes else KITTI_CLASSES
+        frames = read_frames(options.labels, options.results, options.ids, classes)
+        scores = evaluate(frames.labels, frames.results, classes)
+    except (ModelError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(format_table(scores))

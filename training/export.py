@@ -8,18 +8,17 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
+from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.export import export_onnx
-from add_model.registry import load, save
-from training.atomic_io import TrainingError
+from add_model.weights_file import load, save
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
+from training.errors import TrainingError
 
 _SUFFIXES = (".safetensors", ".onnx")
 
 
-def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
+def read_checkpoint(path: Path) -> tuple[str, Detector]:
     """The model's name and the detector of a checkpoint that `LitDetector` wrote. Unpickles no code.
 
     Raises TrainingError where it is not such a checkpoint, ModelError where its model is unknown or not its weights'.
@@ -28,12 +27,12 @@ def read_checkpoint(path: Path) -> tuple[str, torch.nn.Module]:
     if is_teacher(checkpoint):
         raise TrainingError(
             f"{path} is a teacher: it needs ground-truth depth beside the image, which no robot has. Export a student"
-            " of it (model.method training.objectives.ADDDistillation)"
+            " of it (model.objective ADDDistillation)"
         )
     return checkpoint["model_name"], trained_detector(checkpoint, path)
 
 
-def write(name: str, detector: torch.nn.Module, out: Path) -> tuple[Path, Path]:
+def write(name: str, detector: Detector, out: Path) -> tuple[Path, Path]:
     """Write `out`.safetensors and `out`.onnx, each whole or not at all, and return their paths.
 
     Raises TrainingError where they can't be written.

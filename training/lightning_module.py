@@ -13,32 +13,39 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from add_model.candidates import Candidates
+from add_model.classes import ClassSpec, ObjectClass
 from add_model.detections import Detections
-from add_model.detectors.target_assignment import CLASSES
+from add_model.detectors.losses import Normaliser
 from add_model.preprocessing import postprocess
-from training.atomic_io import TrainingError
+from add_model.registry import adapter_for
 from training.data.collation import Batch, Scene
 from training.data.kitti.labels import detections_table, objects_table, write_results
 from training.data.sample import Objects
+from training.errors import TrainingError
 from training.evaluation.association import associate
 from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
-from training.objectives.baseline import Baseline, LossContext, TrainingObjective
-from training.pretrained import initial
-from training.schedule import Cosine, StepDecay
+from training.objectives import Baseline, LossContext, TrainingObjective
+from training.pretrained import initial_detector
+from training.schedule import Cosine, Schedule
 
 
 class LitDetector(lightning.LightningModule):
     """Trains a detector and scores it with KITTI's average precision.
 
-    model: a name in `add_model.registry`
-    start: weights to start from: a .safetensors file, a run's .ckpt (of a student or a teacher, without its depth
-    branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; None for random ones
-    rate, weight_decay: AdamW's; schedule: factor on the rate over the whole training, stepped every batch
-    method: how it is trained: alone, as a teacher, or distilled (`training.objectives`)
-    frozen: parts of the detector that are not trained, such as backbone.layer1
-    frozen_norms: whether the detector's BatchNorms keep the statistics that they start with, for batches too small to
-    have their own
+    Args:
+        name: A model of `add_model.registry`.
+        init_weights: Weights to begin with: a .safetensors file, a run's .ckpt (of a student or a teacher, without its
+            depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; null
+            for random ones.
+        lr: AdamW's learning rate.
+        weight_decay: AdamW's weight decay.
+        schedule: Factor on the learning rate over the whole training, stepped every batch.
+        freeze: Parts of the detector that are not trained, such as backbone.layer1.
+        freeze_bn: Whether the detector's BatchNorms keep the statistics that they begin with, for batches too small to
+            have their own.
+        objective: What is minimised: Baseline, TeacherTraining or ADDDistillation.
+        classes: What is found: name, mean size and so on of each class; null for KITTI's Car, Pedestrian, Cyclist.
 
     `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
     `results` is the folder for the result files of a test, set by whoever starts one.
@@ -46,25 +53,28 @@ class LitDetector(lightning.LightningModule):
 
     def __init__(
         self,
-        model: str = "monodle_lite0",
-        start: str | None = "imagenet",
-        rate: float = 1.25e-3,
+        name: str = "monodle_lite0",
+        init_weights: str | None = "imagenet",
+        lr: float = 1.25e-3,
         weight_decay: float = 1e-5,
-        schedule: Cosine | StepDecay = Cosine(),  # noqa: B008 - frozen
-        frozen: list[str] = [],  # noqa: B006 - not changed
-        frozen_norms: bool = False,
-        method: TrainingObjective = Baseline(),  # noqa: B008 - frozen
+        schedule: Schedule = Cosine(),  # noqa: B008 - frozen
+        freeze: list[str] = [],  # noqa: B006 - not changed
+        freeze_bn: bool = False,
+        objective: TrainingObjective = Baseline(),  # noqa: B008 - frozen
+        classes: list[ObjectClass] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("rate", rate), ("weight_decay", weight_decay)):
+        for option, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not 0 <= value < math.inf:
-                raise TrainingError(f"model.{name} {value}: give a number that is not negative")
-        self.model_name, self.frozen_norms = model, frozen_norms
+                raise TrainingError(f"model.{option} {value}: give a number that is not negative")
+        self.model_name, self.freeze_bn = name, freeze_bn
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
-        self.detector = initial(model, start).to(memory_format=torch.channels_last)
-        self.frozen = [_part(self.detector, name).requires_grad_(False) for name in frozen]
-        self.learner = method.learner(self.detector)
-        self.rate, self.weight_decay, self.schedule = rate, weight_decay, schedule
+        self.detector = initial_detector(name, init_weights, ClassSpec.of(classes)).to(
+            memory_format=torch.channels_last
+        )
+        self.frozen = [_part(self.detector, part).requires_grad_(False) for part in freeze]
+        self.objective = objective.build(self.detector, adapter_for(name))
+        self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.scores: Scores | None = None
         self.validation: dict[str, float] = {}
         self.results: Path | None = None
@@ -78,7 +88,7 @@ class LitDetector(lightning.LightningModule):
         for part in self.frozen:
             part.eval()
         for module in self.detector.modules():
-            if self.frozen_norms and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            if self.freeze_bn and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
 
@@ -90,7 +100,7 @@ class LitDetector(lightning.LightningModule):
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision.
         fused = not (mixed and self.trainer.gradient_clip_val)
-        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=fused)
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -102,17 +112,19 @@ class LitDetector(lightning.LightningModule):
             torch.manual_seed(int(words[0]))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The sum of the losses by the learner's weights. Raises TrainingError where it is not finite."""
+        """The sum of the losses by the objective's weights. Raises TrainingError where it is not finite."""
         progress = self.global_step / self.trainer.estimated_stepping_batches
-        losses = self.learner.losses(self.detector, LossContext(batch, self._total, self.trainer.world_size))
-        weights = dict.fromkeys(losses, 1.0) | dict(self.learner.weights(progress))
+        losses = self.objective.losses(
+            self.detector, LossContext(batch, Normaliser(self._total, self.trainer.world_size))
+        )
+        weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(progress))
         loss = sum(weights[name] * value for name, value in losses.items())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
         values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
         if not torch.isfinite(values).all():
             raise TrainingError(self._not_finite(losses, batch))
         logged = {f"train/{name}": value for name, value in zip(losses, values, strict=True)}
-        self.log_dict(logged | {"train/rate": self.lr_schedulers().get_last_lr()[0]}, batch_size=len(batch.images))
+        self.log_dict(logged | {"train/lr": self.lr_schedulers().get_last_lr()[0]}, batch_size=len(batch.images))
         whole = sum(weights[name] * value for name, value in zip(losses, values, strict=True))
         self.log("train/loss", whole, prog_bar=True, batch_size=len(batch.images))
         return loss
@@ -134,8 +146,9 @@ class LitDetector(lightning.LightningModule):
         # A fixed order: ties in the scores are broken by it.
         scored.sort(key=lambda frame: frame[0])
         _, objects, found, tables = zip(*scored, strict=True) if scored else ((), (), (), ())
-        self.scores = evaluate([objects_table(labels) for labels in objects], tables)
-        self.validation = summary(self.scores) | depth_errors(objects, found)
+        classes = self.detector.classes
+        self.scores = evaluate([objects_table(labels) for labels in objects], tables, classes)
+        self.validation = summary(self.scores) | depth_errors(objects, found, classes)
         self.log("val/frames", float(len(scored)), rank_zero_only=True)
         for name, value in self.validation.items():
             self.log(name, value, rank_zero_only=True)
@@ -147,27 +160,29 @@ class LitDetector(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Say which model the weights are for."""
         checkpoint["model_name"] = self.model_name
+        checkpoint["class_spec"] = self.detector.classes.to_json()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Raises TrainingError where the weights are another model's, or what was beside it is another method's."""
+        """Raises TrainingError where the weights are another model's, or what was beside it is another objective's."""
         if checkpoint["model_name"] != self.model_name:
             raise TrainingError(
                 f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
             )
-        beside = {name for name in checkpoint["state_dict"] if name.startswith("learner.")}
-        if beside != {f"learner.{name}" for name in self.learner.state_dict()}:
+        beside = {name for name in checkpoint["state_dict"] if name.startswith("objective.")}
+        if beside != {f"objective.{name}" for name in self.objective.state_dict()}:
             raise TrainingError(
-                "the checkpoint was trained by another model.method, or with other parts of it, than the configuration"
-                " has: give its own, which lies beside it as config.yaml"
+                "the checkpoint was trained by another model.objective, or with other parts of it, than the"
+                " configuration has: give its own, which lies beside it as config.yaml"
             )
 
     def _detect(self, scene: Scene) -> Detections:
         with torch.autocast(self.device.type, enabled=False):
             depth = None if scene.depth is None else scene.depth[None]
-            features = self.learner.features(self.detector, scene.canvas[None], scene.P[None], depth)
-            decoded = self.detector.detect(features, scene.P[None])
+            features = self.objective.extract_features(self.detector, scene.canvas[None], scene.P[None], depth)
+            decoded = self.detector.decode(features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
-        return postprocess(candidates, CLASSES, scene.camera, scene.seen, self.detector.nms_bev_iou)
+        detector = self.detector
+        return postprocess(candidates, detector.classes.names, scene.camera, scene.seen, detector.nms)
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.
@@ -178,7 +193,7 @@ class LitDetector(lightning.LightningModule):
         return (
             f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch}): "
             f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
-            " lower model.rate, or set trainer.gradient_clip_val"
+            " lower model.lr, or set trainer.gradient_clip_val"
         )
 
 
@@ -187,7 +202,7 @@ def _part(detector: nn.Module, name: str) -> nn.Module:
         return detector.get_submodule(name)
     except AttributeError as error:
         parts = ", ".join(found for found, _ in detector.named_modules() if found.count(".") < 2 and found)
-        raise TrainingError(f"model.frozen: there is no {name} in the detector, but {parts}") from error
+        raise TrainingError(f"model.freeze: there is no {name} in the detector, but {parts}") from error
 
 
 def summary(scores: Scores) -> dict[str, float]:
@@ -206,15 +221,17 @@ def summary(scores: Scores) -> dict[str, float]:
     return values
 
 
-def depth_errors(objects: Sequence[Objects], found: Sequence[Detections]) -> dict[str, float]:
+def depth_errors(objects: Sequence[Objects], found: Sequence[Detections], classes: ClassSpec) -> dict[str, float]:
     """`val/<class>_depth_error`: median |z error| in metres of the objects that are found, 0 where none is."""
     medians = {}
-    for name in CLASSES:
-        pairs = [associate(labels, seen, name) for labels, seen in zip(objects, found, strict=True)]
+    for name in classes.names:
+        pairs = [associate(labels, seen, name, classes) for labels, seen in zip(objects, found, strict=True)]
         errors = object_errors(objects, found, pairs)
         depth = errors.error[errors.found, 0]
         medians[f"val/{name}_depth_error"] = float(np.median(depth)) if len(depth) else 0.0
     return medians
 
 
-LOGGED = tuple(summary(evaluate([], [])))
+def logged_metrics(classes: ClassSpec) -> tuple[str, ...]:
+    """The names of `summary`."""
+    return tuple(summary(evaluate([], [], classes)))

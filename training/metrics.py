@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.atomic_io import write_atomically, write_error
+from training.renamed_options import translated_metrics
 
 NAME = "metrics.csv"
 
@@ -58,8 +59,8 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def restore(self, rows: list[dict[str, float]]) -> None:
-        """Go on from these rows."""
-        self.rows = list(rows)
+        """Go on from these rows, by today's names."""
+        self.rows = [translated_metrics(row) for row in rows]
         self._write()
 
     def _write(self) -> None:
@@ -85,6 +86,7 @@ class MetricsFile(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.csv. Raises OSError where there is none."""
+    """The rows of a metrics.csv, by today's names. Raises OSError where there is none."""
     with open(path, encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [translated_metrics(row) for row in rows]

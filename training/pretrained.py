@@ -6,60 +6,81 @@ from pathlib import Path
 
 from torch import nn
 
-from add_model.registry import build, load
-from training.atomic_io import TrainingError
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import Detector
+from add_model.registry import build
+from add_model.weights_file import load
 from training.checkpoints import load_checkpoint, trained_detector
+from training.errors import TrainingError
 
 _BACKBONE = "backbone:"
 
 
-def initial(model: str, start: str | None) -> nn.Module:
-    """A detector with the weights that `start` names.
+def initial_detector(model: str, init_weights: str | None, classes: ClassSpec = KITTI_CLASSES) -> Detector:
+    """A detector with the weights that `init_weights` names.
 
-    start: a .safetensors file; a run's .ckpt, of which only the detector is taken; for the backbone 'imagenet', a .pth
-    file, or 'backbone:' before the .ckpt of a run of any detector with the same one; None for random ones. Raises
-    TrainingError or ModelError where that is missing, or does not fit the model.
+    Args:
+        model: a name of `add_model.registry`.
+        init_weights: a .safetensors file; a run's .ckpt, of which only the detector is taken; for the backbone
+            'imagenet', a .pth file, or 'backbone:' before the .ckpt of a run of any detector with the same one; None
+            for random ones.
+        classes: what it finds.
+
+    Raises:
+        TrainingError, ModelError: where the weights are missing, or do not fit the model.
     """
-    if start is None:
-        return build(model)
-    if start == "imagenet":
-        return _imagenet(model)
-    if start.startswith(_BACKBONE):
-        return _backbone_of_run(model, start.removeprefix(_BACKBONE))
+    if init_weights is None:
+        return build(model, classes)
+    if init_weights == "imagenet":
+        return _imagenet(model, classes)
+    if init_weights.startswith(_BACKBONE):
+        return _backbone_of_run(model, init_weights.removeprefix(_BACKBONE), classes)
     kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
-    if Path(start).suffix not in kinds:
+    if Path(init_weights).suffix not in kinds:
         files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt file"
-        raise TrainingError(f"model.start {start!r} is none of: imagenet, {files}, null")
-    return kinds[Path(start).suffix](model, start)
+        raise TrainingError(f"model.init_weights {init_weights!r} is none of: imagenet, {files}, null")
+    return kinds[Path(init_weights).suffix](model, init_weights, classes)
 
 
-def _weights(model: str, start: str) -> nn.Module:
-    detector = load(Path(start))
-    if detector.state_dict().keys() != build(model).state_dict().keys():
-        raise TrainingError(f"model.start {start} does not hold the weights of model.model {model}")
+def _weights(model: str, path: str, classes: ClassSpec) -> Detector:
+    detector = load(Path(path))
+    if detector.state_dict().keys() != build(model, classes).state_dict().keys():
+        raise TrainingError(f"model.init_weights {path} does not hold the weights of model.name {model}")
+    return _of_classes(detector, path, classes)
+
+
+def _checkpoint(model: str, path: str, classes: ClassSpec) -> Detector:
+    checkpoint = load_checkpoint(path)
+    if checkpoint["model_name"] != model:
+        raise TrainingError(f"model.init_weights {path} holds a {checkpoint['model_name']}, model.name is {model}")
+    return _of_classes(trained_detector(checkpoint, path), path, classes)
+
+
+def _of_classes(detector: Detector, path: str, classes: ClassSpec) -> Detector:
+    if detector.classes != classes:
+        raise TrainingError(
+            f"model.init_weights {path} finds {', '.join(detector.classes.names)}, model.classes are"
+            f" {', '.join(classes.names)} (or differ in their sizes): begin with its backbone alone,"
+            f" {_BACKBONE}{Path(path).with_suffix('.ckpt')}"
+        )
     return detector
 
 
-def _checkpoint(model: str, start: str) -> nn.Module:
-    checkpoint = load_checkpoint(start)
-    if checkpoint["model_name"] != model:
-        raise TrainingError(f"model.start {start} holds a {checkpoint['model_name']}, model.model is {model}")
-    return trained_detector(checkpoint, start)
-
-
-def _backbone_of_run(model: str, path: str) -> nn.Module:
-    checkpoint, detector = load_checkpoint(path), build(model)
+def _backbone_of_run(model: str, path: str, classes: ClassSpec) -> Detector:
+    checkpoint, detector = load_checkpoint(path), build(model, classes)
     weights = trained_detector(checkpoint, path).backbone.state_dict()
     try:
         detector.backbone.load_state_dict(weights)
     except RuntimeError as error:
         name = checkpoint["model_name"]
-        raise TrainingError(f"model.start: {path} holds a {name}, whose backbone is not that of {model}") from error
+        raise TrainingError(
+            f"model.init_weights: {path} holds a {name}, whose backbone is not that of {model}"
+        ) from error
     return detector
 
 
-def _imagenet(model: str) -> nn.Module:
-    detector = build(model)
+def _imagenet(model: str, classes: ClassSpec) -> Detector:
+    detector = build(model, classes)
     if not hasattr(detector.backbone, "load_imagenet"):
         raise TrainingError(
             f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.backbone)}"
@@ -68,19 +89,19 @@ def _imagenet(model: str) -> nn.Module:
     return detector
 
 
-def _backbone(model: str, start: str) -> nn.Module:
-    detector = build(model)
+def _backbone(model: str, path: str, classes: ClassSpec) -> Detector:
+    detector = build(model, classes)
     if not hasattr(detector.backbone, "load_weights"):
-        raise TrainingError(f"model.start {start}: {_published(detector.backbone)}")
+        raise TrainingError(f"model.init_weights {path}: {_published(detector.backbone)}")
     try:
-        detector.backbone.load_weights(start)
+        detector.backbone.load_weights(path)
     except ValueError as error:
-        raise TrainingError(f"model.start: {str(error).splitlines()[0].rstrip(':')}") from error
+        raise TrainingError(f"model.init_weights: {str(error).splitlines()[0].rstrip(':')}") from error
     return detector
 
 
 def _published(backbone: nn.Module) -> str:
     name = getattr(backbone, "PUBLISHED", None)
     if name is None:
-        return "nobody has published any for it; give model.start null"
-    return f"download {name} and give its path as model.start, or model.start null for random ones"
+        return "nobody has published any for it; give model.init_weights null"
+    return f"download {name} and give its path as model.init_weights, or model.init_weights null for random ones"

@@ -8,28 +8,33 @@ from typing import Any
 
 import yaml
 
-from training.atomic_io import TrainingError
-from training.objectives.baseline import OTHERS_WEIGHTS
+from training.errors import TrainingError
+from training.objectives.base import CHECKPOINT_OPTIONS
+from training.renamed_options import translated
 
 NAME = "config.yaml"
-_SHARED = ("seed_everything", "best_by", "model", "data")
+_SHARED = ("seed_everything", "monitor", "model", "data")
 # Where files lie and how they are read is the machine's; weights to start from are in the checkpoint.
-_FREE = {"root", "workers", "keep", "test", "start", *OTHERS_WEIGHTS}
+_FREE = {"root", "num_workers", "cache_in_memory", "test", "init_weights", *CHECKPOINT_OPTIONS}
 
 
-def require_same(folder: Path, given: Mapping[str, Any]) -> None:
-    """Raises TrainingError where these options, as config.yaml has them, are not those that a run was started with.
+def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:
+    """Raises TrainingError where a run is given other options than it was started with.
 
     What only says where files lie, and the trainer's own, may differ.
+
+    Args:
+        run_dir: The run folder, whose config.yaml may be by the names of an older version.
+        given: The options, as config.yaml has them.
     """
-    if not (folder / NAME).is_file():
+    if not (run_dir / NAME).is_file():
         return
-    started = yaml.safe_load((folder / NAME).read_text(encoding="utf-8"))
+    started = translated(yaml.safe_load((run_dir / NAME).read_text(encoding="utf-8")))
     changes = _changes("", {key: given[key] for key in _SHARED if key in given}, started)
     if changes:
         raise TrainingError(
-            f"{'; '.join(changes)} where {folder} was started: go on with the options of its {NAME}, or name another"
-            " folder with --folder"
+            f"{'; '.join(changes)} where {run_dir} was started: go on with the options of its {NAME}, or name another"
+            " folder with --run-dir"
         )
 
 

@@ -1,4 +1,4 @@
-"""python -m training seeds --config FILE --seeds 0 1 2: train with several seeds, report mean and spread.
+"""python -m training seeds --config RECIPE --seeds 0 1 2: train with several seeds, report mean and spread.
 
 Every seed has a run folder of its own within --out. Started again, finished seeds are kept and the others go on.
 Options it does not know are passed on to fit, such as --data DIR or --trainer.max_epochs 20.
@@ -14,36 +14,52 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.atomic_io import TrainingError, write_atomically
+from training.atomic_io import write_atomically
+from training.errors import TrainingError
 from training.metrics import NAME, read_metrics
+from training.recipes import run_name
+from training.renamed_options import require_new_options
+from training.reported_errors import exit_status
 
 _SHOWN = ("3d_easy", "3d_moderate", "3d_hard", "bev_moderate", "3d_loose_moderate")
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training seeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", required=True, help="configuration, as for fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--out", type=Path, help="folder for the run folders (default: runs/NAME_OF_CONFIG_seeds)")
-    parser.add_argument("--best_by", default="val/Car_3d_moderate", help="metric that says which epoch is the best")
-    options, fit_options = parser.parse_known_args(arguments)
-    out = options.out or Path("runs") / f"{Path(options.config).stem}_seeds"
+    options, fit_options = _parser().parse_known_args(arguments)
+    require_new_options(fit_options)
+    out = options.out or Path("runs") / f"{run_name(options.config)}_seeds"
     seeds = list(dict.fromkeys(options.seeds))
     for seed in seeds:
         print(f"seed {seed} -> {folder_of(out, seed)}", flush=True)
-        command = [sys.executable, "-m", "training", "fit", "--config", options.config, "--resume", *fit_options]
-        command += ["--seed_everything", str(seed), "--folder", str(folder_of(out, seed)), "--best_by", options.best_by]
+        command = [sys.executable, "-m", "training", "fit", "--resume"]
+        command += [word for file in options.config for word in ("--config", file)] + fit_options
+        command += ["--seed_everything", str(seed), "--run-dir", str(folder_of(out, seed))]
+        command += ["--monitor", options.monitor]
         if status := subprocess.run(command, check=False).returncode:
             print(f"error: seed {seed} failed; the same command goes on where it stopped", file=sys.stderr)
             return status
-    report = summarise({seed: read_metrics(folder_of(out, seed) / NAME) for seed in seeds}, options.best_by)
+    report = summarise({seed: read_metrics(folder_of(out, seed) / NAME) for seed in seeds}, options.monitor)
     write_atomically(out / "seeds.json", (json.dumps(report, indent=1) + "\n").encode())
     print(format_report(report))
     print(out / "seeds.json")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-c", "--config", action="append", required=True, help="configuration, as for fit: once or several times"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--out", type=Path, help="folder for the run folders (default: runs/RECIPE+OVERLAY_seeds)")
+    parser.add_argument("--monitor", default="val/Car_3d_moderate", help="metric that says which epoch is the best")
+    return parser
 
 
 def folder_of(out: Path, seed: int) -> Path:
@@ -51,25 +67,32 @@ def folder_of(out: Path, seed: int) -> Path:
     return out / f"seed_{seed}"
 
 
-def summarise(rows: Mapping[int, Sequence[Mapping[str, float]]], best_by: str) -> dict:
-    """{last, best: {metric: {mean, spread, values}}, seeds, epochs: {last, best}} from the metrics of each seed.
+def summarise(rows: Mapping[int, Sequence[Mapping[str, float]]], monitor: str) -> dict:
+    """Mean and spread over the seeds, at the last epoch that was validated and at each seed's best one.
 
-    The last epoch is the last one that was validated, the best one the first at which `best_by` was highest. The spread
-    is the standard deviation over the seeds (n - 1), None for a single one. Raises TrainingError where a seed has no
-    validation.
+    Args:
+        rows: The metrics of each seed, as metrics.csv has them.
+        monitor: The metric whose first highest value says which epoch is the best.
+
+    Returns:
+        {last, best: {metric: {mean, spread, values}}, seeds, monitor, epochs: {last, best}}. The spread is the standard
+        deviation (n - 1), None for a single seed.
+
+    Raises:
+        TrainingError: Where a seed has no validation.
     """
     chosen: dict[str, list[Mapping[str, float]]] = {"last": [], "best": []}
     for seed, all_rows in rows.items():
-        validated = [row for row in all_rows if best_by in row]
+        validated = [row for row in all_rows if monitor in row]
         if not validated:
-            raise TrainingError(f"seed {seed} has no {best_by}: was it validated at all?")
+            raise TrainingError(f"seed {seed} has no {monitor}: was it validated at all?")
         chosen["last"].append(validated[-1])
-        chosen["best"].append(max(validated, key=lambda row: row[best_by]))
+        chosen["best"].append(max(validated, key=lambda row: row[monitor]))
     metrics = [name for name in chosen["last"][0] if name.startswith("val/") and name != "val/frames"]
     report: dict = {
         which: {m: _spread([row[m] for row in picked]) for m in metrics} for which, picked in chosen.items()
     }
-    report |= {"seeds": list(rows), "best_by": best_by}
+    report |= {"seeds": list(rows), "monitor": monitor}
     return report | {"epochs": {which: [int(row["epoch"]) for row in picked] for which, picked in chosen.items()}}
 
 
@@ -95,12 +118,10 @@ def format_report(report: dict) -> str:
             cells = [_cell(part) for part in (last, report["best"][name])]
             each = ", ".join(f"{value:.2f}" for value in last["values"])
             lines.append(f"{kind + ' ' + metric.replace('_', ' '):<32}{cells[0]:>18}{cells[1]:>18}  ({each})")
-    lines.append(f"epochs: last {report['epochs']['last']}, best {report['epochs']['best']} by {report['best_by']}")
+    lines.append(f"epochs: last {report['epochs']['last']}, best {report['epochs']['best']} by {report['monitor']}")
     lines.append("The best epoch is chosen on the frames that it is scored on: compare methods by the last one.")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    from training.__main__ import main as command  # its errors are one line
-
-    sys.exit(command(["seeds", *sys.argv[1:]]))
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -8,17 +8,19 @@ from typing import Protocol
 import numpy as np
 
 from add_model.candidates import Candidates
+from add_model.classes import ClassSpec
 from add_model.errors import ModelError
+from add_model.nms import NmsSettings
 
 
 class Backend(Protocol):
     """A loaded network. Called with a canvas (H, W, 3) uint8 RGB and its P (3, 4)."""
 
     device: str
-    classes: tuple[str, ...]
+    classes: ClassSpec
     focal: float  # pixels: the focal length at which the network wants to see images
-    multiple: int  # canvas sides are multiples of this
-    nms_bev_iou: float  # detections of a class whose footprints have more than this in common are one object
+    size_multiple: int  # canvas sides are multiples of this
+    nms: NmsSettings | None
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates: ...
 

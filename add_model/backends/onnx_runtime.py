@@ -9,6 +9,7 @@ import numpy as np
 from add_model.backends import require_file
 from add_model.candidates import Candidates
 from add_model.errors import ModelError
+from add_model.metadata import read_metadata
 
 OLDEST = "1.18"  # the first that reads IR version 10, which the exported models have; requirements/base.txt asks for it
 
@@ -57,15 +58,14 @@ class OnnxBackend:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
         try:
-            self.classes = tuple(metadata["classes"].split(","))
-            self.focal, self.multiple = float(metadata["focal"]), int(metadata["multiple"])
-            self.nms_bev_iou = float(metadata.get("nms_bev_iou", 1.0))  # older files don't say
-        except (KeyError, ValueError):
+            settings = read_metadata(metadata)
+        except (KeyError, ValueError, TypeError, ModelError):
             usable = False
         else:
             usable = inputs == {"image", "P"} and outputs >= set(Candidates._fields)
         if not usable:
             raise ModelError(f"{path} was not exported by this project; export it with: python -m training.export")
+        self.classes, self.focal, self.size_multiple, self.nms = settings
         self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:

@@ -13,13 +13,11 @@ from add_model.errors import ModelError
 try:
     import torch
 
-    from add_model.registry import MULTIPLE, load
+    from add_model.weights_file import load
 except ImportError as error:
     raise ModelError(
         f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.4' safetensors"
     ) from error
-
-from add_model.detectors.target_assignment import CLASSES
 
 
 class TorchBackend:
@@ -28,16 +26,14 @@ class TorchBackend:
     Raises ModelError where the file is missing or holds other weights than it says.
     """
 
-    classes = CLASSES
-    multiple = MULTIPLE
-
     def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
         require_file(path)
         if threads:
             torch.set_num_threads(threads)
         self.device = device
         self._network = load(path).eval().to(device)
-        self.focal, self.nms_bev_iou = self._network.focal, self._network.nms_bev_iou
+        self.classes, self.nms = self._network.classes, self._network.nms
+        self.focal, self.size_multiple = self._network.focal, self._network.size_multiple
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         with torch.inference_mode():

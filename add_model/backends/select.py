@@ -63,7 +63,7 @@ def _open(path: Path, device: str, threads: int | None) -> Backend:
 
 
 def _run_once(backend: Backend) -> Backend:
-    side = 4 * backend.multiple
+    side = 4 * backend.size_multiple
     camera = Camera.pinhole(backend.focal, backend.focal, side / 2, side / 2, side, side)
     try:
         backend(np.zeros((side, side, 3), np.uint8), camera.P)

@@ -1,27 +1,41 @@
-"""What every detector answers, and what it takes to score an answer."""
+"""What a detector is: the one class to implement for a new one.
+
+A new detector is a folder beside `monodle/` with a subclass of `Detector`, a `TargetEncoder` and, to be trained with
+ADD, a `DistillationAdapter`; and one entry in `add_model.registry`.
+"""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from add_model.classes import ClassSpec
+from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.geometry.camera import Camera
 from add_model.labels import Labels
+from add_model.nms import NmsSettings
 
 _DEPTH_TOLERANCE = 1.0  # metres
+
+Features = TypeVar("Features")  # a detector's own: what its losses, its decoding and its distillation read
 
 
 @dataclass(frozen=True)
 class CandidateBatch:
     """The best K candidates of each image, best first: what prediction and export return.
 
-    scores (B, K) in [0, 1]; labels (B, K) index CLASSES; boxes (B, K, 7) in P's frame; boxes2d (B, K, 4) in pixels
-    of the network's input; depth_std (B, K) metres.
+    scores (B, K): in [0, 1]
+    labels (B, K): index of the class
+    boxes (B, K, 7): in P's frame
+    boxes2d (B, K, 4): pixels of the network's input
+    depth_std (B, K): metres
     """
 
     scores: Tensor
@@ -31,24 +45,83 @@ class CandidateBatch:
     depth_std: Tensor
 
 
+class TargetEncoder(Protocol):
+    """How labels become targets. Runs in the loader's processes, so it uses numpy alone."""
+
+    def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Targets of one image.
+
+        Args:
+            camera: of the network's input.
+            labels: of the same image.
+            depth_map: (H, W) metres, 0 unknown; None where the frames come without depth.
+
+        Returns:
+            Arrays by name, of the same shapes for all images of one size. `mask` (M,) says which rows of objects are
+            real; losses are divided by their number.
+        """
+
+
+class Detector(nn.Module, ABC, Generic[Features]):
+    """A monocular 3D detector.
+
+    classes: what it finds, in the order of its labels
+    backbone: the part that ImageNet weights are for
+    focal: pixels; images are scaled to this focal length before the network sees them
+    size_multiple: sides of the network's input are multiples of this
+    nms: how detections of one object are merged after the network; None for a detector that needs no suppression
+    target_encoder: how labels become targets
+    """
+
+    classes: ClassSpec
+    backbone: nn.Module
+    focal: float
+    size_multiple: int = 32
+    nms: NmsSettings | None = NmsSettings()
+    target_encoder: TargetEncoder
+
+    @abstractmethod
+    def extract_features(self, images: Tensor, P: Tensor) -> Features:
+        """Run the network up to what losses and decoding read.
+
+        Args:
+            images: (B, H, W, 3) uint8 RGB, sides multiples of `size_multiple`.
+            P: (B, 3, 4) their projections.
+        """
+
+    @abstractmethod
+    def losses(
+        self, features: Features, targets: Mapping[str, Tensor], normaliser: Normaliser = ONE_PROCESS
+    ) -> dict[str, Tensor]:
+        """The losses of a batch by name; their sum is minimised.
+
+        Args:
+            features: from `extract_features`.
+            targets: from `target_encoder.encode`, stacked.
+            normaliser: what sums are divided by where several processes share a batch.
+        """
+
+    @abstractmethod
+    def decode(self, features: Features, P: Tensor) -> CandidateBatch:
+        """The best candidates of images with these P (B, 3, 4). Exported with the network, so torch alone."""
+
+    def forward(self, images: Tensor, P: Tensor) -> CandidateBatch:
+        """Images (B, H, W, 3) uint8 RGB and their P (B, 3, 4) -> the best candidates."""
+        return self.decode(self.extract_features(images, P), P)
+
+
 def depth_certainty(depth_std: Tensor) -> Tensor:
-    """The share of a Laplace distribution of this standard deviation, metres, that lies within the tolerance."""
+    """The share of a Laplace distribution of this standard deviation, metres, that lies within one metre."""
     return 1 - torch.exp(-math.sqrt(2) * _DEPTH_TOLERANCE / depth_std)
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values (B, N, ...) at index (B, K) -> (B, K, ...)."""
+    extra = values.ndim - 2
+    return values.gather(1, index[(...,) + (None,) * extra].expand(-1, -1, *values.shape[2:]))
+
+
 def best_first(scores: Tensor, labels: Tensor, boxes: Tensor, boxes2d: Tensor, depth_std: Tensor) -> CandidateBatch:
-    """Candidates in any order, as `CandidateBatch` has them, sorted by their scores."""
+    """Candidates in any order -> sorted by their scores."""
     scores, order = scores.sort(dim=1, descending=True)
-    pick = lambda values: values.gather(1, order[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
-    return CandidateBatch(scores, labels.gather(1, order), pick(boxes), pick(boxes2d), depth_std.gather(1, order))
-
-
-class TargetEncoder(Protocol):
-    """How labels become what a detector is taught: its attribute `target_encoder`. Runs in loader processes: numpy alone."""
-
-    def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
-        """Targets of one image as a dict of arrays, of the same shapes for all images of one size.
-
-        depth_map (H, W): metres, 0 unknown, where the frames come with one. `mask` (M,) says which of the objects' rows
-        are real; losses are divided by their number.
-        """
+    return CandidateBatch(scores, *(take(values, order) for values in (labels, boxes, boxes2d, depth_std)))

@@ -1,4 +1,4 @@
-"""What networks answer -> depth with its uncertainty, and boxes."""
+"""What networks answer -> peaks of a heatmap, depth with its uncertainty, and boxes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import math
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from add_model.geometry.camera import lift, own_projection
 from add_model.geometry.heading import HEADING_BINS, decode_heading
+
+MAX_LOG_VARIANCE = 8.0  # a bad start can't overflow: a standard deviation of 2 cm to 55 m
+
+
+def top_peaks(heatmap: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The local maxima of (B, C, h, w) -> (scores, class index, cell as row * w + column), each (B, count)."""
+    peaks = heatmap * (functional.max_pool2d(heatmap, 3, stride=1, padding=1) == heatmap)
+    scores, index = peaks.flatten(1).topk(count, dim=1)
+    cells = heatmap.shape[2] * heatmap.shape[3]
+    label = index // cells
+    return scores, label, index - label * cells  # ONNX's remainder takes no symbolic size
 
 
 def decode_depth(answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What a network answers (..., 2) -> depth at the reference focal length and its log variance, each (...)."""
     coded, log_variance = answers.unbind(-1)
-    # Bounded, so that a bad start can't overflow: a standard deviation of 2 cm to 55 m.
-    return 1 / (coded.sigmoid() + 1e-6) - 1, log_variance.clamp(-8, 8)
+    return 1 / (coded.sigmoid() + 1e-6) - 1, log_variance.clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
 def decode_boxes(P: Any, u: Any, v: Any, depth: Any, size: Any, heading: Any) -> Any:

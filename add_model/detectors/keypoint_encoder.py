@@ -1,5 +1,4 @@
-"""How boxes are coded, and the one target_encoder of centre-based detectors: labelled boxes -> cell targets, cell outputs ->
-boxes, inverse functions.
+"""How centre-based detectors code boxes: labelled boxes -> cell targets, and cell outputs -> boxes, its inverse.
 
 An object lives in the cell that its projected 3D centre falls into (MonoDLE, Ma et al., CVPR 2021). A map of
 stride s has cell (row i, column j) centred on pixel ((j + 0.5) s - 0.5, (i + 0.5) s - 0.5). Depth is coded at a
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.decoding import decode_boxes
-from add_model.detectors.target_assignment import CLASSES, MAX_OBJECTS, MEAN_SIZES, Limits, choose
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
 from add_model.geometry.camera import Camera, reference_focal_scale
 from add_model.geometry.heading import encode_heading
 from add_model.labels import Labels
@@ -39,11 +39,12 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
 class KeypointEncoder:
     """Targets and decoding for maps of `stride` pixels."""
 
+    classes: ClassSpec = KITTI_CLASSES
     stride: int = 4
     limits: Limits = field(default_factory=Limits)
 
     def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
-        """Targets of one image, as a dict of arrays with M = MAX_OBJECTS rows, see `TargetEncoder`.
+        """Targets of one image with M = MAX_OBJECTS rows, see `TargetEncoder`.
 
         Keys: heatmap and ignore (C, h, w); mask (M,); cell (M,) = row * w + column; label (M,); offset_3d, offset_2d,
         size_2d (M, 2) in cells; depth (M,) at the reference focal length; size_3d (M, 3) metres off the class mean;
@@ -51,7 +52,8 @@ class KeypointEncoder:
         """
         rows, columns = camera.height // self.stride, camera.width // self.stride
         targets = self._blank(rows, columns)
-        boxes2d, choice = labels.boxes2d, choose(camera, labels, self.limits, self.stride)
+        boxes2d = labels.boxes2d
+        choice = assign(camera, labels, self.classes, self.limits, self.stride)
         label, chosen = choice.label, choice.chosen
         self._mark_ignored(targets["ignore"], choice.ignored, boxes2d)
         centre = (choice.pixel + 0.5) / self.stride
@@ -67,7 +69,7 @@ class KeypointEncoder:
         targets["offset_2d"][:n] = (low + high2d) / 2 - (cell + 0.5)
         targets["size_2d"][:n] = high2d - low
         targets["depth"][:n] = choice.depth[chosen]
-        targets["size_3d"][:n] = labels.boxes[chosen, 3:6] - np.array(MEAN_SIZES)[label[chosen]]
+        targets["size_3d"][:n] = labels.boxes[chosen, 3:6] - np.array(self.classes.mean_sizes)[label[chosen]]
         targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
         radius = np.maximum(0, gaussian_radius(*np.maximum(high2d - low, 0.1).T[::-1])).astype(int)
         # Farthest first, so that where objects share a cell the nearest one's peak stays exact.
@@ -77,8 +79,8 @@ class KeypointEncoder:
 
     def _blank(self, rows: int, columns: int) -> dict:
         targets = {
-            "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
-            "ignore": np.zeros((len(CLASSES), rows, columns), bool),
+            "heatmap": np.zeros((len(self.classes), rows, columns), np.float32),
+            "ignore": np.zeros((len(self.classes), rows, columns), bool),
             "mask": np.zeros(MAX_OBJECTS, bool),
         }
         targets |= {key: np.zeros(MAX_OBJECTS, np.int64) for key in ("cell", "label", "heading_bin")}

@@ -11,14 +11,24 @@ from torch.nn import functional
 from add_model.geometry.heading import HEADING_BINS
 
 
-def identity(value: Tensor) -> Tensor:
-    """The total over processes where there is one process."""
-    return value
+class Normaliser:
+    """What sums over a batch are divided by, where several training processes share the batch.
+
+    Losses are divided by the number of objects of the whole batch, wherever they are, and multiplied by the number of
+    processes, over which gradients are averaged afterwards.
+
+    total: sums a tensor over all processes.
+    """
+
+    def __init__(self, total: Callable[[Tensor], Tensor] = lambda value: value, processes: int = 1) -> None:
+        self.total, self.processes = total, processes
+
+    def count(self, counted: Tensor) -> Tensor:
+        """What this process divides a sum over the true entries of `counted` by, at least 1 / processes."""
+        return self.total(counted.sum().float()).clamp(min=1) / self.processes
 
 
-def shared_count(counted: Tensor, total: Callable[[Tensor], Tensor], processes: int) -> Tensor:
-    """By what a process divides a sum over what is true in `counted`; total, processes: see `monodle_loss`."""
-    return total(counted.sum().float()).clamp(min=1) / processes
+ONE_PROCESS = Normaliser()
 
 
 def laplacian_loss(depth: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
@@ -27,13 +37,13 @@ def laplacian_loss(depth: Tensor, log_variance: Tensor, target: Tensor) -> Tenso
 
 
 def dimension_aware_loss(
-    size: Tensor, target: Tensor, full_size: Tensor, total: Callable[[Tensor], Tensor] = identity
+    size: Tensor, target: Tensor, full_size: Tensor, normaliser: Normaliser = ONE_PROCESS
 ) -> Tensor:
     """Summed L1 relative to the object's own size, rescaled to the plain L1's magnitude (MonoDLE, section 4.3)."""
     error = (size - target).abs()
     relative = error / full_size
     with torch.no_grad():
-        compensation = total(error.sum()) / total(relative.sum()).clamp(min=1e-6)
+        compensation = normaliser.total(error.sum()) / normaliser.total(relative.sum()).clamp(min=1e-6)
     return relative.sum() * compensation
 
 

@@ -1,4 +1,4 @@
-"""Labels as detectors take them: which objects are taught, and where no answer is punished."""
+"""Which labelled objects a detector is trained on, and where it is trained on nothing."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, ClassSpec
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera, reference_focal_scale
 from add_model.labels import Labels
 
-CLASSES = ("Car", "Pedestrian", "Cyclist")
-# Mean length, width, height in metres of each class in KITTI's training labels.
-MEAN_SIZES = ((3.884, 1.629, 1.526), (0.844, 0.660, 1.761), (1.763, 0.597, 1.737))
-MAX_OBJECTS = 50
-# Types that look like a class without counting as it: their region teaches that class nothing.
-NEIGHBOURS = {"Van": "Car", "Truck": "Car", "Person_sitting": "Pedestrian"}
-_TYPES = {name.lower(): name for name in (*CLASSES, *NEIGHBOURS, "DontCare")}
+MAX_OBJECTS = 50  # of one image; targets have as many rows
+_NEAREST = 0.5  # metres at the reference focal length
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Objects beyond them are neither taught nor punished.
+    """Objects beyond them are ignored: neither trained on nor counted as wrong.
 
-    min_height: of a 2D box, in canvas pixels; max_depth: metres at the reference focal length.
+    min_height: of a 2D box, in pixels of the network's input; max_depth: metres at the reference focal length.
     """
 
     min_height: float = 8.0
@@ -36,12 +32,15 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """What of N labels is taught.
+class Assignment:
+    """What N labels mean for training.
 
-    label (N,) index into CLASSES, -1 for other types; pixel (N, 2) of the projected 3D centre; depth (N,) at the
-    reference focal length; heading (N,) against the viewing ray, radians; chosen (K,) indices of those taught, nearest
-    first, at most MAX_OBJECTS; ignored (N, C) the classes that must not be punished for answering where this label is.
+    label (N,): index of the class, -1 for other types
+    pixel (N, 2): the projected 3D centre
+    depth (N,): metres at the reference focal length
+    heading (N,): against the viewing ray, radians
+    chosen (K,): indices of the objects to train on, nearest first, at most MAX_OBJECTS
+    ignored (N, C): classes that are not counted as wrong where this label is
     """
 
     label: np.ndarray
@@ -52,31 +51,39 @@ class Choice:
     ignored: np.ndarray
 
 
-def choose(camera: Camera, labels: Labels, limits: Limits, stride: int = 1) -> Choice:
-    """Which objects are taught: teachable ones within the limits that have their 3D centre in the image.
+def assign(camera: Camera, labels: Labels, classes: ClassSpec, limits: Limits, stride: int = 1) -> Assignment:
+    """Choose the objects to train on: visible ones within the limits that have their 3D centre in the image.
 
-    The image reaches as far as whole cells of `stride` pixels.
+    Args:
+        camera: of the network's input.
+        labels: of the same image.
+        classes: those of the detector.
+        limits: how small and how far objects may be.
+        stride: pixels; the image reaches as far as whole cells of this size.
     """
     boxes, boxes2d = labels.boxes, labels.boxes2d
-    names = np.array([_TYPES.get(str(name).lower(), name) for name in labels.names], dtype=str)
-    label = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in names], dtype=np.int64)
+    label = np.array([classes.index(str(name)) for name in labels.names], dtype=np.int64)
     own = boxes[:, :3] + camera.translation
     uvd = camera.project(boxes[:, :3]) if len(boxes) else np.empty((0, 3))
     depth = uvd[:, 2] / reference_focal_scale(camera.P)
     with np.errstate(invalid="ignore"):
         centre, cells = (uvd[:, :2] + 0.5) / stride, (camera.width // stride, camera.height // stride)
-        inside = ((centre >= 0) & (centre < cells)).all(axis=1) & (depth > 0.5)
+        inside = ((centre >= 0) & (centre < cells)).all(axis=1) & (depth > _NEAREST)
         high = boxes2d[:, 3] - boxes2d[:, 1] >= limits.min_height
-        taught = (label >= 0) & inside & high & (depth <= limits.max_depth) & labels.teachable
+        used = (label >= 0) & inside & high & (depth <= limits.max_depth) & labels.visible
         heading = boxes[:, 6] - np.arctan2(own[:, 0], own[:, 2])
-    chosen = np.flatnonzero(taught)
+    chosen = np.flatnonzero(used)
     chosen = chosen[np.argsort(depth[chosen], kind="stable")][:MAX_OBJECTS]
-    ignored = np.zeros((len(names), len(CLASSES)), bool)
-    for k in np.flatnonzero(~taught):
-        if label[k] >= 0:
-            ignored[k, label[k]] = True
-        elif names[k] in NEIGHBOURS:
-            ignored[k, CLASSES.index(NEIGHBOURS[names[k]])] = True
-        elif names[k] == "DontCare":
+    return Assignment(label, uvd[:, :2], depth, heading, chosen, _ignored(labels, label, used, classes))
+
+
+def _ignored(labels: Labels, label: np.ndarray, used: np.ndarray, classes: ClassSpec) -> np.ndarray:
+    ignored = np.zeros((len(label), len(classes)), bool)
+    for k in np.flatnonzero(~used):
+        name = str(labels.names[k])
+        kind = label[k] if label[k] >= 0 else classes.looks_like(name)
+        if kind >= 0:
+            ignored[k, kind] = True
+        elif name.lower() == DONT_CARE.lower():
             ignored[k] = True
-    return Choice(label, uvd[:, :2], depth, heading, chosen, ignored)
+    return ignored

@@ -1,88 +1,104 @@
-"""What a detector gives so that it can be taught: the small interface between the framework and each detector."""
+"""How ADD reaches into a detector: the one class to implement so that a new detector can be distilled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from add_model.detectors.caddn import distillation as caddn_teaching
-from add_model.detectors.caddn.detector import CaDDN
-from add_model.detectors.monodetr import distillation as monodetr_teaching
-from add_model.detectors.monodetr.detector import MonoDETR
-from add_model.detectors.monodle import distillation as monodle_teaching
-from add_model.detectors.monodle.detector import MonoDLE
 from add_model.distillation.position_encoding import Encoding
 from add_model.distillation.target_objects import TargetObjects
 
+AnyDetector = TypeVar("AnyDetector", bound=nn.Module)  # an add_model.detectors.base.Detector
+Features = TypeVar("Features")  # what its extract_features returns
 
-class Parts(Protocol):
-    """The module that says how a detector is taught; `monodle_teaching` is the one to read.
 
-    Every method of training takes `branch`, `look` and `losses`, distillation all. What `look` gives is the detector's
-    own affair, which its `detect` reads; so is a lesson, of which the framework takes `taught` alone.
+@dataclass(frozen=True)
+class TeacherTargets(Generic[Features]):
+    """What a frozen teacher gives its student to learn from in one batch; detectors add what they need."""
+
+    teacher: nn.Module
+    teacher_features: Features
+    targets: Mapping[str, Tensor]
+
+
+AnyTargets = TypeVar("AnyTargets", bound=TeacherTargets)
+
+
+class DistillationAdapter(ABC, Generic[AnyDetector, Features, AnyTargets]):
+    """Stateless: all that is learnt is in the detectors and in the training objective.
+
+    Shapes: B images, N tokens of C channels, M rows of labelled objects. `monodle/distillation.py` is the one to read
+    first.
+
+    depth_estimator_losses: names of losses of the detector's own depth estimator, whose place a teacher's depth takes
     """
 
-    ESTIMATES: tuple[str, ...]  # losses that a teacher may do without: of a depth estimator whose place its depth takes
+    depth_estimator_losses: tuple[str, ...] = ()
 
-    def losses(
-        self,
-        detector: nn.Module,
-        seen: Any,
-        targets: Mapping[str, Tensor],
-        total: Callable[[Tensor], Tensor] = ...,
-        processes: int = 1,
-    ) -> dict[str, Tensor]:
-        """The detector's own, by name; total, processes: see `monodle_loss`."""
+    @abstractmethod
+    def depth_branch(self, detector: AnyDetector) -> nn.Module:
+        """What a teacher has beside its student: a module that brings depth into its features, adding 0 at first."""
 
-    def branch(self, detector: nn.Module) -> nn.Module:
-        """What a teacher has beside its student: the way of depth into its features, which adds nothing at first."""
+    @abstractmethod
+    def teacher_features(
+        self, detector: AnyDetector, images: Tensor, P: Tensor, depth: Tensor, branch: nn.Module
+    ) -> Features:
+        """`Detector.extract_features` of a teacher, which also sees depth (B, H, W) in metres, 0 unknown."""
 
-    def look(
-        self, detector: nn.Module, images: Tensor, P: Tensor, depth: Tensor | None, branch: nn.Module | None
-    ) -> Any:
-        """Images (B, H, W, 3), their P (B, 3, 4) and, for a teacher, depth (B, H, W) -> what all else is read from."""
+    @abstractmethod
+    def token_channels(self, detector: AnyDetector) -> int:
+        """C."""
 
-    def channels(self, detector: nn.Module) -> int:
-        """Of the tokens."""
+    @abstractmethod
+    def tokens(self, detector: AnyDetector, features: Features) -> Tensor:
+        """The intermediate features that are compared and adapted, (B, N, C)."""
 
-    def tokens(self, detector: nn.Module, seen: Any) -> Tensor:
-        """What is compared and what self-attention adapts, (B, N, C)."""
+    @abstractmethod
+    def attended_tokens(self, detector: AnyDetector, tokens: Tensor, features: Features) -> Tensor:
+        """Tokens (B, N, C) -> the keys and values of self-attention (B, N', C), fewer where N is large."""
 
-    def summary(self, detector: nn.Module, tokens: Tensor, seen: Any) -> Tensor:
-        """Tokens (B, N, C) -> what they attend to, (B, N', C)."""
-
-    def token_points(
-        self, detector: nn.Module, encoding: Encoding, seen: Any, P: Tensor, depth: Tensor | None
+    @abstractmethod
+    def token_positions(
+        self, detector: AnyDetector, encoding: Encoding, features: Features, P: Tensor, depth: Tensor | None
     ) -> Tensor | None:
-        """Where the tokens are in space, (B or 1, N, D, 3) metres; None for no encoding."""
+        """Where tokens are in space: (B or 1, N, D, 3) metres in the camera's own frame; None for no encoding."""
 
-    def lesson(
-        self, teacher: nn.Module, taught: Any, detector: nn.Module, seen: Any, targets: Mapping[str, Tensor], P: Tensor
-    ) -> Any:
-        """All that a teacher that sees `taught` passes on to a student that sees `seen`."""
+    @abstractmethod
+    def teacher_targets(
+        self,
+        teacher: AnyDetector,
+        teacher_features: Features,
+        student: AnyDetector,
+        student_features: Features,
+        targets: Mapping[str, Tensor],
+        P: Tensor,
+    ) -> AnyTargets:
+        """What a teacher passes on of a batch; no gradient flows through it."""
 
-    def seen_tokens(self, lesson: Any) -> Tensor:
-        """Which tokens see an object, (B, N)."""
+    @abstractmethod
+    def foreground_tokens(self, teacher_targets: AnyTargets) -> Tensor:
+        """Which tokens belong to an object, (B, N) bool."""
 
-    def objects(self, lesson: Any) -> TargetObjects:
-        """The objects that target-aware attention asks for."""
+    @abstractmethod
+    def object_queries(self, teacher_targets: AnyTargets) -> TargetObjects:
+        """The labelled objects, one query of target-aware attention each."""
 
-    def responses(self, detector: nn.Module, seen: Any, lesson: Any) -> dict[str, Tensor]:
-        """How a student's boxes differ from its teacher's, by name, summed over objects that count 1 each."""
+    @abstractmethod
+    def regression_losses(
+        self, detector: AnyDetector, features: Features, teacher_targets: AnyTargets
+    ) -> dict[str, Tensor]:
+        """How boxes differ from the teacher's, by name, summed over objects that count 1 each."""
 
-    def adapted_responses(self, adapted: Tensor, seen: Any, lesson: Any) -> dict[str, Tensor]:
-        """The same of what the teacher's own heads read from its student's adapted tokens (B, N, C)."""
+    @abstractmethod
+    def adapted_losses(
+        self, adapted_tokens: Tensor, features: Features, teacher_targets: AnyTargets
+    ) -> dict[str, Tensor]:
+        """The same of what the teacher's own frozen heads read from the student's adapted tokens (B, N, C)."""
 
-    def scores(self, detector: nn.Module, seen: Any, lesson: Any) -> Tensor:
+    @abstractmethod
+    def classification_loss(self, detector: AnyDetector, features: Features, teacher_targets: AnyTargets) -> Tensor:
         """How class scores differ from the teacher's, summed likewise."""
-
-
-def parts_of(detector: nn.Module) -> Parts:
-    """How this detector is taught. Raises TypeError for one that can't be taught yet."""
-    modules = ((MonoDLE, monodle_teaching), (CaDDN, caddn_teaching), (MonoDETR, monodetr_teaching))
-    for kind, module in modules:
-        if isinstance(detector, kind):
-            return module
-    raise TypeError(f"{type(detector).__name__} has no teaching module: write one like {monodle_teaching.__name__}")

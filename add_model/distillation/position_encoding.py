@@ -16,6 +16,7 @@ from torch.nn import functional
 from add_model.geometry.camera import lift, own_projection, reference_focal_scale
 
 NEAREST, FARTHEST = 1.0, 80.0  # metres: the working range
+FRUSTUM_POINTS = 8  # of a token, in the encoding `frustum`
 
 
 class Encoding(Enum):
@@ -44,8 +45,8 @@ def cell_depth(depth: Tensor, stride: int) -> Tensor:
 def at_reference(depth: Tensor, P: Tensor) -> Tensor:
     """Depth maps (B, H, W) in metres, 0 unknown -> the same at the reference focal length, as detectors code depth.
 
-    A teacher sees depth so: in metres it would have to guess each view's zoom, which images do not show, and could not
-    pass on what its student cannot see either.
+    Teachers see depth this way: metres depend on each view's scale, which images do not show, so a student could not
+    follow.
     """
     return depth / reference_focal_scale(P)[:, None, None]
 
@@ -82,7 +83,7 @@ def surface_points(P: Tensor, depth: Tensor, stride: int) -> Tensor:
     return own_points(P, u, v, cell_depth(depth, stride))[:, :, None]
 
 
-def frustum_points(P: Tensor, rows: int, columns: int, stride: int, bins: int = 8) -> Tensor:
+def frustum_points(P: Tensor, rows: int, columns: int, stride: int, bins: int = FRUSTUM_POINTS) -> Tensor:
     """(B, N, bins, 3): points along each cell's ray, at depths spaced evenly in their logarithm."""
     u, v = cell_pixels(rows, columns, stride, P.device)
     steps = torch.linspace(math.log(2.0), math.log(FARTHEST), bins, device=P.device).exp()

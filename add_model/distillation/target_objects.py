@@ -1,4 +1,4 @@
-"""The labelled objects, as target-aware cross-attention asks for them of every detector."""
+"""The labelled objects, as target-aware cross-attention queries them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TargetObjects:
-    """M rows for each image, of which mask (B, M) says which are real: the first ones.
+    """M rows for each image, filled from the first on.
 
-    centre (B, M, 3) metres in the camera's own optical frame, NaN in rows without an object; label (B, M); shape
-    (B, M, 5) from `object_shape`; own (B, M, C) what the detector's own queries hold of the objects, None where a
-    detector has none.
+    centre (B, M, 3): metres in the camera's own optical frame, NaN in rows without an object
+    label (B, M): index of the class
+    shape (B, M, 5): from `object_shape`
+    mask (B, M): which rows are real
+    detector_query (B, M, C): the detector's own query of each object, None for detectors without queries
     """
 
     centre: Tensor
     label: Tensor
     shape: Tensor
     mask: Tensor
-    own: Tensor | None = None
+    detector_query: Tensor | None = None
 
     def filled(self) -> TargetObjects:
         """Without the rows at the end that no image fills."""
         count = filled_rows(self.mask)
-        rows = (self.centre, self.label, self.shape, self.mask, self.own)
+        rows = (self.centre, self.label, self.shape, self.mask, self.detector_query)
         return TargetObjects(*(None if part is None else part[:, :count] for part in rows))
 
 

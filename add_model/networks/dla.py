@@ -6,12 +6,13 @@ Parameters carry the names of the published ImageNet checkpoint (dla34-ba72cf86.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from add_model.networks.backbone import Backbone
 from add_model.networks.initialise import kaiming
 
 # In the published file, but without effect on the features: the classifier, and the projections of the two-level
@@ -19,7 +20,7 @@ from add_model.networks.initialise import kaiming
 _UNUSED = ("fc.", "level3.project.", "level4.project.")
 
 
-class BasicBlock(nn.Module):
+class DLABlock(nn.Module):
     """Two 3x3 convolutions added to a residual that the tree provides."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
@@ -53,8 +54,8 @@ class Leaf(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, handed: int):
         super().__init__()
-        self.tree1 = BasicBlock(inputs, outputs, stride)
-        self.tree2 = BasicBlock(outputs, outputs)
+        self.tree1 = DLABlock(inputs, outputs, stride)
+        self.tree2 = DLABlock(outputs, outputs)
         self.root = Root(2 * outputs + handed, outputs)
         self.downsample = nn.MaxPool2d(stride) if stride > 1 else nn.Identity()
         self.project = (
@@ -83,11 +84,10 @@ class Stage(nn.Module):
         return self.tree2(first, [self.downsample(x), first])
 
 
-class DLA34(nn.Module):
+class DLA34(Backbone):
     """DLA-34 up to its last aggregation: 15.2 M parameters."""
 
     MEAN = (123.675, 116.28, 103.53)
-    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
     STD = (58.395, 57.12, 57.375)
     PUBLISHED = "dla34-ba72cf86.pth"
     """The file with its ImageNet weights."""
@@ -105,21 +105,16 @@ class DLA34(nn.Module):
         self.level5 = Leaf(256, 512, stride=2, handed=256)
         kaiming(self)
 
-    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
+    def map_stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """See `Backbone`."""
 
-        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
-        Raises ValueError for another size, as the maps of neighbouring strides would not fit together.
-        """
-        # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
-        if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
-            raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
-        join = (lambda i, c: c) if added is None else (lambda i, c: c + added[i])
-        c2 = join(0, self.level2(self.level1(self.level0(self.base_layer(x))), []))
-        c3 = join(1, self.level3(c2))
-        c4 = join(2, self.level4(c3))
-        c5 = join(3, self.level5(c4, [self.level5.downsample(c4)]))
-        return [c2, c3, c4, c5]
+        def last(x: Tensor) -> Tensor:
+            return self.level5(x, [self.level5.downsample(x)])
+
+        def first(x: Tensor) -> Tensor:
+            return self.level2(self.level1(self.level0(self.base_layer(x))), [])
+
+        return [first, self.level3, self.level4, last]
 
     def load_weights(self, path: str | Path) -> None:
         """Load the published ImageNet checkpoint, or a file of the same names; the classifier is left out.

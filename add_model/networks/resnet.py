@@ -7,12 +7,13 @@ user brings. The stride of a stage sits in the 3x3 convolution of its first bloc
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from add_model.networks.backbone import Backbone
 from add_model.networks.initialise import kaiming
 
 _WIDTHS = (64, 128, 256, 512)
@@ -43,11 +44,10 @@ class Bottleneck(nn.Module):
         return self.relu(y + self.downsample(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """blocks: how many each of the four stages has. dilated: whether the last two keep stride 8 and dilate instead."""
 
     MEAN = (123.675, 116.28, 103.53)
-    """Per RGB channel in 0..255 units: the network's input is (image - MEAN) / STD."""
     STD = (58.395, 57.12, 57.375)
     channels = tuple(_EXPANSION * width for width in _WIDTHS)
 
@@ -69,23 +69,13 @@ class ResNet(nn.Module):
             self.add_module(f"layer{i + 1}", stage)
         kaiming(self)
 
-    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """(B, 3, H, W) normalised RGB, H and W multiples of 32 -> feature maps (B, channels[i], H / s, W / s).
+    def map_stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """See `Backbone`."""
 
-        `added[i]` is added to map i before the next stage sees it (a teacher's depth, `add_model.distillation`).
-        Raises ValueError for another size, as the maps of neighbouring strides would not fit together.
-        """
-        # torch.export takes a comparison of sizes as a promise about them, which would bind dynamic shapes.
-        if not torch.compiler.is_exporting() and (x.shape[-2] % 32 or x.shape[-1] % 32):
-            raise ValueError(f"image height and width must be multiples of 32, got {x.shape[-2]}x{x.shape[-1]}")
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        features = []
-        for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
-            x = stage(x)
-            if added is not None:
-                x = x + added[i]
-            features.append(x)
-        return features
+        def first(x: Tensor) -> Tensor:
+            return self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+
+        return [first, self.layer2, self.layer3, self.layer4]
 
     def load_weights(self, path: str | Path) -> None:
         """Load torchvision's ImageNet checkpoint of this depth, or a file of the same names, without the classifier.

@@ -1,4 +1,4 @@
-"""Which frames of a run a page shows, and their pictures: the bag is read once more, and few images are kept."""
+"""Which frames of a run a page shows, and their pictures: the bag is read again, and few images are in memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ _COLUMNS = 400  # of the timeline
 
 
 def choose(ranking: Sequence[int], count: int) -> list[int]:
-    """At most `count` of the frames that `ranking` orders, in the order of time: half of them (of one, that one) its
-    first ones, the others at even steps through all."""
+    """The frames to show, in the order of time: half of them are the first of a ranking, the others at even steps.
+
+    Args:
+        ranking: all frames' indices.
+        count: how many to choose at most.
+    """
     total = len(ranking)
     if count >= total:
         return list(range(total))
     chosen = set(ranking[: -(-count // 2)])
     even = np.linspace(0, total - 1, count - len(chosen)).round().astype(int)
     chosen |= set(map(int, even))
-    # What is both makes room for the next in the ranking.
+    # Frames that are both leave places for the next in the ranking.
     for index in ranking:
         if len(chosen) >= count:
             break
@@ -37,32 +41,32 @@ def choose(ranking: Sequence[int], count: int) -> list[int]:
 
 
 def pictures(scored: Scored, bag: BagFrames, chosen: Iterable[int]) -> list[dict[str, Any]]:
-    """The chosen frames of a run with pictures, as the page's script takes them, in the order of time."""
-    wanted = {scored.frames[index].stamp: index for index in chosen}
+    """The chosen frames of a run with pictures, as values for the page's script, in the order of time."""
+    indices = {scored.frames[index].stamp: index for index in chosen}
     shown: dict[int, dict[str, Any]] = {}
-    if not wanted:
+    if not indices:
         return []
-    with tqdm(total=len(wanted), unit="picture", disable=not sys.stderr.isatty(), leave=False) as progress:
+    with tqdm(total=len(indices), unit="picture", disable=not sys.stderr.isatty(), leave=False) as progress:
         for frame in bag:
-            index = wanted.get(frame.stamp)
+            index = indices.get(frame.stamp)
             if index is None:
                 continue
-            truth = scored.frames[index].objects.boxes
-            drawn = frame_pictures(
-                frame.image, frame.camera, scored.shown(index), truth[np.isfinite(truth).all(axis=1)], _ABOVE, _WIDTHS
-            )
+            boxes = scored.frames[index].objects.boxes
+            truth = boxes[np.isfinite(boxes).all(axis=1)]
+            found = scored.shown(index)
+            drawn = frame_pictures(frame.image, frame.camera, found, truth, _ABOVE, _WIDTHS, scored.class_spec)
             fault = scored.faults[index]
             shown[index] = {
                 **vars(drawn), **fault, "index": index, "stamp": seconds(frame.stamp), "text": describe(scored, index),
             }  # fmt: skip
             progress.update()
-            if len(shown) == len(wanted):
+            if len(shown) == len(indices):
                 break
     return [shown[index] for index in sorted(shown)]
 
 
 def describe(scored: Scored, index: int) -> str:
-    """What was missed in a frame, and what was found that matches no labelled object."""
+    """The misses and false positives of a frame as a sentence."""
     frame, missed, false = scored.frames[index], [], []
     for name, errors in scored.classes.items():
         pair = errors.pairs[index]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from add_model.detections import Detections
 from add_model.geometry.boxes import wrap
 from add_ros.bag_evaluation.scoring import Scored
-from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
+from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS
 from training.evaluation.bootstrap import LEAST_BLOCKS, enough_blocks, interval, resamples, usual_block
 from training.evaluation.distance import EDGES, QUANTITIES
 from training.evaluation.table import ENOUGH
@@ -23,11 +23,11 @@ _SAME = 0.01  # metres: centres of the same detection in two runs
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike the detections of two runs over the same frames are, all scores included.
+    """How far the detections of two runs over the same frames agree, of all scores.
 
-    frames:             how many; same: in how many of them each detection has its like in the other run
+    frames:             how many; same: in how many of them each detection is in the other run too
     first, second:      detections that only this run has
-    shift, turn, score: the largest differences of the like ones: centre or size in metres, heading in degrees, score
+    shift, turn, score: the largest differences of those in both: centre or size in metres, heading in degrees, score
     """
 
     frames: int
@@ -41,14 +41,14 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Second minus first, each value with the interval that holds it with 95% confidence; NaN where unknown.
+    """Second minus first, each value with its 95% confidence interval; NaN where unknown.
 
     paired:     whether the frames are the same, so that both runs are drawn together
     resamples, block, seed: how the frames were drawn
-    agreement:  where paired, how alike the detections are
-    ap:         (4, 2, 3, 4, 3): first, second, lower and upper end of the difference; by strict and loose overlap,
+    agreement:  where paired, how far the detections agree
+    ap:         (4, 2, C, 4, 3): first, second, lower and upper end of the difference; by strict and loose overlap,
                 class, metric and difficulty; AP_R40 in percent
-    distance:   (4, 3, 5, 9): the same by class, `MEASURES` and bin of distance
+    distance:   (4, C, 5, 9): the same by class, `MEASURES` and bin of distance
     """
 
     first: Scored
@@ -62,6 +62,11 @@ class Comparison:
     distance: np.ndarray
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the C classes."""
+        return self.first.class_spec.names
+
+    @property
     def frames(self) -> int:
         """Of the shorter run."""
         return min(len(self.first.frames), len(self.second.frames))
@@ -72,7 +77,7 @@ class Comparison:
         return enough_blocks(self.frames, self.block)
 
     def comparable(self, name: str, level: int) -> bool:
-        """Whether a difference in AP is one of detectors; in different sets with few objects it is one of counts."""
+        """Whether a difference in AP can be due to the detectors; with few objects in different sets it can't."""
         first, second = self._objects(name, level)
         return min(first, second) >= ENOUGH or (self.paired and first == second)
 
@@ -92,7 +97,7 @@ class Comparison:
             )
         few = [
             "{} {} ({} and {})".format(name, level, *self._objects(name, i))
-            for c, name in enumerate(CLASSES)
+            for c, name in enumerate(self.classes)
             for i, level in enumerate(DIFFICULTIES)
             if not self.comparable(name, i) and not np.isnan(self.ap[:2, :, c, :, i]).all()
         ]
@@ -104,7 +109,7 @@ class Comparison:
         return notes
 
     def to_json(self) -> dict[str, Any]:
-        """AP and errors against distance as [..., {first, second, difference, low, high}], and how they were had."""
+        """AP and errors against distance as [..., {first, second, difference, low, high}], and all settings."""
         return {
             "first": self.first.run.name,
             "second": self.second.run.name,
@@ -123,16 +128,16 @@ class Comparison:
                         ]
                         for m, metric in enumerate(METRICS)
                     }
-                    for c, name in enumerate(CLASSES)
+                    for c, name in enumerate(self.classes)
                 }
-                for o, overlaps in enumerate(MIN_OVERLAP)
+                for o, overlaps in enumerate(OVERLAPS)
             },
             "distance": {
                 name: {
                     measure: [_entry(self.distance[:, c, m, b]) for b in range(len(EDGES) - 1)]
                     for m, measure in enumerate(MEASURES)
                 }
-                for c, name in enumerate(CLASSES)
+                for c, name in enumerate(self.classes)
             },
         }
 
@@ -152,11 +157,26 @@ def compare(
     block: int | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two runs by `count` resamples of blocks of frames, None: of as many as `usual_block` says.
+    """Compare two runs by the bootstrap over frames.
 
     Frames with the same stamps and ground truth are drawn together, others independently. Where a run has too few
     blocks, there are no intervals.
+
+    Args:
+        first: one run.
+        second: the other, scored with the same classes.
+        count: how many resamples.
+        block: consecutive frames that are drawn together; None for `usual_block`.
+        seed: of the draws.
+
+    Raises:
+        ValueError: where the runs were scored with different classes.
     """
+    if first.class_spec.names != second.class_spec.names:
+        raise ValueError(
+            f"the runs were scored with different classes: {', '.join(first.class_spec.names)} and "
+            f"{', '.join(second.class_spec.names)}"
+        )
     paired = _same_frames(first, second)
     whole = [_measure(side) for side in (first, second)]
     shorter = min(len(first.frames), len(second.frames))
@@ -189,17 +209,18 @@ def _resampled(
 
 
 def _measure(scored: Scored, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """AP_R40 (2, 3, 4, 3) in percent and errors against distance (3, 5, 9), of frames drawn as weights say."""
+    """AP_R40 (2, C, 4, 3) in percent and errors against distance (C, 5, 9), of frames weighted by weights."""
     scores = scored.scores if weights is None else scored.tallies.scores(weights)
-    ap = np.full((len(MIN_OVERLAP), len(CLASSES), len(METRICS), len(DIFFICULTIES)), np.nan)
-    for o, overlaps in enumerate(MIN_OVERLAP):
+    names = scored.class_spec.names
+    ap = np.full((len(OVERLAPS), len(names), len(METRICS), len(DIFFICULTIES)), np.nan)
+    for o, overlaps in enumerate(OVERLAPS):
         percent = scores.percent("R40", overlaps)
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(names):
             for m, metric in enumerate(METRICS):
                 if percent[name][metric] is not None:
                     ap[o, c, m] = percent[name][metric]
-    distance = np.full((len(CLASSES), len(MEASURES), len(EDGES) - 1), np.nan)
-    for c, name in enumerate(CLASSES):
+    distance = np.full((len(names), len(MEASURES), len(EDGES) - 1), np.nan)
+    for c, name in enumerate(names):
         errors = scored.classes[name].objects
         if not len(errors.frame):
             continue
@@ -222,7 +243,7 @@ def _same_frames(first: Scored, second: Scored) -> bool:
 def _agreement(first: Scored, second: Scored) -> Agreement:
     same, lone, largest = 0, np.zeros(2, int), np.zeros(3)
     for a, b in zip(first.frames, second.frames, strict=True):
-        i, j = _alike(a.detections, b.detections)
+        i, j = _common(a.detections, b.detections)
         only = len(a.detections) - len(i), len(b.detections) - len(j)
         same += only == (0, 0)
         lone += only
@@ -234,7 +255,7 @@ def _agreement(first: Scored, second: Scored) -> Agreement:
     return Agreement(len(first.frames), same, int(lone[0]), int(lone[1]), *map(float, largest))
 
 
-def _alike(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
+def _common(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
     """Rows of a and b that are each other's nearest of the same class, `_SAME` metres apart at most."""
     if not len(a) or not len(b):
         return np.empty(0, int), np.empty(0, int)

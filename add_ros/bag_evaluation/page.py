@@ -11,11 +11,11 @@ import numpy as np
 from add_ros.bag_evaluation.clip import choose, pictures, timeline
 from add_ros.bag_evaluation.compare import Comparison
 from add_ros.bag_evaluation.scoring import Scored, counts
-from add_ros.bag_evaluation.text import MATCHING, assumptions, difference_rows, how_alike, how_compared
+from add_ros.bag_evaluation.text import MATCHING, agreement_text, assumptions, difference_rows, how_compared
 from add_ros.bags.frames import BagFrames
 from training.evaluation.average_precision import DIFFICULTIES
 from training.evaluation.table import bin_rows, count_notes
-from training.report.pictures import class_colours
+from training.report.pictures import legend
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
 
 
@@ -36,9 +36,15 @@ class _Part:
 def render(
     scored: list[Scored], bags: list[BagFrames], comparison: Comparison | None, title: str, command: str, frames: int
 ) -> str:
-    """The page of one run, or of two and their comparison.
+    """The page of one run, or of two and their comparison, as HTML.
 
-    bags: those of the runs, to read the pictures from; frames: how many of each run are shown with pictures
+    Args:
+        scored: the runs.
+        bags: those of the runs, to read the pictures from.
+        comparison: of two runs, None for one.
+        title: heading of the page.
+        command: what made the page.
+        frames: how many of each run are shown with pictures.
     """
     rankings = _rankings(scored, comparison)
     clips = []
@@ -55,7 +61,7 @@ def render(
             clips=clips,
             shown=_shown(clips, comparison),
             comparison=None if comparison is None else _comparison(comparison),
-            colours=class_colours(),
+            colours=legend(scored[0].class_spec),
             levels=DIFFICULTIES,
             matching=MATCHING,
         )
@@ -127,7 +133,7 @@ def _part(scored: Scored, name: str) -> _Part:
 def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "how": how_compared(comparison),
-        "alike": how_alike(comparison),
+        "agreement": agreement_text(comparison),
         "notes": comparison.notes,
         "intervals": comparison.intervals,
         "tables": difference_rows(comparison),

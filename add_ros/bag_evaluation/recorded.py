@@ -25,10 +25,14 @@ class Recorded:
 
 
 def read_detections(path: Path, topic: str | None = None) -> Recorded:
-    """The detections of a bag.
+    """The detections of a bag. Of several messages with one stamp the first counts.
 
-    topic: the Detection3DArray to read, None for the only one that is no ground truth. Raises BagError where there is
-    none or several, or where nothing can be read. Of several messages with one stamp the first counts.
+    Args:
+        path: the bag.
+        topic: the Detection3DArray to read, None for the only one that is no ground truth.
+
+    Raises:
+        BagError: where there is no such topic or several, or where nothing can be read.
     """
     store = types.typestore()
     with open_bag(path) as reader:

@@ -1,4 +1,4 @@
-"""What was detected in the frames of a bag, without their images: all that scoring needs, and flat in memory."""
+"""What was detected in the frames of a bag, without their images: all that scoring needs, and small in memory."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class EvaluatedFrame:
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedRun:
-    """The frames of a bag in the order of the node, and what became of its other images.
+    """The frames of a bag in the order of the node, and what happened to its other images.
 
-    name:    of the detector, for people; bag: the path of the bag
+    name:    of the detector, for messages; bag: the path of the bag
     frames:  those with ground truth
     skipped: images that are not scored, by reason
-    notes:   sentences about the bag: its topics, skipped images, what is odd, and damage
+    notes:   sentences about the bag: its topics, skipped images, what is unusual, and damage
     """
 
     name: str
@@ -59,9 +59,16 @@ class EvaluatedRun:
 
 
 def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink: Sink | None = None) -> EvaluatedRun:
-    """EvaluatedRun a model over a bag as the node would; `sink` is given each frame with what was found in it.
+    """Run a model over a bag as the node would.
 
-    Raises BagError where the bag has no ground truth, or no frame that can be used.
+    Args:
+        bag: what to run over.
+        predictor: the model.
+        score_threshold: detections below it are left out.
+        sink: called with each frame and its detections.
+
+    Raises:
+        BagError: where the bag has no ground truth, or no frame that can be used.
     """
     frames = []
     for frame in _labelled(bag):
@@ -79,11 +86,18 @@ def run_recorded(
     score_threshold: float | None = None,
     sink: Sink | None = None,
 ) -> EvaluatedRun:
-    """The detections that were recorded: in the bag itself, or `elsewhere`, by the stamp of their image.
+    """The detections that were recorded, by the stamp of their image.
 
-    score_threshold: None keeps all, since other nodes' scores may be negative (logits). What has no score is kept in
-    any case, so that scoring counts it among the lost. `sink` is given the frames that were answered.
-    Raises BagError as `run_model` does, where no frame has detections, and where they are in another frame.
+    Args:
+        bag: the images and their ground truth.
+        elsewhere: the detections; None for those in the bag itself.
+        name: of the detector, for messages.
+        score_threshold: detections below it are left out; None keeps all, since other nodes' scores may be negative
+            (logits). Detections without a score are kept in any case, and scoring counts them as lost.
+        sink: called with each frame that has detections, and these.
+
+    Raises:
+        BagError: as `run_model` does, where no frame has detections, and where they are in another tf frame.
     """
     if elsewhere is None:
         require_detections(bag)
@@ -126,7 +140,7 @@ def require_detections(bag: BagFrames) -> None:
 
 
 def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
-    """The run with other class names, of labels and detections alike; names compare case-insensitively."""
+    """The run with the class names of labels and detections changed from key to value, keys in any case."""
     new = _renaming(classes)
 
     def names(values: np.ndarray) -> np.ndarray:
@@ -144,7 +158,7 @@ def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
 
 
 def renamed_counts(counts: Counter[str], classes: Mapping[str, str]) -> Counter[str]:
-    """How often each name occurs, under its new one."""
+    """Counts by name -> counts by the names that `renamed` gives."""
     new, renamed = _renaming(classes), Counter()
     for name, count in counts.items():
         renamed[new(name)] += count

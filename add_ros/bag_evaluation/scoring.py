@@ -1,4 +1,4 @@
-"""A run scored: average precision by KITTI's rules, errors against distance, and how bad each frame is."""
+"""A run scored: average precision by KITTI's rules, errors against distance, and the errors of each frame."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun
 from training.data.kitti.labels import detections_table, listed_counts, objects_table
-from training.data.sample import DONT_CARE, Objects
+from training.data.sample import Objects
 from training.evaluation.association import FREE, IGNORED, Association, associate_on_ground, best_threshold
-from training.evaluation.average_precision import CLASSES, NEIGHBOURS, Scores, Tallies, tallies
+from training.evaluation.average_precision import Scores, Tallies, tallies
 from training.evaluation.distance import QUANTITIES, DistanceErrors, ObjectErrors, object_errors
 from training.evaluation.projection import Derived, complete_detections, complete_objects
 
@@ -39,13 +40,13 @@ class ClassErrors:
 
     @property
     def false_positives(self) -> int:
-        """Detections that show no labelled object."""
+        """Detections that match no labelled object."""
         return sum(int((pair.detection == FREE).sum()) for pair in self.pairs)
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A run with what it is worth; `frames` are the run's with every 2D box filled in, see `derived`."""
+    """A run with its scores; `frames` are the run's with every 2D box filled in, see `derived`."""
 
     run: EvaluatedRun
     frames: list[EvaluatedFrame]
@@ -53,13 +54,18 @@ class Scored:
     tallies: Tallies
     classes: dict[str, ClassErrors]
 
+    @property
+    def class_spec(self) -> ClassSpec:
+        """The classes that are scored; `classes` has the errors of each, in their order."""
+        return self.tallies.classes
+
     @cached_property
     def scores(self) -> Scores:
         """Average precision."""
         return self.tallies.scores()
 
     def shown(self, index: int) -> Detections:
-        """The detections of a frame that reach the threshold of their class; other classes are all shown."""
+        """The detections of a frame that reach the threshold of their class, and all of other classes."""
         found = self.frames[index].detections
         least = np.array([self._threshold(str(name)) for name in found.names])
         return found[found.scores >= least]
@@ -84,26 +90,31 @@ class Scored:
 
     @cached_property
     def worst(self) -> list[int]:
-        """EvaluatedFrame indices, most misses and false positives first, then by the largest error in depth."""
-        return sorted(range(len(self.frames)), key=lambda i: _badness(self.faults[i]), reverse=True)
+        """Indices of the frames, most misses and false positives first, then by the largest error in depth."""
+        return sorted(range(len(self.frames)), key=lambda i: _severity(self.faults[i]), reverse=True)
 
 
-def _badness(row: dict[str, Any]) -> tuple[int, float]:
+def _severity(row: dict[str, Any]) -> tuple[int, float]:
     return row["missed"] + row["false"], row["depth"] or 0.0
 
 
-def score(run: EvaluatedRun, least: float | None = None, project_all: bool = False) -> Scored:
+def score(
+    run: EvaluatedRun, least: float | None = None, project_all: bool = False, classes: ClassSpec = KITTI_CLASSES
+) -> Scored:
     """Score a run.
 
-    least:       the least score in errors against distance and frames; None takes for each class the one at which hits
-                 and misses balance best
-    project_all: give every detection the 2D box of its projected 3D box, also those that have one, so that two runs of
-                 which one has none are scored alike
+    Args:
+        run: what was detected.
+        least: the least score in errors against distance and frames; None takes the one of the best F1 for each class.
+        project_all: give every detection the 2D box of its projected 3D box, also those that have one, so that two runs
+            of which one has none are scored by the same rule.
+        classes: what is scored.
 
-    Raises ValueError where objects are labelled, but none of a class that is scored.
+    Raises:
+        ValueError: where objects are labelled, but none of a class that is scored.
     """
     frames, derived = [], Derived()
-    check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names))
+    check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names), classes)
     for frame in run.frames:
         objects, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
@@ -112,27 +123,37 @@ def score(run: EvaluatedRun, least: float | None = None, project_all: bool = Fal
     counts = tallies(
         [objects_table(frame.objects) for frame in frames],
         [detections_table(frame.detections, frame.camera) for frame in frames],
+        classes,
     )
     objects, detections = [frame.objects for frame in frames], [frame.detections for frame in frames]
-    classes = {name: _class_errors(name, objects, detections, least) for name in CLASSES}
-    return Scored(run, frames, derived, counts, classes)
+    errors = {name: _class_errors(name, objects, detections, least, classes) for name in classes.names}
+    return Scored(run, frames, derived, counts, errors)
 
 
-def other_classes(run: EvaluatedRun) -> Counter[str]:
-    """Names in the ground truth that are not scored, nor known to KITTI's rules otherwise, and how often they occur."""
-    known = {name.lower() for name in (*CLASSES, *NEIGHBOURS.values(), DONT_CARE)}
+def other_classes(run: EvaluatedRun, classes: ClassSpec) -> Counter[str]:
+    """Names in the ground truth that are neither scored nor a neighbour of what is, and how often they occur."""
+    neighbours = [name for kind in classes for name in kind.neighbours]
+    known = {name.lower() for name in (*classes.names, *neighbours, DONT_CARE)}
     names = Counter(str(name) for frame in run.frames for name in frame.objects.names)
     return Counter({name: count for name, count in names.items() if name.lower() not in known})
 
 
-def check_classes(bag: str, labelled: Counter[str]) -> None:
-    """Raises ValueError where the names that are labelled in a bag are none that is scored."""
-    scored = {name.lower() for name in CLASSES}
+def check_classes(bag: str, labelled: Counter[str], classes: ClassSpec) -> None:
+    """Check that there is something to score.
+
+    Args:
+        bag: its name in the error.
+        labelled: names in the ground truth with their counts.
+        classes: what is scored.
+
+    Raises:
+        ValueError: where objects are labelled, but none of a class that is scored.
+    """
     names = Counter({name: count for name, count in labelled.items() if name != DONT_CARE})
-    if names and not any(name.lower() in scored for name in names):
+    if names and not any(classes.index(name) >= 0 for name in names):
         raise ValueError(
-            f"the ground truth of {bag} has no {', '.join(CLASSES)} but {listed_counts(names)}: say what they are, "
-            f"such as --class {names.most_common(1)[0][0]}=Car"
+            f"the ground truth of {bag} has no {', '.join(classes.names)} but {listed_counts(names)}: map the names, "
+            f"such as --class {names.most_common(1)[0][0]}={classes.names[0]}, or give the classes with --classes FILE"
         )
 
 
@@ -142,19 +163,23 @@ def lacks_2d(run: EvaluatedRun) -> bool:
 
 
 def _class_errors(
-    name: str, objects: Sequence[Objects], detections: Sequence[Detections], least: float | None
+    name: str,
+    objects: Sequence[Objects],
+    detections: Sequence[Detections],
+    least: float | None,
+    classes: ClassSpec,
 ) -> ClassErrors:
     threshold = least
     if threshold is None:
-        pairs = [associate_on_ground(o, d, name) for o, d in zip(objects, detections, strict=True)]
+        pairs = [associate_on_ground(o, d, name, classes) for o, d in zip(objects, detections, strict=True)]
         threshold = best_threshold([(pair, d.scores) for pair, d in zip(pairs, detections, strict=True)])
     kept = [d[d.scores >= threshold] for d in detections]
-    pairs = [associate_on_ground(o, d, name) for o, d in zip(objects, kept, strict=True)]
+    pairs = [associate_on_ground(o, d, name, classes) for o, d in zip(objects, kept, strict=True)]
     return ClassErrors(name, threshold, object_errors(objects, kept, pairs), pairs)
 
 
 def counts(errors: ClassErrors) -> tuple[int, int, int]:
-    """(labelled, found, false positives)."""
+    """Numbers of labelled objects, of those found, and of false positives."""
     labelled = sum(int((pair.truth != IGNORED).sum()) for pair in errors.pairs)
     return labelled, int(errors.objects.found.sum()), errors.false_positives
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain text and as values for a JSON file."""
+"""The results of an evaluation as plain text and as values for a JSON file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance
 from add_ros.bags.messages import seconds
 from training.data.kitti.labels import listed_counts
 from training.evaluation.association import NEAR, NEAR_SHARE
-from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS, MIN_OVERLAP
+from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS
 from training.evaluation.distance import EDGES, QUANTITIES
 from training.evaluation.table import TITLES, bin_name, bin_rows, count_notes, format_table
 
 MATCHING = (
-    f"Errors against distance need no 2D boxes: a detection shows the object that it is at most {NEAR:g} m beside, "
-    f"across the line of sight, and along it at most {NEAR:g} m or {100 * NEAR_SHARE:g}% of the distance. Objects "
-    "count that lie in the image by half or more."
+    f"Errors against distance need no 2D boxes: a detection matches an object that is at most {NEAR:g} m away across "
+    f"the line of sight, and along it at most {NEAR:g} m or {100 * NEAR_SHARE:g}% of the distance. Objects count that "
+    "lie in the image by half or more."
 )
-_ROUNDING = 1e-6  # what two sums in different order may differ by
+_ROUNDING = 1e-6  # by which two sums in different order may differ
+_NAME_WIDTH = 28  # columns, more where a class name needs them
 UNITS = {"recall": "", "depth": "m", "lateral": "m", "size": "m", "heading": "deg"}
 
 
 def assumptions(scored: Scored) -> list[str]:
-    """What had to be assumed for these scores, one sentence each."""
+    """The assumptions behind these scores, one sentence each."""
     derived, lines = scored.derived, []
     if derived.boxes2d:
         lines.append(
@@ -56,10 +57,10 @@ def assumptions(scored: Scored) -> list[str]:
         lines.append(
             f"{derived.lost} detections have no finite box or score, or are not in the image, and are left out."
         )
-    if others := other_classes(scored.run):
+    if others := other_classes(scored.run, scored.class_spec):
         lines.append(
             f"The ground truth has objects of classes that are not scored: {listed_counts(others)}. Detections of them "
-            "count as false positives where they are called by a scored class."
+            "count as false positives where they have a scored class."
         )
     if scored.run.unanswered:
         lines.append(
@@ -70,7 +71,7 @@ def assumptions(scored: Scored) -> list[str]:
 
 
 def format_scored(scored: Scored) -> str:
-    """The whole result of one run."""
+    """All results of one run as text."""
     run = scored.run
     found = sum(len(frame.detections) for frame in scored.frames)
     lines = [f"{run.name} on {run.bag}: {len(scored.frames)} frames scored, {found} detections"]
@@ -145,8 +146,8 @@ def how_compared(comparison: Comparison) -> str:
     if not comparison.intervals:
         return "Differences are second minus first."
     block = (
-        "single frames; where frames follow each other in a drive they resemble each other and the intervals are too "
-        "narrow, --block FRAMES mends that"
+        "single frames; where frames follow each other in a drive they are correlated and the intervals are too "
+        "narrow; --block FRAMES corrects that"
         if comparison.block == 1
         else f"blocks of {comparison.block} consecutive frames"
     )
@@ -156,7 +157,7 @@ def how_compared(comparison: Comparison) -> str:
     )
 
 
-def how_alike(comparison: Comparison) -> str | None:
+def agreement_text(comparison: Comparison) -> str | None:
     """Whether the detections themselves agree, None where the frames differ."""
     a = comparison.agreement
     if a is None:
@@ -173,16 +174,16 @@ def how_alike(comparison: Comparison) -> str | None:
 def difference_rows(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
     """(title, rows) of tables: what, first, second, difference, low, high, and '*' where the interval excludes 0."""
     tables = []
-    for o, overlaps in enumerate(MIN_OVERLAP):
+    for o, overlaps in enumerate(OVERLAPS):
         rows = [
             [f"{name} {TITLES[metric]} {level}", *_difference(comparison.ap[:, o, c, m, i])]
-            for c, name in enumerate(CLASSES)
+            for c, name in enumerate(comparison.classes)
             for m, metric in enumerate(METRICS)
             for i, level in enumerate(DIFFICULTIES)
             if (overlaps == "strict" or metric in ("bev", "3d")) and comparison.comparable(name, i)
         ]
         tables.append((f"AP_R40 in percent, {overlaps} overlap", _known(rows)))
-    for c, name in enumerate(CLASSES):
+    for c, name in enumerate(comparison.classes):
         rows = [
             [f"{_with_unit(measure)}, {bin_name(*EDGES[b : b + 2])}", *_difference(comparison.distance[:, c, m, b])]
             for m, measure in enumerate(MEASURES)
@@ -203,7 +204,7 @@ def _known(rows: list[list[str]]) -> list[list[str]]:
 def _difference(values: Sequence[float]) -> list[str]:
     first, second, low, high = values
     shown = [_signed(value) for value in (second - first, low, high)]
-    # A difference that is printed as none must not stand out.
+    # A difference that is printed as 0.00 gets no star.
     sure = (low > _ROUNDING or high < -_ROUNDING) and shown[0] != _signed(0.0)
     return [number(first), number(second), *shown, "*" if sure else ""]
 
@@ -216,12 +217,14 @@ def format_comparison(comparison: Comparison) -> str:
     """The differences of two runs as text."""
     lines = [f"First: {comparison.first.run.name} on {comparison.first.run.bag}"]
     lines += [f"Second: {comparison.second.run.name} on {comparison.second.run.bag}", how_compared(comparison)]
-    if alike := how_alike(comparison):
-        lines.append(alike)
+    if agreement := agreement_text(comparison):
+        lines.append(agreement)
     lines += comparison.notes
-    for title, rows in difference_rows(comparison):
-        lines += ["", title, f"  {'':<28}{'first':>9}{'second':>9}{'diff.':>9}{'95% interval':>20}"]
+    tables = difference_rows(comparison)
+    width = max([_NAME_WIDTH, *(len(row[0]) + 1 for _, rows in tables for row in rows)])
+    for title, rows in tables:
+        lines += ["", title, f"  {'':<{width}}{'first':>9}{'second':>9}{'diff.':>9}{'95% interval':>20}"]
         for what, first, second, difference, low, high, sure in rows:
             ends = "-" if low == "-" else f"{low} to {high}"
-            lines.append(f"  {what:<28}{first:>9}{second:>9}{difference:>9}{ends:>20} {sure}".rstrip())
+            lines.append(f"  {what:<{width}}{first:>9}{second:>9}{difference:>9}{ends:>20} {sure}".rstrip())
     return "\n".join([*lines, *(["", "*: the interval excludes 0"] if comparison.intervals else [])])

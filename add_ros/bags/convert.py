@@ -73,7 +73,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0, 1 where source or bag is unusable, 130 when interrupted. Failure leaves no bag."""
+    """The command; returns 0, 1 where source or bag is unusable, 130 when interrupted. A bag that failed is removed."""
     a = _arguments(argv)
     bag = a.paths[-1]
     try:

@@ -1,7 +1,7 @@
 """The frames of one camera in a bag, as the node would get them: `for frame in BagFrames("drive"): ...`
 
-The node's own code pairs, decodes, calibrates and rectifies. Unlike the node, which drops what it has no time for, a
-bag waits: every image that the node could use is a frame.
+The node's own code pairs, decodes, calibrates and rectifies. The node drops images that it has no time for; here every
+image that it could use is a frame.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
 
 @dataclass(frozen=True, eq=False)
 class BagFrame:
-    """One image with what the bag says of it, everything in the camera's own optical frame.
+    """One image with its labels and detections in the bag, everything in the camera's own optical frame.
 
     stamp:      of the image, nanoseconds; frame_id: of the image
     image:      (H, W, 3) uint8 RGB, rectified as the node rectifies it
     truth:      the labelled objects, None where the bag has no ground-truth topic. Where a label has no 2D box,
                 boxes2d is NaN and truncated and occluded are -1 (see add_ros/bags/ground_truth.py)
     detections: the recorded detections of this stamp, best first, None where there are none; boxes2d is NaN, since
-                messages don't carry it
+                messages don't have them
     """
 
     stamp: int
@@ -52,20 +52,23 @@ class BagFrame:
 
 
 class BagFrames:
-    """The frames of one camera of the bag at `path`, in the order of their recording; each iteration reads it anew.
+    """The frames of one camera of a bag, in the order of their recording; each iteration reads it again.
 
-    names:         the topics to use (see `find_topics`)
-    rectification: as the node's parameter: auto, rectified or raw
+    Args:
+        path: the bag.
+        names: the topics to use (see `find_topics`).
+        rectification: as the node's parameter: auto, rectified or raw.
 
-    After an iteration these say what became of the images, and `summary` says it for people:
+    After an iteration these attributes count what happened to the images, and `summary` has them as text:
     count:   frames that were given
     skipped: images that were not, each once, by reason; `problems` has a sentence on the first of each reason
-    noted:   what is odd about frames that were given, ground truth that belongs to no image, malformed messages beside
-             the images
+    noted:   what is unusual about frames that were given, ground truth that belongs to no image, malformed messages
+             beside the images
     damage:  what is wrong with the bag, None where nothing is. All that could be read was given nevertheless.
 
-    Raises BagError where the bag cannot be read at all, where topics are missing or ambiguous and, after an iteration,
-    where there was no frame that can be used.
+    Raises:
+        BagError: where the bag cannot be read at all, where topics are missing or ambiguous and, after an iteration,
+            where there was no frame that can be used.
     """
 
     def __init__(self, path: str | Path, names: TopicNames | None = None, rectification: str = "auto") -> None:
@@ -81,13 +84,13 @@ class BagFrames:
         self._reset()
 
     def __len__(self) -> int:
-        """How many images the bag's index promises; 0 where a damaged file has none."""
+        """How many images there are by the bag's index; 0 where a damaged file has none."""
         return self.images
 
     def truths(self) -> dict[int, Objects]:
-        """The ground truth by stamp, without reading an image; malformed messages are left to the iteration.
+        """The ground truth by stamp, without reading an image; malformed messages are reported by the iteration.
 
-        The next iteration takes it from here instead of reading it again.
+        The next iteration uses it instead of reading it again.
         """
         self._reset()
         self._read_answers()
@@ -120,9 +123,9 @@ class BagFrames:
             raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
 
     def summary(self) -> list[str]:
-        """One sentence each: frames, topics with their stamps, skips by reason, what is odd, and damage."""
+        """One sentence each: frames, topics with their stamps, skips by reason, what is unusual, and damage."""
         topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
-        lines = [_counted(self.count, "frame")] + [f"{topic}: {self._heard(topic)}" for topic in topics if topic]
+        lines = [_counted(self.count, "frame")] + [f"{topic}: {self._stamps_of(topic)}" for topic in topics if topic]
         for reason, n in self.skipped.most_common():
             lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
         for what, n in self.noted.most_common():
@@ -137,7 +140,7 @@ class BagFrames:
         self.noted: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
         self._stamps: set[int] = set()  # of all images
-        self._seen: set[int] = set()  # of those that were paired
+        self._paired: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
         self._truths: dict[int, tuple[str, Objects] | FrameRejectedError] = {}
         self._found: dict[int, tuple[str, Detections]] = {}
@@ -171,7 +174,7 @@ class BagFrames:
                 self._spans[connection.topic] = min(first, stamp), max(last, stamp), count + 1
                 yield connection.topic, time, message
 
-    def _heard(self, topic: str) -> str:
+    def _stamps_of(self, topic: str) -> str:
         if topic not in self._spans:
             return "no messages"
         first, last, count = self._spans[topic]
@@ -202,7 +205,7 @@ class BagFrames:
             self._truths.setdefault(stamp, FrameRejectedError("malformed ground truth", str(error)))
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
-        """Images with their CameraInfo as the node pairs them, its patience counted in the time of recording."""
+        """Images with their CameraInfo as the node pairs them, by the time of recording."""
         ready: list[tuple[Any, Any]] = []
 
         def fell_back(*_: Any) -> None:
@@ -213,26 +216,26 @@ class BagFrames:
                 self.skipped, NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image"
             )
 
-        pairing = CameraInfoSynchronizer(
+        synchronizer = CameraInfoSynchronizer(
             lambda image, info: ready.append((image, info)), fell_back, unpaired, patience=round(PATIENCE * 1e9)
         )
         for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
-            pairing.expire(time)
+            synchronizer.expire(time)
             if topic == self.topics.camera_info:
-                pairing.add_info(message)
+                synchronizer.add_info(message)
             else:
                 self._stamps.add(messages.stamp_of(message))
-                pairing.add_image(message, time)
+                synchronizer.add_image(message, time)
             yield from ready
             ready.clear()
-        pairing.flush()
+        synchronizer.flush()
         yield from ready
 
     def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
         stamp, frame_id = messages.stamp_of(image), image.header.frame_id
-        if stamp in self._seen:
+        if stamp in self._paired:
             raise FrameRejectedError(REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}")
-        self._seen.add(stamp)
+        self._paired.add(stamp)
         truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
         if truth is None and self.topics.ground_truth:
             raise FrameRejectedError(

@@ -1,6 +1,6 @@
-"""Labelled objects to messages as bags hold them, and back: `encode` and `decode` are inverse, pure functions.
+"""Labelled objects to messages in bags, and back: `encode` and `decode` are inverse, pure functions.
 
-Two topics of the same stamp hold what KITTI's benchmark needs. Detection3DArray has the objects that have a 3D box, in
+Two topics of the same stamp have what KITTI's benchmark needs. Detection3DArray has the objects that have a 3D box, in
 the camera's own optical frame. Detection2DArray has every label in the order of the label file, DontCare regions too;
 the 3D box of an object has the same id. Each 2D entry carries two more hypotheses, of score 0 since they are no
 classes, with their value in the class_id: 'truncated=0.25' and 'occluded=1'. KITTI's alpha is not stored: it follows
@@ -23,13 +23,18 @@ _DECIMALS = 9  # of pixels
 
 
 class GroundTruthError(ValueError):
-    """Ground-truth messages that contradict themselves or each other; the message says how."""
+    """Ground-truth messages that are inconsistent; the error says how."""
 
 
 def encode(types: Typestore, objects: Objects, ids: list[str], stamp: int, frame_id: str) -> tuple[Any, Any]:
-    """Objects in the camera's own frame -> (Detection3DArray, Detection2DArray) of one stamp, in nanoseconds.
+    """Objects -> (Detection3DArray, Detection2DArray) of one stamp.
 
-    ids: an identity for each object, other ones for others of the frame; the same in other frames says the same object.
+    Args:
+        types: has the message classes.
+        objects: in the camera's own frame.
+        ids: one for each object, unique in the frame; the same id in other frames is the same object.
+        stamp: nanoseconds.
+        frame_id: of the camera.
     """
     solid = np.isfinite(objects.boxes).all(axis=1)
     marked = [identity for identity, has_box in zip(ids, solid, strict=True) if has_box]
@@ -41,11 +46,18 @@ def encode(types: Typestore, objects: Objects, ids: list[str], stamp: int, frame
 
 
 def decode(truth: Any, rectangles: Any | None = None) -> Objects:
-    """(Detection3DArray, Detection2DArray or None), of a bag or of rclpy -> Objects in the frame of the 3D boxes.
+    """Messages, of a bag or of rclpy, -> Objects in the frame of the 3D boxes.
 
-    Objects stand in the order of the 2D entries, then those that have a 3D box only. What the messages don't give is
-    NaN in boxes and boxes2d, and -1 in truncated and occluded, as without any `rectangles`.
-    Raises GroundTruthError where an id is not unique among the 2D entries or among the 3D ones.
+    Args:
+        truth: Detection3DArray.
+        rectangles: Detection2DArray of the same stamp.
+
+    Returns:
+        Objects in the order of the 2D entries, then those that have a 3D box only. What the messages don't give is NaN
+        in boxes and boxes2d, and -1 in truncated and occluded.
+
+    Raises:
+        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones.
     """
     names, _, boxes = messages.boxes_of(truth)
     entries = [] if rectangles is None else rectangles.detections
@@ -95,8 +107,8 @@ def _flat(entry: Any) -> tuple[str, np.ndarray, float, int]:
     best = max(classes, key=lambda hypothesis: hypothesis.score, default=None)
     middle = np.array([entry.bbox.center.position.x, entry.bbox.center.position.y])
     half = np.array([entry.bbox.size_x, entry.bbox.size_y]) / 2
-    # Labels are decimal numbers. Rounded so, they come back as the very ones, and the benchmark ignores an object of
-    # exactly 25 pixels as it does in the label file.
+    # Labels are decimal numbers. Rounding restores them exactly, so that the benchmark ignores an object of exactly 25
+    # pixels as it does in the label file.
     rectangle = np.round(np.concatenate([middle - half, middle + half]), _DECIMALS)
     truncated, occluded = _note(texts, _TRUNCATED, entry.id), _note(texts, _OCCLUDED, entry.id)
     return best.class_id if best else "", rectangle, truncated, int(occluded)

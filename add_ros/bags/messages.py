@@ -1,7 +1,7 @@
-"""Samples to messages as bags hold them, and back: pure functions on the message classes of a rosbags typestore.
+"""Samples to messages in bags, and back: pure functions on the message classes of a rosbags typestore.
 
-Everything is published in this camera's own optical frame: CameraInfo carries P = [K | 0], and ground truth that
-KITTI gives in the reference camera's frame is shifted by the camera's translation K^-1 P[:, 3].
+Everything is published in this camera's own optical frame: CameraInfo has P = [K | 0], and ground truth that KITTI
+gives in the reference camera's frame is shifted by the camera's translation K^-1 P[:, 3].
 """
 
 from __future__ import annotations
@@ -84,11 +84,17 @@ def point_cloud(types: Typestore, points: np.ndarray, stamp: int, frame_id: str)
 
 
 def transform(types: Typestore, matrix: np.ndarray, stamp: int, parent: str, child: str) -> Any:
-    """tf2_msgs/TFMessage of a rigid transform (3, 4), metres, that takes points of the parent frame to the child frame.
+    """tf2_msgs/TFMessage of a rigid transform.
 
-    tf keeps the other direction: the child's pose in the parent frame.
+    Args:
+        types: has the message classes.
+        matrix: (3, 4) metres, from points of the parent frame to points of the child frame. tf has the other direction:
+            the child's pose in the parent frame.
+        stamp: nanoseconds.
+        parent: a frame.
+        child: a frame.
     """
-    from scipy.spatial.transform import Rotation  # only those who have transforms pay for the import
+    from scipy.spatial.transform import Rotation  # slow to import, and only needed for transforms
 
     make = types.types
     # Calibrations are rounded: this is the nearest rotation, and the parent's origin stays where it is.
@@ -103,7 +109,7 @@ def transform(types: Typestore, matrix: np.ndarray, stamp: int, parent: str, chi
 
 
 def empty_pose(types: Typestore) -> Any:
-    """geometry_msgs/PoseWithCovariance at the origin, where a message needs one that says nothing."""
+    """geometry_msgs/PoseWithCovariance at the origin, for messages whose pose has no meaning."""
     make = types.types
     pose = make["geometry_msgs/msg/Pose"](
         make["geometry_msgs/msg/Point"](0.0, 0.0, 0.0), make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
@@ -120,9 +126,16 @@ def detections(
     frame_id: str,
     ids: Sequence[str] | None = None,
 ) -> Any:
-    """vision_msgs/Detection3DArray of boxes (N, 7) that are already in the frame that frame_id names.
+    """vision_msgs/Detection3DArray of boxes.
 
-    ids: identities over time, empty where they are not given.
+    Args:
+        types: has the message classes.
+        names: (N,) of the classes.
+        scores: (N,).
+        boxes: (N, 7) in the frame of frame_id.
+        stamp: nanoseconds.
+        frame_id: of the boxes.
+        ids: identities over time; None for empty ones.
     """
     make = types.types
     head = header(types, stamp, frame_id)
@@ -144,9 +157,11 @@ def detections(
 
 
 def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A Detection3DArray, of a bag or of rclpy -> names (N,), scores (N,) and boxes (N, 7) in its own frame.
+    """A Detection3DArray, of a bag or of rclpy, as arrays.
 
-    Each detection gives its best hypothesis; one without any has an empty name and a score of NaN.
+    Returns:
+        Names (N,), scores (N,) and boxes (N, 7) in the message's frame, by the best hypothesis of each detection; one
+        without any has an empty name and a score of NaN.
     """
     names, scores, boxes = [], [], np.empty((len(message.detections), 7))
     for row, detection in zip(boxes, message.detections, strict=True):
@@ -160,7 +175,7 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def detections_of(message: Any) -> Detections:
-    """A Detection3DArray as detections in its own frame, best first; boxes2d is NaN, since messages don't carry it."""
+    """A Detection3DArray as detections in its own frame, best first; boxes2d is NaN, since messages don't have it."""
     names, scores, boxes = boxes_of(message)
     deviations = [
         np.sqrt(found.results[0].pose.covariance[14]) if found.results else np.nan for found in message.detections

@@ -1,7 +1,7 @@
 """Play a rosbag2 over DDS: `python -m add_ros.bags.play BAG`, without a ROS installation.
 
-Messages are published as the CDR bytes that the bag holds, at their own pace times --rate and with the QoS that was
-recorded. Message types that are not installed are skipped and counted.
+Messages are published as the CDR bytes in the bag, at their own pace times --rate and with the QoS that was recorded.
+Message types that are not installed are skipped and counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.storage import BagReader
 from add_ros.signals import interrupt
 
-_SETTLED = 0.5  # seconds without a new subscriber after which all are taken to be there
+_SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
 
 
 def playing_qos(recorded: list[Qos]) -> QoSProfile:
@@ -42,11 +42,18 @@ def playing_qos(recorded: list[Qos]) -> QoSProfile:
 
 
 class Player:
-    """Publishers for the playable topics of an open bag.
+    """Publishers for the playable topics of an open bag. `published` counts messages by topic, `skipped` by reason.
 
-    topics: the topics to play, None for all; remap: recorded topic -> published topic; clock: Hz of /clock, 0 for none.
-    `published` counts messages by topic, `skipped` by reason. Raises BagError on topics that the bag does not have, or
-    that ROS refuses.
+    Args:
+        node: has the publishers.
+        reader: the bag.
+        topics: those to play, None for all.
+        remap: recorded topic -> published topic.
+        rate: times the recorded pace.
+        clock: Hz of /clock, 0 for none.
+
+    Raises:
+        BagError: for topics that the bag does not have, or that ROS refuses.
     """
 
     def __init__(
@@ -86,7 +93,12 @@ class Player:
     def wait_for_subscribers(self, timeout: float, nodes: list[str]) -> None:
         """Return once every played topic has a subscriber, each of `nodes` subscribes, and half a second has passed.
 
-        Raises BagError that names the topics and nodes still missing after `timeout` seconds.
+        Args:
+            timeout: seconds.
+            nodes: names of nodes that have to subscribe.
+
+        Raises:
+            BagError: with the topics and nodes still missing after the timeout.
         """
         deadline = time.monotonic() + timeout
         counts, since = None, time.monotonic()
@@ -94,12 +106,12 @@ class Player:
             now = {p.topic_name: p.get_subscription_count() for p in self._publishers.values()}
             if now != counts:
                 counts, since = now, time.monotonic()
-            lonely = [topic for topic, count in counts.items() if not count]
-            absent = set(nodes) - self._listening() if nodes else set()
-            if not lonely and not absent and time.monotonic() - since >= _SETTLED:
+            unsubscribed = [topic for topic, count in counts.items() if not count]
+            absent = set(nodes) - self._subscribing() if nodes else set()
+            if not unsubscribed and not absent and time.monotonic() - since >= _SETTLED:
                 return
-            if time.monotonic() >= deadline and (lonely or absent):
-                missing = [f"no subscriber to {', '.join(lonely)}"] * bool(lonely)
+            if time.monotonic() >= deadline and (unsubscribed or absent):
+                missing = [f"no subscriber to {', '.join(unsubscribed)}"] * bool(unsubscribed)
                 missing += [f"no subscription of node {', '.join(sorted(absent))}"] * bool(absent)
                 raise BagError(
                     f"{' and '.join(missing)} after {timeout:g} s; "
@@ -107,7 +119,7 @@ class Player:
                 )
             time.sleep(0.02)
 
-    def _listening(self) -> set[str]:
+    def _subscribing(self) -> set[str]:
         """The names of the nodes that subscribe to a played topic."""
         topics = [publisher.topic_name for publisher in self._publishers.values()]
         return {info.node_name for topic in topics for info in self._node.get_subscriptions_info_by_topic(topic)}
@@ -130,7 +142,7 @@ class Player:
             publisher.wait_for_all_acked(Duration(seconds=2))
 
     def _wait_until(self, moment: float, stamp: int) -> None:
-        """Sleep until a moment of the monotonic clock at which the bag's clock shows `stamp`, ticking /clock."""
+        """Sleep until a moment of the monotonic clock, at which the bag's clock is at `stamp`, and publish /clock."""
         while (left := moment - time.monotonic()) > 0:
             if self._clock:
                 self._tick(stamp - round(left * 1e9 * self._rate))

@@ -15,10 +15,16 @@ from add_ros.bags.errors import BagError
 
 
 def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
-    """rclpy.init that leaves SIGINT and SIGTERM to Python: `on_stop` is called in the main thread.
+    """rclpy.init without rclpy's handlers of SIGINT and SIGTERM.
 
-    SIGINT too is taken over in any case: background jobs of a shell are started with it ignored. Raises BagError where
-    ROS refuses its arguments.
+    SIGINT is handled in any case, since background jobs of a shell are started with it ignored.
+
+    Args:
+        arguments: for ROS.
+        on_stop: called in the main thread for either signal.
+
+    Raises:
+        BagError: where ROS refuses its arguments.
     """
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)

@@ -23,8 +23,10 @@ _MEND = "Copy or record it again; 'mcap recover' mends truncated mcap files, 'ro
 def open_bag(path: str | Path) -> Iterator[BagReader]:
     """An open reader of a bag folder, or of one .mcap or .db3 file.
 
-    Files that are cut off or damaged open as well, and `raw_messages` gives what can be read of them. Raises BagError
-    where nothing can be read, or `path` is no bag.
+    Truncated and damaged files open as well, and `raw_messages` gives what can be read of them.
+
+    Raises:
+        BagError: where nothing can be read, or `path` is no bag.
     """
     path = Path(path)
     _check(path)
@@ -44,9 +46,17 @@ def open_bag(path: str | Path) -> Iterator[BagReader]:
 def raw_messages(
     reader: BagReader, connections: list[Connection] | None = None
 ) -> Iterator[tuple[Connection, int, bytes | memoryview]]:
-    """(connection, nanoseconds, CDR bytes) in the order of time, all that can be read.
+    """All messages that can be read, in the order of time.
 
-    Raises BagError after the last one where a file is damaged, or the bag has less than its index promises.
+    Args:
+        reader: an open bag.
+        connections: those to read, None for all.
+
+    Returns:
+        Iterator of (connection, nanoseconds, CDR bytes).
+
+    Raises:
+        BagError: after the last one where a file is damaged, or the bag has fewer messages than its index.
     """
     chosen = list(reader.connections if connections is None else connections)
     count = 0
@@ -66,13 +76,22 @@ def raw_messages(
         )
     expected = sum(connection.msgcount for connection in chosen)
     if count < expected:
-        raise BagError(f"the bag {reader.path} is truncated: its index promises {expected} messages, it holds {count}")
+        raise BagError(f"the bag {reader.path} is truncated: its index lists {expected} messages, it has {count}")
 
 
 def read(path: str | Path, types: Typestore, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
-    """(topic, nanoseconds, message) of the chosen topics, decoded, in the order of time.
+    """The messages of some topics, decoded, in the order of time.
 
-    Raises BagError where the bag is broken, after all that could be read, or where a message does not fit its type.
+    Args:
+        path: the bag.
+        types: has the message classes.
+        topics: those to read.
+
+    Returns:
+        Iterator of (topic, nanoseconds, message).
+
+    Raises:
+        BagError: where the bag is broken, after all that could be read, or where a message does not fit its type.
     """
     with open_bag(path) as reader:
         chosen = [connection for connection in reader.connections if connection.topic in topics]
@@ -81,7 +100,7 @@ def read(path: str | Path, types: Typestore, topics: set[str]) -> Iterator[tuple
 
 
 def decoded(types: Typestore, connection: Connection, data: bytes | memoryview) -> Any:
-    """The message that CDR bytes hold. Raises BagError where they don't fit the connection's type."""
+    """The message in CDR bytes. Raises BagError where they don't fit the connection's type."""
     try:
         return types.deserialize_cdr(data, connection.msgtype)
     except Exception as error:

@@ -49,7 +49,7 @@ def recording_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
 class Recorder:
     """Subscribes to each topic as soon as it has a publisher, and again where a later one offers less.
 
-    `counts` holds the messages by topic, `refused` the topics that cannot be recorded and why.
+    `counts` has the number of messages by topic, `refused` the topics that cannot be recorded and why.
     """
 
     def __init__(self, node: Node, writer: Writer, topics: list[str]) -> None:
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         recorder = Recorder(node, writer, arguments.topics)
         executor = SingleThreadedExecutor()
         executor.add_node(recorder.node)
-        # A flag, not an exception: a message half written would spoil the bag.
+        # A flag, not an exception: a partly written message would damage the bag.
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.1)
         writer.close()

@@ -1,4 +1,4 @@
-"""A result bag for Foxglove and RViz: the camera's topics as they were recorded, with detections and markers beside.
+"""A result bag for Foxglove and RViz: the camera's topics as they were recorded, with detections and markers.
 
 Detections and markers are the messages that the node would publish, made and serialised by the node's own code.
 """
@@ -16,6 +16,7 @@ from rclpy.serialization import serialize_message
 from rosbags.interfaces import Connection
 from std_msgs.msg import Header
 
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import TRUTH_COLOUR
 from add_ros.bags import messages, types
@@ -34,14 +35,24 @@ _SCENE = ("tf2_msgs/msg/TFMessage", "sensor_msgs/msg/PointCloud2")
 
 
 class ResultBag:
-    """A context manager: `add` each frame with its detections; leaving it writes the bag, which `frames` was read from.
+    """A context manager: `add` each frame with its detections; leaving it writes the bag.
 
     Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds, all
     copied byte for byte, the bag gets /camera/detections (Detection3DArray), /camera/markers and, where frames have
-    ground truth, /camera/ground_truth_markers, in white. Markers show detections with a score of at least `shown`, by
-    default what the node would publish; /camera/detections has all, so that the bag can be scored. An image that was
-    not added is copied without any. Leaving by an exception removes the bag. Raises BagError where it exists or cannot
-    be written.
+    ground truth, /camera/ground_truth_markers, in white. An image that was not added is copied without any. Leaving by
+    an exception removes the bag.
+
+    Args:
+        path: the new bag.
+        frames: the bag that the frames are read from.
+        storage: mcap or sqlite3.
+        compress: whether to compress with zstd.
+        shown: the least score of detections with markers, by default that of what the node would publish;
+            /camera/detections has all, so that the bag can be scored.
+        classes: have the colours of markers, see `add_model.drawing.class_colour`.
+
+    Raises:
+        BagError: where the bag exists or cannot be written.
     """
 
     def __init__(
@@ -51,15 +62,16 @@ class ResultBag:
         storage: str = "mcap",
         compress: bool = False,
         shown: float = 0.15,
+        classes: ClassSpec | None = None,
     ) -> None:
-        self.path, self._frames, self._shown = Path(path), frames, shown
+        self.path, self._frames, self._shown, self._classes = Path(path), frames, shown, classes
         self.counts: dict[str, int] = {}
         self._types = types.typestore()
         self._results: dict[int, tuple[BagFrame, Detections]] = {}
         self._writer = open_writer(self.path, storage, compress)
 
     def add(self, frame: BagFrame, found: Detections) -> None:
-        """What was found in a frame of the bag, in the camera's own frame, best first."""
+        """Keep the detections of a frame of the bag, in the camera's own frame, best first."""
         self._results[frame.stamp] = replace(frame, image=_NO_IMAGE), found
 
     def _write(self) -> None:
@@ -77,7 +89,7 @@ class ResultBag:
             target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
             if topics.ground_truth:
                 target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
-            found_board, truth_board = MarkerPublisher(), MarkerPublisher(TRUTH_COLOUR)
+            found_markers, truth_markers = MarkerPublisher(), MarkerPublisher(TRUTH_COLOUR)
             for connection, time, data in self._readable(reader, copied):
                 self._put(target[connection.topic], time, data)
                 if connection.topic != topics.image:
@@ -88,27 +100,28 @@ class ResultBag:
                 header = Header(
                     stamp=Time(sec=frame.stamp // 10**9, nanosec=frame.stamp % 10**9), frame_id=frame.frame_id
                 )
-                # A bag of others may not say how sure its depths are.
+                # Other detectors' bags may have no standard deviation of depth.
                 found = replace(found, depth_std=np.nan_to_num(found.depth_std))
                 self._put(target[out["detections"]], time, serialize_message(detection_array(found, header)))
-                markers = found_board.update(found[found.scores >= self._shown], header, _LIFETIME)
+                shown = found[found.scores >= self._shown]
+                markers = found_markers.update(shown, header, _LIFETIME, self._classes)
                 self._put(target[out["markers"]], time, serialize_message(markers))
                 if frame.truth is not None:
-                    markers = truth_board.update(_solid(frame.truth), header, _LIFETIME)
+                    markers = truth_markers.update(_solid(frame.truth), header, _LIFETIME)
                     self._put(target[out["ground_truth_markers"]], time, serialize_message(markers))
 
     def _readable(self, reader: Any, chosen: list[Connection]) -> Any:
         try:
             yield from raw_messages(reader, chosen)
         except BagError:
-            if not self._frames.damage:  # which was told when the frames were read
+            if not self._frames.damage:  # which was reported when the frames were read
                 raise
 
     def _stamp(self, connection: Connection, data: bytes | memoryview) -> int | None:
         try:
             return messages.stamp_of(decoded(self._types, connection, data))
         except BagError:
-            return None  # a broken message, which was told as well
+            return None  # a broken message, which was reported as well
 
     def _connect(self, topic: str, msgtype: str, recorded: Connection | None = None) -> Connection:
         qos = recorded.ext.offered_qos_profiles if recorded else [offered_qos()]

@@ -1,4 +1,4 @@
-"""Where the frames of a bag come from: KITTI's object layout, an image sequence, or the synthetic world."""
+"""Sources of frames for bags: KITTI's layouts, an image sequence, or the synthetic world."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from training.data.depth_sources import read_velodyne
 from training.data.kitti.dataset import KittiFolder, read_ids
-from training.data.kitti.sequences import Sequence, object_sequence, open_sequence
+from training.data.kitti.sequences import ImageSequence, object_sequence, open_sequence
 from training.data.kitti.splits import lacking
 from training.data.sample import Sample
 from training.data.world import World
@@ -52,9 +52,9 @@ class FrameSource:
 
     frames:       iterator of them
     count:        how many there are
-    ground_truth: whether the samples carry labels
-    description:  one line for people
-    notes:        what is odd about them, a line each
+    ground_truth: whether the samples have labels
+    description:  one line of text
+    notes:        what is unusual about them, a line each
     """
 
     frames: Iterator[SourceFrame]
@@ -71,11 +71,17 @@ def open_source(
     rate: float | None = None,
     limit: int | None = None,
 ) -> FrameSource:
-    """Any folder that `training.data.kitti` reads: KITTI object, tracking or raw, or images with a calibration.
+    """The frames of a folder that `training.data.kitti` reads.
 
-    calib is the calibration file of a folder that has none; ids names or lists frames of KITTI's object layout; rate
-    (Hz) sets the stamps, by default the recorded ones or 10 Hz; limit takes the first frames only.
-    Raises ValueError on folders that are no such thing, naming what is missing.
+    Args:
+        root: KITTI object, tracking or raw, or images with a calibration.
+        calib: the calibration file of a folder that has none.
+        ids: frames of KITTI's object layout, see `read_ids`.
+        rate: Hz, for the stamps; None for the recorded ones or 10 Hz.
+        limit: how many frames to take at most.
+
+    Raises:
+        ValueError: for other folders, with what is missing.
     """
     if calib and not calib.is_file():
         raise ValueError(f"--calib {calib} is no file: give KITTI's calib.txt or camera_info YAML of these images")
@@ -87,7 +93,7 @@ def open_source(
     return FrameSource(_frames(sequence, count, rate), count, labelled, description, notes)
 
 
-def _scan_notes(sequence: Sequence, count: int) -> list[str]:
+def _scan_notes(sequence: ImageSequence, count: int) -> list[str]:
     if sequence.scans is None or sequence.calibs is None:
         return []
     frames = list(zip(sequence.images, sequence.scans.files, sequence.calibs, strict=True))[:count]
@@ -97,7 +103,7 @@ def _scan_notes(sequence: Sequence, count: int) -> list[str]:
     return lacking(without, "frame", "scan") + lacking(unplaced, "scan", pose)
 
 
-def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[SourceFrame]:
+def _frames(sequence: ImageSequence, count: int, rate: float | None) -> Iterator[SourceFrame]:
     start = 0 if sequence.stamps[0] > _EPOCH // 2 else _EPOCH
     for i in range(count):
         stamp = _stamp(i, rate) if rate else start + int(sequence.stamps[i])
@@ -112,7 +118,14 @@ def _frames(sequence: Sequence, count: int, rate: float | None) -> Iterator[Sour
 
 
 def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> FrameSource:
-    """A drive through the synthetic world, which labels itself."""
+    """A drive through the synthetic world.
+
+    Args:
+        frames: how many.
+        index: of the street.
+        seed: of the world.
+        rate: Hz.
+    """
     clip = World(seed=seed).clip(index, frames, rate)
     stamped = (SourceFrame(sample, _stamp(i, rate)) for i, sample in enumerate(clip))
     return FrameSource(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")

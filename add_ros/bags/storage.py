@@ -1,7 +1,7 @@
-"""Storage files that may be damaged: what can still be read is read, and what broke is said in `damage`.
+"""Storage files that may be damaged: what can still be read is read, and `damage` has what is wrong.
 
-rosbags refuses a file whose end is missing. These are its readers, put into its table of storages, with a second way
-in: an mcap file is scanned chunk by chunk, an sqlite3 file row by row, up to the break.
+rosbags refuses a file whose end is missing. These are its readers with a fallback: an mcap file is scanned chunk by
+chunk, an sqlite3 file row by row, up to the break.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Messages = Iterator[tuple[Connection, int, bytes]]
 
 
 class Mcap(McapReader):
-    """An mcap file. `damage` says what is wrong with it, None while nothing is known to be."""
+    """An mcap file. `damage` is what is wrong with it, as far as it has been read, None for nothing."""
 
     damage: str | None = None
 
     def open(self) -> None:
-        """Open the file; where its index is missing, find out by scanning what it has."""
+        """Open the file; where its index is missing, scan it for its topics."""
         try:
             super().open()
         except Exception as error:
@@ -115,7 +115,7 @@ class BagReader(Reader):
 
 
 def reason(error: BaseException) -> str:
-    """An error of a library in a few words."""
+    """An error of a library as a short text."""
     return ": ".join(filter(None, [type(error).__name__, str(error).rstrip(".")]))
 
 

@@ -1,6 +1,6 @@
-"""Which topics of a bag are the camera's: by name where they are named, else by type.
+"""Which topics of a bag are the camera's: by name where they are given, else by type.
 
-Where a type leaves several to choose from, the error lists them: a wrong guess would look like a result.
+Where there are several of a type, the error lists them: a guess might score the wrong topic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image"
 
 @dataclass(frozen=True)
 class TopicNames:
-    """The topics to use; None looks for it by type, and detections of "" leaves out whatever there is."""
+    """The topics to use; None finds it by type, and "" for detections leaves out any that there are."""
 
     image: str | None = None
     camera_info: str | None = None
@@ -49,8 +49,16 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
 
     An image, its CameraInfo and the ground truth are found by their type. Where there are several CameraInfo, the one
     beside the image is its own. A Detection3DArray with 'truth' in its name is the ground truth, whose 2D boxes are on
-    the topic of that name and '_2d'; any other one holds detections. Raises BagError where a topic is missing or of
-    another type, where there are several, and where the recorded fields are not those that `store` knows.
+    the topic of that name and '_2d'; any other one has detections.
+
+    Args:
+        connections: of the bag.
+        names: the topics that are given.
+        store: has the message definitions.
+
+    Raises:
+        BagError: where a topic is missing or of another type, where there are several, and where the recorded fields
+            are not those in `store`.
     """
     bag = _Bag(connections)
     image = bag.one("image", (IMAGE, COMPRESSED), names.image, lambda topic: not topic.endswith("/compressedDepth"))
@@ -59,8 +67,8 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
     info = bag.one("camera_info", (CAMERA_INFO,), names.camera_info, prefer=_sibling(image))
     if info is None:
         raise BagError(
-            f"the bag has no camera_info for {image}: a topic of type {CAMERA_INFO} is needed, since without K and P "
-            f"no distance can be told; record it with the images; {bag.contents()}"
+            f"the bag has no camera_info for {image}: a topic of type {CAMERA_INFO} is needed, since distances need K "
+            f"and P; record it with the images; {bag.contents()}"
         )
     boxes = (types.DETECTIONS,)
     truth = bag.one(
@@ -76,9 +84,12 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
 
 
 def find_detections(connections: list[Connection], name: str | None, store: Typestore) -> str:
-    """The topic of recorded detections in a bag that need not have a camera, `name` or found by type.
+    """The topic of recorded detections in a bag that need not have a camera. Raises BagError as `find_topics` does.
 
-    Raises BagError as `find_topics` does.
+    Args:
+        connections: of the bag.
+        name: the topic, None finds it by type.
+        store: has the message definitions.
     """
     bag = _Bag(connections)
     found = bag.one("detections", (types.DETECTIONS,), name, lambda topic: not _is_truth(topic))
@@ -89,7 +100,7 @@ def find_detections(connections: list[Connection], name: str | None, store: Type
 
 
 class _Bag:
-    """The connections of a bag by topic, and the questions that are asked of them."""
+    """The connections of a bag by topic."""
 
     def __init__(self, connections: list[Connection]) -> None:
         self.connection = {connection.topic: connection for connection in connections}
@@ -111,12 +122,12 @@ class _Bag:
         prefer: str | None = None,
     ) -> str | None:
         """The topic `name`, or the only one of these types that fits, or `prefer` where it is one of several."""
-        wanted = " or ".join(msgtypes)
+        expected = " or ".join(msgtypes)
         if name is not None:
             if name not in self.connection:
-                raise BagError(f"the bag has no topic {name} for {what} ({wanted}); {self.contents()}")
+                raise BagError(f"the bag has no topic {name} for {what} ({expected}); {self.contents()}")
             if self.connection[name].msgtype not in msgtypes:
-                raise BagError(f"{name} is a {self.connection[name].msgtype}, {what} must be a {wanted}")
+                raise BagError(f"{name} is a {self.connection[name].msgtype}, {what} must be a {expected}")
             return name
         candidates = [topic for topic in self.of(msgtypes) if fits(topic)]
         if len(candidates) > 1 and prefer in candidates:
@@ -129,7 +140,7 @@ class _Bag:
         return candidates[0] if candidates else None
 
     def contents(self) -> str:
-        """What the bag holds, for people."""
+        """What the bag has, as text."""
         return f"it has {self._listed(sorted(self.connection))}" if self.connection else "it is empty"
 
     def _listed(self, topics: list[str]) -> str:
@@ -141,7 +152,7 @@ def _is_truth(topic: str) -> bool:
 
 
 def _sibling(image: str) -> str:
-    """Where a camera driver publishes the CameraInfo of its image."""
+    """The topic on which a camera driver publishes the CameraInfo of its image."""
     base = image.removesuffix("/compressed").rsplit("/", 1)[0]
     return f"{base}/camera_info"
 
@@ -156,7 +167,7 @@ def _check_fields(connection: Connection, store: Typestore) -> None:
 
 
 def _hash(connection: Connection) -> str | None:
-    """The type hash of the definition that an mcap file carries, None where it has none that can be understood."""
+    """The type hash of the definition in an mcap file, None where it has none that can be parsed."""
     if connection.msgdef.format != MessageDefinitionFormat.MSG:
         return None
     store = get_typestore(Stores.EMPTY)
@@ -164,4 +175,4 @@ def _hash(connection: Connection) -> str | None:
         store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
         return store.hash_rihs01(connection.msgtype)
     except (TypesysError, KeyError):
-        return None  # whether the messages decode will show
+        return None  # decoding the messages will show

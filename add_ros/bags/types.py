@@ -20,7 +20,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2] / "runtime"
 
 
 class UnknownTypeError(Exception):
-    """No definition of a message type was found; the message says where it was looked for."""
+    """No definition of a message type was found; the error says what to install."""
 
 
 def typestore() -> Typestore:
@@ -31,9 +31,14 @@ def typestore() -> Typestore:
 
 
 def register(store: Typestore, msgtype: str) -> None:
-    """Make a message type such as 'vision_msgs/msg/Detection3DArray' known to the store, with all it is made of.
+    """Add a message type and the types of its fields to a store.
 
-    Raises UnknownTypeError where its package is not installed.
+    Args:
+        store: to add to.
+        msgtype: such as 'vision_msgs/msg/Detection3DArray'.
+
+    Raises:
+        UnknownTypeError: where its package is not installed.
     """
     if msgtype in store.fielddefs:
         return
@@ -53,7 +58,7 @@ def register(store: Typestore, msgtype: str) -> None:
 
 
 def installed_hash(msgtype: str) -> str | None:
-    """The RIHS01 type hash of the installed definition, None where the distribution keeps none (before Iron)."""
+    """The RIHS01 type hash of the installed definition, None where the distribution has none (before Iron)."""
     package, _, name = msgtype.split("/")
     folder = _message_folder(package)
     file = folder / f"{name}.json" if folder else None

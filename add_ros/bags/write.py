@@ -22,7 +22,7 @@ from add_ros.bags.ground_truth import encode
 from add_ros.node.topic_names import RULE, is_relative_name
 from training.data.sample import Sample
 
-if TYPE_CHECKING:  # the recorder, too, is in here, and has no use for the data sets
+if TYPE_CHECKING:  # the recorder imports this module, and does not need the data sets
     from add_ros.bags.sources import Scan
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -31,13 +31,13 @@ IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info",
 TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyne"
 
 _FOREVER = QosTime(9223372036, 854775807)
-# Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, on which Humble's rosbag2 stops; every later
-# distribution reads 8 as well.
+# Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, which Humble's rosbag2 cannot read; every
+# later distribution reads 8 as well.
 _VERSION = 8
 
 
 def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
-    """The QoS profile that a publisher offers, as bags keep it."""
+    """The QoS profile of a publisher, as bags store it."""
     return Qos(
         QosHistory.KEEP_LAST,
         depth,
@@ -52,9 +52,15 @@ def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -
 
 
 def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
-    """A writer of a new bag folder. `compress` packs mcap chunks, and sqlite3 messages, with zstd.
+    """A writer of a new bag folder.
 
-    Raises BagError where the path exists or cannot be created.
+    Args:
+        path: the folder.
+        storage: mcap or sqlite3.
+        compress: whether mcap chunks, or sqlite3 messages, are compressed with zstd.
+
+    Raises:
+        BagError: where the path exists or cannot be created.
     """
     if path.exists():
         raise BagError(f"{path} exists already: name another bag, or remove it first")
@@ -71,7 +77,7 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the storage become a BagError that says which bag could not be written."""
+    """Within it, errors of the storage become a BagError with the path of the bag."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -79,7 +85,14 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def finish(writer: Writer, path: Path, failed: bool, last: Callable[[], None] = lambda: None) -> None:
-    """Put what is `last` into a bag and close it; remove it where something has `failed`, or does so now."""
+    """Close a bag, or remove it where that or something before has failed.
+
+    Args:
+        writer: of the bag.
+        path: its folder.
+        failed: whether something before has failed.
+        last: called before closing, for what is written last.
+    """
     whole = False
     try:
         if not failed:
@@ -100,13 +113,24 @@ def _discard(writer: Writer, path: Path) -> None:
 
 
 class CameraBagWriter:
-    """A context manager that writes samples of one camera; leaving it by an exception removes the unfinished bag, and
-    so does a failure to finish it.
+    """A context manager that writes samples of one camera; an exception in it, or in closing, removes the bag.
 
-    The topics lie under `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
+    The topics are below `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
     ground_truth and ground_truth_2d. Where frames have a velodyne, /velodyne_points has its scans in the frame
-    `velodyne`, and /tf_static the camera's pose in it, again whenever the calibration changes. `counts` holds the
-    messages per topic, `flat` the labels without a 3D box, by name, which are in ground_truth_2d only.
+    `velodyne`, and /tf_static the camera's pose in it, again whenever the calibration changes. `counts` has the number
+    of messages per topic, `flat` the labels without a 3D box, by name, which are in ground_truth_2d only.
+
+    Args:
+        path: folder of the new bag.
+        storage: mcap or sqlite3.
+        compress: whether to compress with zstd.
+        compressed_images: whether images are JPEG.
+        ground_truth: whether samples have labels to write.
+        camera: namespace of the topics.
+        frame_id: of the camera.
+
+    Raises:
+        BagError: where the bag exists or cannot be written, and for impossible names.
     """
 
     def __init__(
@@ -150,10 +174,14 @@ class CameraBagWriter:
         velodyne: np.ndarray | None = None,
         scan: Scan | None = None,
     ) -> None:
-        """Write one frame; stamp in nanoseconds. The CameraInfo comes first, so that a node has it with the image.
+        """Write one frame. The CameraInfo comes first, so that a node has it when the image arrives.
 
-        tracks, velodyne, scan: as a `Frame` of add_ros/bags/sources.py has them; objects without a track get an id that
-        no other frame has.
+        Args:
+            sample: image, camera and labels.
+            stamp: nanoseconds.
+            tracks: as in `sources.SourceFrame`; objects without a track get an id that no other frame has.
+            velodyne: as in `sources.SourceFrame`.
+            scan: as in `sources.SourceFrame`.
         """
         if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
             raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")

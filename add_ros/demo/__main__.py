@@ -1,8 +1,8 @@
-"""The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows what came out.
+"""The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows the result.
 
 Without --kitti the clip is a drive through the synthetic world. A bag is written, played over DDS by one process,
-detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. What an earlier
-demo left in OUT is replaced, nothing else. --model takes any detector that python -m training.export wrote.
+detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. Files of an
+earlier demo in OUT are replaced, nothing else. --model takes any detector that python -m training.export wrote.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import ClassSpec
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
 from add_ros.bags import types
@@ -35,7 +36,7 @@ HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
 _WORLD_FRAMES, _MOST_FRAMES = 50, 150
 _STREET, _SEED = 3, 2026  # a drive that no training uses
-_PAGE, _PARTS = "index.html", ("input", "result", "logs")  # what a demo leaves in its folder
+_PAGE, _PARTS = "index.html", ("input", "result", "logs")  # what a demo writes into its folder
 _MARK = ".made_by_add_ros_demo"  # an empty file there, without which nothing is replaced
 
 
@@ -71,7 +72,7 @@ def _source(arguments: argparse.Namespace) -> FrameSource:
 
 
 def _play(bag: Path, out: Path, source: FrameSource, node: list[str]) -> tuple[ResultRun, float, list[str]]:
-    """ResultRun at 10 Hz, and slower where frames stay unanswered; the last run, its pace, and what was lost before."""
+    """Play at 10 Hz, and slower where frames stay unanswered: the last run, its pace, and what was lost before."""
     earlier: list[str] = []
     pace = 1.0
     while True:
@@ -86,7 +87,7 @@ def _play(bag: Path, out: Path, source: FrameSource, node: list[str]) -> tuple[R
 
 
 def _slower(pace: float, run: ResultRun) -> float:
-    """A pace that leaves the node time even for the slowest frame of its last second."""
+    """A pace at which the node has time even for the slowest frame of its last second."""
     slowest = float(run.diagnostics.get("processing_time_max_ms", "nan"))
     sustainable = 0.6 * 1000 / slowest / HERTZ if slowest > 0 else 0.0
     return float(np.clip(sustainable, 0.25 * pace, 0.6 * pace))
@@ -94,8 +95,8 @@ def _slower(pace: float, run: ResultRun) -> float:
 
 def _lost(run: ResultRun, frames: int) -> str:
     reasons = [f"{value} {key[16:-1]}" for key, value in run.diagnostics.items() if key.startswith("frames_dropped (")]
-    said = f" The node reports: {', '.join(reasons)}." if reasons else ""
-    return f"{frames - len(run.answers)} of {frames} frames were not answered.{said}"
+    reported = f" The node reports: {', '.join(reasons)}." if reasons else ""
+    return f"{frames - len(run.answers)} of {frames} frames were not answered.{reported}"
 
 
 def _milliseconds(times: np.ndarray) -> str:
@@ -116,6 +117,7 @@ def _report(
     pace: float,
     earlier: list[str],
     began: float,
+    classes: ClassSpec,
 ) -> Report:
     real = arguments.kitti is not None
     what = "real camera frames" if real else "rendered frames of a synthetic world, not real images"
@@ -126,7 +128,7 @@ def _report(
         "DDS, and a third recorded them. The boxes below are what was recorded, found in single images.",
         "White boxes are the clip's exact labels." if source.ground_truth and not real else
         "White boxes are the data set's labels." if source.ground_truth else
-        "These frames have no labels, so nothing here says how right the boxes are.",
+        "These frames have no labels, so the page can't show how right the boxes are.",
     ]  # fmt: skip
     lost = source.count - len(run.answers)
     processing = run.diagnostics.get("processing_time_ms")
@@ -146,11 +148,11 @@ def _report(
     ]
     problem = _lost(run, source.count) if lost else None
     title = f"3D detection over ROS 2: {'real frames' if real else 'synthetic clip'}"
-    return Report(title, shown, problem, table, source.ground_truth, HERTZ)
+    return Report(title, shown, problem, table, source.ground_truth, HERTZ, classes)
 
 
 def _check_replaceable(out: Path, sources: list[Path]) -> None:
-    """Raises ValueError where files would be lost that no demo made, or that are to be shown."""
+    """Raises ValueError where files would be lost that no demo made, or that are the input of this one."""
     there = [name for name in (_PAGE, *_PARTS) if (out / name).exists() or (out / name).is_symlink()]
     if there and not (out / _MARK).is_file():
         raise ValueError(
@@ -163,7 +165,7 @@ def _check_replaceable(out: Path, sources: list[Path]) -> None:
 
 
 def _prepare(out: Path) -> None:
-    """Make the folder, and remove what an earlier demo left in it. Raises ValueError where it cannot be written."""
+    """Make the folder, and remove an earlier demo's files. Raises ValueError where it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARK).touch()
@@ -180,9 +182,9 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     began = time.monotonic()
     out, model = arguments.out, model_file(arguments.model).resolve()
     _check_replaceable(out, [path for path in (arguments.kitti, arguments.calib) if path])
-    # A model that cannot be used is told here, and not by the log of a node. On the CPU, as any can be: the device's
-    # memory is the node's.
-    Predictor(model, "cpu")
+    # A model that cannot be used is an error here, and not in the log of a node. On the CPU: the device's memory is for
+    # the node.
+    classes = Predictor(model, "cpu").class_spec
     isolate(config_folder())
     source = _source(arguments)
     _prepare(out)
@@ -192,7 +194,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     given = {"model": model, "device": arguments.device, "score_threshold": arguments.score_threshold}
     node = [text for name, value in given.items() for text in ("-p", f"{name}:={value}")]
     run, pace, earlier = _play(out / "input", out, source, node)
-    report = _report(arguments, command, source, run, pace, earlier, began)
+    report = _report(arguments, command, source, run, pace, earlier, began, classes)
     print("drawing the page ...", flush=True)
     page = out / _PAGE
     write_page(page, read_frames(out / "input", run), report)

@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file with the clip, its numbers, and nothing to load from anywhere."""
+"""The demo's page: one HTML file with the clip and its numbers, which needs nothing beside itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_ros.demo.results import ResultFrame
-from training.report.pictures import class_colours, frame_pictures
+from training.report.pictures import frame_pictures, legend
 
 _ABOVE = 480  # pixels, width and height of the bird's-eye view
 _STILLS = 4
@@ -20,14 +21,15 @@ _STILLS = 4
 
 @dataclass(frozen=True)
 class Report:
-    """What the page says in words and numbers; texts are plain.
+    """The text and numbers of the page, without HTML.
 
-    title:   one line
-    shown:   paragraphs that say what is shown and what is not
-    problem: what went wrong, None on a good run
-    table:   rows of (what, value)
+    title:    one line
+    shown:    paragraphs on what is shown and what is not
+    problem:  what went wrong, None on a good run
+    table:    rows of (what, value)
     labelled: whether the clip has ground truth, drawn in white
-    hertz:   frames per second of the clip
+    hertz:    frames per second of the clip
+    classes:  those of the model, for colours and legend
     """
 
     title: str
@@ -36,24 +38,25 @@ class Report:
     table: list[tuple[str, str]]
     labelled: bool
     hertz: float
+    classes: ClassSpec = KITTI_CLASSES
 
 
 def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> None:
     """Draw all frames and write the page."""
-    pictures = [_picture(frame) for frame in frames]
+    pictures = [_picture(frame, report.classes) for frame in frames]
     stills = sorted({round(i) for i in np.linspace(0, len(pictures) - 1, min(_STILLS, len(pictures)))})
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.j2")
-    html = template.render(report=report, frames=pictures, stills=stills, classes=class_colours(), above=_ABOVE)
+    html = template.render(report=report, frames=pictures, stills=stills, classes=legend(report.classes), above=_ABOVE)
     partial = path.with_suffix(".tmp")
     partial.write_text(html, encoding="utf-8")
     partial.replace(path)
 
 
-def _picture(frame: ResultFrame) -> dict[str, Any]:
+def _picture(frame: ResultFrame, classes: ClassSpec) -> dict[str, Any]:
     found = frame.detections if frame.detections is not None else Detections.empty()
-    drawn = frame_pictures(frame.image, frame.camera, found, frame.truth, _ABOVE)
+    drawn = frame_pictures(frame.image, frame.camera, found, frame.truth, _ABOVE, classes=classes)
     distances = np.linalg.norm(found.boxes[:, :3], axis=1)
     rows = zip(found.names, found.scores, distances, strict=True)
     listed = ", ".join(f"{name} {score:.2f} at {distance:.0f} m" for name, score, distance in rows)

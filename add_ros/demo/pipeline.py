@@ -1,4 +1,4 @@
-"""Run the real thing: detector, recorder and player as three processes that meet over DDS."""
+"""Detector, recorder and player as three processes that communicate over DDS."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ _REPORT = 1.2  # seconds between two diagnostics, and a little
 
 
 def run(bag: Path, result: Path, logs: Path, frames: int, seconds: float, rate: float, node: list[str]) -> None:
-    """Play a bag through a detector and record what it says to the new bag `result`.
+    """Play a bag through a detector and record what it publishes.
 
-    bag has `frames` frames and lasts `seconds` at rate 1; node holds more ROS arguments for the detector.
-    Raises ProcessError where a process fails or does not get ready.
+    Args:
+        bag: what to play.
+        result: the bag to record.
+        logs: folder for the processes' output.
+        frames: how many frames the bag has.
+        seconds: how long it lasts at its own pace.
+        rate: times this pace.
+        node: more ROS arguments for the detector.
+
+    Raises:
+        ProcessError: where a process fails or does not become ready.
     """
     shutil.rmtree(result, ignore_errors=True)
     logs.mkdir(parents=True, exist_ok=True)
@@ -68,7 +77,7 @@ def run(bag: Path, result: Path, logs: Path, frames: int, seconds: float, rate: 
 
 
 class _Watcher:
-    """Knows from the topics themselves when the node is ready, and counts its answers."""
+    """Finds out from the topics when the node is ready, and counts its answers."""
 
     def __init__(self) -> None:
         self.ready, self.count = threading.Event(), 0

@@ -1,4 +1,4 @@
-"""The demo's child processes: started in their own DDS corner, logged to files, never left behind."""
+"""The demo's child processes: in a DDS domain of their own, logged to files, and always ended."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class ProcessError(Exception):
 
 
 def isolate(config: Path) -> None:
-    """Set this process's environment, which its children inherit: an own domain, this machine alone, large images.
+    """Set this process's environment, which its children inherit: a ROS domain, this machine alone, large images.
 
-    config is the folder with fastdds.xml. A Fast DDS profile or transport that the user has set is left alone.
+    Args:
+        config: folder with fastdds.xml. A Fast DDS profile or transport that the user has set is kept.
     """
     os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 50)
     if os.environ.get("ROS_DISTRO") == "humble":
@@ -36,7 +37,11 @@ def isolate(config: Path) -> None:
 
 
 def config_folder() -> Path:
-    """The folder with fastdds.xml: config/ of the checkout, or of the installed package. ProcessError on neither."""
+    """The folder with fastdds.xml: config/ of the checkout, or of the installed package.
+
+    Raises:
+        ProcessError: where neither has one.
+    """
     candidates = [Path(__file__).resolve().parents[2] / "config"]
     with contextlib.suppress(ImportError, LookupError, OSError):
         from ament_index_python.packages import get_package_share_directory
@@ -49,7 +54,7 @@ def config_folder() -> Path:
 
 
 class Child:
-    """A running `python -m module arguments`, whose output goes to `log`. It dies with this process."""
+    """A running `python -m module arguments`, whose output goes to `log`. It ends with this process."""
 
     def __init__(self, module: str, arguments: list[str], log: Path) -> None:
         self.name, self.log = module, log
@@ -89,7 +94,7 @@ class Child:
         self.wait(timeout)
 
     def end(self) -> None:
-        """Make sure that it is gone, whatever state it is in."""
+        """End it, whatever state it is in."""
         for number, patience in ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
             if not self.running:
                 return
@@ -106,7 +111,19 @@ class Child:
 
 
 def wait_until(condition, timeout: float, children: list[Child]) -> bool:
-    """Poll until condition() holds: whether it did in time. Raises ProcessError as soon as a child has ended."""
+    """Poll until condition() holds.
+
+    Args:
+        condition: what to wait for.
+        timeout: seconds.
+        children: have to run meanwhile.
+
+    Returns:
+        Whether it held in time.
+
+    Raises:
+        ProcessError: as soon as a child has ended.
+    """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if condition():
@@ -118,5 +135,5 @@ def wait_until(condition, timeout: float, children: list[Child]) -> bool:
 
 
 def _die_with_parent() -> None:
-    # Not SIGTERM: a ROS process that is just starting can miss it, and nobody is left to insist.
+    # Not SIGTERM: a ROS process that is just starting can miss it, and there is no parent to send it again.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

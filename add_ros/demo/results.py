@@ -1,4 +1,4 @@
-"""What a run produced, read back from its two bags and paired by the images' stamps."""
+"""The results of a run, read back from its two bags and paired by the images' stamps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from add_ros.demo.pipeline import CAMERA, DETECTIONS, DIAGNOSTICS, INFO, MARKERS
 
 @dataclass(frozen=True, eq=False)
 class ResultFrame:
-    """One published image with what the node made of it, everything in the camera's own optical frame.
+    """One published image with the node's detections, everything in the camera's own optical frame.
 
     stamp:      nanoseconds
     detections: None where the node published nothing for this image
@@ -39,20 +39,20 @@ class ResultFrame:
 
 @dataclass
 class ResultRun:
-    """A run without its pictures, by stamp in nanoseconds; `diagnostics` has the node's last words on each key."""
+    """A run without its pictures, by stamp in nanoseconds; `diagnostics` has the last value of each key."""
 
     answers: dict[int, Detections] = field(default_factory=dict)
     answered_at: dict[int, int] = field(default_factory=dict)
-    heard_at: dict[int, int] = field(default_factory=dict)
+    received_at: dict[int, int] = field(default_factory=dict)
     marker_messages: int = 0
     repeated: int = 0
     diagnostics: dict[str, str] = field(default_factory=dict)
 
     def latency_ms(self, stamp: int) -> float | None:
         """See `ResultFrame`."""
-        if stamp not in self.answered_at or stamp not in self.heard_at:
+        if stamp not in self.answered_at or stamp not in self.received_at:
             return None
-        return (self.answered_at[stamp] - self.heard_at[stamp]) / 1e6
+        return (self.answered_at[stamp] - self.received_at[stamp]) / 1e6
 
     def latencies_ms(self) -> np.ndarray:
         """Those of all answered frames."""
@@ -64,7 +64,7 @@ class ResultRun:
 
 
 def read_run(result: Path, store: Typestore | None = None) -> ResultRun:
-    """What the recorder wrote. Raises BagError where its bag is broken."""
+    """The run that the recorder wrote. Raises BagError where its bag is broken."""
     run = ResultRun()
     for topic, time, message in read(result, store or types.typestore(), {DETECTIONS, MARKERS, INFO, DIAGNOSTICS}):
         if topic == DIAGNOSTICS:
@@ -73,7 +73,7 @@ def read_run(result: Path, store: Typestore | None = None) -> ResultRun:
         elif topic == MARKERS:
             run.marker_messages += 1
         elif topic == INFO:
-            run.heard_at.setdefault(messages.stamp_of(message), time)
+            run.received_at.setdefault(messages.stamp_of(message), time)
         else:
             stamp = messages.stamp_of(message)
             run.repeated += stamp in run.answers

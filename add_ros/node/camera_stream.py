@@ -1,4 +1,4 @@
-"""One camera's way through the node: subscribe, pair, keep the newest frame, and publish what is found in it."""
+"""One camera of the node: subscribe, pair, keep the newest frame, and publish the detections in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.predictor import Predictor
 from add_ros import images
@@ -31,8 +32,8 @@ from add_ros.node.tf_transformer import TfTransformer
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
 OUTPUT_DEPTH = 10
-PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, what has come in meanwhile is read before time is up
-SILENCE = 3.0  # seconds after which a topic that was never heard is reported
+PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, messages that came meanwhile are read before it ends
+SILENCE = 3.0  # seconds after which a topic without any message is reported
 REMINDER = 15.0  # seconds until it is reported again
 LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
 
@@ -47,7 +48,15 @@ class StreamSettings:
 
 
 class CameraStream:
-    """The topics of one camera, below `name` where it has one. `wake` is called when a frame is ready for `process`."""
+    """The topics of one camera.
+
+    Args:
+        node: has the subscriptions and publishers.
+        name: namespace of the topics, empty for none.
+        settings: parameters of the node.
+        to_target: transforms the detections; None leaves them in the camera's frame.
+        wake: called when a frame is ready for `process`.
+    """
 
     def __init__(
         self,
@@ -58,16 +67,16 @@ class CameraStream:
         wake: Callable[[], None],
     ) -> None:
         self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
-        self.health = StreamDiagnostics()
+        self.diagnostics = StreamDiagnostics()
         self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
-        self._board, self._publishing, self._stopped = MarkerPublisher(), threading.Lock(), False
+        self._marker_publisher, self._publishing, self._stopped = MarkerPublisher(), threading.Lock(), False
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._cleared = "", False, False
         prefix = f"{name}/" if name else ""
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
-        self._pairing = CameraInfoSynchronizer(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
+        self._synchronizer = CameraInfoSynchronizer(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
         self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._ticks = 0
@@ -107,7 +116,16 @@ class CameraStream:
                 )
 
     def process(self, predictor: Predictor, score_threshold: float, marker_lifetime: float) -> bool:
-        """Detect in the newest frame and publish; False where there is none."""
+        """Detect in the newest frame and publish.
+
+        Args:
+            predictor: the model.
+            score_threshold: detections below it are left out.
+            marker_lifetime: seconds.
+
+        Returns:
+            Whether there was a frame.
+        """
         with self._newest_lock:
             frame, self._newest = self._newest, None
         if frame is None:
@@ -116,18 +134,18 @@ class CameraStream:
         try:
             header = frame[0].header
             if self._to_target is not None:
-                self._to_target.require(header.frame_id)  # or the network would keep other cameras waiting for nothing
+                self._to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
             image, calibration = self._decode(*frame)
             found = predictor.predict(calibration.rectify(image), calibration.camera, score_threshold)
             message = detection_array(found, header)
             if self._to_target is not None:
                 message = self._to_target(message)
-            self._publish(message, found, header, marker_lifetime)
+            self._publish(message, found, header, marker_lifetime, predictor.class_spec)
             processing_ms = 1e3 * (time.perf_counter() - started)
-            self.health.published(processing_ms, self._age(header.stamp) / 1e6, len(found))
+            self.diagnostics.published(processing_ms, self._age(header.stamp) / 1e6, len(found))
         except FrameRejectedError as problem:
             self._reject(problem.reason, str(problem))
-        except Exception as error:  # whatever one frame does to the model, the next one is still served
+        except Exception as error:  # whatever happens with one frame, the next one is processed
             self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
         return True
 
@@ -135,22 +153,29 @@ class CameraStream:
         """Publish no more, and leave no markers behind."""
         with self._publishing:
             self._stopped = True
-            self._markers.publish(self._board.clear())
+            self._markers.publish(self._marker_publisher.clear())
         self._markers.wait_for_all_acked(Duration(seconds=0.1))
 
-    def _publish(self, message: Detection3DArray, found: Detections, header: Header, marker_lifetime: float) -> None:
+    def _publish(
+        self,
+        message: Detection3DArray,
+        found: Detections,
+        header: Header,
+        marker_lifetime: float,
+        classes: ClassSpec,
+    ) -> None:
         with self._publishing:
             if self._stopped:
                 return
             self._detections.publish(message)
-            if not self._cleared:  # what an earlier run left; not before, since a new publisher is not found at once
+            if not self._cleared:  # markers of an earlier run; not before, since a publisher is discovered late
                 self._cleared = True
-                self._markers.publish(self._board.clear())
-            # In the camera's frame always: RViz transforms by itself.
-            self._markers.publish(self._board.update(found, header, marker_lifetime))
+                self._markers.publish(self._marker_publisher.clear())
+            # Always in the camera's frame: RViz transforms by itself.
+            self._markers.publish(self._marker_publisher.update(found, header, marker_lifetime, classes))
 
     def _age(self, stamp: Any) -> int:
-        # In nanoseconds; rclpy's Time refuses the negative stamps that a message can hold.
+        # In nanoseconds; rclpy's Time refuses the negative stamps that a message can have.
         return self._node.get_clock().now().nanoseconds - (stamp.sec * 10**9 + stamp.nanosec)
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
@@ -165,48 +190,48 @@ class CameraStream:
         return pixels, calibration
 
     def _on_image(self, message: Any) -> None:
-        self.health.received()
-        self._pairing.add_image(message, self._ticks)
+        self.diagnostics.received()
+        self._synchronizer.add_image(message, self._ticks)
         self._tick_while_waiting()
 
     def _on_info(self, message: Any) -> None:
-        self._pairing.add_info(message)
+        self._synchronizer.add_info(message)
         self._tick_while_waiting()
 
     def _tick(self) -> None:
         self._ticks += 1
-        self._pairing.expire(self._ticks)
+        self._synchronizer.expire(self._ticks)
         self._tick_while_waiting()
 
     def _tick_while_waiting(self) -> None:
-        if not self._pairing.waiting:
+        if not self._synchronizer.waiting:
             self._patience.cancel()
         elif self._patience.is_canceled():
             self._patience.reset()
 
     def _on_missed(self, count: int) -> None:
-        self.health.dropped(MISSED, count)
+        self.diagnostics.dropped(MISSED, count)
 
     def _ready(self, image: Any, info: Any) -> None:
         with self._newest_lock:
             replaced, self._newest = self._newest is not None, (image, info)
         if replaced:
-            self.health.dropped(NEWER_FRAME)
+            self.diagnostics.dropped(NEWER_FRAME)
         self._wake()
 
     def _fell_back(self, image: Any, info: Any) -> None:
         if not self._fell_back_once:
             self._fell_back_once = True
-            ours, theirs = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
+            wanted, latest = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
             self._log.warning(
-                f"no message on {self.info.topic} has come in time with the image's stamp {ours}: "
-                f"using the latest one, of {theirs} (said once)"
+                f"no message on {self.info.topic} has come in time with the image's stamp {wanted}: "
+                f"using the latest one, of {latest} (logged once)"
             )
 
     def _unpaired(self) -> None:
-        self.health.dropped("no camera_info")  # `watch` says so where it lasts
+        self.diagnostics.dropped("no camera_info")  # `watch` reports it where it lasts
 
     def _reject(self, reason: str, message: str) -> None:
-        count = self.health.dropped(reason)
+        count = self.diagnostics.dropped(reason)
         if self._throttle.ready(reason):
             self._log.error(f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)")

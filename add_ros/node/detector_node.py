@@ -38,9 +38,12 @@ _LAST_FRAME = 0.2  # seconds that a stopping node gives the frame in work
 
 
 class DetectorNode(Node):
-    """Node `detector`; topics and parameters are in docs/node.md. Raises ValueError where a parameter is refused.
+    """Node `detector`; topics and parameters are in docs/user/node.md.
 
-    `failure` says in one sentence why the node can't go on, None while it can.
+    `failure` is one sentence on why the node can't go on, None while it can.
+
+    Raises:
+        ValueError: where a parameter is refused.
     """
 
     def __init__(self) -> None:
@@ -67,7 +70,7 @@ class DetectorNode(Node):
         self._worker.start()
 
     def stop(self) -> bool:
-        """Publish no more; whether the worker has come to its end."""
+        """Stop publishing; returns whether the worker has ended."""
         self._stopping.set()
         self._wake.set()
         for stream in self._streams:
@@ -88,7 +91,7 @@ class DetectorNode(Node):
             return
         try:
             self._serve(predictor)
-        except Exception as error:  # a worker that dies silently would leave a node that only seems to live
+        except Exception as error:  # a worker that ends silently would leave a node that does nothing
             self.failure = f"the node can't go on: {type(error).__name__}: {error}"
 
     def _serve(self, predictor: Predictor) -> None:
@@ -102,15 +105,15 @@ class DetectorNode(Node):
                 pass
 
     def _serve_each(self, predictor: Predictor) -> bool:
-        # One frame of every camera in turn: none may starve another.
-        options = self._live("score_threshold"), self._live("marker_lifetime")
+        # One frame of each camera in turn, so that no camera blocks another.
+        options = self._parameter("score_threshold"), self._parameter("marker_lifetime")
         return sum(stream.process(predictor, *options) for stream in self._streams) > 0
 
     def _announce(self, predictor: Predictor) -> None:
         if predictor.device_note:
             self.get_logger().warning(predictor.device_note)
         self._predictor = predictor
-        self._tell_labels()
+        self._publish_labels()
         self.get_logger().info(
             f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}"
         )
@@ -128,40 +131,43 @@ class DetectorNode(Node):
         if self._predictor is not None:
             for stream in self._streams:
                 stream.watch()
-        self._tell_labels()
+        self._publish_labels()
         device, model = "", "loading"
         if self._predictor is not None:
             device, model = self._predictor.device, str(self._predictor.model_path)
-        name, budget = self.get_fully_qualified_name(), self._live("latency_budget_ms")
+        name, budget = self.get_fully_qualified_name(), self._parameter("latency_budget_ms")
         statuses = [
-            stream.health.status(f"{name}: {stream.name}" if stream.name else name, device, model, budget)
+            stream.diagnostics.status(f"{name}: {stream.name}" if stream.name else name, device, model, budget)
             for stream in self._streams
         ]
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _tell_labels(self) -> None:
-        threshold = self._live("score_threshold")
+    def _publish_labels(self) -> None:
+        threshold = self._parameter("score_threshold")
         if self._predictor is not None and threshold != self._threshold:
             self._threshold = threshold
-            self._label_info.publish(label_info(self._predictor.classes, threshold))
+            self._label_info.publish(label_info(self._predictor.class_spec, threshold))
 
-    def _live(self, name: str) -> float:
+    def _parameter(self, name: str) -> float:
         return self.get_parameter(name).value
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM: exit code 0, or 1 with one line that says why the node can't run.
+    """Run until SIGINT or SIGTERM.
 
-    Arguments that ROS would silently leave out end with usage and exit code 2.
+    Arguments that ROS would silently ignore end with usage and exit code 2.
+
+    Returns:
+        The exit code: 0, or 1 after one line on why the node can't run.
     """
     stop = threading.Event()
     try:
         _refuse_plain_arguments(args)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        # Own signal handlers, since rclpy's would take the context away before the markers are cleared.
+        # Own signal handlers, since rclpy's would shut the context down before the markers are cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
         return _fail(f"what follows --ros-args can't be used: {error}")
@@ -179,13 +185,13 @@ def main(args: list[str] | None = None) -> int:
     ended = node.stop() if rclpy.ok() else False
     code = _fail(node.failure) if node.failure else 0
     try:
-        # Others would take a node that does not sign off for a living one, and its shared memory would stay.
+        # Otherwise other processes would take the node for a running one, and its shared memory would stay.
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     finally:
         if not ended:
-            # The network is still at work in native code, where a thread can't be stopped and must not see the end.
+            # The network still runs in native code, where a thread can't be stopped; it must not outlive Python.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -196,7 +202,7 @@ def _refuse_plain_arguments(args: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="detector",
         usage="%(prog)s --ros-args [-r image:=TOPIC] [-r camera_info:=TOPIC] [-p NAME:=VALUE] [--params-file FILE]",
-        description="Camera images in, 3D detections out, as a ROS 2 node; docs/node.md has topics and parameters.",
+        description="Camera images in, 3D detections out. docs/user/node.md has the topics and parameters.",
         epilog=f"parameters: {', '.join(parameter.name for parameter in parameters.PARAMETERS)}",
     )
     given = sys.argv if args is None else args

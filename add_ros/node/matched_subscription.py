@@ -1,7 +1,7 @@
 """A subscription whose reliability and durability follow what the publishers offer, as rosbag2's recorder does.
 
-A reliable subscriber never hears a best-effort camera, and a best-effort one loses large images that a reliable
-one would get: neither fixed choice serves all cameras.
+A reliable subscriber gets nothing from a best-effort camera, and a best-effort one loses large images that a reliable
+one would get: neither fixed choice suits all cameras.
 """
 
 from __future__ import annotations
@@ -21,19 +21,26 @@ except ImportError:  # Humble
 
 _FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
-# While nobody publishes. Reliable, since a first message can't get lost between the two sides' discoveries then; a
-# best-effort publisher does not match this, but by the time the change over serves it, it is known here.
+# While there is no publisher. Reliable, since a first message can't get lost then between the two sides' discoveries; a
+# best-effort publisher does not match this, but is discovered and followed at the next `match`.
 _INITIAL: Choice = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 
 
 class MatchedSubscription:
     """Subscribes when `match` is first called, and again whenever it finds that the offers have changed.
 
-    `match` is to be called a few times per second; the first time a little after the node's creation, when
-    publishers that are already there have been discovered.
+    `match` is to be called a few times per second; the first time a little after the node's creation, when existing
+    publishers have been discovered. During a change the old subscription stays until the new one has received a
+    message, so nothing is missed; a message that both receive is passed on once.
 
-    While it changes over, the old subscription stays until the new one has heard something, so nothing is missed;
-    a message that both hear is passed on once.
+    Args:
+        node: has the subscription.
+        kind: class of the messages.
+        topic: before remapping.
+        depth: of the queue.
+        reliability: reliable, best_effort, or anything else to follow the publishers.
+        callback: called with each message.
+        on_missed: called with the number of messages that were sent and did not arrive.
     """
 
     def __init__(
@@ -48,9 +55,7 @@ class MatchedSubscription:
     ) -> None:
         self._node, self._kind, self._depth, self._callback, self._on_missed = node, kind, depth, callback, on_missed
         self._fixed = _FIXED.get(reliability)
-        self._given = (
-            topic  # rclpy remaps whatever name it is given: with what is resolved, remappings would apply twice
-        )
+        self._given = topic  # rclpy remaps each name that it is given: a resolved one would be remapped twice
         self.topic: str = node.resolve_topic_name(topic)
         self.received = 0
         self._choice = (self._fixed or _INITIAL[0], _INITIAL[1])
@@ -66,7 +71,7 @@ class MatchedSubscription:
         return type_name(self._kind)
 
     def match(self) -> None:
-        """Look at the publishers and subscribe anew where another quality of service serves them better."""
+        """Subscribe again where another quality of service suits the publishers better."""
         if self._starved:
             self._explain_starving()
         choice = choose(p.qos_profile for p in self._publishers_of_type())
@@ -82,7 +87,7 @@ class MatchedSubscription:
             self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
 
     def silence(self) -> str:
-        """Why nothing has arrived, as far as the graph tells: one or two sentences."""
+        """Why nothing has arrived, as far as the graph shows: one or two sentences."""
         mine, others = f"this node requests {_words(*self._choice)}", self._publishers()
         same = [p for p in others if p.topic_type == self.type_name]
         if same:
@@ -116,17 +121,17 @@ class MatchedSubscription:
         )
         holder: list[Any] = []
 
-        def heard(message: Any, about: Any) -> None:
-            self._heard(message, about, holder[0])
+        def on_message(message: Any, info: Any) -> None:
+            self._on_message(message, info, holder[0])
 
         # Humble's callbacks get the message alone.
-        callback = heard if hasattr(Subscription, "CallbackType") else lambda message: heard(message, {})
+        callback = on_message if hasattr(Subscription, "CallbackType") else lambda message: on_message(message, {})
         holder.append(
             self._node.create_subscription(self._kind, self._given, callback, profile, event_callbacks=events)
         )
         return holder[0]
 
-    def _heard(self, message: Any, about: Any, subscription: Any) -> None:
+    def _on_message(self, message: Any, info: Any, subscription: Any) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         if subscription is self._subscription and self._changed:
             self._changed = False
@@ -137,26 +142,26 @@ class MatchedSubscription:
                 return
         self._last = stamp
         self.received += 1
-        self._count_missed(about)
+        self._count_missed(info)
         self._callback(message)
 
-    def _count_missed(self, about: Any) -> None:
-        """Gaps in the numbers that each publisher gives its messages; Humble, and some middlewares, don't tell them."""
-        number = about.get("publication_sequence_number")
+    def _count_missed(self, info: Any) -> None:
+        """Gaps in the sequence numbers of each publisher, which Humble and some middlewares do not give."""
+        number = info.get("publication_sequence_number")
         if not number:
             return
-        sender = self._sender(about)
+        sender = self._sender(info)
         if sender is None:
-            self._sequences.clear()  # or what arrives meanwhile would count as missed later
+            self._sequences.clear()  # or messages that arrive meanwhile would count as missed later
             return
         before = self._sequences.get(sender)
         self._sequences[sender] = number
         if before is not None and number > before + 1:
             self._on_missed(number - before - 1)
 
-    def _sender(self, about: Any) -> bytes | None:
-        """The publisher of a message. Jazzy does not say, so there it is known only where a topic has just one."""
-        if publisher := about.get("publisher_gid"):
+    def _sender(self, info: Any) -> bytes | None:
+        """The publisher of a message. Jazzy does not give it, so there it is known only where a topic has just one."""
+        if publisher := info.get("publisher_gid"):
             return publisher["data"]
         gids = [bytes(p.endpoint_gid) for p in self._publishers_of_type()]
         return gids[0] if len(gids) == 1 else None
@@ -168,14 +173,14 @@ class MatchedSubscription:
     def _explain_starving(self) -> None:
         starving = [p for p in self._publishers() if not _satisfies(p.qos_profile, self._choice)]
         if any("UNKNOWN" in p.node_name for p in starving):
-            return  # the name of a node is known a little later than its publishers
+            return  # the name of a node is discovered a little later than its publishers
         self._starved = False
         offers = ", ".join(
             f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}" for p in starving
         )
         self._node.get_logger().warning(
             f"{self.topic}: incompatible quality of service, nothing will arrive: "
-            f"{offers or 'a publisher offered less'}, this node requests {_words(*self._choice)}; "
+            f"{offers or 'a publisher offers less'}, this node requests {_words(*self._choice)}; "
             "set the parameter reliability to auto"
         )
 

@@ -1,6 +1,6 @@
-"""Every parameter of the node, once: its declaration, its checks and its documentation all come from here.
+"""All parameters of the node: their declaration, checks and documentation all come from here.
 
-`python -m add_ros.node.parameters` prints the table that docs/node.md carries.
+`python -m add_ros.node.parameters` prints the table in docs/user/node.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ Value = bool | int | float | str | list[str]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. Values outside `limits` (both ends allowed), or not among `choices`, are refused."""
+    """One parameter.
+
+    limits:  least and largest value that are accepted
+    choices: values that are accepted, all where it is empty
+    dynamic: whether it can be set while the node runs
+    """
 
     name: str
     default: Value
@@ -117,9 +122,13 @@ PARAMETERS = (
 
 
 def declare(node: Any) -> dict[str, Value]:
-    """Declare all parameters on a node, keep live ones checked, and return their values at start.
+    """Declare all parameters on a node, and check dynamic ones when they are set.
 
-    Raises ValueError in one sentence where a given value has the wrong type or is refused.
+    Returns:
+        Name -> value at start.
+
+    Raises:
+        ValueError: in one sentence, where a given value has the wrong type or is refused.
     """
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
     from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -158,7 +167,7 @@ def declare(node: Any) -> dict[str, Value]:
 
 
 def unknown(overrides: Mapping[str, Any]) -> list[str]:
-    """Names that were given to the node but that it does not have."""
+    """Names of given parameters that the node does not have."""
     names = {parameter.name for parameter in PARAMETERS} | {"use_sim_time", "start_type_description_service"}
     return sorted(name for name in overrides if name not in names and not name.startswith("qos_overrides."))
 
@@ -170,9 +179,9 @@ def table() -> str:
         allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
         if parameter.limits:
             allowed = f"{parameter.limits[0]:g} to {parameter.limits[1]:g}"
-        live = "yes" if parameter.dynamic else "no"
+        dynamic = "yes" if parameter.dynamic else "no"
         rows.append(
-            f"| `{parameter.name}` | {parameter.type} | `{parameter.default!r}` | {allowed} | {live} "
+            f"| `{parameter.name}` | {parameter.type} | `{parameter.default!r}` | {allowed} | {dynamic} "
             f"| {parameter.description} |"
         )
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""What one camera's stream has done so far, as counters, and as a diagnostic_msgs/DiagnosticStatus."""
+"""Counters of one camera's stream, and their diagnostic_msgs/DiagnosticStatus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AHEAD = 100.0  # milliseconds: a simulated clock that ticks ten times per secon
 
 
 class LogThrottle:
-    """Says yes to each key once per period, in seconds."""
+    """Allows each key once per period, in seconds by `clock`."""
 
     def __init__(self, period: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._period, self._clock = period, clock
@@ -42,8 +42,8 @@ class StreamDiagnostics:
         self._dropped: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
-        self._unanswered: float | None = None  # since when images come in and nothing is made of them
-        # Processing and latency of the last answer, for windows without one; none before the first.
+        self._unanswered: float | None = None  # since when images come in and no detections go out
+        # Processing and latency of the last detections, for windows without any; none before the first.
         self._last_times: tuple[list[float], list[float]] = ([], [])
         self._start_window()
 
@@ -52,13 +52,13 @@ class StreamDiagnostics:
         self._processing: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
-        self._heard = self._missed = 0
+        self._window_received = self._window_missed = 0
 
     def received(self) -> None:
         """An image came in."""
         with self._lock:
             self._received += 1
-            self._heard += 1
+            self._window_received += 1
             self._last_received = self._clock()
             if self._unanswered is None:
                 self._unanswered = self._last_received
@@ -74,18 +74,25 @@ class StreamDiagnostics:
             self._last_times = [processing_ms], [latency_ms]
 
     def dropped(self, reason: str, count: int = 1) -> int:
-        """Images were dropped; returns how many that makes for this reason."""
+        """Images were dropped; returns how many for this reason so far."""
         with self._lock:
             self._dropped[reason] += count
             if reason == MISSED:
-                self._missed += count
+                self._window_missed += count
             elif reason != NEWER_FRAME:
                 self._problems[reason] += count
                 self._unanswered = None
             return self._dropped[reason]
 
     def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
-        """The state now; means and maxima are those since the last call."""
+        """The state now; means and maxima are those since the last call.
+
+        Args:
+            name: of the status.
+            device: in use.
+            model: path of the model.
+            budget_ms: processing time and latency above it are a warning.
+        """
         with self._lock:
             level, message = self._summary(budget_ms)
             elapsed = max(self._clock() - self._window_start, 1e-6)
@@ -118,7 +125,7 @@ class StreamDiagnostics:
         now = self._clock()
         silence = now - self._last_received
         problems = ", ".join(f"{count} x {reason}" for reason, count in self._problems.most_common())
-        # A slow network answers less often than this is asked for.
+        # A slow network may take longer for one image than the period of these reports.
         patience = max(STALLED, budget_ms / 1e3, *(2e-3 * time for time in self._last_times[0]))
         if problems and (self._last_published is None or now - self._last_published > patience):
             return DiagnosticStatus.ERROR, f"no image was usable: {problems}"
@@ -127,10 +134,11 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
-        if self._missed > self._heard:
+        missed, sent = self._window_missed, self._window_missed + self._window_received
+        if missed > self._window_received:
             warnings.append(
-                f"{self._missed} of {self._missed + self._heard} images did not get here: the transport loses them "
-                "(Fast DDS needs a profile, see docs/node.md) or the machine is overloaded"
+                f"{missed} of {sent} images did not get here: the transport loses them (Fast DDS needs a profile, see "
+                "docs/user/node.md) or the machine is overloaded"
             )
         processing, latency = (self._processing, self._latency) if self._processing else self._last_times
         for what, times in (("processing", processing), ("pipeline latency", latency)):

@@ -1,4 +1,4 @@
-"""Detections in another frame, through tf2. tf2_ros is imported only where a target frame is asked for."""
+"""Detections in another frame, through tf2. tf2_ros is imported only where there is a target frame."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ _PAUSE = 0.01  # seconds
 
 
 class TfTransformer:
-    """Transforms messages at their own stamp. Raises ValueError where tf2_ros is missing.
+    """Transforms messages at their own stamp.
 
-    patience: seconds of the wall clock, since simulated time may stand still, that a message waits for a transform
-    which is on its way.
+    Args:
+        node: has the subscriptions to tf.
+        frame: the target.
+        patience: seconds that a message waits for a transform which has not arrived, by the wall clock, since simulated
+            time may stand still.
+
+    Raises:
+        ValueError: where tf2_ros is missing.
     """
 
     def __init__(self, node: Node, frame: str, patience: float) -> None:
@@ -34,23 +40,27 @@ class TfTransformer:
         self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
-        # When a bag starts again or a simulation is reset, what is known is of another drive. Humble's buffer never
-        # forgets by itself, newer ones only by a clock that they are given.
+        # When a bag starts again or a simulation is reset, the buffer's transforms are those of another drive. Humble's
+        # buffer is never cleared by itself, newer ones only by a clock that they are given.
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        forget = lambda _: self._buffer.clear()  # noqa: E731
-        self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=forget)
+        clear = lambda _: self._buffer.clear()  # noqa: E731
+        self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=clear)
 
     def require(self, source: str) -> None:
-        """Raises FrameRejectedError where nothing connects a frame to the target frame."""
+        """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""
         try:
             self._buffer.lookup_transform(self._frame, source, Time())
         except self._too_early:
-            return  # connected, if at no time that is known of all that lies between
+            return  # connected, but there is no time at which all transforms between are known
         except self._errors as error:
             raise self._rejected(source, error) from error
 
     def __call__(self, message: Detection3DArray) -> Detection3DArray:
-        """The message in the target frame. Raises FrameRejectedError where the transform at its stamp does not come in time."""
+        """The message in the target frame.
+
+        Raises:
+            FrameRejectedError: where the transform at its stamp does not arrive in time.
+        """
         source, stamp = message.header.frame_id, Time.from_msg(message.header.stamp)
         end = time.monotonic() + self._patience
         while True:

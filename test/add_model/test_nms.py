@@ -1,6 +1,7 @@
 """What counts as a repetition, on arrangements whose answer is known."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
@@ -8,7 +9,7 @@ from shapely.geometry import Polygon
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from add_model.nms import nms
+from add_model.nms import NmsSettings, nms
 
 CAMERA = Camera.pinhole(720, 720, 620, 180, 1242, 375)
 
@@ -27,6 +28,54 @@ def car(x, z, heading=-np.pi / 2):
 def test_a_second_peak_on_a_near_car_is_dropped():
     found = detections([car(0, 8), car(0.3, 8.6), car(-0.2, 9.1)])
     np.testing.assert_array_equal(nms(found).scores, found.scores[:1])
+
+
+def in_image(places):
+    """Cars 10 m to the left of one another, so that the image alone can tell that two are one; (depth, 2D box) each."""
+    boxes = np.array([(10.0 * k, 0.9, depth, 4, 1.7, 1.5, 0) for k, (depth, _) in enumerate(places)])
+    names, count = np.array(["Car"] * len(places)), len(places)
+    rectangles = np.array([rectangle for _, rectangle in places], float)
+    return Detections(names, np.linspace(0.9, 0.5, count), boxes, rectangles, np.ones(count))
+
+
+WHOLE = (0, 0, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("depth", "rectangle", "kept"),
+    [
+        (20.0, WHOLE, 1),
+        (25.9, WHOLE, 1),  # 1.295 times as far
+        (26.1, WHOLE, 2),  # 1.305 times: another object behind it
+        (15.5, WHOLE, 1),
+        (15.3, WHOLE, 2),
+        (20.0, (0, 0, 100, 61), 1),  # intersection over union 0.61
+        (20.0, (0, 0, 100, 59), 2),
+        (20.0, (0, 0, 59, 100), 2),
+        (20.0, (100, 0, 200, 100), 2),  # edges touch
+        (20.0, (150, 150, 250, 250), 2),
+    ],
+)
+def test_detections_that_cover_the_same_pixels_at_the_same_depth_are_one(depth, rectangle, kept):
+    assert len(nms(in_image([(20.0, WHOLE), (depth, rectangle)]))) == kept
+
+
+def test_a_detector_without_suppression_keeps_repetitions():
+    found = detections([car(0, 8), car(0.3, 8.6)])
+    assert len(nms(found)) == 1
+    assert len(nms(found, None)) == 2
+
+
+@pytest.mark.parametrize(("forward", "side", "kept"), [(1.9, 0, 1), (2.1, 0, 2), (0, 0.8, 1), (0, 0.9, 2)])
+@pytest.mark.parametrize("heading", [0.0, 0.7, -2.4])
+def test_a_centre_within_the_better_ones_footprint_is_the_same_object(forward, side, kept, heading):
+    """A car 4 m long and 1.7 m wide reaches 2 m forward and 0.85 m to its side."""
+    x = forward * np.cos(heading) + side * np.sin(heading)
+    z = side * np.cos(heading) - forward * np.sin(heading)
+    boxes = np.array([(0, 0.9, 30, 4, 1.7, 1.5, heading), (x, 0.9, 30 + z, 4, 1.7, 1.5, heading)])
+    rectangles = np.array([(0.0, 0, 10, 10), (50, 0, 60, 10)])
+    found = Detections(np.array(["Car", "Car"]), np.array([0.9, 0.8]), boxes, rectangles, np.ones(2))
+    assert len(nms(found)) == kept
 
 
 def test_neighbours_are_kept():
@@ -72,7 +121,7 @@ def test_rotated_suppression_agrees_with_polygons(arrangement, overlap):
         ratios = [box.intersection(shapes[j]).area / box.union(shapes[j]).area for j in kept]
         if not any(r > overlap for r in ratios):
             kept.append(k)
-    once = nms(found, overlap)
+    once = nms(found, NmsSettings(overlap))
     # What always counts as a repetition does so here too, and only removes more.
     both = nms(found[np.array(kept, int)])
     if np.array_equal(both.scores, found.scores[kept]):

@@ -1,14 +1,19 @@
 """Detections to vision_msgs and RViz markers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
+from support.own_classes import WAREHOUSE
 from visualization_msgs.msg import Marker
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
+from add_model.drawing import PALETTE, class_colour
 from add_model.geometry import boxes as box3d
 from add_ros.markers import BOXES, LABELS, MarkerPublisher
 from add_ros.messages import detection_array, label_info, position_covariances, transformed
@@ -87,9 +92,10 @@ def test_no_detections_give_an_empty_message():
 
 
 def test_label_info_lists_the_classes():
-    message = label_info(("Car", "Pedestrian"), 0.25)
-    assert [(c.class_id, c.class_name) for c in message.class_map] == [(0, "Car"), (1, "Pedestrian")]
+    message = label_info(KITTI_CLASSES, 0.25)
+    assert [(c.class_id, c.class_name) for c in message.class_map] == [(0, "Car"), (1, "Pedestrian"), (2, "Cyclist")]
     assert message.threshold == 0.25
+    assert [c.class_name for c in label_info(WAREHOUSE, 0.0).class_map] == ["Forklift", "pallet"]
 
 
 def test_transformed_moves_boxes_and_covariances_as_rigid_bodies():
@@ -154,6 +160,19 @@ def test_markers_draw_the_box_and_name_it():
         distance = np.linalg.norm(found.boxes[i, :3])
         assert label.text == f"{found.names[i]} {found.scores[i]:.2f} {distance:.1f} m"
         assert label.pose.position.y < corners[:, 1].min()
+
+
+def colours_of(message) -> list[tuple[int, int, int]]:
+    bodies = [marker.color for marker in message.markers if marker.ns == BOXES]
+    return [tuple(round(255 * channel) for channel in (c.r, c.g, c.b)) for c in bodies]
+
+
+def test_markers_have_the_colours_of_the_classes():
+    found = dataclasses.replace(some(4), names=np.array(["pallet", "forklift", "Car", "Tram"]))
+    own, without = MarkerPublisher().update(found, HEADER, 1.0, WAREHOUSE), MarkerPublisher().update(found, HEADER, 1.0)
+    assert colours_of(own)[:3] == [(10, 200, 30), PALETTE[0], (86, 180, 233)]
+    assert colours_of(without) == [class_colour(name) for name in found.names]
+    assert colours_of(MarkerPublisher((1, 2, 3)).update(found, HEADER, 1.0, WAREHOUSE)) == [(1, 2, 3)] * 4
 
 
 @pytest.mark.parametrize("lifetime", [0.05, 1.0, 59.999])

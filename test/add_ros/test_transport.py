@@ -1,4 +1,4 @@
-"""Which environment variables tell Fast DDS of the profile for large images."""
+"""Which environment variables name the Fast DDS profile for large images."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ CONFIG = Path("/somewhere/config")
 @pytest.mark.parametrize("distribution", ["humble", "iron", "jazzy"])
 def test_fast_dds_2_is_told_by_its_own_variable_too(distribution):
     file = "/somewhere/config/fastdds.xml"
-    told = {"FASTDDS_DEFAULT_PROFILES_FILE": file, "FASTRTPS_DEFAULT_PROFILES_FILE": file}
-    assert profile_variables(CONFIG, {"ROS_DISTRO": distribution}) == told
+    expected = {"FASTDDS_DEFAULT_PROFILES_FILE": file, "FASTRTPS_DEFAULT_PROFILES_FILE": file}
+    assert profile_variables(CONFIG, {"ROS_DISTRO": distribution}) == expected
 
 
 @pytest.mark.parametrize("environment", [{}, {"ROS_DISTRO": "kilted"}, {"ROS_DISTRO": "rolling"}])
 def test_fast_dds_3_is_not_told_by_the_variable_that_it_warns_of(environment):
     """The wheels from PyPI set no ROS_DISTRO."""
-    told = {"FASTDDS_DEFAULT_PROFILES_FILE": "/somewhere/config/fastdds.xml"}
-    assert profile_variables(CONFIG, environment) == told
+    expected = {"FASTDDS_DEFAULT_PROFILES_FILE": "/somewhere/config/fastdds.xml"}
+    assert profile_variables(CONFIG, environment) == expected
 
 
 @pytest.mark.parametrize(

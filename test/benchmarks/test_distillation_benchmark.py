@@ -10,8 +10,8 @@ import torch
 from support.paths import ROOT
 from support.training_bench import depths
 
-from add_model.distillation.adapter import parts_of
-from add_model.registry import build
+from add_model.registry import adapter_for, build
+from training import recipes
 from training.command import TrainingCommand
 from training.objectives.add import frozen_teacher
 
@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 benchmark = importlib.import_module("distillation")
 del sys.path[0]
 SEED = 4321  # of no run that this checkout may hold
-PARTS = ("features", "adapted", "targets", "regression", "scores")
+LOSSES = ("features", "adapted", "targets", "regression", "classification")
 
 
 class ReadOnly(TrainingCommand):
@@ -34,30 +34,31 @@ class ReadOnly(TrainingCommand):
 
 def read(row, monkeypatch):
     monkeypatch.chdir(ROOT)
-    extra = ["--model.method.teacher", "t.ckpt"] if benchmark.ROWS[row][0].endswith("add") else []
-    return ReadOnly(["fit", *benchmark.arguments(row, SEED), *extra]).config.fit
+    return ReadOnly(["fit", *benchmark.arguments(row, SEED)]).config.fit
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
 @pytest.mark.parametrize("row", [row for row in benchmark.ROWS if not row.startswith("fold")])
 def test_each_row_is_read_as_it_is_named(row, monkeypatch):
-    config = read(row, monkeypatch)
+    config, data = read(row, monkeypatch), benchmark.ROWS[row]
     begins = row.startswith(("kitti_mini", "MonoDETR"))
-    assert benchmark.start_of(row) == ("3000 steps: student" if begins else None)
-    method = config.model.method.class_path.rpartition(".")[2]
+    assert data.init == ("3000 steps: student" if begins else None)
+    assert data.real == row.startswith("kitti_mini")
+    objective = config.model.objective.class_path.rpartition(".")[2]
     detector, colon, row = row.rpartition(": ")
     real, longer = (detector == setting for setting in ("kitti_mini", "3000 steps"))
     few, varied, lite0 = detector.startswith("400 frames"), detector.endswith("varied"), detector == "lite0"
     family, _, length = detector.partition(", ")
     small = f"{'monodle' if not detector or real or few or longer else family.lower()}_plain"
-    assert config.model.model == ("monodle_lite0" if lite0 else small)
+    assert config.model.name == ("monodle_lite0" if lite0 else small)
     before = benchmark.folder("3000 steps: student", 0) / "last.ckpt"
     starts = {"kitti_mini": str(before), "MonoDETR": f"backbone:{before}", "lite0": "imagenet"}
-    assert config.model.start == starts.get(family)
-    expected = {"teacher": "Teach", "student": "Alone"}.get(row.split(",")[0], "Distil")
-    assert method == {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}.get(row, expected)
+    assert config.model.init_weights == starts.get(family)
+    expected = {"teacher": "TeacherTraining", "student": "Baseline"}.get(row.split(",")[0], "ADDDistillation")
+    controls = {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}
+    assert objective == controls.get(row, expected)
     baseline = read("kitti_mini: student" if real else "student", monkeypatch)
-    times = 2 if "twice" in row or (real and method == "Teach") else 1
+    times = 2 if "twice" in row or (real and objective == "TeacherTraining") else 1
     others = {"CaDDN, 1000 steps": 0.5, "CaDDN, 4000 steps": 2, "MonoDETR": 1.5, "MonoDETR, long": 5}
     times *= others.get(detector, 1.5 if longer else 15 if few else 15 / 8 if lite0 else 1)
     assert config.trainer.max_epochs == times * baseline.trainer.max_epochs
@@ -66,33 +67,34 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
         assert config.data.init_args.train == "ImageSets/train400.txt"
     if not real:
         views = config.data.init_args.augmentation
-        assert (views.photometric, list(views.zoom)) == (varied, [0.9, 1.1] if varied else [1.0, 1.0])
-    assert config.seed_everything == SEED and config.folder.endswith(f"_{SEED}")
+        assert (views.color_jitter, list(views.scale_range)) == (varied, [0.9, 1.1] if varied else [1.0, 1.0])
+    assert config.seed_everything == SEED and config.run_dir.endswith(f"_{SEED}")
     source = row.rpartition(", ")[2]
-    needs = method in ("Teach", "Distil", "DenseDepth") or family == "CaDDN"
+    needs = objective in ("TeacherTraining", "ADDDistillation", "DenseDepth") or family == "CaDDN"
     wanted = source if source in ("lidar", "object") else "dense" if needs else None
     assert depths(config.data.init_args) == {wanted}
-    if method != "Distil":
+    if objective != "ADDDistillation":
+        assert data.teacher is None
         return
-    options = config.model.method.init_args
-    on = {name for name in PARTS if options[name].weight > 0}
-    every = set(PARTS) - (set() if "regression" in row else {"regression"})
-    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"scores"}}
+    options = config.model.objective.init_args
+    on = {name for name in LOSSES if options[name].weight > 0}
+    every = set(LOSSES) - (set() if "regression" in row else {"regression"})
+    groups = {"features": {"features", "adapted"}, "targets": {"targets"}, "responses": {"classification"}}
     if row.endswith(" alone"):
         assert on == groups[row.split()[0]]
     elif row.startswith("without "):
         assert on == every - groups[row.split()[1]]
     else:
         assert on == every
-    # What a row says of a weight leaves the rest of its part as it is.
-    assert {(options[name].warm_up, options[name].fade) for name in PARTS} == {(0.1, 0.5)}
+    # What a row says of a weight leaves the schedule of the weight as it is.
+    assert {(options[name].warmup_fraction, options[name].decay_fraction) for name in LOSSES} == {(0.1, 0.5)}
     named = row.split()[1] if row.startswith("encoding ") else "point"
     assert options.encoding.name == named
     by_a_student = row == "taught by a student"
     of = family if length.endswith("steps") else detector  # CaDDN has one teacher
-    taught_by = benchmark.folder(f"{of}{colon}{'student' if by_a_student else _teacher_of(row)}", 0)
+    assert data.teacher == f"{of}{colon}{'student' if by_a_student else _teacher_of(row)}"
     kept = "as_teacher.ckpt" if by_a_student else "last.ckpt"
-    assert benchmark.arguments(f"{detector}{colon}{row}", SEED)[-5] == str(taught_by / kept)
+    assert options.teacher == str(benchmark.folder(data.teacher, 0) / kept)
 
 
 def _teacher_of(row):
@@ -104,32 +106,32 @@ def _teacher_of(row):
 @pytest.mark.parametrize("fold", range(3))
 def test_a_fold_is_scored_on_what_it_did_not_see(fold, tmp_path, monkeypatch):
     write_lists(tmp_path, monkeypatch)
-    for row, method, epochs in (
-        ("student", "Alone", 8),
-        ("teacher", "Teach", 8),
-        ("student + ADD", "Distil", 8),
-        ("student, 20 epochs", "Alone", 20),
-        ("student + ADD, 20 epochs", "Distil", 20),
-        ("student after ADD, 20 epochs", "Alone", 20),
+    for row, objective, epochs in (
+        ("student", "Baseline", 8),
+        ("teacher", "TeacherTraining", 8),
+        ("student + ADD", "ADDDistillation", 8),
+        ("student, 20 epochs", "Baseline", 20),
+        ("student + ADD, 20 epochs", "ADDDistillation", 20),
+        ("student after ADD, 20 epochs", "Baseline", 20),
     ):
         config = read(f"fold {fold}: {row}", monkeypatch)
-        if method != "Teach":
-            step = "monodle_lite0_world_add" if "after" in row else "monodle_lite0_world"
-            assert config.model.start == f"runs/{step}/weights.safetensors"
+        if objective != "TeacherTraining":
+            step = "monodle_lite0_world+world_add" if "after" in row else "monodle_lite0_world"
+            assert config.model.init_weights == f"runs/{step}/weights.safetensors"
         assert config.trainer.max_epochs == epochs
-        if method == "Distil":
+        if objective == "ADDDistillation":
             teacher = benchmark.folder(f"fold {fold}: teacher", 0) / "last.ckpt"
-            assert str(teacher) in benchmark.arguments(f"fold {fold}: {row}", SEED)
+            assert config.model.objective.init_args.teacher == str(teacher)
         real, world = config.data.init_args.train
         judged = config.data.init_args.val
         assert (real.root, judged.root, world.root) == ("data/kitti_mini", "data/kitti_mini", "data/world")
         seen, held_out = (set((tmp_path / Path(source.ids).name).read_text().split()) for source in (real, judged))
         assert not seen & held_out
-        assert len(seen | held_out) == 77
-        assert config.model.method.class_path == f"training.{'distil' if method == 'Distil' else 'methods'}.{method}"
-        assert config.model.model == "monodle_lite0"
+        assert len(seen | held_out) == 75
+        assert config.model.objective.class_path == f"training.objectives.{objective}"
+        assert config.model.name == "monodle_lite0"
         assert judged.count is None
-        assert judged.depth == ("object" if method == "Teach" else None)
+        assert judged.depth == ("object" if objective == "TeacherTraining" else None)
 
 
 def write_lists(folder, monkeypatch):
@@ -157,20 +159,84 @@ def test_real_frames_without_a_scan_are_left_out_of_every_row(tmp_path, monkeypa
         assert Path(data.val.ids).name == ("mini_val.txt" if "teacher" in row else "val.txt")
 
 
+def without(config, *also):
+    """A configuration without what a teacher and its student may differ in from a student alone."""
+    config = config.as_dict()
+    for key in ("config", "run_dir", *also):
+        group, _, last = key.rpartition(".")
+        (config[group] if group else config).pop(last)
+    config["model"].pop("objective")
+    data = config["data"]["init_args"]
+    sources = data["train"] if isinstance(data["train"], list) else [data]
+    for source in sources:
+        source.pop("depth")
+    return config
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("alone", "other"),
+    [
+        ("student", "student + ADD"),
+        ("student", "teacher"),
+        ("lite0: student", "lite0: teacher"),
+        ("CaDDN: student", "CaDDN: teacher"),
+        ("CaDDN: student", "CaDDN: student + ADD"),
+        ("MonoDETR: student", "MonoDETR: teacher"),
+        ("MonoDETR: student", "MonoDETR: student + ADD"),
+        ("kitti_mini: student", "kitti_mini: student + ADD, object"),
+        ("fold 0: student", "fold 0: student + ADD"),
+    ],
+)
+def test_rows_that_are_compared_differ_in_objective_and_depth_alone(alone, other, monkeypatch):
+    first, second = (without(read(row, monkeypatch)) for row in (alone, other))
+    assert first == second
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_small_students_differ_from_each_other_in_their_network_and_its_learning_rate_alone(monkeypatch):
+    """But for MonoDETR's, which begins with MonoDLE's backbone, sees whole images and takes half as many steps more."""
+    monodle, caddn, monodetr = (
+        without(read(f"{detector}student", monkeypatch), "model.name", "model.lr")
+        for detector in ("", "CaDDN: ", "MonoDETR: ")
+    )
+    assert monodle == caddn
+    assert monodetr["model"].pop("init_weights").startswith("backbone:") and not monodle["model"].pop("init_weights")
+    sizes = [tuple(config["data"]["init_args"]["augmentation"].pop("size")) for config in (monodetr, monodle)]
+    assert sizes == [(320, 96), (224, 96)]
+    for key in ("max_epochs", "check_val_every_n_epoch"):
+        assert monodetr["trainer"].pop(key) == 1.5 * monodle["trainer"].pop(key)
+    assert monodetr == monodle
+
+
+def test_what_old_configurations_are_told_to_run_is_a_row():
+    assert set(recipes.ROWS.values()) <= set(benchmark.ROWS)
+
+
 def test_a_student_as_teacher_answers_as_it_does_whatever_depth_it_is_given(tmp_path):
-    student = build("monodle_plain").eval()
+    student, adapter = build("monodle_plain").eval(), adapter_for("monodle_plain")
     weights = {f"detector.{name}": value for name, value in student.state_dict().items()}
     torch.save({"model_name": "monodle_plain", "state_dict": weights}, tmp_path / "last.ckpt")
     benchmark._as_teacher(tmp_path)
-    teacher, branch = frozen_teacher(str(tmp_path / "as_teacher.ckpt"), student)
+    teacher, branch = frozen_teacher(str(tmp_path / "as_teacher.ckpt"), student, adapter)
     images, P = torch.randint(0, 255, (1, 96, 224, 3), dtype=torch.uint8), torch.eye(3, 4)[None] * 180
-    depth, parts = torch.rand(1, 96, 224) * 40, parts_of(student)
-    seen = parts.look(teacher.eval(), images, P, depth, branch.eval())
-    torch.testing.assert_close(seen, parts.look(student, images, P, None, None))
+    depth = torch.rand(1, 96, 224) * 40
+    features = adapter.teacher_features(teacher.eval(), images, P, depth, branch.eval())
+    torch.testing.assert_close(features, student.extract_features(images, P))
 
 
 def test_rows_have_folders_of_their_own():
     assert len({benchmark.folder(row, 0) for row in benchmark.ROWS}) == len(benchmark.ROWS)
+
+
+def test_every_row_that_was_scored_is_still_there():
+    assert {scored["row"] for scored in benchmark.rows()} <= set(benchmark.ROWS)
+
+
+def test_what_a_row_builds_on_is_a_row():
+    before = {name for row in benchmark.ROWS.values() for name in (row.teacher, row.init) if name}
+    assert before <= set(benchmark.ROWS)
+    assert all(not benchmark.ROWS[name].real or name.startswith(("kitti_mini", "fold")) for name in before)
 
 
 def test_scores_are_kept_once_and_averaged_over_seeds_of_one_kind_of_machine(tmp_path, monkeypatch):

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 
 from add_model.backends.onnx_runtime import OnnxBackend
-from add_model.distillation.adapter import parts_of
 from add_model.export import export_onnx
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.labels import Labels
 from add_model.preprocessing import scaled_size
 from training.data import augmentation as augment
-from training.data.collation import Batch, View, collate, labels_of
+from training.data.collation import Batch, View, collate
 from training.data.sample import Sample
+from training.data.views import Visibility
 from training.data.world import World
 
 WORLD = World(width=256, height=96, focal=180.0)
 
 
-def all_teachable(camera: Camera, names: np.ndarray, boxes: np.ndarray) -> Labels:
+def all_visible(camera: Camera, names: np.ndarray, boxes: np.ndarray) -> Labels:
     """Labels of boxes that nothing hides."""
     rectangles = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
     return Labels(names, boxes, rectangles, np.ones(len(boxes), bool))
@@ -33,7 +33,7 @@ def views(detector: torch.nn.Module, samples: list[Sample]) -> Batch:
     """Samples as they are, as a batch."""
     rows = []
     for s in samples:
-        targets = detector.target_encoder.encode(s.camera, labels_of(s.objects), s.depth)
+        targets = detector.target_encoder.encode(s.camera, Visibility().labels(s.objects), s.depth)
         rows.append(View(s.image, s.camera.P.astype(np.float32), targets, s.id, s.depth))
     return collate(rows)
 
@@ -46,11 +46,11 @@ def street(index: int, left: int = 16, width: int = 160) -> Sample:
 
 def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) -> list[dict[str, float]]:
     """Train on one batch alone, of which norms then have the statistics; the losses of each step."""
-    parts, history = parts_of(detector), []
+    history = []
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for _ in range(steps):
-        losses = parts.losses(detector, parts.look(detector, batch.images, batch.P, None, None), batch.targets)
+        losses = detector.losses(detector.extract_features(batch.images, batch.P), batch.targets)
         optimizer.zero_grad()
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
@@ -60,7 +60,7 @@ def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) ->
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        parts.look(detector, batch.images, batch.P, None, None)
+        detector.extract_features(batch.images, batch.P)
     detector.eval()
     return history
 
@@ -68,7 +68,6 @@ def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) ->
 def assert_learns(detector: torch.nn.Module, sample: Sample) -> None:
     """Losses are finite and every parameter has a gradient, with objects and without, in full and in half precision."""
     bare = replace(sample, objects=sample.objects[:0])
-    parts = parts_of(detector)
     detector.train()
     for parameter in detector.parameters():
         if parameter.ndim > 1 and not parameter.any():  # a last layer that starts at zero hides those before it
@@ -76,7 +75,7 @@ def assert_learns(detector: torch.nn.Module, sample: Sample) -> None:
     for one, half in ((sample, False), (bare, False), (sample, True)):
         batch = views(detector, [one])
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            losses = parts.losses(detector, parts.look(detector, batch.images, batch.P, None, None), batch.targets)
+            losses = detector.losses(detector.extract_features(batch.images, batch.P), batch.targets)
         assert all(torch.isfinite(value) for value in losses.values()), losses
         detector.zero_grad()
         sum(losses.values()).backward()

@@ -2,7 +2,7 @@
 
 import torch
 
-from add_model.detectors.monodetr.detector import Encoded, Queries
+from add_model.detectors.monodetr.features import DecoderOutputs, EncoderOutputs
 from add_model.geometry.heading import HEADING_BINS
 
 
@@ -18,7 +18,7 @@ def perfect(detector, batch, groups=1):
     fit = lambda key: t[key][None, :, :count]  # noqa: E731
     bins = detector.target_encoder.bins.count + 1
     depth_logits = 40 * torch.nn.functional.one_hot(t["depth_bin"].clamp(min=0), bins).permute(0, 3, 1, 2).float()
-    return Queries(
+    return DecoderOutputs(
         logits,
         fit("centre"),
         fit("sides"),
@@ -27,5 +27,5 @@ def perfect(detector, batch, groups=1):
         fit("depth"),
         torch.full((1, 1, count), -8.0),
         torch.empty(0),
-        Encoded([], torch.empty(0), torch.empty(0), depth_logits, torch.empty(0)),
+        EncoderOutputs([], torch.empty(0), torch.empty(0), depth_logits, torch.empty(0)),
     )

@@ -22,10 +22,10 @@ TIMEOUT = 200  # seconds
 def configure(path: Path, **changes: object) -> Path:
     """Write the smallest training there is: four streets an epoch, two steps of two 64x64 views."""
     data = {"world": {"width": 128, "height": 64, "focal": 360}, "count": 4, "val_count": 3, "batch_size": 2}
-    data |= {"workers": 0, "augmentation": {"size": [64, 64]}}
+    data |= {"num_workers": 0, "augmentation": {"size": [64, 64]}}
     trainer = {"accelerator": "cpu", "max_epochs": 3, "log_every_n_steps": 1, "enable_progress_bar": False}
     config = {
-        "model": {"model": "monodle_lite0", "start": None, **changes.pop("model", {})},
+        "model": {"name": "monodle_lite0", "init_weights": None, **changes.pop("model", {})},
         "data": {"class_path": "training.data.data_module.WorldData", "init_args": data | changes.pop("data", {})},
         "trainer": trainer | {"enable_model_summary": False} | changes.pop("trainer", {}),
     }

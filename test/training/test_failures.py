@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.paths import CONFIG
+from support.paths import ROOT
 from support.training_bench import Training, configure
 
 from add_model.registry import build
 from training import export, world
-from training.atomic_io import TrainingError, write_atomically
+from training.atomic_io import write_atomically
 from training.checkpoints import history, load_checkpoint
-from training.command import folder_of_data
+from training.errors import TrainingError
+from training.parser import is_folder
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_loss_step_and_frames(tmp_path):
-    """The rate leaps by 1e30 in the third of four epochs, whose second step then has no finite loss."""
+    """The learning rate leaps by 1e30 in the third of four epochs, whose second step then has no finite loss."""
     leap = {"class_path": "training.schedule.StepDecay", "init_args": {"milestones": [0.5], "factor": 1e30}}
     config = configure(tmp_path / "tiny.yaml", model={"schedule": leap}, trainer={"max_epochs": 4})
     run = Training(tmp_path, "fit", "--config", config)
@@ -68,7 +69,7 @@ def test_an_image_that_is_broken_within_stops_with_its_name(tmp_path, workers):
     config = configure(tmp_path / "tiny.yaml")
     settings = yaml.safe_load(config.read_text())
     ids = dict.fromkeys(("train", "val"), "ImageSets/train.txt")
-    kitti = {"root": "kitti", "batch_size": 2, "workers": workers, "augmentation": {"size": [64, 64]}} | ids
+    kitti = {"root": "kitti", "batch_size": 2, "num_workers": workers, "augmentation": {"size": [64, 64]}} | ids
     settings["data"] = {"class_path": "training.data.data_module.KittiData", "init_args": kitti}
     config.write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "training", "fit", "--config", str(config)]
@@ -181,61 +182,67 @@ def test_an_export_has_its_suffixes_once_and_the_umask_says_who_reads_it(given, 
 
 def test_a_checkpoint_without_history_is_not_resumed(tmp_path):
     path = tmp_path / "old.ckpt"
-    torch.save({"model_name": "monodle_lite0"}, path)
+    torch.save({"model_name": "monodle_lite0", "state_dict": {}}, path)
     with pytest.raises(TrainingError, match="no history to go on from"):
         history(load_checkpoint(path), path)
 
 
-def test_data_takes_a_folder_or_a_class(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("some/where", True),
+        ("/some/where", True),
+        ("missing", True),
+        ("../kitti", True),
+        ("KittiData", False),
+        ("my.module.Data", False),
+        ('{"class_path": "KittiData"}', False),
+        ("WorldData", True),  # where there is a folder of this name
+    ],
+)
+def test_data_takes_a_folder_or_a_class(given, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "WorldData").mkdir()
-    for given, expected in (
-        (["--data", "some/where"], ["--data.root", "some/where"]),
-        (["--data=/some/where"], ["--data.root=/some/where"]),
-        (["--data", "missing"], ["--data.root", "missing"]),
-        (["--data", "../kitti"], ["--data.root", "../kitti"]),
-        (["--data", "KittiData"], ["--data", "KittiData"]),
-        (["--data", "my.module.Data"], ["--data", "my.module.Data"]),
-        (["--data", "WorldData"], ["--data.root", "WorldData"]),
-        (["--data"], ["--data"]),
-    ):
-        assert folder_of_data(["fit", *given]) == ["fit", *expected]
+    assert is_folder(given) == folder
 
 
-MINI = CONFIG / "monodle_kitti_mini.yaml"
+MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodle_lite0_kitti", "overlays/kitti_mini")]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("fit", "--config", "none.yaml"), "none.yaml"),
-        (("fit", "--config", MINI, "--data", "no/where"), "no/where: there is no such folder"),
+        (("fit", *MINI, "--data", "no/where"), "no/where: there is no such folder"),
         (
-            ("fit", "--config", MINI, "--model.model", "resnet"),
+            ("fit", *MINI, "--model.name", "resnet"),
             "model 'resnet' is unknown; choose one of: monodle_plain",
         ),
-        (("fit", "--config", MINI, "--model.start", "x.bin"), "model.start 'x.bin' is none of"),
+        (("fit", *MINI, "--model.init_weights", "x.bin"), "model.init_weights 'x.bin' is none of"),
         (
-            ("fit", "--config", MINI, "--model.method", "Distil", "--model.method.teacher", "x.ckpt"),
+            ("fit", *MINI, "--model.objective", "ADDDistillation", "--model.objective.teacher", "x.ckpt"),
             "there is no checkpoint x.ckpt",
         ),
-        (("fit", "--config", MINI, "--model.rate", "-1"), "error: model.rate -1.0: give a number that is not negative"),
+        (("fit", *MINI, "--model.lr", "-1"), "error: model.lr -1.0: give a number that is not negative"),
         (("fit", "--config", "world.yaml", "--data.batch_size", "0"), "error: data.batch_size 0: a batch has at least"),
-        (("fit", "--config", "world.yaml", "--data.workers", "-1"), "error: data.workers -1: give how many processes"),
-        (("fit", "--config", MINI, "--trainer.devices", "0"), "error: trainer: "),
-        (("fit", "--config", MINI, "--model.raet", "1"), "raet"),
-        (("fit", "--config", MINI, "--model.rat", "1"), "rat"),
         (
-            ("fit", "--config", MINI, "--best_by", "val/car"),
-            "--best_by val/car is not a metric; there are: val/Car_bev",
+            ("fit", "--config", "world.yaml", "--data.num_workers", "-1"),
+            "error: data.num_workers -1: give how many processes",
         ),
-        (("fit", "--config", MINI, "--data", ".", "--data.train", "twice.txt"), "id 000001 stands in line 1 already"),
-        (("fit", "--config", "wrong.yaml"), "raet"),
-        (("validate", "--config", MINI), "there is no checkpoint runs/monodle_kitti_mini/last.ckpt"),
-        (("validate", "--config", MINI, "--resume"), "--resume is for fit"),
-        (("test", "--config", MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
-        (("test", "--config", MINI, "--ckpt_path", MINI), "mini.yaml is damaged or no torch checkpoint"),
-        (("fit", "--config", MINI, "--folder", "twice.txt"), "Not a directory: 'twice.txt"),
+        (("fit", *MINI, "--trainer.devices", "0"), "error: trainer: "),
+        (("fit", *MINI, "--model.lrr", "1"), "lrr"),
+        (("fit", *MINI, "--model.weight_dec", "1"), "weight_dec"),
+        (
+            ("fit", *MINI, "--monitor", "val/car"),
+            "--monitor val/car is not a metric; there are: val/Car_bev",
+        ),
+        (("fit", *MINI, "--data", ".", "--data.train", "twice.txt"), "id 000001 stands in line 1 already"),
+        (("fit", "--config", "wrong.yaml"), "lrr"),
+        (("validate", *MINI), "there is no checkpoint runs/monodle_lite0_kitti+kitti_mini/last.ckpt"),
+        (("validate", *MINI, "--resume"), "--resume is for fit"),
+        (("test", *MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
+        (("test", *MINI, "--ckpt_path", "wrong.yaml"), "wrong.yaml is damaged or no torch checkpoint"),
+        (("fit", *MINI, "--run-dir", "twice.txt"), "Not a directory: 'twice.txt"),
         (("fit",), "fit.data"),
         ((), "{fit,validate,test}"),
     ],
@@ -248,7 +255,7 @@ def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, argument
     monkeypatch.chdir(tmp_path)
     Path("twice.txt").write_text("000001\n000001\n")
     configure(tmp_path / "world.yaml")
-    Path("wrong.yaml").write_text("model: {raet: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
+    Path("wrong.yaml").write_text("model: {lrr: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
     monkeypatch.setattr("sys.argv", ["training"])
     try:
         status = main([str(word) for word in arguments])

@@ -5,9 +5,13 @@ import torch
 from support.training_bench import Training, configure
 from torch import nn
 
-from add_model.detectors.monodle import distillation as monodle_teaching
+from add_model.detectors.monodle.distillation import regression_losses, teacher_answers
+from add_model.detectors.monodle.foreground import foreground
 from add_model.registry import build
-from training.data.collation import Augmentation, TrainingViews, WorldFrames, collate
+from training.data.augmentation import Augmentation
+from training.data.collation import collate
+from training.data.frame_sources import WorldFrames
+from training.data.views import TrainingViews
 from training.data.world import World
 from training.metrics import read_metrics
 
@@ -15,7 +19,7 @@ from training.metrics import read_metrics
 @pytest.mark.parametrize("clip", [None, 10.0])
 def test_mixed_precision_trains_with_and_without_clipping(tmp_path, clip):
     trainer = {"precision": "bf16-mixed", "gradient_clip_val": clip, "max_epochs": 1}
-    config = configure(tmp_path / "tiny.yaml", model={"model": "monodle_plain"}, trainer=trainer)
+    config = configure(tmp_path / "tiny.yaml", model={"name": "monodle_plain"}, trainer=trainer)
     run = Training(tmp_path, "fit", "--config", config)
     assert run.finish() == 0, run.text()
     first, second = read_metrics(tmp_path / "runs" / "tiny" / "metrics.csv")[:2]
@@ -34,13 +38,13 @@ def test_what_a_teacher_answers_is_not_rounded():
     teacher = build("monodle_plain").eval()
     batch = batch_of(teacher)
     with torch.no_grad():
-        features = teacher.features(batch.images)
-        cells = monodle_teaching.seen_cells(features, batch.targets)
-        exact, trust = monodle_teaching.answers_at(teacher, features, cells)
-        losses = monodle_teaching.regression_loss(teacher, features, cells, exact, cells.weight)
+        features = teacher.extract_features(batch.images, batch.P)
+        cells = foreground(batch.targets, *features.shape[2:])
+        exact, trust = teacher_answers(teacher, features, cells)
+        losses = regression_losses(teacher, features, cells, exact, cells.weight)
         with torch.autocast("cpu", torch.bfloat16):
-            found, trusted = monodle_teaching.answers_at(teacher, features, cells)
-            same = monodle_teaching.regression_loss(teacher, features, cells, exact, cells.weight)
+            found, trusted = teacher_answers(teacher, features, cells)
+            same = regression_losses(teacher, features, cells, exact, cells.weight)
     for name in exact:
         torch.testing.assert_close(found[name], exact[name], rtol=0, atol=0)
     torch.testing.assert_close(trusted, trust, rtol=0, atol=0)
@@ -56,5 +60,5 @@ def test_what_monodetr_answers_is_not_rounded():
             answer.register_forward_hook(lambda _, __, value: kinds.add(value.dtype))
     batch = batch_of(detector)
     with torch.autocast("cpu", torch.bfloat16):
-        detector.look(batch.images, batch.P)
+        detector.extract_features(batch.images, batch.P)
     assert kinds == {torch.float32}

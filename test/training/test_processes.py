@@ -42,7 +42,7 @@ def runs(request, tmp_path_factory):
     """(one process with a batch of 4, two processes with 2 each): run folders after a single step."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     published = request.param == "monodle_lite0"
-    model = {"model": request.param, "start": "imagenet" if published else None, "frozen_norms": True}
+    model = {"name": request.param, "init_weights": "imagenet" if published else None, "freeze_bn": True}
     depth = {} if published else {"depth": "object"}  # cells of known depth are not as many in each process
     for folder, size in ((one, FRAMES), (two, FRAMES // 2)):
         data = {"batch_size": size, **depth}
@@ -69,7 +69,7 @@ def test_a_teacher_and_its_student_train_in_two_processes(model, tmp_path):
     """What has no gradient would leave the processes waiting for each other, or stop them."""
     data = {"batch_size": 1, "depth": "dense"}
     teacher = tmp_path / "runs" / "teacher" / "last.ckpt"
-    methods = {
+    objectives = {
         "teacher": {"class_path": "training.objectives.TeacherTraining"},
         "all": {"class_path": "training.objectives.ADDDistillation", "init_args": {"teacher": str(teacher)}},
         "some": {
@@ -77,9 +77,9 @@ def test_a_teacher_and_its_student_train_in_two_processes(model, tmp_path):
             "init_args": {"teacher": str(teacher), "encoding": "none", "targets": {"weight": 0}},
         },
     }
-    for name, method in methods.items():
+    for name, objective in objectives.items():
         config = tmp_path / f"{name}.yaml"
-        options = {"model": model, "start": None, "method": method}
+        options = {"name": model, "init_weights": None, "objective": objective}
         configure(config, model=options, data=dict(data), trainer={"max_epochs": 1})
         for run in in_two_processes(config):
             assert run.finish() == 0, run.text()

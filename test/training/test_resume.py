@@ -12,8 +12,8 @@ import torch
 import yaml
 from support.training_bench import TIMEOUT, Training, configure, kill_when, lines_of, tensors
 
-from training.atomic_io import TrainingError
 from training.data.kitti.labels import read_table
+from training.errors import TrainingError
 from training.resume import require_same
 
 EPOCHS = 3
@@ -66,9 +66,9 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
 def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
     for step, epoch, left in ((1, 0, "has no checkpoint yet"), (3, 1, "after 1 epochs; --resume goes on from it")):
-        stop = {"class_path": "training_bench.StopAfter", "init_args": {"step": step}}
+        stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": step}}
         limited = configure(tmp_path / "limited.yaml", trainer={"max_epochs": EPOCHS, "callbacks": [stop]})
-        run = Training(tmp_path, "fit", "--config", limited, "--folder", "runs/tiny", "--resume")
+        run = Training(tmp_path, "fit", "--config", limited, "--run-dir", "runs/tiny", "--resume")
         assert run.finish() == 0, run.text()
         assert f"stopped within epoch {epoch}, of which nothing is kept" in run.text() and left in run.text()
     run = Training(tmp_path, "fit", "--config", config, "--resume")
@@ -129,36 +129,37 @@ def test_a_run_goes_on_with_the_options_that_it_was_started_with(whole, tmp_path
     config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
     shutil.copytree(whole, tmp_path / "runs" / "tiny")
     again = "fit", "--config", config, "--resume"
-    changed = "--model.rate", "1e-6", "--data.augmentation.zoom", "[1, 2]", "--data.batch_size", 1, "--data.workers", 1
+    changed = "--model.lr", "1e-6", "--data.augmentation.scale_range", "[1, 2]"
+    changed += "--data.batch_size", 1, "--data.num_workers", 1
     run = Training(tmp_path, *again, *changed, "--trainer.log_every_n_steps", 2)
     assert run.finish() == 1
-    assert "error: model.rate is 1e-06 here, but 0.00125; data." in run.text() and "Traceback" not in run.text()
-    assert "data.augmentation.zoom is [1.0, 2.0] here, but [0.75, 1.35]" in run.text()
+    assert "error: model.lr is 1e-06 here, but 0.00125; data." in run.text() and "Traceback" not in run.text()
+    assert "data.augmentation.scale_range is [1.0, 2.0] here, but [0.75, 1.35]" in run.text()
     assert "data.batch_size is 1 here, but 2" in run.text()
     assert " where runs/tiny was started: go on with the options of its config.yaml, or name another" in run.text()
-    assert "workers" not in run.text()
-    free = "--model.rate", "1.25e-3", "--model.start", "gone.ckpt", "--trainer.log_every_n_steps", 2
+    assert "num_workers" not in run.text()
+    free = "--model.lr", "1.25e-3", "--model.init_weights", "gone.ckpt", "--trainer.log_every_n_steps", 2
     run = Training(tmp_path, *again, *free)
     assert run.finish() == 0, run.text()
 
 
 def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
     sources = [{"root": "a", "count": 2}, {"root": "b", "count": 3}]
-    started = {"model": {"method": {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 1.0}}}}
+    started = {"model": {"objective": {"class_path": "ADD", "init_args": {"teacher": "a.ckpt", "weight": 1.0}}}}
     started |= {"data": {"init_args": {"train": sources}}, "seed_everything": 0, "trainer": {"max_epochs": 1}}
     given = copy.deepcopy(started)
     require_same(tmp_path, given)  # a folder without config.yaml says nothing
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(started))
-    given["model"]["method"]["init_args"]["teacher"] = "b.ckpt"
+    given["model"]["objective"]["init_args"]["teacher"] = "b.ckpt"
     given["data"]["init_args"]["train"][0]["root"] = "c"
     given["trainer"]["max_epochs"] = 2
     require_same(tmp_path, given)
     given["data"]["init_args"]["train"][0]["count"] = 9
     with pytest.raises(TrainingError, match=r"^data\.train is \[.*9.*\] here, but \["):
         require_same(tmp_path, given)
-    method = {"class_path": "Distil", "init_args": {"teacher": "a.ckpt", "weight": 2.0, "of_a_newer_version": 1}}
-    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.method\.weight is 2.0 here, b"):
-        require_same(tmp_path, started | {"seed_everything": 1, "model": {"method": method}})
+    objective = {"class_path": "ADD", "init_args": {"teacher": "a.ckpt", "weight": 2.0, "of_a_newer_version": 1}}
+    with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.objective\.weight is 2.0 here"):
+        require_same(tmp_path, started | {"seed_everything": 1, "model": {"objective": objective}})
 
 
 def test_a_last_checkpoint_that_is_damaged_names_the_way_on(whole, tmp_path):

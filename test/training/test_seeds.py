@@ -11,7 +11,7 @@ import pytest
 from support.paths import ROOT
 from support.training_bench import configure
 
-from training.atomic_io import TrainingError
+from training.errors import TrainingError
 from training.metrics import read_metrics
 from training.seeds import format_report, main, summarise
 
@@ -67,4 +67,4 @@ def test_the_module_is_the_same_command():
     for module in (["training", "seeds"], ["training.seeds"]):
         done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "python -m training seeds: error: the following arguments are required: --config" in done.stderr
+        assert "python -m training seeds: error: the following arguments are required: -c/--config" in done.stderr

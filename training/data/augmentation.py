@@ -7,15 +7,15 @@ camera follows; no depth is touched. What leaves the image is dropped from the l
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import cv2
 import numpy as np
 
 from add_model.geometry import boxes as box3d
-from add_model.geometry.camera import Camera
-from add_model.preprocessing import PADDING, resample, window
+from add_model.geometry.camera import REFERENCE_FOCAL, Camera
+from add_model.preprocessing import PADDING, resample, scaled_size, window
 from training.data.sample import Objects, Sample
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
@@ -74,7 +74,7 @@ def resize(sample: Sample, width: int, height: int) -> Sample:
     )
 
 
-def photometric(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+def color_jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """Randomly change brightness, contrast, saturation, hue and gamma of an image (H, W, 3) uint8 RGB, and add noise.
 
     `strength` scales all ranges; 1 is brightness +-12%, contrast, saturation and gamma within about 1.3, hue
@@ -133,3 +133,36 @@ def _hue_rotation(angle: float) -> np.ndarray:
     x, y, z = _HUE_AXIS
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training view differs from the frame.
+
+    Args:
+        flip_prob: Probability of mirroring.
+        color_jitter: Whether colours change.
+        scale_range: Range of factors on the model's focal length, log-uniform; the camera follows exactly, so metres
+            stay metres.
+        size: Of the view, (width, height) in pixels.
+    """
+
+    flip_prob: float = 0.5
+    color_jitter: bool = True
+    scale_range: tuple[float, float] = (0.75, 1.35)
+    size: tuple[int, int] = (640, 192)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, focal: float = REFERENCE_FOCAL) -> Sample:
+        """A view of the sample at this focal length, pixels, times a random factor."""
+        if rng.random() < self.flip_prob:
+            sample = flip(sample)
+        focal = focal * float(np.exp(rng.uniform(*np.log(self.scale_range))))
+        sample = resize(sample, *scaled_size(sample.camera, focal))
+        left, top = (
+            int(rng.integers(min(0, have - want), max(0, have - want) + 1))
+            for have, want in zip((sample.camera.width, sample.camera.height), self.size, strict=True)
+        )
+        sample = crop(sample, left, top, *self.size, fill=PADDING)
+        if self.color_jitter:
+            sample = replace(sample, image=color_jitter(sample.image, rng))
+        return sample

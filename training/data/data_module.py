@@ -15,25 +15,16 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
-from add_model.detectors.target_assignment import CLASSES
-from add_model.registry import MULTIPLE
-from training.atomic_io import TrainingError
-from training.data.collation import (
-    Augmentation,
-    CachedFrames,
-    EpochKeys,
-    Frames,
-    MixedFrames,
-    Scenes,
-    TrainingViews,
-    WorldFrames,
-    collate,
-    only,
-)
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from training.data.augmentation import Augmentation
+from training.data.collation import collate, single_scene
+from training.data.frame_sources import CachedFrames, Frames, MixedFrames, WorldFrames
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import listed_counts
 from training.data.kitti.splits import PUBLISHED, published_split, read_ids
+from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
 from training.data.world import World
+from training.errors import TrainingError
 
 DepthSource = Literal["lidar", "object", "dense"]
 
@@ -41,9 +32,15 @@ DepthSource = Literal["lidar", "object", "dense"]
 class Loaders(lightning.LightningDataModule):
     """Loaders over `count` training frames an epoch, `val_frames` and `test_frames`; the data modules below say which.
 
-    batch_size: of one process. workers: loader processes of one process. seed: of shuffling and augmentation. Every
-    process takes its own share, so Lightning's own sampler stays off (use_distributed_sampler: false).
-    judged_at: see `Scenes`.
+    Every process takes its own share, so Lightning's own sampler stays off (use_distributed_sampler: false).
+
+    Args:
+        augmentation: how a training view differs from its frame.
+        batch_size: of one process.
+        num_workers: loader processes of one process.
+        seed: of shuffling and augmentation.
+        visibility: which objects are trained on.
+        eval_focal_length: see `Scenes`.
     """
 
     count: int
@@ -53,11 +50,17 @@ class Loaders(lightning.LightningDataModule):
     allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(
-        self, augmentation: Augmentation, batch_size: int, workers: int, seed: int, judged_at: float | None = None
+        self,
+        augmentation: Augmentation,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        visibility: Visibility,
+        eval_focal_length: float | None = None,
     ) -> None:
         super().__init__()
-        self.augmentation, self.batch_size, self.workers, self.seed = augmentation, batch_size, workers, seed
-        self.judged_at = judged_at
+        self.augmentation, self.batch_size, self.num_workers, self.seed = augmentation, batch_size, num_workers, seed
+        self.visibility, self.eval_focal_length = visibility, eval_focal_length
 
     def frames(self, epoch: int) -> Frames:
         """The training frames of an epoch."""
@@ -67,52 +70,65 @@ class Loaders(lightning.LightningDataModule):
         """Batches of this process's share of the frames, another order each epoch."""
         detector = self.trainer.lightning_module.detector
         views = TrainingViews(
-            self.frames, self.count, self.augmentation, detector.target_encoder, self.seed, detector.focal
+            self.frames,
+            self.count,
+            self.augmentation,
+            detector.target_encoder,
+            self.seed,
+            detector.focal,
+            self.visibility,
         )
         keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(views, batch_size=self.batch_size, sampler=keys, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader:
         """This process's share of the validation frames, one by one."""
-        return self._scenes(self.val_frames, self.judged_at)
+        return self._scenes(self.val_frames, self.eval_focal_length)
 
     def test_dataloader(self) -> DataLoader:
         """This process's share of the test frames, one by one."""
         return self._scenes(self.test_frames, None)  # result files have the images' own pixels
 
-    def _scenes(self, frames: Frames, judged_at: float | None) -> DataLoader:
+    def _scenes(self, frames: Frames, eval_focal_length: float | None) -> DataLoader:
         mine = range(self.trainer.global_rank, len(frames), self.trainer.world_size)
-        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, judged_at=judged_at)
-        return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=only)
+        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, eval_focal_length=eval_focal_length)
+        return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=single_scene)
 
-    def _seen_depth(self, depth: DepthSource | None) -> DepthSource | None:
-        """Of frames that are scored: only a teacher looks at it."""
-        return depth if self.trainer.lightning_module.learner.sees_depth else None
+    @property
+    def _classes(self) -> ClassSpec:
+        return self.trainer.lightning_module.detector.classes
+
+    def _depth_source(self, depth: DepthSource | None) -> DepthSource | None:
+        """The depth source of frames that are scored: only a teacher looks at it."""
+        return depth if self.trainer.lightning_module.objective.sees_depth else None
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         # Not when this is made: a command line would bury the message.
-        _require_usable(self.augmentation, self.batch_size, self.workers)
+        multiple = self.trainer.lightning_module.detector.size_multiple
+        _require_usable(self.augmentation, self.batch_size, self.num_workers, multiple)
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
         return DataLoader(
             dataset,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
             pin_memory=pin,
             worker_init_fn=_one_thread,
             **options,
         )
 
 
-def _require_usable(augmentation: Augmentation, batch_size: int, workers: int) -> None:
+def _require_usable(augmentation: Augmentation, batch_size: int, num_workers: int, multiple: int) -> None:
     if batch_size < 1:
         raise TrainingError(f"data.batch_size {batch_size}: a batch has at least 1 frame")
-    if workers < 0:
-        raise TrainingError(f"data.workers {workers}: give how many processes load frames, or 0")
-    low, high = augmentation.zoom
+    if num_workers < 0:
+        raise TrainingError(f"data.num_workers {num_workers}: give how many processes load frames, or 0")
+    low, high = augmentation.scale_range
     if not 0 < low <= high < math.inf:
-        raise TrainingError(f"data.augmentation.zoom {augmentation.zoom}: the lowest factor, above 0, goes first")
-    if any(side < MULTIPLE or side % MULTIPLE for side in augmentation.size):
-        raise TrainingError(f"data.augmentation.size {augmentation.size}: sides are multiples of {MULTIPLE}")
+        raise TrainingError(
+            f"data.augmentation.scale_range {augmentation.scale_range}: the lowest factor, above 0, goes first"
+        )
+    if any(side < multiple or side % multiple for side in augmentation.size):
+        raise TrainingError(f"data.augmentation.size {augmentation.size}: sides are multiples of {multiple}")
 
 
 def _one_thread(_: int) -> None:
@@ -130,11 +146,13 @@ class KittiData(Loaders):
         test: The same for the test, or null for the whole testing/ folder, which has no labels.
         augmentation: How a training view differs from its frame.
         batch_size: Of one process.
-        workers: Loader processes of one process.
+        num_workers: Loader processes of one process.
         seed: Of shuffling and augmentation (by seed_everything).
-        depth: Where depth comes from, for a teacher and for what is taught by depth; null reads none.
-        keep: Whether training frames are read once and kept in memory.
-        judged_at: Focal length in pixels at which sizes in the image are judged; null judges pictures as they are.
+        depth: Where depth comes from, for a teacher and for depth losses; null reads none.
+        cache_in_memory: Whether training frames are read once and kept in memory.
+        eval_focal_length: Focal length in pixels at which sizes in the image are judged; null takes pictures as they
+            are.
+        visibility: Which objects are visible enough to train on.
     """
 
     def __init__(
@@ -145,36 +163,38 @@ class KittiData(Loaders):
         test: str | None = None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         batch_size: int = 16,
-        workers: int = 4,
+        num_workers: int = 4,
         seed: int = 0,
         depth: DepthSource | None = None,
-        keep: bool = False,
-        judged_at: float | None = None,
+        cache_in_memory: bool = False,
+        eval_focal_length: float | None = None,
+        visibility: Visibility = Visibility(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(augmentation, batch_size, workers, seed, judged_at)
-        self.root, self.train, self.val, self.test, self.depth, self.keep = root, train, val, test, depth, keep
+        super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
+        self.cache_in_memory = cache_in_memory
+        self.root, self.train, self.val, self.test, self.depth = root, train, val, test, depth
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
         if stage == "fit":
             frames = self._folder(self.train, self.depth)
-            _require_taught([frames])
-            self._train_frames = CachedFrames(frames) if self.keep else frames
+            _require_labelled([frames], self._classes)
+            self._train_frames = CachedFrames(frames) if self.cache_in_memory else frames
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
-            self.val_frames = self._folder(self.val, self._seen_depth(self.depth))
+            self.val_frames = self._folder(self.val, self._depth_source(self.depth))
         if stage == "test" and self.test is None:
             _require_folder(self.root)
-            self.test_frames = KittiFolder(self.root, split="testing", depth=self._seen_depth(self.depth))
+            self.test_frames = KittiFolder(self.root, split="testing", depth=self._depth_source(self.depth))
         elif stage == "test":
-            self.test_frames = self._folder(self.test, self._seen_depth(self.depth))
+            self.test_frames = self._folder(self.test, self._depth_source(self.depth))
 
     def frames(self, epoch: int) -> Frames:
         """The same in every epoch."""
         return self._train_frames
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
-        return _labelled(self.root, split, depth)
+        return _labelled(self.root, split, depth, self._classes)
 
 
 def _require_folder(root: str) -> None:
@@ -182,11 +202,11 @@ def _require_folder(root: str) -> None:
         raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
 
 
-def _labelled(root: str, split: str, depth: DepthSource | None) -> KittiFolder:
+def _labelled(root: str, split: str, depth: DepthSource | None, classes: ClassSpec) -> KittiFolder:
     _require_folder(root)
     ids = _ids(root, split)
     try:
-        return KittiFolder(root, ids, depth=depth)
+        return KittiFolder(root, ids, depth=depth, classes=classes)
     except KittiError as error:
         if split not in PUBLISHED or 2 * len(error.problems.get("image missing", ())) < len(ids):
             raise
@@ -197,12 +217,12 @@ def _labelled(root: str, split: str, depth: DepthSource | None) -> KittiFolder:
         ) from None
 
 
-def _require_taught(folders: Sequence[KittiFolder]) -> None:
+def _require_labelled(folders: Sequence[KittiFolder], classes: ClassSpec) -> None:
     types = sum((frames.types for frames in folders), Counter())
-    if not {name.lower() for name in types} & {name.lower() for name in CLASSES}:
+    if all(classes.index(name) < 0 for name in types):
         found = listed_counts(types) or "nothing"
         where = ", ".join(str(frames.folder / "label_2") for frames in folders)
-        raise KittiError(f"{where}: no {', '.join(CLASSES)} is labelled in the frames to train on, but {found}")
+        raise KittiError(f"{where}: no {', '.join(classes.names)} is labelled in the frames to train on, but {found}")
     for note in (f"{frames.folder}: {note}" for frames in folders for note in frames.notes):
         rank_zero_info(note)
 
@@ -230,9 +250,9 @@ class MixedSource:
     count: int | None = None
     depth: DepthSource | None = None
 
-    def folder(self) -> KittiFolder:
+    def folder(self, classes: ClassSpec = KITTI_CLASSES) -> KittiFolder:
         """The frames, all of whose files have been looked at."""
-        return _labelled(self.root, self.ids, self.depth)
+        return _labelled(self.root, self.ids, self.depth, classes)
 
 
 class MixedData(Loaders):
@@ -247,10 +267,11 @@ class MixedData(Loaders):
         val: MixedSource,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         batch_size: int = 8,
-        workers: int = 1,
+        num_workers: int = 1,
         seed: int = 0,
+        visibility: Visibility = Visibility(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(augmentation, batch_size, workers, seed)
+        super().__init__(augmentation, batch_size, num_workers, seed, visibility)
         self.train, self.val = train, val
 
     def setup(self, stage: str) -> None:
@@ -260,11 +281,13 @@ class MixedData(Loaders):
             if len({source.depth is None for source in used}) > 1:
                 without = ", ".join(source.root for source in used if source.depth is None)
                 raise KittiError(f"data.train: sources with depth and without are mixed; give depth for {without} too")
-            self._folders = [source.folder() for source in used]
-            _require_taught(self._folders)
+            self._folders = [source.folder(self._classes) for source in used]
+            _require_labelled(self._folders, self._classes)
             self._counts = [source.count or len(f) for source, f in zip(used, self._folders, strict=True)]
             self.count = sum(self._counts)
-        self.val_frames = self.test_frames = replace(self.val, depth=self._seen_depth(self.val.depth)).folder()
+        self.val_frames = self.test_frames = replace(self.val, depth=self._depth_source(self.val.depth)).folder(
+            self._classes
+        )
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""
@@ -284,11 +307,12 @@ class WorldData(Loaders):
         val_count: int = 200,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         batch_size: int = 8,
-        workers: int = 1,
+        num_workers: int = 1,
         seed: int = 0,
         depth: DepthSource | None = None,
+        visibility: Visibility = Visibility(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(augmentation, batch_size, workers, seed)
+        super().__init__(augmentation, batch_size, num_workers, seed, visibility)
         self.world, self.count, self.depth = world, count, depth
         self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count, depth)
         self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count, depth)

@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-
-DONT_CARE = "DontCare"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +34,6 @@ class Objects:
         return Objects(
             self.names[index], self.boxes[index], self.boxes2d[index], self.truncated[index], self.occluded[index]
         )
-
-    @property
-    def alpha(self) -> np.ndarray:
-        """KITTI's observation angle (N,), radians."""
-        return box3d.alpha(self.boxes)
 
     @classmethod
     def empty(cls) -> Objects:

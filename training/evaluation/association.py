@@ -1,7 +1,7 @@
-"""Which detection shows which labelled object: decided in the image, or on the ground where there are no 2D boxes.
+"""Which detection belongs to which labelled object: decided in the image, or on the ground where there are no 2D boxes.
 
-Either way so that errors in depth do not decide it. This is for error statistics and pictures; average precision has
-the official rules of its own.
+Both ways are lenient about errors in depth. They are for error statistics and pictures; average precision has the
+official rules of its own.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_model.geometry.rotated_iou import ratio
-from training.data.sample import DONT_CARE, Objects
-from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, NEIGHBOURS
+from training.data.sample import Objects
+from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT
 from training.evaluation.overlap import rectangle_area, rectangle_intersection
 
 FREE, IGNORED = -1, -2
@@ -28,35 +29,44 @@ UNBALANCED = 0.15  # a score: what the node publishes by default
 class Association:
     """The objects and detections of one class in one frame.
 
-    truth:     (M,) index of the detection that shows object m, FREE where it is missed, IGNORED where it is of another
-               class or outside the hard difficulty (too small, occluded or truncated)
-    detection: (N,) index of the object that detection n shows, FREE for a false positive, IGNORED where it is of
-               another class or shows an ignored object, a neighbour class or a DontCare region
+    truth:     (M,) index of the detection of object m, FREE where it is missed, IGNORED where it is of another class or
+               outside the hard difficulty (too small, occluded or truncated)
+    detection: (N,) index of the object of detection n, FREE for a false positive, IGNORED where it is of another class
+               or belongs to an ignored object, a neighbour class or a DontCare region
     """
 
     truth: np.ndarray
     detection: np.ndarray
 
 
-def associate(objects: Objects, detections: Detections, name: str) -> Association:
-    """Give each detection of class `name`, best score first, the free object that its 2D box overlaps most.
+def associate(objects: Objects, detections: Detections, name: str, classes: ClassSpec = KITTI_CLASSES) -> Association:
+    """Give each detection of one class, best score first, the free object that its 2D box overlaps most.
 
     A pair needs an intersection over union of at least `MIN_IOU`.
+
+    Args:
+        objects: of one frame.
+        detections: of the same frame.
+        name: the class, in any case.
+        classes: have its ignored neighbours.
     """
     n, m = np.indices((len(detections), len(objects))).reshape(2, -1)
     found, labelled = detections.boxes2d[n], objects.boxes2d[m]
     common = rectangle_intersection(found, labelled)
     iou = ratio(common, rectangle_area(found) + rectangle_area(labelled) - common)
     nearness = np.where(iou >= MIN_IOU, iou, 0).reshape(len(detections), len(objects))
-    return _associate(objects, detections, name, ~np.isnan(objects.boxes).any(axis=1) & ~_too_hard(objects), nearness)
+    counts = ~np.isnan(objects.boxes).any(axis=1) & ~_too_hard(objects)
+    return _associate(objects, detections, name, classes, counts, nearness)
 
 
-def associate_on_ground(objects: Objects, detections: Detections, name: str) -> Association:
-    """Give each detection of class `name`, best score first, the nearest free object, seen from above.
+def associate_on_ground(
+    objects: Objects, detections: Detections, name: str, classes: ClassSpec = KITTI_CLASSES
+) -> Association:
+    """Give each detection of one class, best score first, the nearest free object in bird's-eye view.
 
     A pair is at most `NEAR` metres apart across the line of sight to the object, and along it at most `NEAR` metres or
     `NEAR_SHARE` of the object's distance, whichever is more. All objects count that have a 3D box and lie in the image
-    by half or more; no 2D box is needed.
+    by half or more; no 2D box is needed. Arguments are those of `associate`.
     """
     centre, distance = objects.boxes[:, [0, 2]], np.hypot(objects.boxes[:, 0], objects.boxes[:, 2])
     sight = centre / np.maximum(distance, 1e-9)[:, None]
@@ -64,19 +74,24 @@ def associate_on_ground(objects: Objects, detections: Detections, name: str) -> 
     along = np.abs((apart * sight).sum(axis=2)) / np.maximum(NEAR, NEAR_SHARE * distance)
     across = np.abs(apart[..., 0] * sight[:, 1] - apart[..., 1] * sight[:, 0]) / NEAR
     nearness = np.where((along <= 1) & (across <= 1), 3 - along**2 - across**2, 0)
-    valid = ~np.isnan(objects.boxes).any(axis=1) & (objects.truncated <= MAX_TRUNCATION[-1])
-    return _associate(objects, detections, name, valid, nearness)
+    counts = ~np.isnan(objects.boxes).any(axis=1) & (objects.truncated <= MAX_TRUNCATION[-1])
+    return _associate(objects, detections, name, classes, counts, nearness)
 
 
 def _associate(
-    objects: Objects, detections: Detections, name: str, valid: np.ndarray, nearness: np.ndarray
+    objects: Objects,
+    detections: Detections,
+    name: str,
+    classes: ClassSpec,
+    counts: np.ndarray,
+    nearness: np.ndarray,
 ) -> Association:
-    """valid: (M,) which objects count, if of this class; nearness: (N, M) more is nearer, 0 is no pair."""
+    """counts: (M,) which objects count, if of this class; nearness: (N, M) more is nearer, 0 is no pair."""
     names = np.char.lower(objects.names.astype(str))
-    valid = (names == name.lower()) & valid
-    alike = np.isin(
-        names, [name.lower(), *(other.lower() for own, other in NEIGHBOURS.items() if own.lower() == name.lower())]
-    )
+    index = classes.index(name)
+    neighbours = classes.classes[index].neighbours if index >= 0 else ()
+    valid = (names == name.lower()) & counts
+    similar = np.isin(names, [name.lower(), *map(str.lower, neighbours)])
     regions = objects.boxes2d[names == DONT_CARE.lower()]
     truth = np.where(valid, FREE, IGNORED)
     detection = np.where(np.char.lower(detections.names.astype(str)) == name.lower(), FREE, IGNORED)
@@ -87,7 +102,7 @@ def _associate(
         best = int(own.argmax())
         if own[best] > 0:
             truth[best], detection[n] = n, best
-        elif (nearness[n, alike & ~valid] > 0).any() or _lies_in(detections.boxes2d[n], regions):
+        elif (nearness[n, similar & ~valid] > 0).any() or _lies_in(detections.boxes2d[n], regions):
             detection[n] = IGNORED
     return Association(truth, detection)
 
@@ -98,10 +113,14 @@ def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
 
 
 def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
-    """The score at which hits and misses balance best (largest F1) over frames of (association, scores).
+    """The score with the largest F1.
 
-    `UNBALANCED` where no object is found: nothing can be balanced then, and all that a network gives at the lowest
-    scores would be false positives.
+    Args:
+        frames: (association, scores of its detections) of each frame.
+
+    Returns:
+        `UNBALANCED` where no object is found: F1 is 0 at every score then, and all that a network gives at the lowest
+        scores would be false positives.
     """
     objects = sum(int((association.truth != IGNORED).sum()) for association, _ in frames)
     scores = np.concatenate([np.empty(0), *(scores[a.detection != IGNORED] for a, scores in frames)])

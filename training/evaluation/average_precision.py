@@ -1,8 +1,8 @@
 """KITTI's object benchmark: average precision and orientation similarity, by the rules of the official kit.
 
 `evaluate` scores tables held in memory (`training.data.kitti.labels` makes them from files, objects or detections);
-`training.evaluation.folders` reads whole folders. Percentages agree with the official C++ program. Where that
-divides 0 by 0, because every detection above a threshold is ignored, precision is 0 here.
+`training.evaluation.folders` reads whole folders. For KITTI's own classes, percentages agree with the official C++
+program. Where that divides 0 by 0, because every detection above a threshold is ignored, precision is 0 here.
 """
 
 from __future__ import annotations
@@ -13,56 +13,51 @@ from functools import cached_property
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.geometry.rotated_iou import footprint_intersection, ratio
 from training.data.kitti.labels import COLUMNS, LabelTable
-from training.data.sample import DONT_CARE
 from training.evaluation.matching import Pairs
 from training.evaluation.overlap import rectangle_area, rectangle_intersection
 from training.evaluation.tally import Side, Steps, Tally, tally
 
-CLASSES = ("Car", "Pedestrian", "Cyclist")
-NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}  # beside the class: neither hit nor miss
 DIFFICULTIES = ("easy", "moderate", "hard")
 MIN_HEIGHT = (40, 25, 25)  # pixels
 MAX_OCCLUSION = (0, 1, 2)
 MAX_TRUNCATION = (0.15, 0.3, 0.5)
 METRICS = ("bbox", "aos", "bev", "3d")
-# The intersection over union that a match must exceed. The loose set keeps the strict one in 2D.
-MIN_OVERLAP = {
-    "strict": {
-        "Car": {"bbox": 0.7, "bev": 0.7, "3d": 0.7},
-        "Pedestrian": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
-        "Cyclist": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
-    },
-    "loose": {
-        "Car": {"bbox": 0.7, "bev": 0.5, "3d": 0.5},
-        "Pedestrian": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
-        "Cyclist": {"bbox": 0.5, "bev": 0.25, "3d": 0.25},
-    },
-}
+OVERLAPS = ("strict", "loose")  # see `min_overlap`
 POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
 _BOX2D = [COLUMNS[name] for name in ("left", "top", "right", "bottom")]
 _FOOTPRINT = [COLUMNS[name] for name in ("x", "z", "length", "width", "rotation_y")]
-_CODES = {name.lower(): code for code, name in enumerate((*CLASSES, *NEIGHBOURS.values(), DONT_CARE))}
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What `evaluate` finds.
+    """What `evaluate` finds. Dictionaries have the classes in the order of `classes`.
 
-    curves:  [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at `RECALLS`
-             of the tally for easy, moderate and hard, monotone; None where the official kit does not evaluate
+    curves:  [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at the tally's
+             `RECALLS` for easy, moderate and hard, monotone; None where the official kit does not evaluate
     objects: [class] -> how many labelled objects count for easy, moderate and hard
+    classes: those that were scored
     """
 
     curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
     objects: dict[str, list[int]]
+    classes: ClassSpec = KITTI_CLASSES
 
     def percent(self, points: str = "R40", overlaps: str = "strict") -> dict[str, dict[str, list[float] | None]]:
-        """[class][metric] -> average precision for easy, moderate, hard in percent; None where not evaluated."""
+        """Average precision in percent.
+
+        Args:
+            points: R40 or R11, the recalls that are averaged over.
+            overlaps: strict or loose, see `min_overlap`.
+
+        Returns:
+            [class][metric] -> percent for easy, moderate, hard; None where not evaluated.
+        """
         return {
             name: {metric: _average(curve, POINTS[points]) for metric, curve in curves.items()}
             for name, curves in self.curves[overlaps].items()
@@ -73,36 +68,52 @@ class Scores:
         return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in POINTS}
 
 
+def min_overlap(kind: ObjectClass, overlaps: str, metric: str) -> float:
+    """The intersection over union that a hit must exceed.
+
+    Args:
+        kind: the class.
+        overlaps: strict or loose; loose holds on the ground and in 3D only, in the image (bbox, aos) strict is kept.
+        metric: one of `METRICS`.
+    """
+    return kind.loose_overlap if overlaps == "loose" and metric in ("bev", "3d") else kind.min_overlap
+
+
 def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
     return None if curve is None else [float(value) for value in 100 * curve[:, points].mean(axis=1)]
 
 
 @dataclass(frozen=True, eq=False)
 class Tallies:
-    """What average precision depends on, apart by frame.
+    """What average precision depends on, kept apart by frame.
 
-    frames:  how many there are
-    objects: [class] -> (3, F) how many labelled objects of each frame count for easy, moderate, hard
-    of:      [strict, loose][class][bbox, bev, 3d] -> tallies for easy, moderate, hard; None where the official kit does
-             not evaluate
-    aos:     whether every detection has an alpha
+    frames:     how many there are
+    objects:    [class] -> (3, F) how many labelled objects of each frame count for easy, moderate, hard
+    by_overlap: [strict, loose][class][bbox, bev, 3d] -> tallies for easy, moderate, hard; None where the official kit
+                does not evaluate
+    aos:        whether every detection has an alpha
+    classes:    those that are scored
     """
 
     frames: int
     objects: dict[str, np.ndarray]
-    of: dict[str, dict[str, dict[str, list[Tally] | None]]]
+    by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]]
     aos: bool
+    classes: ClassSpec = KITTI_CLASSES
 
     def scores(self, weights: np.ndarray | None = None) -> Scores:
-        """The scores of a set that has each frame as often as weights (F,) say; None: once.
+        """The scores of a weighted set of the frames.
 
         What is evaluated at all is decided by the whole set: a resampling that draws no detection of a class scores 0.
+
+        Args:
+            weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
         """
         done: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # both sets of overlaps share the tallies in 2D
         curves: dict[str, dict[str, dict[str, np.ndarray | None]]] = {}
-        for overlaps, classes in self.of.items():
-            curves[overlaps] = {name: dict.fromkeys(METRICS) for name in classes}
-            for name, metrics in classes.items():
+        for overlaps, by_class in self.by_overlap.items():
+            curves[overlaps] = {name: dict.fromkeys(METRICS) for name in by_class}
+            for name, metrics in by_class.items():
                 for metric, levels in metrics.items():
                     if levels is None:
                         continue
@@ -113,46 +124,62 @@ class Tallies:
                     if metric == "bbox" and self.aos:
                         curves[overlaps][name]["aos"] = done[id(levels)][1]
         often = np.ones(self.frames, dtype=int) if weights is None else weights
-        return Scores(curves, {name: (of_frames @ often).tolist() for name, of_frames in self.objects.items()})
+        objects = {name: (by_frame @ often).tolist() for name, by_frame in self.objects.items()}
+        return Scores(curves, objects, self.classes)
 
 
-def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Scores:
-    """Score results against labels; the n-th table of each belongs to the n-th frame, empty where nothing was found.
+def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Scores:
+    """Score results against labels.
 
-    Raises ValueError where the numbers of frames differ or a detection has no score.
+    Args:
+        labels: one table per frame.
+        results: the n-th table belongs to the n-th frame, empty where nothing was found.
+        classes: what is scored, with the overlaps and the ignored neighbours of each class.
+
+    Raises:
+        ValueError: where the numbers of frames differ or a detection has no score.
     """
-    return tallies(labels, results).scores()
+    return tallies(labels, results, classes).scores()
 
 
-def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable]) -> Tallies:
-    """The matching of `evaluate`, for scoring the same frames with several weightings."""
+def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Tallies:
+    """The matching of `evaluate`, for scoring the same frames with several weightings. Takes and raises the same."""
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
-    truths, detections = _Rows.of(labels), _Rows.of(results)
+    codes = _codes(classes)
+    truths, detections = _Rows.of(labels, codes), _Rows.of(results, codes)
     if np.isnan(detections["score"]).any():
         raise ValueError("a detection has no score; result files are read with scores=True")
     aos = not (detections["alpha"] == -10).any()
     with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
-        dont_care = _dont_care_shares(truths[truths.code == _CODES[DONT_CARE.lower()]], detections)
-        classes = {name: _tally_class(name, truths, detections, dont_care, len(labels)) for name in CLASSES}
-    by_overlap = {overlaps: {name: classes[name][overlaps] for name in CLASSES} for overlaps in MIN_OVERLAP}
-    objects = {name: _objects(name, truths, len(labels)) for name in CLASSES}
-    return Tallies(len(labels), objects, by_overlap, aos)
+        dont_care = _dont_care_shares(truths[truths.code == codes[DONT_CARE.lower()]], detections)
+        by_class = {
+            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels)) for kind in classes
+        }
+    by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
+    objects = {name: _objects(codes[name.lower()], truths, len(labels)) for name in classes.names}
+    return Tallies(len(labels), objects, by_overlap, aos, classes)
+
+
+def _codes(classes: ClassSpec) -> dict[str, int]:
+    """A number for each type, by its name in lower case: classes, ignored neighbours, and DontCare."""
+    names = [*classes.names, *(name for kind in classes for name in kind.neighbours), DONT_CARE]
+    return {name: code for code, name in enumerate(dict.fromkeys(map(str.lower, names)))}
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The rows of many frames' tables, in order: code of the type name (-1 for others), values, frame and place."""
+    """The rows of many frames' tables, in order: code of the type name (-1 for others), values and frame."""
 
     code: np.ndarray
     values: np.ndarray
     frame: np.ndarray
 
     @classmethod
-    def of(cls, tables: Sequence[LabelTable]) -> _Rows:
+    def of(cls, tables: Sequence[LabelTable], codes: dict[str, int]) -> _Rows:
         names = [name for table in tables for name in table.names]
-        codes = {name: _CODES.get(name.lower(), -1) for name in set(names)}
-        code = np.fromiter(map(codes.__getitem__, names), dtype=int, count=len(names))
+        code_of = {name: codes.get(name.lower(), -1) for name in set(names)}
+        code = np.fromiter(map(code_of.__getitem__, names), dtype=int, count=len(names))
         values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
         values = np.asfortranarray(values)  # columns are picked far more often than rows
         return cls(code, values, np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
@@ -219,17 +246,23 @@ def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray
 
 
 def _tally_class(
-    name: str, truths: _Rows, detections: _Rows, dont_care: dict[str, np.ndarray], frames: int
+    kind: ObjectClass,
+    codes: dict[str, int],
+    truths: _Rows,
+    detections: _Rows,
+    dont_care: dict[str, np.ndarray],
+    frames: int,
 ) -> dict[str, dict[str, list[Tally] | None]]:
     """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
-    own, neighbour = _CODES[name.lower()], _CODES[NEIGHBOURS.get(name, name).lower()]
-    truths = truths[(truths.code == own) | (truths.code == neighbour)]
+    own = codes[kind.name.lower()]
+    # Neighbours are ground truth that is always ignored: neither hit nor miss.
+    truths = truths[np.isin(truths.code, [own, *(codes[name.lower()] for name in kind.neighbours)])]
     # The kit cuts the height to a whole number first, which makes no difference below whole minima.
     pixels = np.abs(detections["top"] - detections["bottom"])
     # A detection of another class takes part where it is too short: it absorbs a ground truth.
-    partakes = (detections.code == own) | (pixels < max(MIN_HEIGHT))
-    detections, pixels = detections[partakes], pixels[partakes]
-    dont_care = {metric: share[partakes] for metric, share in dont_care.items()}
+    matchable = (detections.code == own) | (pixels < max(MIN_HEIGHT))
+    detections, pixels = detections[matchable], pixels[matchable]
+    dont_care = {metric: share[matchable] for metric, share in dont_care.items()}
 
     truth, detection = _meeting(truths, detections)
     common = _intersections(detections, truths, detection, truth)
@@ -261,11 +294,12 @@ def _tally_class(
 
     table: dict[str, dict[str, list[Tally] | None]] = {}
     done: dict[tuple[str, float], list[Tally]] = {}
-    for overlaps, thresholds in MIN_OVERLAP.items():
-        table[overlaps] = dict.fromkeys(thresholds[name])
-        for metric, threshold in thresholds[name].items():
+    for overlaps in OVERLAPS:
+        table[overlaps] = dict.fromkeys(found)
+        for metric in found:
             if not found[metric]:
                 continue
+            threshold = min_overlap(kind, overlaps, metric)
             if (metric, threshold) not in done:
                 done[metric, threshold] = levels(metric, threshold)
             table[overlaps][metric] = done[metric, threshold]
@@ -280,9 +314,9 @@ def _evaluated(detections: _Rows) -> dict[str, bool]:
     return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
 
 
-def _objects(name: str, truths: _Rows, frames: int) -> np.ndarray:
+def _objects(code: int, truths: _Rows, frames: int) -> np.ndarray:
     """How many objects (3, F) of a class count in each frame, for easy, moderate, hard."""
-    counted = [_counted(truths, _CODES[name.lower()], level) for level in range(len(DIFFICULTIES))]
+    counted = [_counted(truths, code, level) for level in range(len(DIFFICULTIES))]
     return np.stack([np.bincount(truths.frame[rows], minlength=frames) for rows in counted])
 
 

@@ -1,8 +1,8 @@
 """Confidence intervals by the bootstrap over frames: percentile intervals (Efron and Tibshirani 1993, chapter 13).
 
 A resample draws frames with replacement, as many as there are; what is measured is a function of how often each frame
-was drawn. Frames that follow each other in a drive resemble each other, which makes the intervals of single frames too
-narrow; blocks of consecutive frames, drawn whole, mend that (circular block bootstrap, Politis and Romano 1992).
+was drawn. Frames that follow each other in a drive are correlated, which makes the intervals of single frames too
+narrow; blocks of consecutive frames, drawn whole, correct that (circular block bootstrap, Politis and Romano 1992).
 """
 
 from __future__ import annotations
@@ -22,15 +22,24 @@ def usual_block(frames: int) -> int:
 
 
 def enough_blocks(frames: int, block: int) -> bool:
-    """Whether F frames hold so many blocks that intervals mean what they say."""
+    """Whether there are blocks enough for intervals that are not too narrow."""
     return frames >= LEAST_BLOCKS * block
 
 
 def resamples(frames: int, count: int, block: int = 1, seed: int = 0) -> Iterator[np.ndarray]:
-    """`count` times how often each of F frames was drawn: (F,) whole numbers of sum F.
+    """Draw frames with replacement.
 
-    block: how many consecutive frames are drawn together; past the last frame the first follow.
-    Raises ValueError where there is no frame, or the block is not 1 to F.
+    Args:
+        frames: how many there are, F.
+        count: how many resamples.
+        block: how many consecutive frames are drawn together; past the last frame the first follow.
+        seed: of the draws.
+
+    Returns:
+        For each resample how often each frame was drawn: (F,) whole numbers of sum F.
+
+    Raises:
+        ValueError: where there is no frame, or the block is not 1 to F.
     """
     if frames < 1 or not 1 <= block <= frames:
         raise ValueError(f"blocks of {block} frames cannot be drawn from {frames} frame(s)")
@@ -42,9 +51,15 @@ def resamples(frames: int, count: int, block: int = 1, seed: int = 0) -> Iterato
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """The middle `level` of B values (B, ...) of resamples: its lower and upper end (...).
+    """The percentile interval of resampled values.
 
-    NaN where fewer than nine in ten resamples have a value: an interval of the rest would not mean what it says.
+    Args:
+        values: (B, ...) of B resamples, NaN where one has none.
+        level: of confidence.
+
+    Returns:
+        Lower and upper end (...); NaN where fewer than nine in ten resamples have a value, since an interval of the
+        rest would be too narrow.
     """
     values = np.asarray(values, dtype=float)
     enough = (~np.isnan(values)).sum(axis=0) >= max(1, _LEAST_SHARE * len(values))

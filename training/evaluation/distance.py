@@ -12,7 +12,7 @@ from add_model.geometry.boxes import wrap
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, Association
 
-EDGES = np.append(np.arange(0.0, 81.0, 10.0), np.inf)  # metres: what is farther must not be left out
+EDGES = np.append(np.arange(0.0, 81.0, 10.0), np.inf)  # metres
 QUARTILES = (25, 50, 75)
 QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
 
@@ -74,7 +74,7 @@ class ObjectErrors:
         )
 
     def weighted(self, weights: np.ndarray) -> ObjectErrors:
-        """The objects of a set that has frame f weights[f] times."""
+        """The objects of a set that has frame f weights[f] times, weights (F,) whole numbers."""
         index = np.repeat(np.arange(len(self.frame)), weights[self.frame])
         return ObjectErrors(self.frame[index], self.distance[index], self.found[index], self.error[index])
 
@@ -82,22 +82,28 @@ class ObjectErrors:
 def object_errors(
     objects: Sequence[Objects], detections: Sequence[Detections], associations: Sequence[Association]
 ) -> ObjectErrors:
-    """The errors of each object; the n-th detections and association belong to the n-th objects.
+    """The errors of each object that counts.
 
-    Raises ValueError where the numbers of frames differ.
+    Args:
+        objects: of each frame.
+        detections: of the same frames.
+        associations: of these objects and detections.
+
+    Raises:
+        ValueError: where the numbers of frames differ.
     """
     if not len(objects) == len(detections) == len(associations):
         raise ValueError(
             f"{len(objects)} frames of objects but {len(detections)} of detections and {len(associations)} of pairs"
         )
     frames, truths, found = [np.empty(0, int)], [np.empty((0, 7))], [np.empty((0, 7))]
-    for i, (of_frame, seen, pairs) in enumerate(zip(objects, detections, associations, strict=True)):
+    for i, (labelled, detected, pairs) in enumerate(zip(objects, detections, associations, strict=True)):
         counted = pairs.truth != IGNORED
         partner = pairs.truth[counted]
         boxes = np.full((len(partner), 7), np.nan)
-        boxes[partner >= 0] = seen.boxes[partner[partner >= 0]]
+        boxes[partner >= 0] = detected.boxes[partner[partner >= 0]]
         frames.append(np.full(len(partner), i))
-        truths.append(of_frame.boxes[counted])
+        truths.append(labelled.boxes[counted])
         found.append(boxes)
     truth, detected = np.concatenate(truths), np.concatenate(found)
     hit = np.concatenate([np.empty(0, bool), *(a.truth[a.truth != IGNORED] >= 0 for a in associations)])

@@ -8,27 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
 from training.data.kitti.splits import listed, read_ids
-from training.evaluation.average_precision import CLASSES
 
 
 class FolderError(ValueError):
-    """Folders that cannot be scored; the message says why and how to mend it."""
+    """Folders that cannot be scored; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResultFolders:
     """What is scored: ids in order, their labels and results, and what was left out.
 
+    classes:         what is scored in them
     without_results: ids that have no result file; they count as frames where nothing was found
     not_scored:      ids of result files that are labelled but not among the ids asked for
-    unknown_types:   labelled types that are none of KITTI's, with their counts
+    unknown_types:   labelled types that no class accounts for, with their counts, see `unscored_types`
     """
 
     ids: list[str]
     labels: list[LabelTable]
     results: list[LabelTable]
+    classes: ClassSpec
     without_results: list[str]
     not_scored: list[str]
     unknown_types: Counter[str]
@@ -42,15 +44,46 @@ class ResultFolders:
         notes = [f"{len(names)} {what}: {listed(names)}." for names, what in parts if names]
         if self.unknown_types:
             counts = listed_counts(self.unknown_types)
-            notes.append(f"Labels of types that KITTI does not have count for nothing: {counts}.")
+            notes.append(f"Labels of unknown types are not scored: {counts}.")
         return notes
 
 
-def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None = None) -> ResultFolders:
-    """Read the frames of a label folder, or those that `ids` names (see `read_ids`), with their results.
+def unscored_types(names: Counter[str], classes: ClassSpec) -> Counter[str]:
+    """The labelled types that no class accounts for.
 
-    Raises FolderError where a folder, a labelled frame or all results are missing, or all labels are of unknown types,
-    ValueError or FileNotFoundError where the ids cannot be read, LabelError where a label or result file is malformed.
+    Args:
+        names: labelled types with their counts.
+        classes: what is scored. Their look-alikes and neighbours are accounted for, and DontCare; KITTI's other types
+            too where a class is one of KITTI's.
+
+    Returns:
+        The others with their counts.
+    """
+    known = {DONT_CARE.lower(), *map(str.lower, classes.names)}
+    known |= {name.lower() for kind in classes for name in (*kind.look_alikes, *kind.neighbours)}
+    others = Counter({name: count for name, count in names.items() if name.lower() not in known})
+    of_kitti = len(unknown_types(Counter(classes.names))) < len(classes)
+    return unknown_types(others) if of_kitti else others
+
+
+def read_frames(
+    labels: str | Path,
+    results: str | Path,
+    ids: str | Path | None = None,
+    classes: ClassSpec = KITTI_CLASSES,
+) -> ResultFolders:
+    """Read the frames of a label folder with their results.
+
+    Args:
+        labels: folder of label files.
+        results: folder of result files.
+        ids: the frames to read, see `read_ids`; None takes all that are labelled.
+        classes: what is scored.
+
+    Raises:
+        FolderError: where a folder, a labelled frame or all results are missing, or all labels are of unknown types.
+        ValueError, FileNotFoundError: where the ids cannot be read.
+        LabelError: where a label or result file is malformed.
     """
     labels, results = Path(labels), Path(results)
     labelled, detected = _files(labels, "label"), _files(results, "result")
@@ -62,27 +95,28 @@ def read_frames(labels: str | Path, results: str | Path, ids: str | Path | None 
             f"{results} has {len(unlabelled)} frame(s) without labels in {labels}: {listed(unlabelled)}."
             " Remove them, or give the labels that they belong to"
         )
-    wanted = sorted(labelled) if ids is None else read_ids(ids)
-    missing = [name for name in wanted if name not in labelled]
+    chosen = sorted(labelled) if ids is None else read_ids(ids)
+    missing = [name for name in chosen if name not in labelled]
     if missing:
         raise FolderError(f"{ids} lists {len(missing)} frame(s) without labels in {labels}: {listed(missing)}")
-    if wanted and detected.keys().isdisjoint(wanted):
-        raise FolderError(f"{results} has no result file of the {len(wanted)} frames to score, such as {wanted[0]}.txt")
-    tables = [read_table(labelled[name]) for name in wanted]
+    if chosen and detected.keys().isdisjoint(chosen):
+        raise FolderError(f"{results} has no result file of the {len(chosen)} frames to score, such as {chosen[0]}.txt")
+    tables = [read_table(labelled[name]) for name in chosen]
     names = Counter(name for table in tables for name in table.names)
-    unknown = unknown_types(names)
+    unknown = unscored_types(names, classes)
     if unknown == names and names:
         raise FolderError(
-            f"the labels in {labels} are of types that KITTI does not have: {listed_counts(unknown)}. Call them "
-            f"{', '.join(CLASSES)} there"
+            f"the labels in {labels} are of unknown types: {listed_counts(unknown)}. The classes to score are "
+            f"{', '.join(classes.names)}: rename the types in the labels, or give their classes with --classes FILE"
         )
     empty = LabelTable([], np.empty((0, len(COLUMNS))))
     return ResultFolders(
-        ids=wanted,
+        ids=chosen,
         labels=tables,
-        results=[read_table(detected[name], scores=True) if name in detected else empty for name in wanted],
-        without_results=[name for name in wanted if name not in detected],
-        not_scored=sorted(detected.keys() - set(wanted)),
+        results=[read_table(detected[name], scores=True) if name in detected else empty for name in chosen],
+        classes=classes,
+        without_results=[name for name in chosen if name not in detected],
+        not_scored=sorted(detected.keys() - set(chosen)),
         unknown_types=unknown,
     )
 

@@ -1,8 +1,8 @@
 """KITTI's greedy matching of ground truth and detections, for all frames and score thresholds at once.
 
-Within a frame each ground truth, in file order, takes the detection it likes best among those still free. What it
-likes does not depend on what is taken, so candidate pairs can be sorted beforehand, and the walk down the sorted
-pairs runs for all frames side by side. Pairs that share neither side with another one, the most by far, need no walk.
+Within a frame each ground truth, in file order, takes the detection of least cost among those still free. Costs do not
+depend on what is taken, so candidate pairs can be sorted beforehand, and the walk down the sorted pairs runs for all
+frames side by side. Pairs that share neither side with another one, by far the most, need no walk.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ class Matches:
         return mask
 
 
-def match(pairs: Pairs, dislike: np.ndarray, since: np.ndarray, steps: int) -> Matches:
-    """Match greedily at each step, where detection d takes part from step since[d] on.
+def match(pairs: Pairs, cost: np.ndarray, since: np.ndarray, steps: int) -> Matches:
+    """Match greedily at each step.
 
-    dislike: (E,) each ground truth prefers its pair of least dislike, the first in order where they are equal.
+    Args:
+        pairs: the E pairs that may be matched.
+        cost: (E,) each ground truth takes its free pair of least cost, the first in order where costs are equal.
+        since: (N,) the step from which on each detection takes part.
+        steps: how many there are.
     """
     start = since[pairs.detection]
     walked = np.flatnonzero(_has_rivals(pairs))
-    walked = walked[np.lexsort((dislike[walked], pairs.truth[walked]))]
+    walked = walked[np.lexsort((cost[walked], pairs.truth[walked]))]
     taken = start[walked, None] <= np.arange(steps)
     if walked.size:
         truth, detection = _renumber(pairs.truth[walked]), _renumber(pairs.detection[walked])

@@ -1,10 +1,8 @@
-"""Overlap of paired boxes, row with row: image rectangles and upright 3D boxes; see also `geometry.rotated_iou`."""
+"""Overlap of paired image rectangles, row with row; for boxes on the ground see `geometry.rotated_iou`."""
 
 from __future__ import annotations
 
 import numpy as np
-
-from add_model.geometry.rotated_iou import footprint_intersection, footprints, ratio
 
 
 def rectangle_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -17,11 +15,3 @@ def rectangle_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def rectangle_area(a: np.ndarray) -> np.ndarray:
     """Area (N,) of image rectangles (N, 4)."""
     return (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
-
-
-def iou_3d(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (N,) of the volumes of boxes (N, 7)."""
-    top = np.maximum(a[:, 1] - a[:, 5] / 2, b[:, 1] - b[:, 5] / 2)
-    bottom = np.minimum(a[:, 1] + a[:, 5] / 2, b[:, 1] + b[:, 5] / 2)
-    intersection = footprint_intersection(footprints(a), footprints(b)) * np.maximum(bottom - top, 0)
-    return ratio(intersection, a[:, 3:6].prod(axis=1) + b[:, 3:6].prod(axis=1) - intersection)

@@ -1,4 +1,4 @@
-"""The 2D boxes that 3D boxes imply, for labels and detections that have none: the benchmark's rules need them."""
+"""2D boxes by projection of 3D boxes, for labels and detections that have none: the benchmark's rules need them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.data.sample import Objects
 
 @dataclass(frozen=True)
 class Derived:
-    """How much was not given and had to be assumed, in one frame or, added up, in many.
+    """Counts of what was not given and had to be derived, in one frame or, added up, in many.
 
     objects:       labelled objects that take part
     boxes2d:       of these, how many got the 2D box that encloses their projection, clipped to the image
@@ -39,13 +39,17 @@ class Derived:
 
 
 def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived]:
-    """Objects with a 2D box and a truncation each, and without those outside the image that had no 2D box.
+    """Give each object a 2D box and a truncation, and leave out those outside the image that had no 2D box.
 
-    Values that are given stay: NaN in boxes2d and a negative truncation mean that they are not. Rows without a 3D box
-    (DontCare) stay as they are; occlusion stays -1 where it is not given, which the benchmark counts as visible.
+    Rows without a 3D box (DontCare) stay as they are; occlusion stays -1 where it is not given, which the benchmark
+    counts as visible.
+
+    Args:
+        objects: in the frame of the camera's P; NaN in boxes2d and a negative truncation are not given.
+        camera: that of the image.
     """
     solid, flat = np.isfinite(objects.boxes).all(axis=1), np.isnan(objects.boxes2d).any(axis=1)
-    clipped, share = _seen(objects.boxes, camera)
+    clipped, share = _projected(objects.boxes, camera)
     derive, guess = solid & flat, solid & (objects.truncated < 0)
     kept = ~flat | (solid & (share > 0))
     complete = Objects(
@@ -65,14 +69,17 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived
 
 
 def complete_detections(detections: Detections, camera: Camera, project_all: bool) -> tuple[Detections, Derived]:
-    """Detections with a 2D box each: those without one, or all, get the projection of their 3D box.
+    """Give detections the 2D box of their projected 3D box, and leave out those not finite or outside the image.
 
-    Left out is what has no finite 3D box or score, and what then lies outside the image.
+    Args:
+        detections: in the frame of the camera's P; boxes2d is NaN where it is not given.
+        camera: that of the image.
+        project_all: whether those that have a 2D box get a projected one too.
     """
     sane = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
     found = detections[sane]
     derive = np.isnan(found.boxes2d).any(axis=1) | project_all
-    clipped, share = _seen(found.boxes, camera)
+    clipped, share = _projected(found.boxes, camera)
     boxes2d = np.where(derive[:, None], clipped, found.boxes2d)
     kept = ~derive | (share > 0)
     complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[kept]
@@ -80,7 +87,7 @@ def complete_detections(detections: Detections, camera: Camera, project_all: boo
     return complete, Derived(detections=len(complete), detections2d=int((derive & kept).sum()), lost=lost)
 
 
-def _seen(boxes: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+def _projected(boxes: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Projections (N, 4) of boxes, clipped to the image, and the share (N,) of their area inside it; 0 for NaN."""
     projected = box3d.project_boxes(boxes, camera)
     clipped = box3d.clip_to_image(projected, camera)

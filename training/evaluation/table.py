@@ -1,4 +1,4 @@
-"""Scores and errors as text, average precision in the order in which the official kit's users are used to read it."""
+"""Scores and errors as text, average precision in the order of the official kit."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from itertools import groupby
 
 import numpy as np
 
-from training.evaluation.average_precision import (
-    CLASSES,
-    DIFFICULTIES,
-    METRICS,
-    MIN_OVERLAP,
-    POINTS,
-    Scores,
-)
+from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS, POINTS, Scores, min_overlap
 from training.evaluation.distance import QUANTITIES, DistanceErrors
 from training.evaluation.tally import RECALLS
 
 TITLES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
 ENOUGH = len(RECALLS)  # objects from which on a perfect detector gets 100, see `attainable`
-_OVERLAP_OF = {"bbox": "bbox", "aos": "bbox", "bev": "bev", "3d": "3d"}
+_NAME_WIDTH = 11  # columns, more where a class name needs them
 
 
 def rows(scores: Scores, points: str, overlaps: str) -> list[tuple[str, str, float, list[float] | None]]:
-    """(class, metric's title, overlap, percent for easy, moderate, hard or None), one per line of the table."""
+    """The lines of one table of average precision.
+
+    Args:
+        scores: what to show.
+        points: R40 or R11.
+        overlaps: strict or loose.
+
+    Returns:
+        (class, metric's title, overlap, percent for easy, moderate, hard or None), classes in the scores' order.
+    """
     percent = scores.percent(points, overlaps)
     return [
-        (name, TITLES[metric], MIN_OVERLAP[overlaps][name][_OVERLAP_OF[metric]], percent[name][metric])
-        for name in CLASSES
+        (kind.name, TITLES[metric], min_overlap(kind, overlaps, metric), percent[kind.name][metric])
+        for kind in scores.classes
         for metric in METRICS
     ]
 
@@ -38,25 +40,26 @@ def format_table(scores: Scores) -> str:
 
     A dash where the official kit does not evaluate.
     """
-    sets = [(points, overlaps) for points in ("R40", "R11") for overlaps in MIN_OVERLAP]
+    sets = [(points, overlaps) for points in ("R40", "R11") for overlaps in OVERLAPS]
+    width = max(_NAME_WIDTH, *(len(name) + 1 for name in scores.classes.names))
     lines = []
     for points, overlaps in sets:
-        lines.append(_line(f"AP_{points}, {overlaps} overlap", DIFFICULTIES))
+        lines.append(_line(f"AP_{points}, {overlaps} overlap", DIFFICULTIES, width))
         for name, of_class in groupby(rows(scores, points, overlaps), key=lambda row: row[0]):
-            lines.append(_line(f"  {name:<11}objects", map(str, scores.objects[name])))
+            lines.append(_line(f"  {name:<{width}}objects", map(str, scores.objects[name]), width))
             for _, title, overlap, values in of_class:
                 numbers = ["-" if values is None else f"{value:.4f}" for value in values or [None] * 3]
-                lines.append(_line(f"  {name:<11}{title:<4}@{overlap:.2f}", numbers))
+                lines.append(_line(f"  {name:<{width}}{title:<4}@{overlap:.2f}", numbers, width))
         lines.append("")
     return "\n".join([*lines, *count_notes(scores)]).rstrip() + "\n"
 
 
-def _line(what: str, values: Iterable[str]) -> str:
-    return f"{what:<26}" + "".join(f"{value:>10}" for value in values)
+def _line(what: str, values: Iterable[str], name_width: int) -> str:
+    return f"{what:<{name_width + 15}}" + "".join(f"{value:>10}" for value in values)
 
 
 def count_notes(scores: Scores) -> list[str]:
-    """What the number of objects does to average precision, a sentence each; nothing where there are enough."""
+    """How few objects limit average precision, a sentence each; nothing where there are enough."""
     notes = []
     for name, counts in scores.objects.items():
         for count, levels in groupby(range(len(counts)), key=counts.__getitem__):
@@ -72,16 +75,20 @@ def count_notes(scores: Scores) -> list[str]:
 
 
 def attainable(objects: int, points: str = "R40") -> float:
-    """The average precision in percent that a perfect detector gets where so many objects count.
+    """The average precision in percent that a perfect detector gets.
 
     Each hit gives one threshold of the benchmark's 41, of which AP_R40 leaves out the first: n objects, fewer than
     `ENOUGH`, give (n - 1) / 40 at best.
+
+    Args:
+        objects: how many count.
+        points: R40 or R11.
     """
     return float(100 * (np.arange(len(RECALLS)) < objects)[POINTS[points]].mean())
 
 
 def few_objects(count: int) -> str:
-    """Why so few objects cannot give 100, in a clause."""
+    """Why so few objects cannot give 100, as a clause."""
     if not count:
         return "none is labelled, so there is nothing to find and 0.00 is no failure"
     objects = f"only {count} object" + "s" * (count != 1)
@@ -89,7 +96,7 @@ def few_objects(count: int) -> str:
 
 
 def bin_name(low: float, high: float) -> str:
-    """A bin of distance for people."""
+    """A bin of distance, metres, as text."""
     return f"{low:.0f} to {high:.0f} m" if np.isfinite(high) else f"{low:.0f} m and more"
 
 

@@ -1,9 +1,9 @@
 """What average precision needs of each frame, kept apart by frame, so that any weighting of frames can be scored.
 
-The official rules match detections within single frames; frames meet only where the scores of all true positives
-become thresholds, and where hits are counted at each threshold. As the threshold falls, a frame's counts change at its
-own detections' scores alone. A tally keeps these changes: one matching serves the set itself and every resampling of
-its frames, and gives the same values as scoring the resampled set anew.
+The official rules match detections within single frames; frames are combined only where the scores of all true
+positives become thresholds, and where hits are counted at each threshold. As the threshold falls, a frame's counts
+change at its own detections' scores alone. A tally keeps these changes: one matching serves the set itself and every
+resampling of its frames, and gives the same values as scoring the resampled set from the start.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Tally:
     def curves(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Precision and orientation similarity (41,) at `RECALLS`, made monotone from the right.
 
-        weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
+        Args:
+            weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
         """
         if weights is None:
             weights = np.ones(len(self.objects), dtype=int)
@@ -97,7 +98,12 @@ class Steps:
 def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.ndarray) -> Tally:
     """Match all frames, and keep what each contributes.
 
-    pairs: what overlaps enough; steps: of the detections; cared: the detections outside DontCare regions
+    Args:
+        pairs: of ground truth and detections that overlap enough.
+        truths: the rows of ground truth.
+        detections: the rows of detections.
+        steps: of the detections.
+        cared: (N,) bool, the detections outside DontCare regions.
     """
     scores, counts = detections.score, detections.counts
     hit = truths.counts[pairs.truth] & counts[pairs.detection]
@@ -107,8 +113,8 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
 
     # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
     # first in the file.
-    dislike = np.where(counts[pairs.detection], -pairs.overlap, 1.0)
-    second = match(pairs, dislike, steps.place, int(steps.place.max(initial=-1)) + 1)
+    cost = np.where(counts[pairs.detection], -pairs.overlap, 1.0)
+    second = match(pairs, cost, steps.place, int(steps.place.max(initial=-1)) + 1)
     alone = np.flatnonzero(second.since < second.taken.shape[1])
     change = np.diff(second.taken.astype(np.int8), axis=1, prepend=0)
     walked, place = np.nonzero(change)
@@ -139,7 +145,9 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
 def recall_thresholds(scores: np.ndarray, truths: int) -> np.ndarray:
     """Up to 41 scores, falling, at which recall comes nearest to 0, 1/40, 2/40, ...
 
-    scores: of the true positives, falling; truths: number of ground truths that count.
+    Args:
+        scores: of the true positives, falling.
+        truths: number of ground truths that count.
     """
     thresholds, recall, i, last = [], 0.0, 0, len(scores) - 1
     while i <= last:

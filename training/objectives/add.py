@@ -1,4 +1,4 @@
-"""Distillation with attention: ADD (Wu et al., AAAI 2023), as this project reconstructs it (docs/distillation.md)."""
+"""Distillation with attention: ADD (Wu et al., AAAI 2023), as this project reconstructs it (see docs/research)."""
 
 from __future__ import annotations
 
@@ -9,162 +9,205 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from add_model.detectors.target_assignment import CLASSES
-from add_model.distillation.adapter import parts_of
+from add_model.detectors.base import Detector
+from add_model.distillation.adapter import TeacherTargets
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.losses import embedding_loss, feature_loss
-from add_model.distillation.position_encoding import Encoding, PositionalEncoding
+from add_model.distillation.position_encoding import FRUSTUM_POINTS, Encoding, PositionalEncoding
 from add_model.distillation.target_objects import TargetObjects
-from training.atomic_io import TrainingError
 from training.checkpoints import load_checkpoint, trained_detector
-from training.objectives.baseline import BaselineObjective, LossContext, Objective, TrainingObjective, trained_branch
+from training.errors import TrainingError
+from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective
+from training.objectives.baseline import BaselineObjective, features_and_losses
+from training.objectives.teacher import trained_branch
 
 _INTERMEDIATE = ("features", "adapted", "targets")
+_RESPONSES = ("regression", "classification")
 
 
 @dataclass(frozen=True)
 class LossWeight:
-    """How much a part of ADD counts.
+    """How much one of ADD's losses counts.
 
-    weight: of its loss; 0 switches it off
-    warm_up: share of the training over which the weight rises from 0; fade: share at its end over which it falls to 0
+    Args:
+        weight: Of the loss; 0 switches it off.
+        warmup_fraction: Share of the training over which the weight rises from 0.
+        decay_fraction: Share at the end of the training over which it falls to 0.
     """
 
     weight: float
-    warm_up: float = 0.1
-    fade: float = 0.5
+    warmup_fraction: float = 0.1
+    decay_fraction: float = 0.5
 
     def at(self, progress: float) -> float:
-        """What its loss is multiplied by when this share of the training is done."""
-        rise = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
-        fall = min(1.0, (1.0 - progress) / self.fade) if self.fade else 1.0
+        """The weight when this share of the training is done."""
+        rise = min(1.0, progress / self.warmup_fraction) if self.warmup_fraction else 1.0
+        fall = min(1.0, (1.0 - progress) / self.decay_fraction) if self.decay_fraction else 1.0
         return self.weight * rise * fall
 
 
 @dataclass(frozen=True)
 class ADDDistillation(TrainingObjective):
-    """ADD: the detector's losses, and the parts that its teacher passes on.
+    """The detector's own losses, and those by which it learns from a frozen teacher.
 
-    teacher: checkpoint of a run with `TeacherTraining`, of the same model; None where a checkpoint of this run fills it in
-    encoding: of the tokens' positions (an object that asks for them always has its 3D centre's)
-    layers: of the self-attention adapter, 0 for none
-    bypass: share of images whose tokens go past the adapter: it would else learn what its student should
-    background: what a token that sees no object counts in the loss of features against one that does
-    features: the intermediate features, behind the adapter
-    adapted: what the teacher's frozen heads read from the adapted features where they see an object
-    targets: what target-aware cross-attention reads
-    regression, scores: the responses: boxes, and the heatmap or, of detectors without one, the class scores
+    Args:
+        teacher: Checkpoint of a run with TeacherTraining, of the same model; null where a checkpoint of this run holds
+            it.
+        encoding: Of the tokens' positions (an object's query always has its 3D centre's).
+        layers: Of the self-attention adapter; 0 for none.
+        adapter_drop_prob: Share of images whose tokens go past the adapter, which could otherwise learn what the
+            student should.
+        background_weight: What a token that belongs to no object counts in the feature loss, where others count 1.
+        features: The intermediate features, behind the adapter.
+        adapted: What the teacher's frozen heads read from the adapted features at objects.
+        targets: What target-aware cross-attention reads of student and teacher.
+        regression: The responses: boxes.
+        classification: The responses: the heatmap or, of detectors without one, the class scores.
     """
 
     teacher: str | None
     encoding: Encoding = Encoding.point
     layers: int = 1
-    bypass: float = 0.5
-    background: float = 0.1
+    adapter_drop_prob: float = 0.5
+    background_weight: float = 0.1
     features: LossWeight = LossWeight(160.0)
     adapted: LossWeight = LossWeight(0.5)
     targets: LossWeight = LossWeight(0.5)
     regression: LossWeight = LossWeight(0.0)
-    scores: LossWeight = LossWeight(1.0)
+    classification: LossWeight = LossWeight(1.0)
 
     @property
-    def switched_on(self) -> dict[str, LossWeight]:
-        """The parts that have a weight, by name."""
-        every = {name: getattr(self, name) for name in ("features", "adapted", "targets", "regression", "scores")}
+    def active(self) -> dict[str, LossWeight]:
+        """The losses that have a weight, by name."""
+        every = {name: getattr(self, name) for name in (*_INTERMEDIATE, *_RESPONSES)}
         return {name: part for name, part in every.items() if part.weight}
 
-    def learner(self, detector: nn.Module) -> Objective:
-        """The frozen teacher, the adapter and the attention."""
+    def build(self, detector: Detector, adapter: Adapter) -> Objective:
+        """The frozen teacher, the self-attention adapter and the target-aware attention."""
         if self.teacher is None:
-            return ADDObjective(self, detector, copy.deepcopy(detector), parts_of(detector).branch(detector))
-        return ADDObjective(self, detector, *frozen_teacher(self.teacher, detector))
+            return ADDObjective(self, adapter, detector, copy.deepcopy(detector), adapter.depth_branch(detector))
+        return ADDObjective(self, adapter, detector, *frozen_teacher(self.teacher, detector, adapter))
 
 
-def frozen_teacher(path: str, student: nn.Module) -> tuple[nn.Module, nn.Module]:
+def frozen_teacher(path: str, student: Detector, adapter: Adapter) -> tuple[Detector, nn.Module]:
     """The detector and the depth branch of a checkpoint. Raises TrainingError where they don't fit the student."""
     checkpoint = load_checkpoint(path)
     detector = trained_detector(checkpoint, path)
-    if detector.state_dict().keys() != student.state_dict().keys():
+    if detector.state_dict().keys() != student.state_dict().keys() or detector.classes != student.classes:
         name = checkpoint["model_name"]
-        raise TrainingError(f"the teacher {path} is a {name}: it must be the student's identical architecture")
-    return detector, trained_branch(checkpoint, path, detector)
+        raise TrainingError(
+            f"the teacher {path} is a {name} of {', '.join(detector.classes.names)}: it must have the student's"
+            " architecture and classes"
+        )
+    return detector, trained_branch(checkpoint, path, detector, adapter)
 
 
 class ADDObjective(BaselineObjective):
-    """What ADD has beside the student."""
+    """See `ADDDistillation`."""
 
-    def __init__(self, method: ADDDistillation, detector: nn.Module, teacher: nn.Module, branch: nn.Module) -> None:
+    def __init__(
+        self,
+        config: ADDDistillation,
+        adapter: Adapter,
+        detector: Detector,
+        teacher: Detector,
+        depth_branch: nn.Module,
+    ) -> None:
         super().__init__()
-        self.method, channels = method, parts_of(detector).channels(detector)
-        self.teacher, self.branch = (
-            module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, branch)
+        self.config, self.detector_adapter, channels = config, adapter, adapter.token_channels(detector)
+        self.teacher, self.depth_branch = (
+            module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, depth_branch)
         )
-        # Processes that train together want a gradient of every parameter: what is switched off has none.
-        self.intermediate = not method.switched_on.keys().isdisjoint(_INTERMEDIATE)
+        # Processes that train together need a gradient of every parameter: what is switched off has none.
+        self.intermediate = not config.active.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
-            self.adapter = SelfAttentionAdapter(channels, method.layers)
-            self.position = None
-            asked = method.layers or "targets" in method.switched_on
-            if asked and method.encoding is not Encoding.none:
-                points = 8 if method.encoding is Encoding.frustum else 1
-                self.position = PositionalEncoding(channels, points)
-        if "targets" in method.switched_on:
-            self.place = PositionalEncoding(channels)
-            self.target = TargetAttention(channels, len(CLASSES))
+            self.adapter = SelfAttentionAdapter(channels, config.layers)
+            self.position_encoding = None
+            read = config.layers or "targets" in config.active
+            if read and config.encoding is not Encoding.none:
+                points = FRUSTUM_POINTS if config.encoding is Encoding.frustum else 1
+                self.position_encoding = PositionalEncoding(channels, points)
+        if "targets" in config.active:
+            self.centre_encoding = PositionalEncoding(channels)
+            self.target_attention = TargetAttention(channels, len(detector.classes))
 
     def train(self, mode: bool = True) -> ADDObjective:
-        """The teacher stays as it is: its norms' statistics must not drift."""
+        """Switch to training; the teacher stays in eval mode, since its norms' statistics must not drift."""
         super().train(mode)
         self.teacher.eval()
-        self.branch.eval()
+        self.depth_branch.eval()
         return self
 
-    def losses(self, detector: nn.Module, step: LossContext) -> dict[str, Tensor]:
+    def losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
         """See `Objective`."""
-        parts, batch, on = parts_of(detector), step.batch, self.method.switched_on
-        seen, found = self.own(detector, step)
+        adapter, batch, active = self.detector_adapter, context.batch, self.config.active
+        features, losses = features_and_losses(detector, context)
         with torch.no_grad():
-            taught = parts.look(self.teacher, batch.images, batch.P, step.depth, self.branch)
-            lesson = parts.lesson(self.teacher, taught, detector, seen, batch.targets, batch.P)
-        passed = {}
-        if "regression" in on:
-            passed["regression"] = sum(parts.responses(detector, seen, lesson).values()) / step.objects
-        if "scores" in on:
-            passed["scores"] = parts.scores(detector, seen, lesson) / step.objects
+            teacher_features = adapter.teacher_features(
+                self.teacher, batch.images, batch.P, context.depth, self.depth_branch
+            )
+            teacher_targets = adapter.teacher_targets(
+                self.teacher, teacher_features, detector, features, batch.targets, batch.P
+            )
+        distilled = {}
+        if "regression" in active:
+            regression = adapter.regression_losses(detector, features, teacher_targets)
+            distilled["regression"] = sum(regression.values()) / context.object_count
+        if "classification" in active:
+            classification = adapter.classification_loss(detector, features, teacher_targets)
+            distilled["classification"] = classification / context.object_count
         if self.intermediate:
-            passed |= self._compared(detector, seen, lesson, step)
-        return found | {f"add_{name}": value for name, value in passed.items()}
+            distilled |= self._intermediate_losses(detector, features, teacher_targets, context)
+        return losses | {f"add_{name}": value for name, value in distilled.items()}
 
     def weights(self, progress: float) -> dict[str, float]:
         """See `Objective`."""
-        return {f"add_{name}": part.at(progress) for name, part in self.method.switched_on.items()}
+        return {f"add_{name}": part.at(progress) for name, part in self.config.active.items()}
 
-    def _compared(self, detector: nn.Module, seen: Any, lesson: Any, step: LossContext) -> dict[str, Tensor]:
-        parts, method = parts_of(detector), self.method
-        ours, theirs = parts.tokens(detector, seen), parts.tokens(detector, lesson.taught)
-        positions = torch.zeros_like(ours)
-        if self.position is not None:
-            points = parts.token_points(detector, method.encoding, seen, step.batch.P, step.depth)
-            positions = self.position(points).expand_as(ours)
-        through = (torch.rand(len(ours), device=ours.device) >= method.bypass).nonzero(as_tuple=True)
-        changed = self.adapter(ours[through], positions[through], lambda tokens: parts.summary(detector, tokens, seen))
-        adapted = ours.index_put(through, changed)
-        passed = {}
-        if "features" in method.switched_on:
-            weight = torch.where(parts.seen_tokens(lesson), 1.0, method.background)
-            passed["features"] = feature_loss(adapted, theirs, weight)
-        if "adapted" in method.switched_on:
-            passed["adapted"] = sum(parts.adapted_responses(adapted, seen, lesson).values()) / step.objects
-        if "targets" in method.switched_on:
-            passed["targets"] = self._targets(parts.objects(lesson).filled(), positions, adapted, theirs, step.objects)
-        return passed
+    def _intermediate_losses(
+        self, detector: Detector, features: Any, teacher_targets: TeacherTargets, context: LossContext
+    ) -> dict[str, Tensor]:
+        adapter, active = self.detector_adapter, self.config.active
+        student_tokens = adapter.tokens(detector, features)
+        teacher_tokens = adapter.tokens(detector, teacher_targets.teacher_features)
+        positions = torch.zeros_like(student_tokens)
+        if self.position_encoding is not None:
+            points = adapter.token_positions(detector, self.config.encoding, features, context.batch.P, context.depth)
+            positions = self.position_encoding(points).expand_as(student_tokens)
+        adapted_tokens = self._adapt(detector, features, student_tokens, positions)
+        losses = {}
+        if "features" in active:
+            weight = torch.where(adapter.foreground_tokens(teacher_targets), 1.0, self.config.background_weight)
+            losses["features"] = feature_loss(adapted_tokens, teacher_tokens, weight)
+        if "adapted" in active:
+            adapted = adapter.adapted_losses(adapted_tokens, features, teacher_targets)
+            losses["adapted"] = sum(adapted.values()) / context.object_count
+        if "targets" in active:
+            objects = adapter.object_queries(teacher_targets).filled()
+            losses["targets"] = self._target_loss(
+                objects, positions, adapted_tokens, teacher_tokens, context.object_count
+            )
+        return losses
 
-    def _targets(
-        self, objects: TargetObjects, positions: Tensor, adapted: Tensor, theirs: Tensor, count: Tensor
+    def _adapt(self, detector: Detector, features: Any, tokens: Tensor, positions: Tensor) -> Tensor:
+        used = torch.rand(len(tokens), device=tokens.device) >= self.config.adapter_drop_prob
+        index = used.nonzero(as_tuple=True)
+        attended = lambda values: self.detector_adapter.attended_tokens(detector, values, features)  # noqa: E731
+        return tokens.index_put(index, self.adapter(tokens[index], positions[index], attended))
+
+    def _target_loss(
+        self,
+        objects: TargetObjects,
+        positions: Tensor,
+        adapted_tokens: Tensor,
+        teacher_tokens: Tensor,
+        object_count: Tensor,
     ) -> Tensor:
         mask = objects.mask
-        places = self.place(objects.centre[:, :, None])
-        ours_read, theirs_read = self.target(places, objects, positions, adapted, theirs)
+        centres = self.centre_encoding(objects.centre[:, :, None])
+        student_read, teacher_read = self.target_attention(centres, objects, positions, adapted_tokens, teacher_tokens)
         truth = torch.cat([objects.centre[..., 2:].log(), objects.shape], -1)[mask]
-        wrong = [(self.target.reader(read[mask]) - truth).abs().mean(-1) for read in (ours_read, theirs_read)]
-        return embedding_loss(ours_read, theirs_read, mask) + sum(wrong).sum() / count
+        errors = [
+            (self.target_attention.readout(read[mask]) - truth).abs().mean(-1) for read in (student_read, teacher_read)
+        ]
+        return embedding_loss(student_read, teacher_read, mask) + sum(errors).sum() / object_count

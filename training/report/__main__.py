@@ -1,7 +1,8 @@
 """One HTML page about results: python -m training.report --labels DIR --results DIR --images DIR --out FILE.html.
 
 AP table, precision-recall curves, errors against distance, and the worst misses and false positives as pictures.
-With --kitti DIR the folders are those of KITTI's layout, and with --model FILE the results are predicted first.
+With --kitti DIR the folders are those of KITTI's layout, and with --model FILE the results are predicted first. The
+classes are those of --classes FILE, of the model, or KITTI's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
+from add_model.metadata import read_classes
 from training.atomic_io import require_writable
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
@@ -31,6 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument("--model", type=Path, metavar="FILE", help="predict with this model; needs --kitti")
     parser.add_argument("--images", type=Path, metavar="DIR", help="images; without them the page has no pictures")
     parser.add_argument("--calib", type=Path, metavar="DIR", help="calibrations (default: calib beside the images)")
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="classes to score: a JSON file, or a model that names them (default: those of --model, else KITTI's)",
+    )
     parser.add_argument("--ids", metavar="FILE", help="frame ids, one per line, or chen_val; default: all labelled")
     parser.add_argument("--score", type=float, help="least score in pictures and errors (default: best F1 per class)")
     parser.add_argument("--pictures", type=int, default=6, help="misses and false positives shown per class (6)")
@@ -52,20 +62,30 @@ def main(arguments: list[str] | None = None) -> int:
         images = options.images or (folder / "image_2" if folder else None)
         calib = options.calib or (images.parent / "calib" if images else None)
         with tempfile.TemporaryDirectory() as temporary:
-            results = options.results
+            results, classes = options.results, _classes(options)
             if options.model:
                 results = _predict(options.kitti, options.model, options.ids, Path(temporary) / "results")
-            frames = read_frames(labels, results, options.ids)
+            frames = read_frames(labels, results, options.ids, classes)
             load = None if images is None else _loader(images, calib, frames.ids)
             page = render(frames, options.title, load, options.pictures, options.score)
         options.out.write_text(page, encoding="utf-8")
-    except (ValueError, OSError) as error:
+    except (ModelError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for note in frames.notes():
         print(note)
     print(options.out)
     return 0
+
+
+def _classes(options: argparse.Namespace) -> ClassSpec:
+    if options.classes:
+        return read_classes(options.classes)
+    if options.model:
+        from add_model.predictor import model_file
+
+        return read_classes(model_file(options.model))
+    return KITTI_CLASSES
 
 
 def _training(kitti: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import side_by_side
 from add_model.geometry.camera import Camera
@@ -21,18 +22,32 @@ _LEAST_WIDTH = 960  # pixels that a narrower image is enlarged to
 
 @dataclass(frozen=True)
 class Case:
-    """One object that was missed or one detection that matches none: frame index, 2D box and a sentence."""
+    """One object that was missed or one false positive: frame index, 2D box and a sentence."""
 
     frame: int
     box2d: tuple[float, float, float, float]
     text: str
 
 
-def worst_misses(objects: Sequence[Objects], detections: Sequence[Detections], name: str, count: int) -> list[Case]:
-    """Missed objects, those most clearly seen first: least occluded, then largest in the image."""
+def worst_misses(
+    objects: Sequence[Objects],
+    detections: Sequence[Detections],
+    name: str,
+    count: int,
+    classes: ClassSpec = KITTI_CLASSES,
+) -> list[Case]:
+    """Missed objects, the most visible ones first: least occluded, then largest in the image.
+
+    Args:
+        objects: of each frame.
+        detections: of the same frames.
+        name: the class.
+        count: how many cases at most.
+        classes: what is scored.
+    """
     cases = []
     for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
-        for m in np.flatnonzero(associate(truths, found, name).truth == FREE):
+        for m in np.flatnonzero(associate(truths, found, name, classes).truth == FREE):
             height = truths.boxes2d[m, 3] - truths.boxes2d[m, 1]
             distance = np.hypot(truths.boxes[m, 0], truths.boxes[m, 2])
             text = f"{name} missed at {distance:.0f} m, {height:.0f} pixels high, occlusion {truths.occluded[m]}"
@@ -41,12 +56,16 @@ def worst_misses(objects: Sequence[Objects], detections: Sequence[Detections], n
 
 
 def worst_false_positives(
-    objects: Sequence[Objects], detections: Sequence[Detections], name: str, count: int
+    objects: Sequence[Objects],
+    detections: Sequence[Detections],
+    name: str,
+    count: int,
+    classes: ClassSpec = KITTI_CLASSES,
 ) -> list[Case]:
-    """Detections that match no labelled object, highest score first."""
+    """Detections that match no labelled object, highest score first. Arguments are those of `worst_misses`."""
     cases = []
     for frame, (truths, found) in enumerate(zip(objects, detections, strict=True)):
-        for n in np.flatnonzero(associate(truths, found, name).detection == FREE):
+        for n in np.flatnonzero(associate(truths, found, name, classes).detection == FREE):
             distance = np.hypot(found.boxes[n, 0], found.boxes[n, 2])
             where = "without a 3D box" if np.isnan(distance) else f"at {distance:.0f} m"
             text = f"{name} found with score {found.scores[n]:.2f} {where} that matches no labelled object"
@@ -58,18 +77,34 @@ def _first(cases: list[tuple[float, float, Case]], count: int) -> list[Case]:
     return [case for *_, case in sorted(cases, key=lambda case: (*case[:2], case[2].frame))[:count]]
 
 
-def picture(case: Case, image: np.ndarray, camera: Camera, objects: Objects, detections: Detections) -> bytes:
-    """The case as JPEG: the image with all boxes and a red frame around the case, beside the bird's-eye view."""
+def picture(
+    case: Case,
+    image: np.ndarray,
+    camera: Camera,
+    objects: Objects,
+    detections: Detections,
+    classes: ClassSpec | None = None,
+) -> bytes:
+    """The case as JPEG: the image with all boxes and a red frame around the case, beside the bird's-eye view.
+
+    Args:
+        case: what is marked.
+        image: (H, W, 3) uint8 RGB of its frame.
+        camera: that of the image.
+        objects: of its frame.
+        detections: of its frame.
+        classes: have the colours, see `add_model.drawing.class_colour`.
+    """
     scale = max(1.0, _LEAST_WIDTH / camera.width)
     if scale > 1:
         camera = camera.resize(_LEAST_WIDTH, max(1, round(camera.height * scale)))
         image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
     truth = objects.boxes[~np.isnan(objects.boxes).any(axis=1)]
-    drawn = side_by_side(image, camera, detections, truth)
+    drawn = side_by_side(image, camera, detections, truth, classes=classes)
     corners = np.clip(scale * np.array(case.box2d) + [-_MARGIN, -_MARGIN, _MARGIN, _MARGIN], 1, camera.width - 2)
     left, top, right, bottom = corners.astype(int).tolist()
     bottom = min(bottom, camera.height - 2)
-    # Last, and with a dark rim: it must be found among the boxes.
+    # Last, and with a dark rim, so that it stands out among the boxes.
     for colour, width in ((_RIM, 4), (_MARK, 2)):
         cv2.rectangle(drawn, (left, top), (right, bottom), colour, width * max(1, round(camera.width / 1000)))
     encoded, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])

@@ -14,13 +14,13 @@ from training.evaluation.average_precision import DIFFICULTIES
 from training.evaluation.distance import DistanceErrors
 from training.evaluation.tally import RECALLS
 
-# Okabe and Ito (2008), told apart by colour-blind eyes; line styles repeat what colours say.
+# Okabe and Ito (2008), for colour-blind readers; line styles differ too.
 _COLOURS, _STYLES = ("#0072B2", "#D55E00", "#009E73"), ("-", "--", ":")
 _INK, _GRID = "#33383d", "#d9dde1"
 
 
 def precision_recall(curve: np.ndarray, title: str) -> str:
-    """Precision or orientation similarity (3, 41) at the benchmark's recall steps, one line per difficulty."""
+    """Precision or orientation similarity (3, 41) at the benchmark's recalls as SVG, one line per difficulty."""
     figure, axes = _axes(title, "recall", "orientation similarity" if "AOS" in title else "precision")
     for values, level, colour, style in zip(curve, DIFFICULTIES, _COLOURS, _STYLES, strict=True):
         reached = np.flatnonzero(values)
@@ -33,7 +33,7 @@ def precision_recall(curve: np.ndarray, title: str) -> str:
 
 
 def recall_by_distance(errors: DistanceErrors, title: str) -> str:
-    """Share of the objects that are found per bin, with their number above each bar."""
+    """Share of the objects that are found per bin as SVG, with their number above each bar."""
     figure, axes = _axes(title, "distance in metres", "recall")
     middle, width = _bins(errors)
     axes.bar(middle, np.nan_to_num(errors.recall), 0.86 * width, color="#56B4E9", edgecolor=_INK, linewidth=0.5)
@@ -45,7 +45,14 @@ def recall_by_distance(errors: DistanceErrors, title: str) -> str:
 
 
 def error_by_distance(errors: DistanceErrors, quartiles: np.ndarray, title: str, unit: str) -> str:
-    """Median error per bin as a line, the middle half of the errors as a band."""
+    """Median error per bin as SVG: a line, with the middle half of the errors as a band.
+
+    Args:
+        errors: of one class.
+        quartiles: (3, B) of the error to show.
+        title: above the figure.
+        unit: of the error.
+    """
     figure, axes = _axes(title, "distance in metres", f"|error| in {unit}")
     middle, _ = _bins(errors)
     axes.fill_between(middle, quartiles[0], quartiles[2], color=_COLOURS[0], alpha=0.2, linewidth=0)

@@ -13,7 +13,7 @@ from add_model.geometry.camera import Camera
 from training.data.kitti.labels import table_detections, table_objects
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, associate, best_threshold
-from training.evaluation.average_precision import CLASSES, DIFFICULTIES, Scores, evaluate
+from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.folders import ResultFolders
 from training.evaluation.table import bin_rows, count_notes
@@ -47,18 +47,22 @@ def render(
     pictures: int = 6,
     score: float | None = None,
 ) -> str:
-    """The page for `frames`.
+    """The page as HTML, with the classes of `frames`.
 
-    load_image: id -> image (H, W, 3) uint8 RGB and its camera; None leaves the pictures out
-    pictures:   how many misses and how many false positives are shown per class
-    score:      detections below it are left out of everything but average precision; None takes the score that
-                balances hits and misses best, for each class
+    Args:
+        frames: labels and results.
+        title: heading of the page.
+        load_image: id -> image (H, W, 3) uint8 RGB and its camera; None leaves the pictures out.
+        pictures: how many misses and how many false positives are shown per class.
+        score: detections below it are left out of everything but average precision; None takes the score of the best F1
+            for each class.
     """
-    scores = evaluate(frames.labels, frames.results)
+    scores = evaluate(frames.labels, frames.results, frames.classes)
     objects = [table_objects(table) for table in frames.labels]
     detections = [table_detections(table) for table in frames.results]
     parts = [
-        _class_part(name, scores, frames.ids, objects, detections, load_image, pictures, score) for name in CLASSES
+        _class_part(name, scores, frames.ids, objects, detections, load_image, pictures, score)
+        for name in frames.classes.names
     ]
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
@@ -86,22 +90,22 @@ def _class_part(
     pictures: int,
     score: float | None,
 ) -> _ClassPart:
-    threshold = score
+    threshold, classes = score, scores.classes
     if threshold is None:
-        matched = [(associate(o, d, name), d.scores) for o, d in zip(objects, detections, strict=True)]
+        matched = [(associate(o, d, name, classes), d.scores) for o, d in zip(objects, detections, strict=True)]
         threshold = best_threshold(matched)
     kept = [d[d.scores >= threshold] for d in detections]
-    associations = [associate(o, d, name) for o, d in zip(objects, kept, strict=True)]
+    associations = [associate(o, d, name, classes) for o, d in zip(objects, kept, strict=True)]
     truth = np.concatenate([np.empty(0, int), *(a.truth for a in associations)])
     detection = np.concatenate([np.empty(0, int), *(a.detection for a in associations)])
     errors = object_errors(objects, kept, associations).binned()
-    cases = [worst_misses(objects, kept, name, pictures), worst_false_positives(objects, kept, name, pictures)]
+    cases = [worst(objects, kept, name, pictures, classes) for worst in (worst_misses, worst_false_positives)]
     shown: list[list[Figure]] = [[], []]
     if load_image is not None:
         for figures, of_kind in zip(shown, cases, strict=True):
             for case in of_kind:
                 image, camera = load_image(ids[case.frame])
-                data = picture(case, image, camera, objects[case.frame], kept[case.frame])
+                data = picture(case, image, camera, objects[case.frame], kept[case.frame], classes)
                 figures.append(Figure(data_uri("image/jpeg", data), f"Frame {ids[case.frame]}: {case.text}"))
     return _ClassPart(
         name=name,

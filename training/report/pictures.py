@@ -1,4 +1,4 @@
-"""A frame as a page shows it: the camera image with its boxes, and the same scene from above."""
+"""A frame on a page: the camera image with its boxes, and the same scene from above."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from add_model import drawing
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 
@@ -33,34 +34,41 @@ def frame_pictures(
     truth: np.ndarray | None,
     above: int = 480,
     widths: tuple[int, int] = WIDTHS,
+    classes: ClassSpec | None = None,
 ) -> FramePictures:
-    """Draw detections in the colours of their classes over ground-truth boxes (M, 7) in white.
+    """Draw detections in the colours of their classes over ground truth in white.
 
-    image: (H, W, 3) uint8 RGB; above: pixels, width and height of the view from above; widths: least and most pixels
-    of the image.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        camera: that of the image.
+        detections: in the frame of the camera's P.
+        truth: (M, 7) ground-truth boxes in the same frame.
+        above: pixels, width and height of the view from above.
+        widths: least and most pixels of the image.
+        classes: have the colours, see `drawing.class_colour`.
     """
     width = int(np.clip(camera.width, *widths))
     if width != camera.width:
         camera = camera.resize(width, max(1, round(camera.height * width / camera.width)))
         method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
         image = cv2.resize(image, (camera.width, camera.height), interpolation=method)
-    seen = drawing.draw_detections(image, camera, detections, truth)
-    ground = drawing.birds_eye_view(camera, detections, truth, width=above, height=above)
+    front = drawing.draw_detections(image, camera, detections, truth, classes)
+    ground = drawing.birds_eye_view(camera, detections, truth, width=above, height=above, classes=classes)
     return FramePictures(
-        data_uri("image/jpeg", _encoded(".jpg", seen, _JPEG)),
+        data_uri("image/jpeg", _encoded(".jpg", front, _JPEG)),
         data_uri("image/png", _encoded(".png", ground, _PNG)),
         camera.width,
         camera.height,
     )
 
 
-def class_colours() -> dict[str, str]:
-    """Class -> the colour of its detections, for a page's legend."""
-    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in drawing.CLASS_COLOURS.items()}
+def legend(classes: ClassSpec) -> dict[str, str]:
+    """Class -> the colour of its detections, as CSS has it, for a page's legend."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in drawing.class_colours(classes).items()}
 
 
 def data_uri(kind: str, data: bytes) -> str:
-    """Bytes of a MIME type as a page carries them."""
+    """Bytes of a MIME type as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 

@@ -1,4 +1,4 @@
-"""What several pages show alike: tables of average precision, curves, and errors against distance."""
+"""Sections that several pages share: tables of average precision, curves, and errors against distance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from training.evaluation.average_precision import DIFFICULTIES, METRICS, MIN_OVERLAP, Scores
+from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS, Scores
 from training.evaluation.distance import QUANTITIES, DistanceErrors
 from training.evaluation.table import TITLES, rows
 from training.report.charts import error_by_distance, precision_recall, recall_by_distance
@@ -16,14 +16,14 @@ from training.report.pictures import data_uri
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as a data URI, and what it shows in words."""
+    """A picture as a data URI, and a description of it."""
 
     source: str
     text: str
 
 
 def environment(folder: Path) -> jinja2.Environment:
-    """The templates of a folder, which can include the ones beside this file; all values are escaped."""
+    """The templates of a folder, which can include the ones beside this file; HTML in values is escaped."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,
@@ -34,11 +34,11 @@ def environment(folder: Path) -> jinja2.Environment:
 
 
 def precision_tables(scores: Scores) -> list[tuple[str, dict[str, list[int]], list]]:
-    """(caption, objects that count, rows) of every table of average precision, for the template's `precision`."""
+    """(caption, objects that count, rows) of each table of average precision, for the template's `precision`."""
     return [
         (f"AP {points}, {overlaps} overlap", scores.objects, rows(scores, points, overlaps))
         for points in ("R40", "R11")
-        for overlaps in MIN_OVERLAP
+        for overlaps in OVERLAPS
     ]
 
 

@@ -1,64 +1,71 @@
 """CaDDN (Reading et al., 'Categorical Depth Distribution Network for Monocular 3D Object Detection', CVPR 2021).
 
-Every cell of the image says how probable each depth bin is; its features, spread over depth by that, are sampled into
-voxels, which are collapsed to a bird's-eye map and searched for objects with anchors. Where this differs from the
-paper: voxels stand in the camera's own frame, not in a LiDAR's, since a robot's camera may have none beside it; depth
-bins are at a reference focal length , while voxels and boxes are in metres; cells whose depth is not
-known are not taught any; suppression follows the graph (`add_model.nms`).
+The network predicts a distribution over depth bins for every cell of the image. Image features, spread over depth by
+these distributions, are sampled into voxels, which are collapsed to a bird's-eye map on which anchors are classified
+and refined. Where this differs from the paper: voxels stand in the camera's own frame, not in a LiDAR's, since a
+robot's camera may have none beside it; depth bins are at a reference focal length, while voxels and boxes are in
+metres; cells of unknown depth do not count in the depth loss; NMS runs after the network (`add_model.nms`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from add_model.detectors.base import CandidateBatch
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import CandidateBatch, Detector, take
 from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid, decode_residuals
-from add_model.detectors.caddn.frustum import sample_voxels
+from add_model.detectors.caddn.features import AnchorOutputs, BevFeatures
+from add_model.detectors.caddn.frustum import Frustum, sample_voxels
+from add_model.detectors.caddn.loss import caddn_loss
 from add_model.detectors.depth_bins import DepthBins
-from add_model.detectors.target_assignment import CLASSES, Limits
+from add_model.detectors.losses import ONE_PROCESS, Normaliser
+from add_model.detectors.target_assignment import Limits
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, lift, own_projection, project, reference_focal_scale
+from add_model.networks.bev import BirdsEyeNetwork
 from add_model.networks.normalise import Normalise
+from add_model.nms import NmsSettings
 
-_NEAR = 0.1  # metres: corners behind the camera are taken to lie there when they are projected
+_NEAR = 0.1  # metres: corners behind the camera are projected as if they lay at this depth
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What all else is read from: the joined bird's-eye features (B, C, rows, columns), depth logits (B, bins + 1, h,
-    w), and the collapsed voxels `bev` (B, C, ...) that the bird's-eye network is given.
+class CaDDN(Detector[BevFeatures]):
+    """Features are those of the ground before the camera, see `BevFeatures`.
+
+    Args:
+        frustum: normalised images -> image features and depth logits.
+        network: the bird's-eye network.
+        grid: the voxels.
+        bins: how many depth bins there are.
+        collapsed: channels of the collapsed voxels.
+        max_detections: how many anchors become candidates.
+        focal: pixels; depth bins stay at the reference focal length, and objects within the same limits are trained
+            on, seen larger or smaller.
+        classes: what it finds.
     """
 
-    features: Tensor
-    depth_logits: Tensor
-    bev: Tensor
-
-
-class CaDDN(nn.Module):
-    """frustum: normalised images -> features and depth logits, with `.backbone`, `.stride`, `.channels`; network: the
-    bird's-eye network. focal: as `MonoDLE` has it. candidates: how many anchors are answered with.
-    """
-
-    nms_bev_iou = 0.1  # of several anchors that answer for one object, the best stays
+    nms = NmsSettings(bev_iou=0.1)  # several anchors detect the same object
 
     def __init__(
         self,
-        frustum: nn.Module,
-        network: nn.Module,
+        frustum: Frustum,
+        network: BirdsEyeNetwork,
         grid: Grid,
         bins: int,
         collapsed: int = 64,
-        candidates: int = 200,
+        max_detections: int = 200,
         focal: float = 2 * REFERENCE_FOCAL,
+        classes: ClassSpec = KITTI_CLASSES,
     ) -> None:
         super().__init__()
-        self.frustum, self.network, self.focal, self.candidates = frustum, network, focal, candidates
+        self.frustum, self.network, self.max_detections = frustum, network, max_detections
+        self.focal, self.classes = focal, classes
         zoom = focal / REFERENCE_FOCAL
         self.target_encoder = AnchorTargetEncoder(
             grid,
@@ -66,15 +73,16 @@ class CaDDN(nn.Module):
             bins=DepthBins(bins, grid.low[0] / zoom, grid.high[0] / zoom),
             map_stride=frustum.stride,
             limits=Limits.seen_at(focal),
+            classes=classes,
         )
         self.collapse = nn.Sequential(
             nn.Conv2d(frustum.channels * grid.shape[2], collapsed, 1, bias=False), nn.BatchNorm2d(collapsed), nn.ReLU()
         )
-        each = len(CLASSES) * len(HEADINGS)
-        self.label = nn.Conv2d(network.channels, each * len(CLASSES), 1)
-        self.box = nn.Conv2d(network.channels, each * 7, 1)
-        self.direction = nn.Conv2d(network.channels, each * 2, 1)
-        nn.init.constant_(self.label.bias, -math.log(99))  # starts at a probability of 0.01 (focal loss, section 4.1)
+        self.anchors_per_cell = len(classes) * len(HEADINGS)
+        self.label = nn.Conv2d(network.channels, self.anchors_per_cell * len(classes), 1)
+        self.box = nn.Conv2d(network.channels, self.anchors_per_cell * 7, 1)
+        self.direction = nn.Conv2d(network.channels, self.anchors_per_cell * 2, 1)
+        nn.init.constant_(self.label.bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
         nn.init.normal_(self.box.weight, std=0.001)
         self.normalise = Normalise(frustum.backbone)
         z, x, y = grid.centres()
@@ -87,79 +95,89 @@ class CaDDN(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The one that ImageNet weights are for."""
+        """The part that ImageNet weights are for."""
         return self.frustum.backbone
 
-    def forward(self, images: Tensor, P: Tensor) -> CandidateBatch:
-        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32, and their P (B, 3, 4) -> the best candidates."""
-        return self.detect(self.look(images, P), P)
+    def extract_features(self, images: Tensor, P: Tensor) -> BevFeatures:
+        """See `Detector`."""
+        features, depth_logits = self.image_features(images)
+        collapsed = self.lift_to_bev(features, self.depth_distribution(depth_logits), P, images.shape[1:3])
+        return BevFeatures(self.network(collapsed), collapsed, depth_logits)
 
-    def look(self, images: Tensor, P: Tensor, given: Tensor | None = None, added: Tensor | float = 0.0) -> Ground:
-        """Images and their P -> the ground before the cameras.
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, H, W, 3) uint8 RGB -> image features (B, C, h, w), depth logits (B, bins + 1, h, w)."""
+        return self.frustum(self.normalise(images))
 
-        given (B, h, w): a teacher's depth at the reference focal length, 0 unknown, which takes the place of the
-        predicted distribution where it is known. added (B, C, h, w): what it adds to the image's features.
+    def depth_distribution(self, depth_logits: Tensor) -> Tensor:
+        """Depth logits (B, bins + 1, h, w) -> the probability of each bin (B, bins, h, w)."""
+        return depth_logits.softmax(1)[:, :-1]
+
+    def lift_to_bev(self, features: Tensor, distribution: Tensor, P: Tensor, image_size: Sequence[int]) -> Tensor:
+        """Lift image features into voxels and collapse these over height.
+
+        Args:
+            features: (B, C, h, w) of the image.
+            distribution: (B, bins, h, w) the probability of each depth bin.
+            P: (B, 3, 4) of the images.
+            image_size: (height, width) of the images in pixels.
+
+        Returns:
+            (B, C', voxel rows, voxel columns), the input of the bird's-eye network.
         """
-        height, width = images.shape[1:3]
-        images = self.normalise(images)
-        features, logits = self.frustum(images)
-        distribution = logits.softmax(1)[:, :-1]
-        if given is not None:
-            distribution = torch.where(given[:, None] > 0, self._sure(given).to(distribution.dtype), distribution)
+        height, width = image_size
         bins = self.target_encoder.bins
-        voxels = sample_voxels((features + added).float(), distribution.float(), P, self.points, bins, width, height)
-        bev = self.collapse(voxels.flatten(1, 2))
-        return Ground(self.network(bev), logits, bev)
+        voxels = sample_voxels(features.float(), distribution.float(), P, self.points, bins, width, height)
+        return self.collapse(voxels.flatten(1, 2))
 
-    def _sure(self, depth: Tensor) -> Tensor:
-        """Depth (B, h, w) -> (B, bins, h, w): shared by the two bins between whose middles it lies."""
-        place = self.target_encoder.bins.position(depth)[:, None] - 0.5
-        index = torch.arange(self.target_encoder.bins.count, device=depth.device)[:, None, None]
-        return (1 - (place - index).abs()).clamp(min=0)
+    def losses(
+        self, features: BevFeatures, targets: Mapping[str, Tensor], normaliser: Normaliser = ONE_PROCESS
+    ) -> dict[str, Tensor]:
+        """See `Detector`."""
+        outputs = self.anchor_outputs(features)
+        return caddn_loss(outputs, features.depth_logits, targets, self.anchors, normaliser)
+
+    def decode(self, features: BevFeatures, P: Tensor) -> CandidateBatch:
+        """See `Detector`."""
+        outputs = self.anchor_outputs(features)
+        best, label = outputs.class_logits.max(-1)
+        scores, anchor = best.sigmoid().topk(self.max_detections, dim=1)
+        direction = take(outputs.direction_logits, anchor).argmax(-1).to(outputs.residuals.dtype)
+        own_boxes = decode_residuals(take(outputs.residuals, anchor), direction, self.anchors[anchor])
+        camera = own_projection(P)[:, None]
+        u, v, depth = project(camera, *own_boxes[..., :3].unbind(-1))
+        centre = torch.stack(lift(P[:, None], u, v, depth), -1)
+        boxes = torch.cat([centre, own_boxes[..., 3:]], -1)
+        boxes2d = self._project_boxes(own_boxes, camera)
+        depth_std = self._depth_std(features.depth_logits, u, v) * reference_focal_scale(camera)
+        return CandidateBatch(scores, take(label, anchor), boxes, boxes2d, depth_std)
+
+    def anchor_outputs(self, features: BevFeatures) -> AnchorOutputs:
+        """What the heads predict for all anchors."""
+        return AnchorOutputs(*(self._by_anchor(head, features) for head in (self.label, self.box, self.direction)))
+
+    def class_logits(self, features: BevFeatures) -> Tensor:
+        """(B, A, C): class logits of all anchors."""
+        return self._by_anchor(self.label, features)
+
+    def regress_at(self, cell_features: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals (K, 7) and direction logits (K, 2) of anchors (K,), from the features (K, C) of their cells."""
+        outputs = []
+        for head in (self.box, self.direction):
+            values = functional.linear(cell_features, head.weight.flatten(1), head.bias).float()
+            values = values.unflatten(1, (self.anchors_per_cell, -1))
+            outputs.append(values[torch.arange(len(anchor), device=anchor.device), anchor % self.anchors_per_cell])
+        return outputs[0], outputs[1]
 
     def cell_of(self, anchor: Tensor) -> Tensor:
-        """The cells of the joined features, row by row, on which anchors (...) stand."""
-        return torch.div(anchor, len(CLASSES) * len(HEADINGS), rounding_mode="floor")
+        """The cells of the bird's-eye map, row by row, on which anchors (...) stand."""
+        return torch.div(anchor, self.anchors_per_cell, rounding_mode="floor")
 
-    def answers_at(self, seen: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals (K, 7) and direction logits (K, 2) of anchors (K,), from the features (K, C) of their cells."""
-        each = len(CLASSES) * len(HEADINGS)
-        parts = []
-        for layer in (self.box, self.direction):
-            values = functional.linear(seen, layer.weight.flatten(1), layer.bias).float().unflatten(1, (each, -1))
-            parts.append(values[torch.arange(len(anchor), device=anchor.device), anchor % each])
-        return tuple(parts)
-
-    def answers(self, ground: Ground) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each anchor: class logits (B, A, C), residuals (B, A, 7), direction logits (B, A, 2)."""
-        return tuple(self._of_anchors(layer, ground) for layer in (self.label, self.box, self.direction))
-
-    def class_logits(self, ground: Ground) -> Tensor:
-        """Of each anchor: class logits (B, A, C)."""
-        return self._of_anchors(self.label, ground)
-
-    def _of_anchors(self, layer: nn.Module, ground: Ground) -> Tensor:
-        values = layer(ground.features).float().permute(0, 2, 3, 1)
+    def _by_anchor(self, head: nn.Module, features: BevFeatures) -> Tensor:
+        values = head(features.bev_map).float().permute(0, 2, 3, 1)
         return values.flatten(1).unflatten(1, (len(self.anchors), -1))
 
-    def detect(self, ground: Ground, P: Tensor) -> CandidateBatch:
-        """The best anchors' boxes for images with these P (B, 3, 4)."""
-        logits, residuals, directions = self.answers(ground)
-        best, label = logits.max(-1)
-        scores, anchor = best.sigmoid().topk(self.candidates, dim=1)
-        pick = lambda values: values.gather(1, anchor[..., None].expand(-1, -1, values.shape[2]))  # noqa: E731
-        direction = pick(directions).argmax(-1).to(residuals.dtype)
-        own = decode_residuals(pick(residuals), direction, self.anchors[anchor])
-        camera = own_projection(P)[:, None]
-        u, v, depth = project(camera, *own[..., :3].unbind(-1))
-        place = torch.stack(lift(P[:, None], u, v, depth), -1)
-        boxes = torch.cat([place, own[..., 3:]], -1)
-        boxes2d = self._rectangles(own, camera)
-        depth_std = self._spread(ground.depth_logits, u, v) * reference_focal_scale(camera)
-        return CandidateBatch(scores, label.gather(1, anchor), boxes, boxes2d, depth_std)
-
-    def _rectangles(self, boxes: Tensor, camera: Tensor) -> Tensor:
-        """Boxes (B, K, 7) in the camera's own frame -> what encloses their corners (B, K, 4), pixels."""
+    def _project_boxes(self, boxes: Tensor, camera: Tensor) -> Tensor:
+        """Boxes (B, K, 7) in the camera's own frame -> 2D boxes (B, K, 4) around their corners, pixels."""
         offset = self.corners * boxes[:, :, None, [3, 5, 4]]
         cosine, sine = boxes[:, :, None, 6].cos(), boxes[:, :, None, 6].sin()
         x = boxes[:, :, None, 0] + cosine * offset[..., 0] + sine * offset[..., 2]
@@ -168,15 +186,14 @@ class CaDDN(nn.Module):
         u, v, _ = project(camera[:, :, None], x, y, z.clamp(min=_NEAR))
         return torch.stack([u.amin(-1), v.amin(-1), u.amax(-1), v.amax(-1)], -1)
 
-    def _spread(self, logits: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def _depth_std(self, depth_logits: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """The standard deviation of the depth distribution at pixels (B, K), at the reference focal length."""
-        probability = logits.float().softmax(1)
+        probability = depth_logits.float().softmax(1)
         depths = self.depths[:, None, None]
         mean = (probability * depths).sum(1, keepdim=True)
-        spread = (probability * (depths - mean) ** 2).sum(1, keepdim=True).clamp(min=1e-4).sqrt()
-        rows, columns = logits.shape[2:]
+        std = (probability * (depths - mean) ** 2).sum(1, keepdim=True).clamp(min=1e-4).sqrt()
+        rows, columns = depth_logits.shape[2:]
         stride = self.frustum.stride
-        places = torch.stack([2 * (u + 0.5) / (stride * columns) - 1, 2 * (v + 0.5) / (stride * rows) - 1], -1)
-        return functional.grid_sample(spread, places[:, :, None], padding_mode="border", align_corners=False)[
-            :, 0, :, 0
-        ]
+        grid = torch.stack([2 * (u + 0.5) / (stride * columns) - 1, 2 * (v + 0.5) / (stride * rows) - 1], -1)
+        sampled = functional.grid_sample(std, grid[:, :, None], padding_mode="border", align_corners=False)
+        return sampled[:, 0, :, 0]

@@ -1,6 +1,8 @@
-"""CaDDN's image side: features, a distribution over depth for each cell, and both lifted into voxels (section 3.1)."""
+"""CaDDN's image side: features and a depth distribution for each cell, and both lifted into voxels (section 3.1)."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch.nn import functional
 
 from add_model.detectors.depth_bins import DepthBins
 from add_model.geometry.camera import own_projection, project, reference_focal_scale
+from add_model.networks.backbone import Backbone
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
@@ -16,10 +19,25 @@ from add_model.networks.resnet import ResNet101
 _CLASSES_BESIDE_BINS = 1  # farther than the last bin
 
 
-class DeepLabFrustum(nn.Module):
-    """The published one: DeepLabV3 on ResNet-101 says the depths, the features are those of its first stage."""
+class Frustum(nn.Module, ABC):
+    """Normalised images -> image features and depth logits.
 
-    stride = 4
+    backbone: the part that ImageNet weights are for
+    channels: of the features
+    stride: of both, pixels
+    """
+
+    backbone: Backbone
+    channels: int
+    stride: int = 4
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, H, W) -> features (B, C, h, w), depth logits (B, bins + 1, h, w)."""
+
+
+class DeepLabFrustum(Frustum):
+    """The published one: DeepLabV3 on ResNet-101 predicts depth, the features are those of the first stage."""
 
     def __init__(self, bins: int, channels: int = 64) -> None:
         super().__init__()
@@ -30,17 +48,15 @@ class DeepLabFrustum(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, 3, H, W) -> features (B, C, h, w), depth logits (B, bins + 1, h, w)."""
+        """See `Frustum`."""
         maps = self.backbone(images)
         logits = self.head(maps[-1])
         logits = functional.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
         return self.reduce(maps[0]), logits
 
 
-class PlainFrustum(nn.Module):
-    """A small one for CPUs: features and depths of one pyramid."""
-
-    stride = 4
+class PlainFrustum(Frustum):
+    """A small one for CPUs: features and depth of one feature pyramid."""
 
     def __init__(self, bins: int, channels: int = 24, width: int = 48) -> None:
         super().__init__()
@@ -55,7 +71,7 @@ class PlainFrustum(nn.Module):
         self.reduce = nn.Sequential(nn.Conv2d(width, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As `DeepLabFrustum`."""
+        """See `Frustum`."""
         features = self.neck(self.backbone(images))
         return self.reduce(features), self.head(features)
 
@@ -63,50 +79,58 @@ class PlainFrustum(nn.Module):
 def sample_voxels(
     features: Tensor, distribution: Tensor, P: Tensor, points: Tensor, bins: DepthBins, width: int, height: int
 ) -> Tensor:
-    """Features (B, C, h, w) and the probability of each depth bin (B, D, h, w) -> voxel features (B, C, ...).
+    """Image features and depth distributions -> voxel features (B, C, ...).
 
-    A voxel takes what the frustum of features times probabilities holds at its centre's pixel and depth, interpolated
-    linearly in all three; 0 outside. P (B, 3, 4) of images of width x height pixels; points (..., 3) voxel centres in
-    the cameras' own optical frames, metres; bins at the reference focal length.
+    A voxel takes the product of features and probabilities at its centre's pixel and depth, interpolated linearly in
+    all three; 0 outside.
 
-    The frustum itself is never made. Its eight corners around a voxel are four cells at two depths, and a cell's
-    features are the same at both, so that they leave the sum over depths: each cell's features times its probability
-    interpolated in depth, and of these four the sum.
+    The frustum of these products itself is never built. Its eight corners around a voxel are four cells at two depths,
+    and a cell's features are the same at both depths. So each cell's features are multiplied by its probability,
+    interpolated in depth, and the four products are summed.
+
+    Args:
+        features: (B, C, h, w).
+        distribution: (B, D, h, w) the probability of each depth bin.
+        P: (B, 3, 4) of the images.
+        points: (..., 3) voxel centres in the cameras' own optical frames, metres.
+        bins: at the reference focal length.
+        width, height: of the images, pixels.
     """
     own = own_projection(P)[:, None, None, None]
     u, v, depth = project(own, *points.unbind(-1))
-    # Where a bin's middle, in the sense of the continuous index, is a cell's centre.
-    along = bins.position(depth / reference_focal_scale(own))
+    # The middle of bin i has the continuous index i + 0.5, as the centre of cell i has.
+    position = bins.position(depth / reference_focal_scale(own))
     batch, rows, columns = len(features), features.shape[2], features.shape[3]
-    layer, deep = _between(along.flatten(1) - 0.5, bins.count)
-    row, low = _between((v.flatten(1) + 0.5) / height * rows - 0.5, rows)
-    column, right = _between((u.flatten(1) + 0.5) / width * columns - 0.5, columns)
+    layer, deeper = _cell_before(position.flatten(1) - 0.5, bins.count)
+    row, lower = _cell_before((v.flatten(1) + 0.5) / height * rows - 0.5, rows)
+    column, right = _cell_before((u.flatten(1) + 0.5) / width * columns - 0.5, columns)
     area = (rows + 2) * (columns + 2)
     probability = functional.pad(distribution, (1, 1, 1, 1, 1, 1)).flatten(1)
     cells, weights = [], []
-    for down, vertical in enumerate((1 - low, low)):
+    for down, vertical in enumerate((1 - lower, lower)):
         for beside, horizontal in enumerate((1 - right, right)):
             cell = (row + down) * (columns + 2) + column + beside
             near, far = (probability.gather(1, (layer + i) * area + cell) for i in (0, 1))
             share = (vertical * horizontal).to(near.dtype)
-            weights.append(share * (near + deep.to(near.dtype) * (far - near)))
+            weights.append(share * (near + deeper.to(near.dtype) * (far - near)))
             cells.append(cell + torch.arange(batch, device=cell.device)[:, None] * area)
     table = functional.pad(features, (1, 1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
     voxels = _weighted_rows(table, [c.flatten() for c in cells], [w.flatten() for w in weights], len(points))
     return voxels.unflatten(0, (batch, *points.shape[:-1])).movedim(-1, 1)
 
 
-def _between(place: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Places among `count` cells, whole numbers at their centres -> which cell lies before each, where the first of
-    all is an empty one before those, and the share of the cell behind it. Outside is in the first empty one.
+def _cell_before(position: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Positions along `count` cells, integers at their centres -> the cell before each, and the next cell's weight.
+
+    Cells are counted with one of padding before the first; positions outside fall into that one.
     """
-    place = torch.where((place > -1) & (place < count), place, -1.0)
-    before = place.floor()
-    return before.long() + 1, place - before
+    position = torch.where((position > -1) & (position < count), position, -1.0)
+    before = position.floor()
+    return before.long() + 1, position - before
 
 
 def _weighted_rows(table: Tensor, index: list[Tensor], weights: list[Tensor], parts: int) -> Tensor:
-    """(M, C) of a table (R, C): the sum of its rows `index`, each (M,), times `weights`, each (M,)."""
+    """The sums (M, C) of the rows `index`, each (M,), of a table (R, C) times `weights`, each (M,)."""
     if not torch.compiler.is_exporting():
         return functional.embedding_bag(
             torch.stack(index, 1), table, per_sample_weights=torch.stack(weights, 1), mode="sum"

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from add_model.detectors.caddn.anchors import encode_residuals
-from add_model.detectors.caddn.detector import CaDDN, Ground
+from add_model.detectors.caddn.features import AnchorOutputs
 from add_model.detectors.focal_losses import depth_map_loss, sigmoid_focal_loss
-from add_model.detectors.losses import identity, shared_count
+from add_model.detectors.losses import ONE_PROCESS, Normaliser
 
 _BOX, _DIRECTION, _DEPTH = 2.0, 0.2, 3.0  # the published weights; that of the class is 1
 _BETA = 1 / 9  # below this error the smooth L1 loss is a square
 
 
 def caddn_loss(
-    detector: CaDDN,
-    ground: Ground,
+    outputs: AnchorOutputs,
+    depth_logits: Tensor,
     targets: Mapping[str, Tensor],
-    total: Callable[[Tensor], Tensor] = identity,
-    processes: int = 1,
+    anchors: Tensor,
+    normaliser: Normaliser = ONE_PROCESS,
 ) -> dict[str, Tensor]:
-    """The losses of a batch by name; their sum is what is minimised.
+    """The losses of a batch by name; their sum is minimised.
 
-    targets from `AnchorCoder.encode`, stacked. total, processes: see `monodle_loss`; sums over anchors are divided by
-    the number of those that answer for an object, that of the depth map by the cells of known depth.
+    Sums over anchors are divided by the number of positive anchors, that of the depth map by the number of cells whose
+    depth is known.
+
+    Args:
+        outputs: of all anchors.
+        depth_logits: (B, bins + 1, h, w).
+        targets: of `AnchorTargetEncoder.encode`, stacked.
+        anchors: (A, 7) boxes.
+        normaliser: see `Detector.losses`.
     """
-    logits, residuals, directions = detector.answers(ground)
-    owner = targets["anchor_object"].flatten(1).long()
-    mine = owner >= 0
-    count = shared_count(mine, total, processes)
-    image, anchor = mine.nonzero(as_tuple=True)
-    row = owner[image, anchor]
-    one = torch.zeros_like(logits)
-    one[image, anchor, targets["label"][image, row]] = 1
-    losses = {"label": (sigmoid_focal_loss(logits, one) * (owner > -2)[..., None]).sum() / count}
-    wanted, direction = encode_residuals(targets["box"][image, row], detector.anchors[anchor])
-    found = residuals[image, anchor]
-    # Headings count by the sine of their difference: half a turn is the direction's to tell.
-    error = torch.cat([found[:, :6] - wanted[:, :6], torch.sin(found[:, 6:] - wanted[:, 6:])], 1)
+    logits = outputs.class_logits
+    anchor_object = targets["anchor_object"].flatten(1).long()
+    positive = anchor_object >= 0
+    count = normaliser.count(positive)
+    image, anchor = positive.nonzero(as_tuple=True)
+    row = anchor_object[image, anchor]
+    one_hot = torch.zeros_like(logits)
+    one_hot[image, anchor, targets["label"][image, row]] = 1
+    counted = (anchor_object > -2)[..., None]
+    losses = {"label": (sigmoid_focal_loss(logits, one_hot) * counted).sum() / count}
+    target, direction = encode_residuals(targets["box"][image, row], anchors[anchor])
+    residuals = outputs.residuals[image, anchor]
+    # Headings count by the sine of their difference: the direction classifier resolves half a turn.
+    error = torch.cat([residuals[:, :6] - target[:, :6], torch.sin(residuals[:, 6:] - target[:, 6:])], 1)
     smooth = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=_BETA, reduction="sum")
     losses["box"] = _BOX * smooth / count
-    turned = functional.cross_entropy(directions[image, anchor], direction, reduction="sum")
-    losses["direction"] = _DIRECTION * turned / count
-    depth = depth_map_loss(ground.depth_logits.float(), targets["depth_bin"], targets["depth_foreground"])
-    losses["depth_map"] = _DEPTH * depth / shared_count(targets["depth_bin"] >= 0, total, processes)
+    cross_entropy = functional.cross_entropy(outputs.direction_logits[image, anchor], direction, reduction="sum")
+    losses["direction"] = _DIRECTION * cross_entropy / count
+    depth = depth_map_loss(depth_logits.float(), targets["depth_bin"], targets["depth_foreground"])
+    losses["depth_map"] = _DEPTH * depth / normaliser.count(targets["depth_bin"] >= 0)
     return losses

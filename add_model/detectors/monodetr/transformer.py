@@ -1,9 +1,10 @@
-"""MonoDETR's transformer: depth predictor and encoder, visual encoder, depth-guided decoder (its section 3)."""
+"""MonoDETR's transformer: depth predictor with its encoder, visual encoder, depth-guided decoder (its section 3)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,15 @@ _DROPOUT = 0.1
 
 
 def norm(channels: int) -> nn.Module:
-    """Group normalisation of maps, as the published network has it."""
+    """Group normalisation of maps, as in the published network."""
     return nn.GroupNorm(min(32, channels // 2), channels)
 
 
 def sine_position(rows: int, columns: int, stride: int, channels: int, unit: Tensor) -> Tensor:
-    """(rows * columns, channels): sines of where a map's cells lie in the image, `unit` (2,) pixels being one turn."""
+    """(rows * columns, channels): sine encoding of the positions of a map's cells in the image.
+
+    unit: (2,) pixels in x and y over which the slowest wave turns once.
+    """
     x = (torch.arange(columns, device=unit.device) + 0.5) * stride / unit[0]
     y = (torch.arange(rows, device=unit.device) + 0.5) * stride / unit[1]
     waves = channels // 4
@@ -32,13 +36,13 @@ def sine_position(rows: int, columns: int, stride: int, channels: int, unit: Ten
     return torch.cat([vertical, horizontal], -1).flatten(0, 1)
 
 
-def joined(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (B, C, h, w) of several scales -> their cells, one after the other (B, N, C)."""
+def flatten_maps(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, C, h, w) of several scales -> their cells, one map after the other (B, N, C)."""
     return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
 
 
-def separated(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Tokens (B, N, C) of maps of these shapes -> the maps: the inverse of `joined`."""
+def unflatten_maps(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Tokens (B, N, C) of maps of these shapes -> the maps: the inverse of `flatten_maps`."""
     parts = tokens.split([rows * columns for rows, columns in shapes], 1)
     return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -50,11 +54,24 @@ class Feed(nn.Sequential):
         super().__init__(nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(hidden, channels))
 
 
-class DepthPredictor(nn.Module):
-    """The three finest maps -> depth logits, the depth that they mean, and depth-aware tokens, at the middle one's
-    stride.
+@dataclass(frozen=True)
+class DepthPrediction:
+    """What the depth predictor makes of maps.
 
-    Depths are at the reference focal length. The last of count + 1 classes is `no object`, which counts as far away.
+    features (B, C, h, w)
+    logits (B, bins + 1, h, w): the last class is `no object`
+    depth_map (B, h, w): the mean of the bins by their probability, at the reference focal length
+    """
+
+    features: Tensor
+    logits: Tensor
+    depth_map: Tensor
+
+
+class DepthPredictor(nn.Module):
+    """The three finest maps -> a depth map and depth-aware tokens, both at the middle map's stride.
+
+    Depths are at the reference focal length. The class `no object` counts as the far end of the last bin.
     """
 
     def __init__(self, channels: int, bins: DepthBins, heads: int, hidden: int, places: int = 61) -> None:
@@ -71,34 +88,30 @@ class DepthPredictor(nn.Module):
         self.drop = nn.Dropout(_DROPOUT)
         self.places, self.far = nn.Embedding(places, channels), bins.far
 
-    def forward(
-        self, maps: Sequence[Tensor], position: Tensor, given: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps (B, C, h, w) of neighbouring strides, position (N, C) of the middle one's cells -> logits
-        (B, bins + 1, h, w), depth (B, h, w), tokens (B, N, C).
-
-        given (B, h, w): a teacher's depth, 0 unknown, in place of the one predicted where it is known.
-        """
+    def forward(self, maps: Sequence[Tensor]) -> DepthPrediction:
+        """Maps (B, C, h, w) of neighbouring strides, of which the three finest are read."""
         coarse = functional.interpolate(self.up(maps[2]), scale_factor=2, mode="bilinear", align_corners=False)
         features = self.head((self.down(maps[0]) + self.level(maps[1]) + coarse) / 3)
         logits = self.classify(features)
-        depth = (logits.float().softmax(1) * self.values[:, None, None]).sum(1)
-        if given is not None:
-            depth = torch.where(given > 0, given, depth)
-        tokens = features.flatten(2).transpose(1, 2)
-        asked = tokens + position
-        (read,) = self.attention(asked, asked, tokens)
-        tokens = self.norms[0](tokens + self.drop(read))
-        tokens = self.norms[1](tokens + self.drop(self.feed(tokens)))
-        return logits, depth, tokens + self._place(depth).to(tokens.dtype)
+        depth_map = (logits.float().softmax(1) * self.values[:, None, None]).sum(1)
+        return DepthPrediction(features, logits, depth_map)
 
-    def _place(self, depth: Tensor) -> Tensor:
-        """A learnt vector for each depth (B, h, w) -> (B, N, C): interpolated between those of evenly spaced depths."""
+    def tokens(self, prediction: DepthPrediction, position: Tensor) -> Tensor:
+        """A prediction and its cells' position encoding (N, C) -> tokens (B, N, C), which also encode the depth map."""
+        tokens = prediction.features.flatten(2).transpose(1, 2)
+        query = tokens + position
+        (attended,) = self.attention(query, query, tokens)
+        tokens = self.norms[0](tokens + self.drop(attended))
+        tokens = self.norms[1](tokens + self.drop(self.feed(tokens)))
+        return tokens + self._encode_depth(prediction.depth_map).to(tokens.dtype)
+
+    def _encode_depth(self, depth_map: Tensor) -> Tensor:
+        """Depth (B, h, w) -> (B, N, C), interpolated between the learnt embeddings of evenly spaced depths."""
         last = self.places.num_embeddings - 1
-        at = (depth.flatten(1) * (last / self.far)).clamp(0, last)
-        low = at.detach().floor().clamp(max=last - 1)
-        share, index = (at - low)[..., None], low.long()
-        return self.places(index) * (1 - share) + self.places(index + 1) * share
+        position = (depth_map.flatten(1) * (last / self.far)).clamp(0, last)
+        low = position.detach().floor().clamp(max=last - 1)
+        weight, index = (position - low)[..., None], low.long()
+        return self.places(index) * (1 - weight) + self.places(index + 1) * weight
 
 
 class EncoderLayer(nn.Module):
@@ -111,13 +124,13 @@ class EncoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
 
     def forward(self, tokens: Tensor, position: Tensor, centre: Tensor, reach: Tensor, maps: list[Tensor]) -> Tensor:
-        read = self.attention(tokens + position, centre, reach, maps)
-        tokens = self.norms[0](tokens + self.drop(read))
+        attended = self.attention(tokens + position, centre, reach, maps)
+        tokens = self.norms[0](tokens + self.drop(attended))
         return self.norms[1](tokens + self.drop(self.feed(tokens)))
 
 
 class VisualEncoder(nn.Module):
-    """Maps of several scales -> the same, each cell having looked at all of them."""
+    """Deformable self-attention over maps of several scales."""
 
     def __init__(self, channels: int, heads: int, levels: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -125,15 +138,15 @@ class VisualEncoder(nn.Module):
         self.level = nn.Parameter(torch.randn(levels, channels))
 
     def forward(self, maps: list[Tensor], positions: list[Tensor]) -> list[Tensor]:
-        """Maps (B, C, h, w) and their cells' positions (h * w, C)."""
+        """Maps (B, C, h, w) and their cells' position encodings (h * w, C) -> maps of the same shapes."""
         shapes = [m.shape[2:] for m in maps]
         position = torch.cat([p + level for p, level in zip(positions, self.level, strict=True)])
         centre = torch.cat([_cell_centres(rows, columns, position) for rows, columns in shapes])[None]
         reach = _one_cell(maps)
-        tokens = joined(maps)
+        tokens = flatten_maps(maps)
         for layer in self.layers:
             tokens = layer(tokens, position, centre, reach, maps)
-            maps = separated(tokens, shapes)
+            maps = unflatten_maps(tokens, shapes)
         return maps
 
 
@@ -150,12 +163,12 @@ def _one_cell(maps: list[Tensor]) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at depth, at each other, and at the image."""
+    """Queries attend to the depth tokens, to each other, and to the image."""
 
     def __init__(self, channels: int, heads: int, levels: int, hidden: int, points: int = 4) -> None:
         super().__init__()
         self.depth, self.mutual = (Attention(channels, heads, _DROPOUT) for _ in range(2))
-        # Content and place have projections of their own before those of the attention, as the published code has it.
+        # Content and position have projections of their own before those of the attention, as in the published code.
         self.content = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
         self.place = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
         self.visual = DeformableAttention(channels, heads, levels, points)
@@ -173,19 +186,26 @@ class DecoderLayer(nn.Module):
         maps: list[Tensor],
         groups: int = 1,
     ) -> Tensor:
-        """Queries (B, groups * N, C) and their positions, depth tokens (B, M, C), maps -> queries.
+        """Update the queries. Groups don't attend to each other.
 
-        centre and extent (B, groups * N, 2): where the queries' objects are and how large, as shares of the image; they
-        look around in steps of that size or, while it is not known, of cells. Groups don't see each other.
+        Args:
+            x: (B, groups * N, C) the queries' content.
+            position: (B, groups * N, C) their position encoding.
+            depth: (B, M, C) depth tokens.
+            centre: (B, groups * N, 2) reference points as shares of the image.
+            extent: (B, groups * N, 2) sizes of the queries' 2D boxes as shares of the image, in steps of which they
+                sample the maps; None for steps of cells.
+            maps: (B, C, h, w) of the visual encoder.
+            groups: how many.
         """
-        (read,) = self.depth(x + position, depth, depth)
-        x = self.norms[0](x + self.drop(read))
+        (attended,) = self.depth(x + position, depth, depth)
+        x = self.norms[0](x + self.drop(attended))
         split = lambda value: value.unflatten(1, (groups, -1)).flatten(0, 1)  # noqa: E731
-        asked, key, value = (content(x) for content in self.content)
-        asked, key = asked + self.place[0](position), key + self.place[1](position)
-        (read,) = self.mutual(split(asked), split(key), split(value))
-        x = self.norms[1](x + self.drop(read.unflatten(0, (-1, groups)).flatten(1, 2)))
+        query, key, value = (content(x) for content in self.content)
+        query, key = query + self.place[0](position), key + self.place[1](position)
+        (attended,) = self.mutual(split(query), split(key), split(value))
+        x = self.norms[1](x + self.drop(attended.unflatten(0, (-1, groups)).flatten(1, 2)))
         reach = _one_cell(maps) if extent is None else (extent / (2 * self.points))[:, :, None]
-        read = self.visual(x + position, centre, reach, maps)
-        x = self.norms[2](x + self.drop(read))
+        attended = self.visual(x + position, centre, reach, maps)
+        x = self.norms[2](x + self.drop(attended))
         return self.norms[3](x + self.drop(self.feed(x)))

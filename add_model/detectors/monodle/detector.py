@@ -9,19 +9,22 @@ probability that its depth is right to a metre, which stays within [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from add_model.detectors.base import CandidateBatch, best_first, depth_certainty
-from add_model.detectors.decoding import decode_depth
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import CandidateBatch, Detector, best_first, depth_certainty
+from add_model.detectors.decoding import decode_depth, top_peaks
 from add_model.detectors.keypoint_encoder import KeypointEncoder
+from add_model.detectors.losses import ONE_PROCESS, Normaliser
+from add_model.detectors.monodle.loss import monodle_loss
 from add_model.detectors.sparse_heads import SparseHeads
-from add_model.detectors.target_assignment import CLASSES, MEAN_SIZES, Limits
+from add_model.detectors.target_assignment import Limits
 from add_model.geometry.camera import REFERENCE_FOCAL
 from add_model.geometry.heading import HEADING_BINS
+from add_model.networks.backbone import Backbone
 from add_model.networks.normalise import Normalise
 
 OUTPUTS = {
@@ -34,75 +37,69 @@ OUTPUTS = {
 }
 
 
-class MonoDLE(nn.Module):
-    """backbone: images -> feature maps, with `.channels`, `.strides`, MEAN and STD; neck: maps -> (B, C, h, w) at the
-    finest one's stride.
+class MonoDLE(Detector[Tensor]):
+    """Features are the neck's map (B, C, H / stride, W / stride).
 
-    focal: the focal length, pixels, to which images are scaled for this network. Depth stays coded at the target_encoder's
-    reference focal length, and what is taught stays the same, seen larger or smaller.
+    Args:
+        backbone: images -> feature maps.
+        neck: feature maps -> (B, C, h, w) at the finest one's stride.
+        hidden: channels within each head.
+        max_detections: how many peaks of the heatmap become candidates.
+        focal: pixels; depth stays coded at the reference focal length, and objects within the same limits are trained
+            on, seen larger or smaller.
+        classes: what it finds.
     """
-
-    nms_bev_iou = 1.0  # a heatmap's peaks are apart: no more than `without_duplicates` always does
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         neck: nn.Module,
         hidden: int = 256,
-        peaks: int = 50,
+        max_detections: int = 50,
         focal: float = REFERENCE_FOCAL,
+        classes: ClassSpec = KITTI_CLASSES,
     ) -> None:
         super().__init__()
-        self.backbone, self.neck, self.peaks, self.focal = backbone, neck, peaks, focal
-        self.target_encoder = KeypointEncoder(backbone.strides[0], Limits.seen_at(focal))
-        self.heat = nn.Sequential(
-            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(CLASSES), 1)
+        self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
+        self.focal, self.classes = focal, classes
+        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal))
+        self.heatmap_head = nn.Sequential(
+            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(classes), 1)
         )
-        nn.init.constant_(
-            self.heat[-1].bias, -math.log(99)
-        )  # starts at a probability of 0.01 (focal loss, section 4.1)
+        nn.init.constant_(self.heatmap_head[-1].bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
         self.heads = SparseHeads(neck.channels, hidden, OUTPUTS)
         nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
         self.normalise = Normalise(backbone)
-        self.register_buffer("mean_sizes", torch.tensor(MEAN_SIZES), persistent=False)
+        self.register_buffer("mean_sizes", torch.tensor(classes.mean_sizes), persistent=False)
 
-    def features(self, images: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
-        """Images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> (B, C, H / stride, W / stride).
+    def extract_features(self, images: Tensor, P: Tensor) -> Tensor:
+        """See `Detector`."""
+        return self.neck(self.backbone(self.normalise(images)))
 
-        added: what a teacher's depth adds to the backbone's maps and, the last, to the features themselves.
-        """
-        images = self.normalise(images)
-        if added is None:
-            return self.neck(self.backbone(images))
-        return self.neck(self.backbone(images, added[:-1])) + added[-1]
+    def losses(
+        self, features: Tensor, targets: Mapping[str, Tensor], normaliser: Normaliser = ONE_PROCESS
+    ) -> dict[str, Tensor]:
+        """See `Detector`."""
+        outputs = self.regress_precisely(features, targets["cell"])
+        return monodle_loss(self.heatmap_head(features), outputs, targets, self.mean_sizes, normaliser)
 
-    def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
-        """The quantities of `KeypointEncoder` at cells (B, K) of the features."""
-        return _quantities(self.heads(features, cell))
-
-    def forward(self, images: Tensor, P: Tensor) -> CandidateBatch:
-        """Images (B, H, W, 3) uint8 RGB and their P (B, 3, 4) -> the best candidates."""
-        return self.detect(self.features(images), P)
-
-    def detect(self, features: Tensor, P: Tensor) -> CandidateBatch:
-        """The best candidates of features (B, C, h, w) of images with these P (B, 3, 4)."""
-        heat = self.heat(features).sigmoid()
-        scores, label, cell = top_peaks(heat, self.peaks)
+    def decode(self, features: Tensor, P: Tensor) -> CandidateBatch:
+        """See `Detector`."""
+        heatmap = self.heatmap_head(features).sigmoid()
+        scores, label, cell = top_peaks(heatmap, self.max_detections)
         outputs = self.regress(features, cell)
-        boxes, boxes2d, depth_std = self.target_encoder.decode(cell, heat.shape[3], label, outputs, P, self.mean_sizes)
+        boxes, boxes2d, depth_std = self.target_encoder.decode(
+            cell, heatmap.shape[3], label, outputs, P, self.mean_sizes
+        )
         return best_first(scores * depth_certainty(depth_std), label, boxes, boxes2d, depth_std)
 
+    def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
+        """The quantities of `KeypointEncoder.decode` at cells (B, K) of the features."""
+        outputs = self.heads(features, cell)
+        depth, log_variance = decode_depth(outputs["depth"])
+        return outputs | {"depth": depth, "log_variance": log_variance}
 
-def top_peaks(heat: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The local maxima of heat (B, C, h, w) -> (scores, class index, cell as row * w + column), each (B, count)."""
-    peaks = heat * (functional.max_pool2d(heat, 3, stride=1, padding=1) == heat)
-    scores, index = peaks.flatten(1).topk(count, dim=1)
-    cells = heat.shape[2] * heat.shape[3]
-    label = index // cells
-    return scores, label, index - label * cells  # ONNX's remainder takes no symbolic size
-
-
-def _quantities(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    quantities = dict(raw)
-    quantities["depth"], quantities["log_variance"] = decode_depth(raw["depth"])
-    return quantities
+    def regress_precisely(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
+        """`regress` in single precision: half would round depth to one part in 256, more than what is to be learnt."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.regress(features.float(), cell)

@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from add_model.detectors.focal_losses import gaussian_focal_loss
-from add_model.detectors.losses import dimension_aware_loss, heading_loss, identity, laplacian_loss, shared_count
-from add_model.detectors.monodle.detector import MonoDLE
+from add_model.detectors.losses import (
+    ONE_PROCESS,
+    Normaliser,
+    dimension_aware_loss,
+    heading_loss,
+    laplacian_loss,
+)
 
 
 def monodle_loss(
-    detector: MonoDLE,
-    features: Tensor,
+    heatmap_logits: Tensor,
+    outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
-    total: Callable[[Tensor], Tensor] = identity,
-    processes: int = 1,
+    mean_sizes: Tensor,
+    normaliser: Normaliser = ONE_PROCESS,
 ) -> dict[str, Tensor]:
-    """The losses of a batch by name; their sum is what is minimised.
+    """The losses of a batch by name; their sum is minimised.
 
-    features (B, C, h, w) from `detector.features`, targets from `KeypointEncoder.encode`, stacked. `total` sums a tensor
-    over all training processes: losses are divided by the number of objects of the whole batch, wherever they are, and
-    multiplied by the number of processes, over which gradients are averaged afterwards.
+    Args:
+        heatmap_logits: (B, C, h, w).
+        outputs: of `MonoDLE.regress` at the objects' cells (B, M).
+        targets: of `KeypointEncoder.encode`, stacked.
+        mean_sizes: (C, 3) metres.
+        normaliser: see `Detector.losses`.
     """
     mask = targets["mask"]
-    count = shared_count(mask, total, processes)
-    logits = detector.heat(features)
-    losses = {"heatmap": gaussian_focal_loss(logits, targets["heatmap"], targets["ignore"]) / count}
-    outputs = {key: value[mask] for key, value in precise_regression(detector, features, targets["cell"]).items()}
-    wanted = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
+    count = normaliser.count(mask)
+    losses = {"heatmap": gaussian_focal_loss(heatmap_logits, targets["heatmap"], targets["ignore"]) / count}
+    outputs = {key: value[mask] for key, value in outputs.items()}
+    target = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
     for key in ("offset_2d", "size_2d", "offset_3d"):
-        losses[key] = (outputs[key] - wanted[key]).abs().sum() / (2 * count)
-    losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], wanted["depth"]).sum() / count
-    size = wanted["size_3d"] + detector.mean_sizes[wanted["label"]]
-    losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], wanted["size_3d"], size, total) / (3 * count)
-    losses["heading"] = heading_loss(outputs["heading"], wanted["heading_bin"], wanted["heading_residual"]) / count
+        losses[key] = (outputs[key] - target[key]).abs().sum() / (2 * count)
+    losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], target["depth"]).sum() / count
+    size = target["size_3d"] + mean_sizes[target["label"]]
+    losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], target["size_3d"], size, normaliser) / (3 * count)
+    losses["heading"] = heading_loss(outputs["heading"], target["heading_bin"], target["heading_residual"]) / count
     return losses
-
-
-def precise_regression(detector: MonoDLE, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
-    """`MonoDLE.regress` in single precision.
-
-    Half would round depth to one part in 256, more than what is to be learnt.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        return detector.regress(features.float(), cell)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 from support.detector_cases import assert_agree, assert_learns, exported, overfit, street, views
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detectors.caddn.anchors import HEADINGS, Grid, decode_residuals, encode_residuals
-from add_model.detectors.caddn.detector import CaDDN, Ground
+from add_model.detectors.caddn.detector import CaDDN
+from add_model.detectors.caddn.distillation import CaDDNAdapter, two_bin_distribution
+from add_model.detectors.caddn.features import AnchorOutputs, BevFeatures
 from add_model.detectors.caddn.frustum import DeepLabFrustum, PlainFrustum, sample_voxels
 from add_model.detectors.caddn.loss import caddn_loss
-from add_model.detectors.target_assignment import CLASSES
-from add_model.distillation.adapter import parts_of
 from add_model.errors import ModelError
 from add_model.geometry.camera import reference_focal_scale
 from add_model.networks.bev import BirdsEyeNetwork
@@ -23,7 +24,7 @@ from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.resnet import ResNet101
 from add_model.predictor import Predictor
 from add_model.registry import build
-from training.data.collation import labels_of
+from training.data.views import Visibility
 
 GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1.0))
 
@@ -31,11 +32,11 @@ GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1
 def small():
     network = BirdsEyeNetwork(16, layers=(1, 1), strides=(1, 2), widths=(24, 24), joined=(24, 24))
     return CaDDN(
-        PlainFrustum(16, channels=8, width=32), network, GRID, bins=16, collapsed=16, candidates=60, focal=180.0
+        PlainFrustum(16, channels=8, width=32), network, GRID, bins=16, collapsed=16, max_detections=60, focal=180.0
     )
 
 
-def test_losses_by_hand(monkeypatch):
+def test_losses_by_hand():
     """One anchor answers for a car, the others for nothing (published weights; smooth L1 is a square below 1/9)."""
     detector = small()
     count, chosen = len(detector.anchors), 6
@@ -45,7 +46,6 @@ def test_losses_by_hand(monkeypatch):
     logits[0, chosen, 0] = 0.7
     residuals, directions = torch.zeros(1, count, 7), torch.zeros(1, count, 2)
     directions[0, :, 1] = 1.0
-    monkeypatch.setattr(detector, "answers", lambda ground: (logits, residuals, directions))
     owner = torch.full((1, count), -1, dtype=torch.int16)
     owner[0, chosen] = 0
     owner[0, 99] = -2  # neither an object nor nothing: what it answers costs nothing
@@ -53,7 +53,7 @@ def test_losses_by_hand(monkeypatch):
     targets = {"anchor_object": owner, "label": torch.zeros(1, 1, dtype=torch.long), "box": box[None, None]}
     targets |= {"depth_bin": torch.tensor([[[1, 2, -1]]]), "depth_foreground": torch.tensor([[[True, False, False]]])}
     depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]]).log().T[None, :, None]
-    losses = caddn_loss(detector, Ground(torch.zeros(1), depth_logits, torch.zeros(1)), targets)
+    losses = caddn_loss(AnchorOutputs(logits, residuals, directions), depth_logits, targets, detector.anchors)
     p = 1 / (1 + math.exp(-0.7))
     assert losses["label"].item() == pytest.approx(-0.25 * (1 - p) ** 2 * math.log(p), rel=1e-4)
     smooth = lambda e: e**2 / (2 / 9) if e < 1 / 9 else e - 1 / 18  # noqa: E731
@@ -186,7 +186,7 @@ def test_anchors_answer_for_what_they_overlap(sample):
         elif best >= little + 1e-9:
             assert answer == -2
         elif answer == -2:  # an object of the class that is not taught is near
-            own = sample.objects.boxes[sample.objects.names == CLASSES[kind]]
+            own = sample.objects.boxes[sample.objects.names == KITTI_CLASSES.names[kind]]
             own[:, :3] += sample.camera.translation
             assert max(shape.intersection(upright(b)).area / shape.union(upright(b)).area for b in own) >= little - 1e-6
 
@@ -207,7 +207,7 @@ def test_the_depth_map_has_each_cells_nearest_depth(sample):
 
 def test_without_a_depth_map_it_says_what_to_do(sample):
     with pytest.raises(ModelError, match=r"give data\.depth lidar, object or dense"):
-        small().target_encoder.encode(sample.camera, labels_of(sample.objects))
+        small().target_encoder.encode(sample.camera, Visibility().labels(sample.objects))
 
 
 def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):
@@ -221,9 +221,9 @@ def test_perfect_answers_decode_to_the_labelled_boxes(sample, monkeypatch):
     logits[0, mine, t["label"][0, row]] = 20.0
     residuals[0, mine], direction = encode_residuals(t["box"][0, row], detector.anchors[mine])
     directions[0, mine, direction] = 20.0
-    monkeypatch.setattr(detector, "answers", lambda ground: (logits, residuals, directions))
+    monkeypatch.setattr(detector, "anchor_outputs", lambda features: AnchorOutputs(logits, residuals, directions))
     depth = torch.zeros(1, 17, 24, 40)
-    found = detector.detect(Ground(torch.empty(0), depth, torch.empty(0)), batch.P)
+    found = detector.decode(BevFeatures(torch.empty(0), torch.empty(0), depth), batch.P)
     sure = found.scores[0] > 0.5
     assert sure.sum() == len(mine)
     for decoded, rect in zip(found.boxes[0][sure].numpy(), found.boxes2d[0][sure].numpy(), strict=True):
@@ -271,32 +271,30 @@ def test_a_given_depth_is_where_features_go(trained):
     share = {}
     for metres in (10.0, 20.0):
         given = torch.full((1, 24, 40), metres / float(reference_focal_scale(batch.P)[0]))
-        sure = detector._sure(given)
+        sure = two_bin_distribution(given, detector.target_encoder.bins)
         torch.testing.assert_close(sure.sum(1), torch.ones(1, 24, 40))
         ones = torch.ones(1, 1, 24, 40)
         voxels = sample_voxels(ones, sure, batch.P, detector.points, detector.target_encoder.bins, 160, 96)
         share[metres] = (voxels[0, 0].sum((0, 2)) * z).sum() / voxels.sum()
-        with torch.no_grad():
-            assert detector.look(batch.images, batch.P, given).bev.isfinite().all()
     assert share[10.0] == pytest.approx(10, rel=0.15) and share[20.0] == pytest.approx(20, rel=0.15)
 
 
 def test_a_teacher_lifts_features_to_the_depth_that_it_is_given(trained, sample):
     """The same picture with depths of twice the size: what the teacher's ground holds lies twice as far away."""
     detector, batch, _ = trained
-    parts = parts_of(detector)
-    branch = parts.branch(detector).eval()
+    parts = CaDDNAdapter()
+    branch = parts.depth_branch(detector).eval()
     z = detector.points[0, :, 0, 2]
     centre = []
     for depth in (torch.full_like(batch.depth, 8.0), torch.full_like(batch.depth, 16.0)):
         with torch.no_grad():
-            alone = parts.look(detector, batch.images, batch.P, None, None)
-            bev = parts.look(detector, batch.images, batch.P, depth, branch).bev
-        changed = (bev - alone.bev[..., -1:, :1]).abs().sum((0, 1, 3))  # against an empty corner far away
+            alone = detector.extract_features(batch.images, batch.P)
+            bev = parts.teacher_features(detector, batch.images, batch.P, depth, branch).collapsed
+        changed = (bev - alone.collapsed[..., -1:, :1]).abs().sum((0, 1, 3))  # against an empty corner far away
         centre.append(((changed * z).sum() / changed.sum()).item())
     assert centre[1] - centre[0] > 4
-    unknown = parts.look(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
-    torch.testing.assert_close(unknown.bev, alone.bev)
+    unknown = parts.teacher_features(detector, batch.images, batch.P, torch.zeros_like(batch.depth), branch)
+    torch.testing.assert_close(unknown.collapsed, alone.collapsed)
 
 
 def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
@@ -317,7 +315,7 @@ def test_the_exported_graph_equals_torch_and_finds_each_object_once(trained, sam
     onnx = exported(detector, tmp_path / "model.onnx")
     for view in (sample, street(0, left=0, width=256)):
         assert_agree(onnx, detector, view.image, view.camera.P, least=3)
-    assert onnx.nms_bev_iou == 0.1
+    assert onnx.nms.bev_iou == 0.1
     found = Predictor(tmp_path / "model.onnx", device="cpu").predict(sample.image, sample.camera, 0.5)
     targets = views(detector, [sample]).targets
     assert (onnx(sample.image, sample.camera.P).scores > 0.5).sum() > targets["mask"].sum()  # before suppression

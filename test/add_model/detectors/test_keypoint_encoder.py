@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.detector_cases import all_teachable
+from support.detector_cases import all_visible
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius
-from add_model.detectors.target_assignment import CLASSES, MEAN_SIZES, Limits
+from add_model.detectors.target_assignment import Limits
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
 from add_model.geometry.heading import HEADING_BINS, encode_heading
@@ -53,22 +54,22 @@ boxes = st.lists(
 @given(boxes, reals(240, 540), reals(-0.6, 0.6), st.integers(0, 2))
 def test_decoding_inverts_encoding(boxes, focal, baseline, label):
     camera = camera_of(focal, baseline)
-    names = np.array([CLASSES[label]] * len(boxes))
-    targets = KeypointEncoder(STRIDE, Limits(min_height=0, max_depth=np.inf)).encode(
-        camera, all_teachable(camera, names, boxes)
+    names = np.array([KITTI_CLASSES.names[label]] * len(boxes))
+    targets = KeypointEncoder(limits=Limits(min_height=0, max_depth=np.inf)).encode(
+        camera, all_visible(camera, names, boxes)
     )
     count = targets["mask"].sum()
     uv = camera.project(boxes[:, :3])
     inside = ((uv[:, :2] >= -0.5) & (uv[:, :2] < [639.5, 191.5])).all(axis=1)
     assert count == inside.sum()
     expected = boxes[inside][np.argsort(uv[inside, 2], kind="stable")]
-    decoded, boxes2d, std = KeypointEncoder(STRIDE).decode(
+    decoded, boxes2d, std = KeypointEncoder().decode(
         torch.from_numpy(targets["cell"][:count])[None],
         160,
         torch.from_numpy(targets["label"][:count])[None],
         as_outputs(targets),
         torch.from_numpy(camera.P.copy())[None],
-        torch.tensor(MEAN_SIZES),
+        torch.tensor(KITTI_CLASSES.mean_sizes),
     )
     np.testing.assert_allclose(decoded[0, :, :6], expected[:, :6], atol=2e-4)
     np.testing.assert_allclose(box3d.wrap(decoded[0, :, 6].numpy() - expected[:, 6]), 0, atol=1e-5)
@@ -85,8 +86,8 @@ def test_a_baseline_changes_no_target(boxes, baseline):
     own = boxes.copy()
     own[:, :3] += with_baseline.translation
     names = np.array(["Car"] * len(boxes))
-    a = KeypointEncoder().encode(with_baseline, all_teachable(with_baseline, names, boxes))
-    b = KeypointEncoder().encode(without, all_teachable(without, names, own))
+    a = KeypointEncoder().encode(with_baseline, all_visible(with_baseline, names, boxes))
+    b = KeypointEncoder().encode(without, all_visible(without, names, own))
     for key in ("mask", "cell", "heading_bin"):
         np.testing.assert_array_equal(a[key], b[key])
     for key in ("depth", "offset_3d", "heading_residual", "size_2d"):
@@ -116,8 +117,8 @@ def test_the_heatmap_peaks_at_objects_and_ignores_what_is_not_taught():
     camera = camera_of(360, 0)
     boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
     boxes2d = seen(camera, boxes)
-    names, teachable = np.array(["Car", "Van", "Pedestrian"]), np.array([True, True, False])
-    targets = KeypointEncoder().encode(camera, Labels(names, boxes, boxes2d, teachable))
+    names, visible = np.array(["Car", "Van", "Pedestrian"]), np.array([True, True, False])
+    targets = KeypointEncoder().encode(camera, Labels(names, boxes, boxes2d, visible))
     car, pedestrian = targets["heatmap"][0], targets["heatmap"][1]
     assert targets["mask"].sum() == 1
     assert car.max() == 1
@@ -145,8 +146,8 @@ def test_type_names_compare_in_any_case():
     camera = camera_of(360, 0)
     boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
     names = np.array(["Car", "Van", "DontCare"])
-    expected = KeypointEncoder().encode(camera, all_teachable(camera, names, boxes))
-    targets = KeypointEncoder().encode(camera, all_teachable(camera, np.char.lower(names), boxes))
+    expected = KeypointEncoder().encode(camera, all_visible(camera, names, boxes))
+    targets = KeypointEncoder().encode(camera, all_visible(camera, np.char.lower(names), boxes))
     assert expected["mask"].any() and expected["ignore"].any()
     for key, value in expected.items():
         np.testing.assert_array_equal(targets[key], value)

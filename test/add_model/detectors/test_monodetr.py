@@ -14,9 +14,9 @@ from support.monodetr_cases import perfect
 
 from add_model.detectors.decoding import decode_depth
 from add_model.detectors.monodetr.detector import MonoDETR
-from add_model.detectors.monodetr.loss import generalised_iou, ignored, match, monodetr_loss
+from add_model.detectors.monodetr.distillation import MonoDETRAdapter
+from add_model.detectors.monodetr.loss import generalised_iou, ignored, match
 from add_model.detectors.monodetr.transformer import DecoderLayer, sine_position
-from add_model.distillation.adapter import parts_of
 from add_model.geometry.camera import reference_focal_scale
 from add_model.networks.plain import PlainNet
 from add_model.registry import build
@@ -71,14 +71,14 @@ def test_the_published_size():
         + 3 * linear(d, 6),
     }  # fmt: skip
     detector = build("monodetr_resnet50")
-    for name, count in parts.items():
-        assert sum(p.numel() for p in getattr(detector, name).parameters()) == count, name
-    ours = sum(p.numel() for p in detector.parameters())
-    assert ours == sum(parts.values()) == 37_529_349
+    for name, expected in parts.items():
+        assert sum(p.numel() for p in getattr(detector, name).parameters()) == expected, name
+    count = sum(p.numel() for p in detector.parameters())
+    assert count == sum(parts.values()) == 37_529_349
     # The published one freezes its backbone's norms, and counts what its forward pass does not use: two perceptrons of
     # the decoder, an embedding of labels, the depths of the bins.
     unused = 2 * linear(d, d) + linear(d, d) + linear(d, 2) + 4 * (d - 1) + bins + 1
-    assert ours - its_norms + unused == pytest.approx(37.7e6, abs=0.05e6)
+    assert count - its_norms + unused == pytest.approx(37.7e6, abs=0.05e6)
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(1, 4), st.integers(1, 3))
@@ -125,8 +125,8 @@ def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
     batch = views(detector, [sample])
     n = int(batch.targets["mask"].sum())
     assert n >= 4
-    seen = perfect(detector, batch)
-    found = detector.detect(seen, batch.P)
+    features = perfect(detector, batch)
+    found = detector.decode(features, batch.P)
     for box, rectangle_, label in zip(found.boxes[0, :n], found.boxes2d[0, :n], found.labels[0, :n], strict=True):
         labelled = sample.objects.names == ("Car", "Pedestrian", "Cyclist")[int(label)]
         error = np.abs(sample.objects.boxes[labelled] - box.numpy())
@@ -134,7 +134,7 @@ def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
         k = error[:, :3].max(axis=1).argmin()
         assert error[k].max() < 5e-3
         np.testing.assert_allclose(rectangle_, sample.objects.boxes2d[labelled][k], atol=1.0)
-    losses = monodetr_loss(detector, seen, batch.targets)
+    losses = detector.losses(features, batch.targets)
     assert losses.pop("depth") < 0  # a sure and right answer: the logarithm of a density
     assert all(abs(float(value)) < 1e-3 for value in losses.values()), losses
 
@@ -204,7 +204,7 @@ def test_a_fourth_map_is_made_where_the_backbone_gives_three(sample):
         PlainNet(), first=1, channels=32, heads=2, hidden=32, bins=20, queries=16, groups=3, focal=180.0
     )
     assert detector.strides == (8, 16, 32, 64)
-    assert [tuple(m.shape[2:]) for m in detector.encode(views(detector, [sample]).images).maps] == [
+    assert [tuple(m.shape[2:]) for m in detector.image_features(views(detector, [sample]).images)] == [
         (12, 20), (6, 10), (3, 5), (2, 3),
     ]  # fmt: skip
     assert_learns(detector, sample)
@@ -223,9 +223,9 @@ def test_a_map_that_knows_nothing_costs_the_mean_over_known_cells(trained):
     detector, batch, _ = trained
     bins, classes = batch.targets["depth_bin"], detector.target_encoder.bins.count + 1
     with torch.no_grad():
-        seen = detector.look(batch.images, batch.P)
-        blank = replace(seen.encoded, depth_logits=torch.zeros_like(seen.encoded.depth_logits))
-        found = monodetr_loss(detector, replace(seen, encoded=blank), batch.targets)["depth_map"]
+        features = detector.extract_features(batch.images, batch.P)
+        blank = replace(features.encoder_outputs, depth_logits=torch.zeros_like(features.encoder_outputs.depth_logits))
+        found = detector.losses(replace(features, encoder_outputs=blank), batch.targets)["depth_map"]
     objects, known = ((bins >= 0) & (bins < classes - 1)).sum(), (bins >= 0).sum()
     each = 0.25 * (1 - 1 / classes) ** 2 * np.log(classes)
     assert objects > 20
@@ -235,45 +235,68 @@ def test_a_map_that_knows_nothing_costs_the_mean_over_known_cells(trained):
 def test_groups_are_for_training_only(trained):
     detector, batch, _ = trained
     with torch.no_grad():
-        assert detector.look(batch.images, batch.P).logits.shape[2] == detector.queries
+        assert detector.extract_features(batch.images, batch.P).logits.shape[2] == detector.queries
         found = detector(batch.images, batch.P)
     assert (found.scores.diff(dim=1) <= 0).all() and found.scores.min() >= 0 and found.scores.max() <= 1
 
 
-def test_a_given_depth_map_takes_the_place_of_the_predicted_one(trained):
-    """The last third of each depth is the map's: 30 m more there are 10 m more, where nothing else looks at it."""
+def with_depth_map(detector, images, P, depth_map):
+    """What the decoder predicts where another depth map, (B, h, w) at the reference focal length, replaces its own."""
+    maps = detector.image_features(images)
+    prediction = replace(detector.depth(maps), depth_map=depth_map)
+    return detector.run_decoder(detector.run_encoder(maps, prediction, images.shape[1:3]), P)
+
+
+def test_a_third_of_each_depth_is_the_maps(trained):
+    """30 m more there are 10 m more, where nothing else reads it."""
     detector, batch, _ = trained
-    rows, columns = batch.targets["depth_bin"].shape[1:]
-    near = torch.full((1, rows, columns), 10.0)
+    near = torch.full((1, *batch.targets["depth_bin"].shape[1:]), 10.0)
     with torch.no_grad():
         torch.nn.init.zeros_(detector.depth.places.weight)
-        a, b = (detector.look(batch.images, batch.P, given=depth) for depth in (near, near + 30))
-        predicted = detector.encode(batch.images).depth
-        half = near.index_fill(2, torch.arange(columns // 2), 0)
-        shown = detector.encode(batch.images, given=half).depth
+        a, b = (with_depth_map(detector, batch.images, batch.P, depth) for depth in (near, near + 30))
     torch.testing.assert_close(b.depth - a.depth, torch.full_like(a.depth, 10.0), atol=1e-3, rtol=0)
-    assert torch.equal(shown, torch.where(half > 0, half, predicted)), "where none is given the prediction stays"
+
+
+def test_where_a_teachers_depth_is_unknown_the_prediction_stays(trained):
+    detector, batch, _ = trained
+    parts = MonoDETRAdapter()
+    branch = parts.depth_branch(detector).eval()  # adds nothing yet
+    stride = detector.target_encoder.stride
+    depth = torch.full_like(batch.depth, 6.0)
+    depth[:, :, : depth.shape[2] // 2] = 0
+    with torch.no_grad():
+        predicted = detector.extract_features(batch.images, batch.P).encoder_outputs.depth_map
+        found = parts.teacher_features(detector, batch.images, batch.P, depth, branch).encoder_outputs.depth_map
+    known = 6.0 / reference_focal_scale(batch.P)
+    torch.testing.assert_close(found[depth > 0], known.expand(int((depth > 0).sum())))
+    # Far from where depth is known, pixels are interpolated between predicted cells.
+    columns = depth.shape[2] // 2 // stride - 1
+    centres = found[:, stride // 2 :: stride, stride // 2 :: stride][..., :columns]
+    corner = found[:, stride // 2 - 1 :: stride, stride // 2 - 1 :: stride][..., :columns]
+    middle = (centres + corner) / 2  # of a cell lies between these two pixels
+    torch.testing.assert_close(middle, predicted[..., :columns], atol=0.2, rtol=0.05)
 
 
 def test_a_teacher_has_the_depth_that_it_is_given_in_place_of_its_own(trained):
     """A third of each answered depth is the map's."""
     detector, batch, _ = trained
-    parts = parts_of(detector)
-    branch = parts.branch(detector).eval()
+    parts = MonoDETRAdapter()
+    branch = parts.depth_branch(detector).eval()
     near = torch.full_like(batch.depth, 6.0)
     with torch.no_grad():
-        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (near, near + 4.5))
-        given = detector.look(batch.images, batch.P, torch.full((1, 12, 20), 6.0) / reference_focal_scale(batch.P))
+        a, b = (parts.teacher_features(detector, batch.images, batch.P, depth, branch) for depth in (near, near + 4.5))
+        depth_map = torch.full((1, 12, 20), 6.0) / reference_focal_scale(batch.P)
+        given = with_depth_map(detector, batch.images, batch.P, depth_map)
     torch.testing.assert_close(a.depth, given.depth, atol=1e-4, rtol=1e-4)
     assert (b.depth - a.depth).abs().min() > 1e-3
-    parts.losses(detector, a, batch.targets)
+    detector.losses(a, batch.targets)
 
 
 def test_a_teacher_reads_depth_pixel_by_pixel(trained):
     """What is nearer beside an object's centre, in the same cell, must not be taken for it."""
     detector, batch, _ = trained
-    parts = parts_of(detector)
-    branch = parts.branch(detector).eval()  # adds nothing yet
+    parts = MonoDETRAdapter()
+    branch = parts.depth_branch(detector).eval()  # adds nothing yet
     stride = detector.target_encoder.stride
     far = torch.full_like(batch.depth, 6.0)
     striped = far.clone()
@@ -281,7 +304,7 @@ def test_a_teacher_reads_depth_pixel_by_pixel(trained):
     with torch.no_grad():
         # So that tokens, which have a cell's nearest depth, say nothing of it.
         torch.nn.init.zeros_(detector.depth.places.weight)
-        a, b = (parts.look(detector, batch.images, batch.P, depth, branch) for depth in (far, striped))
+        a, b = (parts.teacher_features(detector, batch.images, batch.P, depth, branch) for depth in (far, striped))
     column = a.centre[..., 0] % stride
     clear = (column > 1.01) & (column < stride - 1.01) & (a.centre[..., 0] < batch.depth.shape[2] - 1)
     assert clear.any() and not clear.all()
@@ -304,11 +327,11 @@ def test_a_depth_is_the_mean_of_three_answers(sample):
             head["box"][-1].bias.copy_(torch.tensor([0, 0, *[grow] * 4]))
             head["size"][-1].bias.copy_(torch.tensor([1.0, 1.0, height]))
             head["depth"][-1].bias.copy_(torch.tensor([-2.0, 0.0]))
-        seen = detector.look(torch.from_numpy(sample.image)[None], P, given=torch.full((1, 12, 20), 33.0))
+        features = with_depth_map(detector, torch.from_numpy(sample.image)[None], P, torch.full((1, 12, 20), 33.0))
     regressed = float(decode_depth(torch.tensor([-2.0, 0.0]))[0])
     geometric = fv * height / (2 * side) / float(reference_focal_scale(P)[0])
     expected = (regressed + geometric + 33.0) / 3
-    torch.testing.assert_close(seen.depth[-1], torch.full_like(seen.depth[-1], expected), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(features.depth[-1], torch.full_like(features.depth[-1], expected), atol=1e-3, rtol=1e-4)
 
 
 def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
@@ -317,9 +340,9 @@ def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
     shifted = own.clone()
     shifted[..., 3] = own[..., :3] @ torch.tensor([0.06, -0.02, 0.003])
     with torch.no_grad():
-        seen = detector.look(batch.images, own)
-        again = detector.look(batch.images, shifted)
-        a, b = detector.detect(seen, own), detector.detect(again, shifted)
+        features = detector.extract_features(batch.images, own)
+        again = detector.extract_features(batch.images, shifted)
+        a, b = detector.decode(features, own), detector.decode(again, shifted)
     torch.testing.assert_close(a.scores, b.scores)
     torch.testing.assert_close(
         a.boxes[..., :3] - torch.tensor([0.06, -0.02, 0.003]), b.boxes[..., :3], atol=1e-3, rtol=0
@@ -332,7 +355,7 @@ def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
     tall = np.pad(sample.image, ((0, 32), (0, 0), (0, 0)))
     for image in (sample.image, tall, street(0, left=0, width=256).image):
         assert_agree(onnx, detector, image, sample.camera.P, least=3)
-    assert (onnx.focal, onnx.nms_bev_iou) == (180.0, 1.0)
+    assert (onnx.focal, onnx.nms.bev_iou) == (180.0, 1.0)
 
 
 def test_queries_start_all_over_the_image():
@@ -355,7 +378,7 @@ def test_queries_look_around_in_cells_at_first_and_then_in_boxes():
     for layer in detector.decoder:
         layer.visual.register_forward_pre_hook(lambda _, given: reached.append(given[2]))
     with torch.no_grad():
-        detector.look(torch.zeros(1, 64, 128, 3, dtype=torch.uint8), torch.eye(3, 4)[None] * 180)
+        detector.extract_features(torch.zeros(1, 64, 128, 3, dtype=torch.uint8), torch.eye(3, 4)[None] * 180)
     cells = [[stride / 128, stride / 64] for stride in detector.strides]
     torch.testing.assert_close(reached[0], torch.tensor([[cells]]))
     # A box starts with the same side everywhere, 4 points to each half of it.

@@ -5,19 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.detector_cases import all_teachable
+from support.detector_cases import all_visible
 from torch import nn
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detectors.focal_losses import gaussian_focal_loss
 from add_model.detectors.keypoint_encoder import KeypointEncoder
-from add_model.detectors.losses import dimension_aware_loss, heading_loss, laplacian_loss
+from add_model.detectors.losses import Normaliser, dimension_aware_loss, heading_loss, laplacian_loss
 from add_model.detectors.monodle.detector import top_peaks
-from add_model.detectors.monodle.loss import monodle_loss
+from add_model.detectors.monodle.variants import monodle_lite0
 from add_model.detectors.sparse_heads import SparseHeads
-from add_model.detectors.target_assignment import CLASSES, MAX_OBJECTS
+from add_model.detectors.target_assignment import MAX_OBJECTS
 from add_model.geometry.camera import Camera
 from add_model.geometry.heading import HEADING_BINS
-from add_model.registry import monodle_lite0
 
 
 def test_peak_heads_equal_the_dense_convolutions_at_every_cell():
@@ -84,7 +84,7 @@ def _targets(boxes_of_images):
     images = []
     for boxes in boxes_of_images:
         names = np.array(["Car", "Cyclist"] * 2)[: len(boxes)]
-        images.append(KeypointEncoder().encode(camera, all_teachable(camera, names, boxes)))
+        images.append(KeypointEncoder().encode(camera, all_visible(camera, names, boxes)))
     return {key: torch.from_numpy(np.stack([t[key] for t in images])) for key in images[0]}
 
 
@@ -99,10 +99,12 @@ def test_the_loss_of_a_batch_is_the_sum_over_its_objects(detector):
     boxes = np.array([[-2.0, 1, 12, 4, 1.7, 1.5, 0.3], [2.0, 1, 9, 1.7, 0.6, 1.7, -1.0]])
     features = torch.randn(2, 64, 24, 64, generator=torch.Generator().manual_seed(0))
     targets = _targets([boxes, boxes[:1]])
-    whole = monodle_loss(detector, features, targets)
+    whole = detector.losses(features, targets)
     halves = [
-        monodle_loss(
-            detector, features[k : k + 1], {key: v[k : k + 1] for key, v in targets.items()}, _total_of(targets), 2
+        detector.losses(
+            features[k : k + 1],
+            {key: v[k : k + 1] for key, v in targets.items()},
+            Normaliser(_total_of(targets), 2),
         )
         for k in (0, 1)
     ]
@@ -116,7 +118,7 @@ def _total_of(targets):
 
 def test_an_image_without_objects_has_a_finite_loss_and_gradients(detector):
     features = torch.randn(1, 64, 24, 64, requires_grad=True)
-    losses = monodle_loss(detector, features, _targets([np.empty((0, 7))]))
+    losses = detector.losses(features, _targets([np.empty((0, 7))]))
     sum(losses.values()).backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert torch.isfinite(features.grad).all()
@@ -132,6 +134,6 @@ def test_candidates_are_sorted_and_well_formed(detector):
     assert found.boxes.shape == (2, 50, 7)
     assert (found.scores.diff(dim=1) <= 0).all()
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
-    assert found.labels.max() < len(CLASSES)
+    assert found.labels.max() < len(KITTI_CLASSES.names)
     assert (found.boxes[..., 3:6] > 0).all()
     assert MAX_OBJECTS == 50

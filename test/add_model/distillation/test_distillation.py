@@ -9,10 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from add_model.classes import KITTI_CLASSES
+from add_model.detectors.centre_distillation import object_centres, owners
 from add_model.detectors.keypoint_encoder import KeypointEncoder
-from add_model.detectors.monodle import distillation as parts
-from add_model.detectors.monodle.foreground import foreground, owners
-from add_model.detectors.target_assignment import CLASSES, Limits
+from add_model.detectors.monodle.distillation import (
+    MonoDLEAdapter,
+    ground_truth_answers,
+    regression_losses,
+    teacher_answers,
+)
+from add_model.detectors.monodle.foreground import foreground
+from add_model.detectors.target_assignment import Limits
 from add_model.distillation.losses import embedding_loss, feature_loss, soft_focal_loss
 from add_model.distillation.position_encoding import (
     FARTHEST,
@@ -25,11 +32,13 @@ from add_model.distillation.position_encoding import (
 from add_model.geometry.camera import Camera
 from add_model.registry import MODELS, build
 from training.data import augmentation as augment
-from training.data.collation import View, collate, labels_of
+from training.data.collation import View, collate
 from training.data.sample import Sample
+from training.data.views import Visibility
 from training.data.world import World
 
 STRIDE = 4
+parts = MonoDLEAdapter()
 WORLD = World(width=256, height=96, focal=180.0)
 
 
@@ -150,7 +159,7 @@ def batch():
     for index in range(3):
         sample = WORLD.sample(index)
         view = augment.crop(sample, 16, 0, 224, 96)
-        targets = target_encoder.encode(view.camera, labels_of(view.objects))
+        targets = target_encoder.encode(view.camera, Visibility().labels(view.objects))
         views.append(View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth))
     return collate(views)
 
@@ -179,7 +188,7 @@ def test_every_cell_of_an_object_decodes_to_its_box(batch):
     """What is taught at a cell is what the target_encoder needs to answer with the labelled box from there."""
     detector = build("monodle_plain")
     cells = foreground(batch.targets, 24, 56)
-    wanted = parts.truth_at(cells)
+    wanted = ground_truth_answers(cells)
     heading = torch.cat([wanted["bins"], wanted["residuals"]], -1)
     outputs = {**wanted, "heading": heading, "log_variance": torch.zeros_like(wanted["depth"])}
     label = cells.truth["label"]
@@ -188,7 +197,7 @@ def test_every_cell_of_an_object_decodes_to_its_box(batch):
     for b in range(3):
         sample = augment.crop(WORLD.sample(b), 16, 0, 224, 96)
         for box, kind in zip(boxes[b][cells.mask[b]].numpy(), label[b][cells.mask[b]].tolist(), strict=True):
-            same = sample.objects.names == CLASSES[kind]
+            same = sample.objects.names == KITTI_CLASSES.names[kind]
             error = np.abs(sample.objects.boxes[same][:, :6] - box[:6]).max(axis=1)
             assert error.min() < 0.02
             checked += 1
@@ -201,8 +210,8 @@ def test_each_objects_cells_weigh_one(batch):
     objects = torch.tensor([len(set(row[row >= 0].tolist())) for row in owners(batch.targets, 24, 56)])
     torch.testing.assert_close(cells.weight.sum(1), objects.float(), atol=1e-4, rtol=0)
     assert (cells.weight[~cells.mask] == 0).all()
-    few = foreground(batch.targets, 24, 56, most=20)
-    assert few.mask.sum() < few.seen.sum() and (few.seen == (owners(batch.targets, 24, 56) >= 0)).all()
+    few = foreground(batch.targets, 24, 56, max_cells=20)
+    assert few.mask.sum() < few.inside.sum() and (few.inside == (owners(batch.targets, 24, 56) >= 0)).all()
     own = [set(batch.targets["cell"][b][batch.targets["mask"][b]].tolist()) for b in range(3)]
     assert all(o <= set(few.cell[b].tolist()) for b, o in enumerate(own) if len(o) <= 20)
 
@@ -251,21 +260,21 @@ def test_the_soft_focal_loss_is_least_at_the_teachers_answer():
 def test_a_teacher_begins_as_its_student_and_then_sees_depth(name):
     torch.manual_seed(0)
     detector = build(name).eval()
-    branch = parts.branch(detector).eval()
+    branch = parts.depth_branch(detector).eval()
     images = torch.randint(0, 255, (1, 64, 96, 3), dtype=torch.uint8)
     P = torch.tensor([[[90.0, 0, 48, 0], [0, 90, 32, 0], [0, 0, 1, 0]]])
     depth = torch.rand(1, 64, 96) * 40
     with torch.no_grad():
-        alone = parts.look(detector, images, P, None, None)
-        torch.testing.assert_close(parts.look(detector, images, P, depth, branch), alone, atol=0, rtol=0)
+        alone = detector.extract_features(images, P)
+        torch.testing.assert_close(parts.teacher_features(detector, images, P, depth, branch), alone, atol=0, rtol=0)
         for join in branch.joins:
             torch.nn.init.normal_(join.weight, std=0.1)
-        deep = parts.look(detector, images, P, depth, branch)
+        deep = parts.teacher_features(detector, images, P, depth, branch)
         # The same pixels of a camera of 1.3 times the focal length are 1.3 times as far: the answer is coded the same.
-        zoomed = parts.look(detector, images, P * torch.tensor([[1.3], [1.3], [1.0]]), 1.3 * depth, branch)
+        zoomed = parts.teacher_features(detector, images, P * torch.tensor([[1.3], [1.3], [1.0]]), 1.3 * depth, branch)
         torch.testing.assert_close(zoomed, deep, atol=2e-3, rtol=1e-3)
         assert (deep - alone).abs().max() > 1e-3
-        assert (parts.look(detector, images, P, depth + 3, branch) - deep).abs().max() > 1e-4
+        assert (parts.teacher_features(detector, images, P, depth + 3, branch) - deep).abs().max() > 1e-4
 
 
 def test_a_large_objects_tokens_are_all_seen(batch):
@@ -275,8 +284,8 @@ def test_a_large_objects_tokens_are_all_seen(batch):
     one["cell"][0, m], one["offset_2d"][0, m], one["depth"][0, m] = 12 * 56 + 28, 0, 1e-3
     one["size_2d"][0, m] = torch.tensor([20.5, 10.5])
     with torch.no_grad():
-        features = detector.features(batch.images[:1])
-        seen = parts.seen_tokens(parts.lesson(detector, features, detector, features, one, batch.P[:1]))
+        features = detector.extract_features(batch.images[:1], batch.P[:1])
+        seen = parts.foreground_tokens(parts.teacher_targets(detector, features, detector, features, one, batch.P[:1]))
     assert seen.view(24, 56)[7:18, 18:39].all()
 
 
@@ -284,28 +293,28 @@ def test_the_teachers_answers_are_trusted_by_their_error(batch):
     torch.manual_seed(0)
     detector = build("monodle_plain").eval()
     with torch.no_grad():
-        features = detector.features(batch.images)
-    cells = parts.seen_cells(features, batch.targets)
-    wanted, trust = parts.answers_at(detector, features, cells)
+        features = detector.extract_features(batch.images, batch.P)
+    cells = foreground(batch.targets, 24, 56)
+    wanted, trust = teacher_answers(detector, features, cells)
     error = (wanted["depth"] - cells.truth["depth"]).abs()
     torch.testing.assert_close(trust, torch.exp(-error))
     sure = replace(cells, truth={**cells.truth, "depth": wanted["depth"]})
-    assert (parts.answers_at(detector, features, sure)[1] == 1).all()
+    assert (teacher_answers(detector, features, sure)[1] == 1).all()
 
 
 def test_responses_move_depth_and_leave_its_uncertainty_alone(batch):
     detector = build("monodle_plain")
-    features = detector.features(batch.images)
-    cells = parts.seen_cells(features, batch.targets)
-    wanted = parts.truth_at(cells)
-    parts.regression_loss(detector, features.detach(), cells, wanted, cells.weight)["depth"].backward()
+    features = detector.extract_features(batch.images, batch.P)
+    cells = foreground(batch.targets, 24, 56)
+    wanted = ground_truth_answers(cells)
+    regression_losses(detector, features.detach(), cells, wanted, cells.weight)["depth"].backward()
     depth, log_variance = detector.heads.outputs["depth"].bias.grad
     assert depth.abs() > 1e-3 and log_variance == 0
 
 
 def test_encodings_are_those_of_the_configuration(batch):
     detector, features = build("monodle_plain"), torch.zeros(3, 48, 24, 56)
-    shapes = {e: parts.token_points(detector, e, features, batch.P, batch.depth) for e in Encoding}
+    shapes = {e: parts.token_positions(detector, e, features, batch.P, batch.depth) for e in Encoding}
     assert shapes.pop(Encoding.none) is None
     assert {e: tuple(p.shape[2:]) for e, p in shapes.items()} == {
         Encoding.image: (1, 3),
@@ -314,15 +323,14 @@ def test_encodings_are_those_of_the_configuration(batch):
     }
     other = batch.P * torch.tensor([[1.3], [1.3], [1.0]])
     for encoding, points in shapes.items():
-        same = torch.allclose(points.nan_to_num(), parts.token_points(
+        same = torch.allclose(points.nan_to_num(), parts.token_positions(
             detector, encoding, features, other, batch.depth
         ).nan_to_num())  # fmt: skip
         assert same == (encoding is Encoding.image)
 
 
 def test_targets_lie_where_the_labels_are(batch):
-    detector = build("monodle_plain")
-    found = parts.object_points(detector, batch.targets, batch.P, 56)
+    found = object_centres(batch.targets, batch.P, 56, STRIDE)
     for b in range(3):
         sample = augment.crop(WORLD.sample(b), 16, 0, 224, 96)
         own = sample.objects.boxes[:, :3] + sample.camera.translation
@@ -330,5 +338,5 @@ def test_targets_lie_where_the_labels_are(batch):
             assert np.nanmin(np.abs(own - point).max(axis=1)) < 0.02
 
 
-def test_coder_of_the_study_network_is_at_its_own_scale():
-    assert build("monodle_plain").target_encoder == KeypointEncoder(4, Limits(min_height=4.0, max_depth=130.0))
+def test_limits_of_the_study_network_are_at_its_own_scale():
+    assert build("monodle_plain").target_encoder == KeypointEncoder(limits=Limits(min_height=4.0, max_depth=130.0))

@@ -54,7 +54,7 @@ def test_target_attention_reads_both_with_the_same_weights():
     scaled, _ = attention(centres, objects, positions, 3 * tokens, tokens)
     torch.testing.assert_close(scaled, 3 * two, atol=1e-5, rtol=1e-5)
     # What a detector's own query holds is part of the question.
-    asking, _ = attention(centres, replace(objects, own=torch.randn(1, 2, 16)), positions, tokens, tokens)
+    asking, _ = attention(centres, replace(objects, detector_query=torch.randn(1, 2, 16)), positions, tokens, tokens)
     assert (asking - one).abs().min() > 0
 
 

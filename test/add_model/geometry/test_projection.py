@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from add_model.classes import DONT_CARE
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.sample import DONT_CARE, Objects
+from training.data.sample import Objects
 from training.evaluation.projection import complete_detections, complete_objects
 
 CAMERA = Camera.pinhole(500, 500, 399.5, 199.5, 800, 400)

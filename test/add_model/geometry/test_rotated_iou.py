@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shapely.geometry import Polygon
 
 from add_model.geometry.rotated_iou import bev_iou, footprint_intersection
-from training.evaluation.overlap import iou_3d, rectangle_intersection
+from training.evaluation.overlap import rectangle_intersection
 
 sizes = st.one_of(st.floats(0.05, 12), st.sampled_from([0.5, 1.0, 2.0, 4.0]))
 offsets = st.one_of(st.floats(-6, 6), st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, -3.0]))
@@ -63,16 +63,13 @@ def test_common_area_ignores_order_and_rigid_motion(a, b, turn, dx, dz):
 def test_a_box_overlaps_itself_wholly(a):
     a = np.array([a])
     assert bev_iou(a, a)[0] == pytest.approx(1, abs=1e-9)
-    assert iou_3d(a, a)[0] == pytest.approx(1, abs=1e-9)
 
 
 @given(box, box)
-def test_3d_overlap_is_that_of_the_prisms(a, b):
-    (xa, ya, za, la, wa, ha, ra), (xb, yb, zb, lb, wb, hb, rb) = a, b
+def test_overlap_from_above_is_that_of_the_polygons(a, b):
+    (xa, _, za, la, wa, _, ra), (xb, _, zb, lb, wb, _, rb) = a, b
     area = polygon([xa, za, la, wa, ra]).intersection(polygon([xb, zb, lb, wb, rb])).area
-    volume = area * max(0, min(ya + ha / 2, yb + hb / 2) - max(ya - ha / 2, yb - hb / 2))
-    expected = volume / (la * wa * ha + lb * wb * hb - volume)
-    assert iou_3d(np.array([a]), np.array([b]))[0] == pytest.approx(expected, abs=1e-8)
+    assert bev_iou(np.array([a]), np.array([b]))[0] == pytest.approx(area / (la * wa + lb * wb - area), abs=1e-8)
 
 
 @pytest.mark.parametrize(("length", "width"), [(0, 2), (2, 0), (0, 0), (-2, 1), (2, -1)])
@@ -81,7 +78,6 @@ def test_a_box_without_area_overlaps_nothing(length, width):
     assert common(flat, solid) == common(solid, flat) == common(flat, flat) == 0
     boxes = np.array([[0, 0, 0, length, width, 0, 0.3], [0, 0, 0, 4, 2, 1, 0.3]])
     assert (bev_iou(boxes, boxes[::-1]) == 0).all()
-    assert iou_3d(boxes, boxes[::-1])[0] == 0
 
 
 def test_boxes_far_from_the_origin_keep_their_accuracy():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
@@ -14,7 +15,7 @@ from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun
 from add_ros.bag_evaluation.scoring import score
 from add_ros.bag_evaluation.text import difference_rows, format_comparison
 from training.data.sample import Objects
-from training.evaluation.average_precision import CLASSES, DIFFICULTIES, METRICS
+from training.evaluation.average_precision import DIFFICULTIES, METRICS
 from training.evaluation.bootstrap import resamples
 from training.evaluation.distance import EDGES, QUANTITIES
 
@@ -23,7 +24,7 @@ LEAST = 0.3
 FRAMES = 40
 
 
-def seen(boxes):
+def projected(boxes):
     return box3d.clip_to_image(box3d.project_boxes(boxes, CAMERA), CAMERA)
 
 
@@ -36,7 +37,7 @@ def drive(rng, frames):
         boxes = np.stack([rng.uniform(-0.6, 0.6, n) * z, np.full(n, 0.9), z, *np.tile([[4.0], [1.7], [1.5]], n),
                           rng.uniform(-3, 3, n)], axis=1)  # fmt: skip
         names = rng.choice(["Car", "Car", "Pedestrian", "Van"], n)
-        objects = Objects(names, boxes, seen(boxes), np.zeros(n), rng.integers(0, 3, n))
+        objects = Objects(names, boxes, projected(boxes), np.zeros(n), rng.integers(0, 3, n))
         made.append(EvaluatedFrame(10**18 + i * 10**8, CAMERA, objects, Detections.empty()))
     return made
 
@@ -53,7 +54,7 @@ def detected(rng, frames, noise):
         names = np.append(np.where(names == "Van", "Car", names), "Car")
         scores = np.round(rng.uniform(0.1, 1, len(names)), 2)
         order = np.argsort(-scores, kind="stable")
-        detections = Detections(names, scores, boxes, seen(boxes), np.ones(len(names)))[order]
+        detections = Detections(names, scores, boxes, projected(boxes), np.ones(len(names)))[order]
         found.append(replace(frame, detections=detections))
     return found
 
@@ -74,7 +75,7 @@ def anew(scored, drawn):
     frames = [scored.frames[i] for i in drawn]
     again = score(run("again", frames), LEAST)
     table = again.scores.percent("R40", "strict")
-    ap = np.array([[table[name][metric] or [np.nan] * 3 for metric in METRICS] for name in CLASSES])
+    ap = np.array([[table[name][metric] or [np.nan] * 3 for metric in METRICS] for name in KITTI_CLASSES.names])
     return ap, again.classes["Car"].distance.depth[1], again.classes["Car"].distance.recall
 
 
@@ -89,7 +90,7 @@ def test_every_interval_is_that_of_scoring_the_resampled_frames_anew(sides, bloc
             kept.append(y - x)
     ends = [2.5, 97.5]
     np.testing.assert_allclose(comparison.ap[2:, 0, :2], np.percentile(differences[0], ends, axis=0)[:, :2], atol=1e-9)
-    car = comparison.distance[:, CLASSES.index("Car")]
+    car = comparison.distance[:, KITTI_CLASSES.index("Car")]
     for values, measure in ((differences[1], "depth"), (differences[2], "recall")):
         values = np.array(values)[:, 1:5]
         unknown = np.isnan(values).sum(axis=0) > 1  # fewer than nine in ten resamples have a value
@@ -138,7 +139,7 @@ def test_too_few_blocks_give_no_interval_and_say_so(sides, block):
     assert entry["low"] is None and entry["difference"] == pytest.approx(entry["second"] - entry["first"])
 
 
-def test_the_usual_block_is_taken_and_told(sides):
+def test_the_usual_block_is_taken_and_reported(sides):
     comparison = compare(*sides, count=20)
     assert comparison.block == comparison.to_json()["block"] == 2 and comparison.intervals
     assert "resamples of blocks of 2 consecutive frames" in format_comparison(comparison)
@@ -192,7 +193,7 @@ def test_a_difference_that_is_printed_as_none_has_no_star():
         assert (row[3], row[6]) == (f"+{shift:.2f}", "*" if star else "")
 
 
-def test_agreement_tells_what_differs(sides):
+def test_agreement_counts_what_differs(sides):
     """One detection moved by 2 mm and scored otherwise, one dropped, one added far away."""
     frames = list(sides[0].frames)
     found = frames[0].detections

@@ -52,10 +52,10 @@ def assert_equal_scores(found, expected, within):
         for overlaps, classes in expected[points].items():
             for name, metrics in classes.items():
                 for metric, values in metrics.items():
-                    ours = found[points][overlaps][name][metric]
-                    assert (ours is None) == (values is None)
+                    own = found[points][overlaps][name][metric]
+                    assert (own is None) == (values is None)
                     if values is not None:
-                        assert ours == pytest.approx(values, abs=within), f"{points} {overlaps} {name} {metric}"
+                        assert own == pytest.approx(values, abs=within), f"{points} {overlaps} {name} {metric}"
                         compared += len(values)
     return compared
 
@@ -118,7 +118,7 @@ def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
     assert assert_equal_scores(found["AP"], from_folder(kitti_mini, ids, tmp_path), 0.01) > 30
 
 
-def test_ground_truth_without_2d_boxes_is_projected_and_said(bag, whole, tmp_path, capsys):
+def test_ground_truth_without_2d_boxes_is_projected_and_reported(bag, whole, tmp_path, capsys):
     bare = copied(bag, tmp_path / "bare", lambda topic: not topic.endswith("_2d"))
     assert run(bare, "--model", "monodle_lite0", "--json", tmp_path / "bare.json") == 0
     found = json.loads((tmp_path / "bare.json").read_text())
@@ -129,11 +129,11 @@ def test_ground_truth_without_2d_boxes_is_projected_and_said(bag, whole, tmp_pat
     assert all(line in text for line in found["assumptions"])
     # What needs no 2D boxes is the same but for objects at the image's edge, whose truncation is known otherwise.
     for name in ("Car", "Pedestrian"):
-        ours, theirs = found["distance"][name], whole["distance"][name]
-        assert ours["found"] == pytest.approx(theirs["found"], abs=0.1 * theirs["found"])
+        projected, drawn = found["distance"][name], whole["distance"][name]
+        assert projected["found"] == pytest.approx(drawn["found"], abs=0.1 * drawn["found"])
     # Fully hidden objects count as misses, so AP falls, but by a part only.
-    ours, theirs = (table["AP"]["R40"]["strict"]["Car"]["bbox"][2] for table in (found, whole))
-    assert 0.3 * theirs < ours <= theirs + 1
+    projected, drawn = (table["AP"]["R40"]["strict"]["Car"]["bbox"][2] for table in (found, whole))
+    assert 0.3 * drawn < projected <= drawn + 1
 
 
 def test_distance_bins_count_every_object_once(whole):
@@ -224,7 +224,7 @@ def test_two_bags_are_compared_by_independent_draws(halves, tmp_path, capsys):
     comparison, text = result["comparison"], capsys.readouterr().out
     assert not comparison["paired"] and comparison["agreement"] is None and comparison["block"] == 1
     counts = [min(result[side]["objects"]["Car"][level] for side in ("first", "second")) for level in range(3)]
-    assert counts[0] < 41 <= counts[2]  # both are seen here
+    assert counts[0] < 41 <= counts[2]  # both cases are here
     for few, entry in zip((n < 41 for n in counts), comparison["AP_R40"]["loose"]["Car"]["bev"], strict=True):
         if few:
             assert entry["difference"] is entry["low"] is entry["high"] is None
@@ -320,7 +320,7 @@ def test_detections_of_another_recording_are_an_error(bag):
         run_recorded(BagFrames(bag), Recorded({17: ("", Detections.empty())}), "another", 0.0)
 
 
-def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
+def test_frames_without_an_answer_count_as_empty_and_are_reported(bag):
     """Half of the frames are answered with the truth, and a box that is not finite: no more than half can be found."""
     frames = list(BagFrames(bag))
     found = {}
@@ -344,16 +344,16 @@ def test_frames_without_an_answer_count_as_empty_and_are_said(bag):
     assert scored.classes["Car"].distance.depth[2, 1:4] == pytest.approx(0, abs=1e-9)
 
 
-def test_class_names_of_other_recordings_can_be_told(bag):
+def test_class_names_of_other_recordings_can_be_mapped(bag):
     nothing = Recorded({f.stamp: (f.frame_id, Detections.empty()) for f in BagFrames(bag)})
     run = run_recorded(BagFrames(bag), nothing, "nothing", 0.0)
     cars = sum((frame.objects.names == "Car").sum() for frame in run.frames)
     strange = renamed(run, {"car": "vehicle", "Pedestrian": "person", "Cyclist": "bicycle"})
     with pytest.raises(ValueError, match=f"has no Car, Pedestrian, Cyclist but .*{cars} 'vehicle'.*--class"):
         score(strange)
-    told = renamed(strange, {"VEHICLE": "Car"})
-    assert counts(score(told).classes["Car"]) == counts(score(run).classes["Car"])
-    assert any("'person'" in line and "'bicycle'" in line for line in assumptions(score(told)))
+    mapped = renamed(strange, {"VEHICLE": "Car"})
+    assert counts(score(mapped).classes["Car"]) == counts(score(run).classes["Car"])
+    assert any("'person'" in line and "'bicycle'" in line for line in assumptions(score(mapped)))
 
 
 def test_the_result_bag_holds_what_was_scored(bag, whole, tmp_path):

@@ -67,7 +67,7 @@ def test_boxes_of_another_frame_are_not_scored_as_the_cameras(drive, tmp_path, c
 
 
 def test_scores_below_zero_are_scored_and_missing_ones_counted(drive, tmp_path, capsys):
-    """Another node's logits, in the order of the scores: the same AP. Without a score a detection is lost, and told."""
+    """Another node's logits, in the order of the scores: the same AP. Those without a score count as lost."""
     plain, logits = list(truth_as_detections(drive)), list(truth_as_detections(drive))
     for _, message in logits:
         for i, found in enumerate(message.detections):

@@ -1,4 +1,4 @@
-"""The frames of a bag are those that the node would get; what is missing, odd or ambiguous is told and counted."""
+"""The frames of a bag are those that the node would get; what is missing, unusual or ambiguous is reported."""
 
 import cv2
 import numpy as np
@@ -160,7 +160,7 @@ def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
     path, live, time, sent = tmp_path_factory.mktemp("any") / "bag", Live(), 0, set()
     make = STORE.types
     with Bag(path) as bag:
-        # CameraInfo are told apart by their focal length.
+        # CameraInfo differ in their focal length.
         for kind, stamp, pause in [*events, ("info", 99, 60), ("image", 99, 60)]:
             if kind == "image" and stamp in sent:
                 continue  # a repeated stamp is another matter
@@ -179,7 +179,7 @@ def test_any_recording_pairs_as_the_node_pairs_it(tmp_path_factory, events):
     assert [(frame.stamp // 10**9, round(frame.camera.fu) - 10) for frame in frames] == live.pairs
 
 
-# --- what is missing or odd ------------------------------------------------------------------------------------------
+# --- what is missing or unusual --------------------------------------------------------------------------------------
 
 
 def test_frames_that_cannot_be_used_are_counted_by_reason(tmp_path):

@@ -1,4 +1,4 @@
-"""Bags that are cut off, damaged, split or not what they say: what can be read is read, and the rest is told."""
+"""Bags that are truncated, damaged, split or mislabelled: what can be read is read, and the rest is reported."""
 
 import shutil
 
@@ -178,9 +178,9 @@ def test_a_storage_that_nobody_reads_here_is_named(tmp_path):
         pass
 
 
-def test_a_bag_that_has_less_than_its_index_promises_is_told(tmp_path):
+def test_a_bag_that_has_less_than_its_index_lists_is_reported(tmp_path):
     write(tmp_path / "bag", range(3))
     metadata = tmp_path / "bag" / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("message_count: 3", "message_count: 4"))
-    with open_bag(tmp_path / "bag") as reader, pytest.raises(BagError, match="promises 8 messages, it holds 6"):
+    with open_bag(tmp_path / "bag") as reader, pytest.raises(BagError, match="lists 8 messages, it has 6"):
         list(raw_messages(reader))

@@ -1,4 +1,4 @@
-"""Topics are found by type or by name; what is missing, ambiguous or of another type is told."""
+"""Topics are found by type or by name; what is missing, ambiguous or of another type is an error."""
 
 import pytest
 from rosbags.typesys import get_types_from_msg

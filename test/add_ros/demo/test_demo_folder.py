@@ -39,15 +39,15 @@ def test_a_second_demo_replaces_the_first_and_nothing_else(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("name", ["input", "result", "logs", "index.html"])
 def test_what_no_demo_made_is_not_removed(name, tmp_path, monkeypatch, capsys):
-    theirs = tmp_path / name
-    theirs.mkdir()
-    (theirs / "years_of_work.txt").write_text("mine")
+    users = tmp_path / name
+    users.mkdir()
+    (users / "years_of_work.txt").write_text("mine")
     assert run(monkeypatch, "--out", tmp_path) == 1
     said = capsys.readouterr().err
     assert said.startswith("demo: ") and said.count("\n") == 1
     assert f"{tmp_path} holds {name} that no demo made" in said and "--out" in said
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (theirs / "years_of_work.txt").read_text() == "mine"
+    assert (users / "years_of_work.txt").read_text() == "mine"
 
 
 def test_a_model_that_cannot_be_used_is_told_before_anything_is_written(tmp_path, monkeypatch, capsys):

@@ -155,12 +155,12 @@ def test_demo_from_start_to_end(tmp_path):
     assert "not real images" in text
 
 
-def test_a_node_that_fails_is_told_with_its_log(tmp_path):
+def test_a_node_that_fails_is_reported_with_its_log(tmp_path):
     """By what the demo itself does not notice before: the model is gone since."""
     node = ["-p", f"model:={tmp_path / 'gone.onnx'}"]
-    with pytest.raises(ProcessError, match=r"add_ros\.detector ended early(?s:.*)gone\.onnx") as told:
+    with pytest.raises(ProcessError, match=r"add_ros\.node\.detector_node ended early(?s:.*)gone\.onnx") as error:
         pipeline.run(tmp_path / "bag", tmp_path / "result", tmp_path / "logs", 2, 0.2, 1.0, node)
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(error.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -98,7 +98,7 @@ def test_nothing_there_is_an_empty_array(bench):
     assert len(message.detections) == 0 and message.header.frame_id == "lens"
 
 
-def test_the_threshold_is_live_and_checked(bench):
+def test_the_threshold_is_dynamic_and_checked(bench):
     everything = bench.detect(image_message(picture()), camera_info()).detections
     scores = [detection.results[0].hypothesis.score for detection in everything]
     between = (max(scores) + min(scores)) / 2 if len(scores) > 1 else min(scores)

@@ -13,8 +13,12 @@ from rclpy.qos import ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from support.detector_bench import MODEL, PATIENCE, Bench, DetectorProcess, camera_info, image_message, picture
+from support.own_classes import THREE, renamed_model
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
+
+from add_model.drawing import class_colour
+from add_model.predictor import SHIPPED_MODEL
 
 
 @pytest.fixture
@@ -48,6 +52,25 @@ def test_what_cannot_start_says_why_in_one_line(parameters, words):
         assert detector.wait() == 1
         fatal = [line for line in detector.lines if "FATAL" in line]
         assert len(fatal) == 1 and words in fatal[0] and "Traceback" not in detector.log, detector.log
+
+
+def test_a_models_own_classes_are_announced_and_drawn(bench, tmp_path):
+    model = renamed_model(SHIPPED_MODEL, tmp_path / "own.onnx", THREE)
+    with DetectorProcess(model=model, device="cpu", score_threshold=0.0) as detector:
+        detector.wait_for_log("ready: /image")
+        bench.wait_for_subscriber()
+        message = bench.detect(image_message(picture()), camera_info())
+        names = [detection.results[0].hypothesis.class_id for detection in message.detections]
+        bench.spin_until(
+            lambda: bench.labels and any(len(m.markers) > 1 for m in bench.markers), "for labels and markers"
+        )
+        assert detector.stop() == 0, detector.log
+    assert [entry.class_name for entry in bench.labels[-1].class_map] == list(THREE.names)
+    assert names and set(names) <= set(THREE.names)
+    markers = next(m.markers for m in bench.markers if len(m.markers) > 1)
+    bodies = [marker.color for marker in markers if marker.ns == "boxes" and marker.action == Marker.ADD]
+    colours = [tuple(round(255 * channel) for channel in (c.r, c.g, c.b)) for c in bodies]
+    assert colours == [class_colour(name, THREE) for name in names]
 
 
 @pytest.mark.parametrize("remap", ["image:=/camera/2image", "image:=/a//b", "__node:=my-node", "__ns:=rig"])

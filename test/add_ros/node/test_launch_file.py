@@ -31,15 +31,15 @@ def test_every_argument_is_described():
 
 
 def test_arguments_that_are_parameters_tell_their_choices_and_default():
-    told = [parameter for parameter in PARAMETERS if parameter.name in arguments() and parameter.choices]
-    assert {parameter.name for parameter in told} == {"device", "image_transport", "reliability", "rectification"}
-    for parameter in told:
+    shared = [parameter for parameter in PARAMETERS if parameter.name in arguments() and parameter.choices]
+    assert {parameter.name for parameter in shared} == {"device", "image_transport", "reliability", "rectification"}
+    for parameter in shared:
         description = arguments()[parameter.name]
         assert description.endswith(f"empty: what params_file says, else {parameter.default}.")
         assert set(parameter.choices) <= set(re.findall(r"\w+", description.split(";")[0]))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/node.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/user/node.md"])
 def test_what_the_documents_advise_is_an_argument(page):
     """ros2 launch leaves out what it doesn't know, without a word."""
     advised = set(re.findall(r"\b([a-z_]+):=", (ROOT / page).read_text()))

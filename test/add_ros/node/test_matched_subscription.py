@@ -45,10 +45,10 @@ def test_type_names():
     assert type_name(CompressedImage) == "sensor_msgs/msg/CompressedImage"
 
 
-# --- missed messages: distributions tell different things about the messages that arrive ------------------------------
+# --- missed messages: distributions give different information with the messages that arrive --------------------------
 
 
-def told(distribution, publisher, number):
+def message_info(distribution, publisher, number):
     """What rclpy says of a message: Kilted its publisher and number, Jazzy the number."""
     gid = {"implementation_identifier": "rmw_test", "data": bytes([publisher] * 16)}
     return {"publication_sequence_number": number} | ({"publisher_gid": gid} if distribution == "kilted" else {})
@@ -77,7 +77,7 @@ class Topic:
 
     def arrive(self, publisher, *numbers):
         for number in numbers:
-            about = [] if self.distribution == "humble" else [told(self.distribution, publisher, number)]
+            about = [] if self.distribution == "humble" else [message_info(self.distribution, publisher, number)]
             self._callback(Image(), *about)
 
     def resolve_topic_name(self, name):
@@ -123,7 +123,7 @@ def test_a_publisher_that_comes_or_goes_makes_nothing_missed(monkeypatch):
     assert topic.missed == 1
 
 
-@pytest.mark.skipif(not hasattr(Subscription, "CallbackType"), reason="Humble tells nothing about messages")
+@pytest.mark.skipif(not hasattr(Subscription, "CallbackType"), reason="Humble gives no information with messages")
 @pytest.mark.parametrize("with_gid", [True, False])
 def test_what_was_published_either_arrives_or_is_missed(monkeypatch, with_gid):
     """Over DDS, with and without the part that Jazzy lacks."""
@@ -139,14 +139,14 @@ def test_what_was_published_either_arrives_or_is_missed(monkeypatch, with_gid):
         return create(kind, name, hear, *rest, **options)
 
     monkeypatch.setattr(node, "create_subscription", subscribe)
-    heard = MatchedSubscription(node, Image, "numbers", 1, "auto", arrived.append, missed.append)
+    subscription = MatchedSubscription(node, Image, "numbers", 1, "auto", arrived.append, missed.append)
     publisher = node.create_publisher(Image, "numbers", 10)
     end = time.monotonic() + 30
 
     def spin_until(done):
         while not done():
             assert time.monotonic() < end
-            heard.match()
+            subscription.match()
             rclpy.spin_once(node, timeout_sec=0.02)
 
     def send(numbers):
@@ -157,7 +157,7 @@ def test_what_was_published_either_arrives_or_is_missed(monkeypatch, with_gid):
         time.sleep(0.2)  # nobody reads meanwhile, and a depth of 1 keeps the last
         spin_until(lambda: arrived and arrived[-1].width == numbers[-1])
 
-    spin_until(lambda: heard.silence().startswith("1 publisher") and publisher.get_subscription_count())
+    spin_until(lambda: subscription.silence().startswith("1 publisher") and publisher.get_subscription_count())
     send([1])
     send([2, 3, 4, 5, 6])
     send([7, 8, 9])

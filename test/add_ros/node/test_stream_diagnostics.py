@@ -19,120 +19,120 @@ def clock():
 
 
 @pytest.fixture
-def health(clock):
+def diagnostics(clock):
     return StreamDiagnostics(clock)
 
 
-def status(health, budget=100.0):
-    message = health.status("/detector", "cpu", "m.onnx", budget)
+def status(diagnostics, budget=100.0):
+    message = diagnostics.status("/detector", "cpu", "m.onnx", budget)
     return message.level, message.message, {value.key: value.value for value in message.values}
 
 
-def test_waits_for_images_first(health):
-    level, text, values = status(health)
+def test_waits_for_images_first(diagnostics):
+    level, text, values = status(diagnostics)
     assert (level, text) == (DiagnosticStatus.WARN, "waiting for images")
     assert (values["frames_in"], values["device"], values["processing_time_ms"]) == ("0", "cpu", "")
 
 
-def test_counts_since_the_start_and_times_since_the_last_report(health, clock):
+def test_counts_since_the_start_and_times_since_the_last_report(diagnostics, clock):
     for processing, latency in ((10, 30), (30, 50)):
-        health.received()
-        health.published(processing, latency, 3)
+        diagnostics.received()
+        diagnostics.published(processing, latency, 3)
     clock.now += 0.5
-    level, text, values = status(health)
+    level, text, values = status(diagnostics)
     assert (level, text) == (DiagnosticStatus.OK, "detecting")
     assert values["processing_time_ms"] == "20.0" and values["processing_time_max_ms"] == "30.0"
     assert values["pipeline_latency_ms"] == "40.0" and values["output_rate_hz"] == "4.0"
     assert values["detections_last_frame"] == "3"
-    health.received()
-    health.published(5, 5, 0)
-    values = status(health)[2]
+    diagnostics.received()
+    diagnostics.published(5, 5, 0)
+    values = status(diagnostics)[2]
     assert (values["frames_in"], values["frames_out"], values["processing_time_ms"]) == ("3", "3", "5.0")
 
 
 @pytest.mark.parametrize(("processing", "latency", "word"), [(150, 50, "processing"), (50, 150, "pipeline latency")])
-def test_warns_over_budget(health, processing, latency, word):
-    health.received()
-    health.published(processing, latency, 0)
-    level, text, _ = status(health)
+def test_warns_over_budget(diagnostics, processing, latency, word):
+    diagnostics.received()
+    diagnostics.published(processing, latency, 0)
+    level, text, _ = status(diagnostics)
     assert level == DiagnosticStatus.WARN and text == f"{word} 150 ms is over the budget of 100 ms"
 
 
-def test_names_the_clock_where_stamps_are_from_another_time(health):
-    health.received()
-    health.published(10, 4e11, 0)
-    level, text, _ = status(health)
+def test_names_the_clock_where_stamps_are_from_another_time(diagnostics):
+    diagnostics.received()
+    diagnostics.published(10, 4e11, 0)
+    level, text, _ = status(diagnostics)
     assert level == DiagnosticStatus.WARN and "use_sim_time" in text and "budget" not in text
 
 
-@pytest.mark.parametrize(("latency", "level"), [(-90, DiagnosticStatus.OK), (-5000, DiagnosticStatus.WARN)])
-def test_warns_of_stamps_from_the_future(health, latency, level):
-    health.received()
-    health.published(10, latency, 0)
-    found, text, _ = status(health)
-    assert found == level and ("5000 ms ahead of this node's clock" in text) == (level == DiagnosticStatus.WARN)
+@pytest.mark.parametrize(("latency", "level"), [(-99, DiagnosticStatus.OK), (-101, DiagnosticStatus.WARN)])
+def test_warns_of_stamps_from_the_future(diagnostics, latency, level):
+    diagnostics.received()
+    diagnostics.published(10, latency, 0)
+    found, text, _ = status(diagnostics)
+    assert found == level and ("101 ms ahead of this node's clock" in text) == (level == DiagnosticStatus.WARN)
 
 
-def test_newer_frames_are_normal_and_bad_frames_are_not(health, clock):
-    health.received()
-    health.published(1, 1, 0)
-    health.dropped(NEWER_FRAME)
-    assert status(health)[0] == DiagnosticStatus.OK
-    health.received()
-    health.published(1, 1, 0)
-    assert health.dropped("uncalibrated") == 1
-    assert health.dropped("uncalibrated") == 2
-    level, text, values = status(health)
+def test_newer_frames_are_normal_and_bad_frames_are_not(diagnostics, clock):
+    diagnostics.received()
+    diagnostics.published(1, 1, 0)
+    diagnostics.dropped(NEWER_FRAME)
+    assert status(diagnostics)[0] == DiagnosticStatus.OK
+    diagnostics.received()
+    diagnostics.published(1, 1, 0)
+    assert diagnostics.dropped("uncalibrated") == 1
+    assert diagnostics.dropped("uncalibrated") == 2
+    level, text, values = status(diagnostics)
     assert level == DiagnosticStatus.WARN and text == "dropped 2 x uncalibrated"
     assert values["frames_dropped"] == "3" and values["frames_dropped (uncalibrated)"] == "2"
     clock.now += 2.5
-    health.received()
-    health.dropped("uncalibrated")
-    level, text, _ = status(health)
+    diagnostics.received()
+    diagnostics.dropped("uncalibrated")
+    level, text, _ = status(diagnostics)
     assert level == DiagnosticStatus.ERROR and text == "no image was usable: 1 x uncalibrated"
 
 
-def test_warns_while_images_come_in_and_nothing_is_made_of_them(health, clock):
-    health.received()
-    health.published(50, 60, 0)
+def test_warns_while_images_come_in_and_nothing_is_made_of_them(diagnostics, clock):
+    diagnostics.received()
+    diagnostics.published(50, 60, 0)
     for tenth in range(1, 41):
         clock.now += 0.1
-        health.received()
-        health.dropped(NEWER_FRAME)
-        level, text, _ = status(health)
+        diagnostics.received()
+        diagnostics.dropped(NEWER_FRAME)
+        level, text, _ = status(diagnostics)
         assert level == (DiagnosticStatus.WARN if tenth > 21 else DiagnosticStatus.OK), (tenth, text)
     assert text == "images come in, but no answer for 4 s"
-    health.published(50, 60, 0)
-    assert status(health)[:2] == (DiagnosticStatus.OK, "detecting")
+    diagnostics.published(50, 60, 0)
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
 
 
-def test_a_slow_network_is_over_the_budget_between_its_answers_too(health, clock):
+def test_a_slow_network_is_over_the_budget_between_its_answers_too(diagnostics, clock):
     """Three seconds an image, ten images a second: neither silence nor a single bad image is taken for more."""
-    health.received()
+    diagnostics.received()
     clock.now += 3
-    health.published(3000, 3050, 0)
+    diagnostics.published(3000, 3050, 0)
     for tenth in range(29):
         clock.now += 0.1
-        health.received()
+        diagnostics.received()
         if tenth == 20:
-            health.dropped("uncalibrated")
-        level, text, _ = status(health)
+            diagnostics.dropped("uncalibrated")
+        level, text, _ = status(diagnostics)
         assert level == DiagnosticStatus.WARN and "processing 3000 ms is over the budget of 100 ms" in text
 
 
-def test_warns_when_the_stream_stops(health, clock):
-    health.received()
-    health.published(1, 1, 0)
+def test_warns_when_the_stream_stops(diagnostics, clock):
+    diagnostics.received()
+    diagnostics.published(1, 1, 0)
     clock.now += 12
-    status(health)
-    assert status(health)[:2] == (DiagnosticStatus.WARN, "no image for 12 s")
+    status(diagnostics)
+    assert status(diagnostics)[:2] == (DiagnosticStatus.WARN, "no image for 12 s")
 
 
-def test_warns_where_the_transport_loses_most_images(health):
-    health.received()
-    health.published(1, 1, 0)
-    health.dropped(MISSED, 9)
-    level, text, _ = status(health)
+def test_warns_where_the_transport_loses_most_images(diagnostics):
+    diagnostics.received()
+    diagnostics.published(1, 1, 0)
+    diagnostics.dropped(MISSED, 9)
+    level, text, _ = status(diagnostics)
     assert level == DiagnosticStatus.WARN and text.startswith("9 of 10 images did not get here")
 
 

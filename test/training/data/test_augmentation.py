@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data import augmentation as augment
-from training.data.collation import Augmentation
+from training.data.augmentation import Augmentation
 from training.data.depth_sources import object_depth
 from training.data.kitti.dataset import KittiFolder
 from training.data.rng import generator
@@ -70,7 +70,7 @@ def test_flipped_labels_project_where_the_mirrored_image_shows_them(seed):
     )
     np.testing.assert_array_equal(flipped.image, sample.image[:, ::-1])
     np.testing.assert_array_equal(flipped.depth, sample.depth[:, ::-1])
-    turn = np.abs(box3d.wrap(flipped.objects.alpha - (np.pi - sample.objects.alpha)))
+    turn = np.abs(box3d.wrap(box3d.alpha(flipped.objects.boxes) - (np.pi - box3d.alpha(sample.objects.boxes))))
     np.testing.assert_allclose(turn, 0, atol=1e-9)
 
 
@@ -185,7 +185,7 @@ def test_depth_pixels_lift_to_the_points_they_were_made_of(seed):
 @given(seeds)
 def test_zooming_scales_the_focal_length_and_leaves_metres(seed):
     sample = random_sample(seed)
-    view = Augmentation(0.0, photometric=False, zoom=(0.7, 1.6), size=(64, 32))
+    view = Augmentation(0.0, color_jitter=False, scale_range=(0.7, 1.6), size=(64, 32))
     zoomed = view(sample, np.random.default_rng(seed), sample.camera.fv)
     assert zoomed.image.shape == (32, 64, 3) and zoomed.depth.shape == (32, 64)
     ratio = zoomed.camera.fv / sample.camera.fv
@@ -201,7 +201,7 @@ def test_zooming_scales_the_focal_length_and_leaves_metres(seed):
 
 
 def test_zooms_cover_their_range_evenly_in_their_logarithm():
-    sample, view = random_sample(5), Augmentation(0.0, photometric=False, zoom=(0.5, 2.0), size=(64, 32))
+    sample, view = random_sample(5), Augmentation(0.0, color_jitter=False, scale_range=(0.5, 2.0), size=(64, 32))
     rng, own = np.random.default_rng(0), sample.camera.fv
     zooms = np.array([np.log2(view(sample, rng, own).camera.fv / own) for _ in range(300)])
     assert -1.1 < zooms.min() < -0.9 and 0.9 < zooms.max() < 1.1
@@ -219,7 +219,7 @@ def test_a_marker_lands_where_the_camera_says(seed):
     v, u = np.mgrid[:height, :width]
     blob = 255 * np.exp(-((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / (2 * 3.0**2))
     image = np.repeat(np.rint(blob)[..., None], 3, axis=2).astype(np.uint8)
-    sample = Augmentation(0.0, photometric=False, zoom=(0.9, 1.1), size=(200, 100))(
+    sample = Augmentation(0.0, color_jitter=False, scale_range=(0.9, 1.1), size=(200, 100))(
         Sample("0", image, camera), rng, camera.fv
     )
     if seed % 2:
@@ -248,8 +248,8 @@ def test_the_resized_depth_map_is_that_of_the_resized_camera(size):
 def test_photometric_changes_colours_within_bounds_and_by_its_generator_alone():
     image = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
     kept = image.copy()
-    first, again = (augment.photometric(image, generator(1, 2, 3)) for _ in range(2))
-    other = augment.photometric(image, generator(1, 2, 4))
+    first, again = (augment.color_jitter(image, generator(1, 2, 3)) for _ in range(2))
+    other = augment.color_jitter(image, generator(1, 2, 4))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(image, kept)
     assert first.shape == image.shape and first.dtype == np.uint8
@@ -258,18 +258,18 @@ def test_photometric_changes_colours_within_bounds_and_by_its_generator_alone():
 
 def test_photometric_of_no_strength_is_the_identity():
     image = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
-    np.testing.assert_array_equal(augment.photometric(image, np.random.default_rng(0), strength=0), image)
+    np.testing.assert_array_equal(augment.color_jitter(image, np.random.default_rng(0), strength=0), image)
 
 
 def test_photometric_covers_brightness_contrast_saturation_and_hue():
     grey, red = np.full((16, 16, 3), 128, np.uint8), np.full((16, 16, 3), (200, 60, 60), np.uint8)
     steps = np.tile(np.repeat(np.uint8([64, 192]), 8)[None, :, None], (16, 1, 3))
     rngs = [np.random.default_rng(seed) for seed in range(200)]
-    means = [augment.photometric(grey, rng).mean() for rng in rngs]
+    means = [augment.color_jitter(grey, rng).mean() for rng in rngs]
     assert 80 < min(means) < 110 and 145 < max(means) < 180
-    spans = [np.ptp(augment.photometric(steps, rng).mean(axis=(0, 2))) for rng in rngs]
+    spans = [np.ptp(augment.color_jitter(steps, rng).mean(axis=(0, 2))) for rng in rngs]
     assert min(spans) < 110 and max(spans) > 145
-    reds = np.uint8([augment.photometric(red, rng).mean(axis=(0, 1)) for rng in rngs])
+    reds = np.uint8([augment.color_jitter(red, rng).mean(axis=(0, 1)) for rng in rngs])
     hue, saturation, _ = np.moveaxis(cv2.cvtColor(reds[None], cv2.COLOR_RGB2HSV)[0].astype(int), 1, 0)
     hue = (2 * hue + 180) % 360 - 180
     assert -20 < hue.min() < -4 and 4 < hue.max() < 20
@@ -279,7 +279,7 @@ def test_photometric_covers_brightness_contrast_saturation_and_hue():
 def test_a_grey_image_stays_grey_but_for_noise():
     grey = np.repeat(np.random.default_rng(0).integers(40, 200, (40, 60, 1), np.uint8), 3, axis=2)
     for seed in range(10):
-        changed = augment.photometric(grey, np.random.default_rng(seed)).astype(int)
+        changed = augment.color_jitter(grey, np.random.default_rng(seed)).astype(int)
         assert np.ptp(changed, axis=2).mean() < 9
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.collation import MixedFrames
+from training.data.frame_sources import MixedFrames
 
 
 @dataclass(frozen=True)

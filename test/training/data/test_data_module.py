@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.accelerators import CPUAccelerator
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detectors.keypoint_encoder import KeypointEncoder
-from training.atomic_io import TrainingError
-from training.data.collation import Augmentation
+from training.data.augmentation import Augmentation
 from training.data.data_module import KittiData, MixedData, MixedSource
 from training.data.kitti.dataset import KittiError
 from training.data.world import World
+from training.errors import TrainingError
 from training.world import write_folder
 
 WORLD = World(width=160, height=96, focal=180)
@@ -27,12 +28,9 @@ def folder(tmp_path_factory):
 
 def attached(data, sees_depth=False):
     """A data module as Lightning attaches it to a training of a detector with a focal length of 180."""
-    learner, detector = (
-        SimpleNamespace(sees_depth=sees_depth),
-        SimpleNamespace(focal=180, target_encoder=KeypointEncoder(4)),
-    )
+    detector = SimpleNamespace(focal=180, target_encoder=KeypointEncoder(), classes=KITTI_CLASSES, size_multiple=32)
     data.trainer = SimpleNamespace(
-        lightning_module=SimpleNamespace(detector=detector, learner=learner),
+        lightning_module=SimpleNamespace(detector=detector, objective=SimpleNamespace(sees_depth=sees_depth)),
         accelerator=CPUAccelerator(),
         global_rank=0,
         world_size=1,
@@ -41,7 +39,9 @@ def attached(data, sees_depth=False):
 
 
 def test_sizes_are_judged_at_another_focal_length_and_results_have_the_images_pixels(folder):
-    data = KittiData(str(folder), val="ImageSets/train.txt", test="ImageSets/train.txt", workers=0, judged_at=720.0)
+    data = KittiData(
+        str(folder), val="ImageSets/train.txt", test="ImageSets/train.txt", num_workers=0, eval_focal_length=720.0
+    )
     attached(data).setup("test")
     data.setup("validate")
     judged, tested = next(iter(data.val_dataloader())), next(iter(data.test_dataloader()))
@@ -53,7 +53,7 @@ def test_sizes_are_judged_at_another_focal_length_and_results_have_the_images_pi
 
 @pytest.mark.parametrize("depth", ["lidar", "object", "dense"])
 def test_only_a_teacher_needs_the_depth_of_frames_that_are_scored(folder, depth):
-    data = attached(KittiData(str(folder), workers=0, depth=depth))
+    data = attached(KittiData(str(folder), num_workers=0, depth=depth))
     data.setup("test")  # the frames have no scan, and those of testing/ no labels
     assert next(iter(data.test_dataloader())).depth is None
     if depth == "dense":
@@ -66,13 +66,13 @@ def test_only_a_teacher_needs_the_depth_of_frames_that_are_scored(folder, depth)
 
 def test_a_folder_without_the_published_split_is_told_how_to_name_frames(folder, tmp_path):
     with pytest.raises(KittiError, match=r"hold KITTI's published split chen_train: .* --data.train FILE") as error:
-        KittiData(str(folder)).setup("fit")
+        attached(KittiData(str(folder))).setup("fit")
     assert len(error.value.problems["image missing"]) == 3712 - 1  # frame 0 is in that split, frame 1 is not
     with pytest.raises(KittiError, match="published split chen_val"):
         MixedSource(str(folder), "chen_val").folder()
     (tmp_path / "ids.txt").write_text("000000\n000007\n000008\n")
     with pytest.raises(KittiError, match="2 of 3 frames cannot be used") as error:
-        KittiData(str(folder), train=str(tmp_path / "ids.txt")).setup("fit")
+        attached(KittiData(str(folder), train=str(tmp_path / "ids.txt"))).setup("fit")
     assert "published" not in str(error.value)
 
 
@@ -90,9 +90,8 @@ def test_labels_that_teach_nothing_are_an_error_and_those_of_unknown_types_are_t
     with pytest.raises(KittiError, match=error):
         data.setup("fit")
     with pytest.raises(KittiError, match=error):
-        MixedData(
-            [MixedSource(str(tmp_path), "ImageSets/train.txt")], MixedSource(str(tmp_path), "ImageSets/train.txt")
-        ).setup("fit")
+        source = MixedSource(str(tmp_path), "ImageSets/train.txt")
+        attached(MixedData([source], source)).setup("fit")
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
@@ -105,7 +104,7 @@ def test_a_folder_that_is_not_there_is_told_how_to_give_one(stage, tmp_path):
 def test_a_source_that_counts_nothing_gives_nothing(folder):
     source = MixedSource(str(folder), "ImageSets/train.txt")
     none = MixedSource(str(folder), "ImageSets/train.txt", count=0, depth="dense")
-    data = attached(MixedData([source, none], source, workers=0))
+    data = attached(MixedData([source, none], source, num_workers=0))
     data.setup("fit")
     assert data.count == len(data.frames(0)) == 2
 
@@ -121,10 +120,16 @@ def test_sources_with_depth_and_without_do_not_mix(folder):
     [
         ({"augmentation": Augmentation(size=(100, 64))}, r"augmentation.size \(100, 64\): sides are multiples of 32"),
         ({"augmentation": Augmentation(size=(64, 0))}, r"augmentation.size \(64, 0\): sides are multiples of 32"),
-        ({"augmentation": Augmentation(zoom=(2.0, 1.0))}, r"augmentation.zoom \(2.0, 1.0\): the lowest factor"),
-        ({"augmentation": Augmentation(zoom=(0.0, 1.0))}, r"augmentation.zoom \(0.0, 1.0\): the lowest factor"),
+        (
+            {"augmentation": Augmentation(scale_range=(2.0, 1.0))},
+            r"augmentation.scale_range \(2.0, 1.0\): the lowest factor",
+        ),
+        (
+            {"augmentation": Augmentation(scale_range=(0.0, 1.0))},
+            r"augmentation.scale_range \(0.0, 1.0\): the lowest factor",
+        ),
         ({"batch_size": 0}, "batch_size 0: a batch has at least 1"),
-        ({"workers": -1}, "workers -1: give how many processes"),
+        ({"num_workers": -1}, "num_workers -1: give how many processes"),
     ],
 )
 def test_numbers_that_no_training_can_use_are_refused(folder, options, message):

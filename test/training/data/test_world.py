@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
+from add_model.classes import DONT_CARE
 from add_model.geometry import boxes as box3d
 from training.data import augmentation as augment
 from training.data.kitti.dataset import KittiFolder
-from training.data.sample import DONT_CARE
 from training.data.world import World, mesh, props, raster
 from training.data.world.annotate import LARGELY, PARTLY
 from training.data.world.placement import Placement

@@ -1,6 +1,7 @@
 """The official evaluation: closed-form cases, and a plain-loop transcription of the rules as an independent truth."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,20 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
 from support.label_lines import found, label
+from support.own_classes import FORKLIFT, PALLET, WAREHOUSE
 
+from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
-from training.evaluation.average_precision import evaluate, tallies
+from training.evaluation.average_precision import METRICS, OVERLAPS, evaluate, min_overlap, tallies
 from training.evaluation.tally import recall_thresholds
 
 LEVELS = {"easy": (40, 0, 0.15), "moderate": (25, 1, 0.3), "hard": (25, 2, 0.5)}
 NEIGHBOUR = {"car": "van", "pedestrian": "person_sitting"}
 
 
-def score(labels, results):
+def score(labels, results, classes=KITTI_CLASSES):
     """Frames of label lines and of result lines -> the JSON table."""
     tables = [parse_table("\n".join(lines), "labels") for lines in labels]
     detected = [parse_table("\n".join(lines), "results", scores=True) for lines in results]
-    return evaluate(tables, detected).to_json()
+    return evaluate(tables, detected, classes).to_json()
 
 
 # The rules, object by object, as loops over the whole set for each class, difficulty and metric.
@@ -355,3 +358,111 @@ def test_an_absurd_box_is_a_plain_false_positive(absurd):
     stray = found(0.95, **({"box": (600, 100, 700, 180), "place": (10, 1.6, 20)} | absurd))
     table = score([[label()]] * 50, [[found(0.9), stray]] * 50)["R40"]["strict"]["Car"]
     assert table["bbox"] == table["bev"] == table["3d"] == pytest.approx([50] * 3)
+
+
+OFFICIAL = {"Car": (0.7, 0.5, "van"), "Pedestrian": (0.5, 0.25, "person_sitting"), "Cyclist": (0.5, 0.25, None)}
+
+
+def test_kittis_classes_have_the_official_overlaps_and_neighbours():
+    assert tuple(OFFICIAL) == KITTI_CLASSES.names
+    for kind in KITTI_CLASSES:
+        strict, loose, neighbour = OFFICIAL[kind.name]
+        assert {metric: min_overlap(kind, "strict", metric) for metric in METRICS} == dict.fromkeys(METRICS, strict)
+        looser = {"bbox": strict, "aos": strict, "bev": loose, "3d": loose}
+        assert {metric: min_overlap(kind, "loose", metric) for metric in METRICS} == looser
+        assert [name.lower() for name in kind.neighbours] == ([neighbour] if neighbour else [])
+
+
+def fixed_set():
+    """60 frames with objects of every difficulty, detections of every overlap, and neighbours."""
+    labels, results = [], []
+    for i in range(60):
+        kind = ("Car", "Car", "Pedestrian", "Cyclist", "Van", "Person_sitting")[i % 6]
+        own = {"Van": "Car", "Person_sitting": "Pedestrian"}.get(kind, kind)
+        box, place, off = (100, 100, 200 + i % 7, 126 + i % 40), (i % 5 - 2, 1.6, 10 + i % 11), (7 * i % 13) / 26
+        labels.append([label(kind, box, place, occluded=i % 3, truncated=i % 4 / 10)])
+        moved = {"box": (100 + 40 * off, *box[1:]), "place": (place[0] + off, 1.6, place[2] + off / 4)}
+        results.append([found((i * 37 % 60) / 60, kind=own, **moved)])
+        if i % 4 == 0:
+            far = {"box": (600, 100, 700, 180), "place": (10, 1.6, 20)}
+            results[-1].append(found((i * 11 % 60) / 60, kind=own, **far))
+    return labels, results
+
+
+def test_kittis_numbers_are_to_the_bit_those_of_fixed_overlaps():
+    """As the evaluator gave them when KITTI's classes were written into it."""
+    table = score(*fixed_set())["R40"]
+    cars, strict_cars = [0.5, 32.89556277056277, 32.89556277056277], [0.0, 25.934523809523807, 25.934523809523807]
+    people, cyclists = [0.0, 0.0, 15.949633699633697], [5.0, 22.5, 22.5]
+    expected = {
+        "strict": {"Car": (cars, strict_cars, strict_cars), "Pedestrian": (people,) * 3, "Cyclist": (cyclists,) * 3},
+        "loose": {"Car": (cars,) * 3, "Pedestrian": (people,) * 3, "Cyclist": (cyclists,) * 3},
+    }
+    for overlaps in OVERLAPS:
+        for name, values in expected[overlaps].items():
+            assert tuple(table[overlaps][name][metric] for metric in ("bbox", "bev", "3d")) == values
+
+
+@settings(max_examples=30)
+@given(sets())
+def test_a_classs_numbers_depend_neither_on_the_other_classes_nor_on_their_order(frames):
+    labels, results = zip(*frames, strict=True)
+    expected = score(labels, results)
+    assert score(labels, results, ClassSpec.from_json(KITTI_CLASSES.to_json())) == expected
+    for classes in ((*KITTI_CLASSES.classes[::-1], FORKLIFT), KITTI_CLASSES.classes[1:2], (PALLET, *KITTI_CLASSES)):
+        table = score(labels, results, ClassSpec(tuple(classes)))
+        for points, by_overlap in table.items():
+            for overlaps, by_class in by_overlap.items():
+                assert list(by_class) == [kind.name for kind in classes]
+                for name in set(by_class) & set(KITTI_CLASSES.names):
+                    assert by_class[name] == expected[points][overlaps][name]
+
+
+def test_own_classes_found_perfectly_score_100_where_there_are_enough():
+    labels = [[label("forklift"), label("Pallet", (600, 100, 700, 180), (10, 1.6, 20))]] * 41
+    results = [[f"{line} {1 - i / 100}" for line in frame] for i, frame in enumerate(labels)]
+    table = score(labels, results, WAREHOUSE)
+    assert list(table["R40"]["strict"]) == ["Forklift", "pallet"]
+    for by_overlap in table.values():
+        for by_class in by_overlap.values():
+            for values in by_class.values():
+                assert all(value == pytest.approx([100] * 3) for value in values.values())
+    assert score(labels[:21], results[:21], WAREHOUSE)["R40"]["loose"]["pallet"]["3d"] == pytest.approx([50] * 3)
+
+
+@pytest.mark.parametrize(("length", "strict", "loose"), [(2.8, 100, 100), (2.2, 0, 100), (1.5, 0, 0)])
+def test_own_overlaps_are_kept(length, strict, loose):
+    """Overlaps of 0.7, 0.55 and 0.375 against the forklift's 0.6 and 0.4."""
+    results = [[found(0.9, kind="forklift", size=(1.5, 1.6, length))]] * 41
+    table = score([[label("forklift")]] * 41, results, WAREHOUSE)["R40"]
+    assert table["strict"]["Forklift"]["3d"] == table["strict"]["Forklift"]["bev"] == pytest.approx([strict] * 3)
+    assert table["loose"]["Forklift"]["3d"] == table["loose"]["Forklift"]["bev"] == pytest.approx([loose] * 3)
+    assert table["strict"]["Forklift"]["bbox"] == table["loose"]["Forklift"]["bbox"] == pytest.approx([100] * 3)
+
+
+def test_each_of_several_neighbours_is_ignored():
+    """A class may be another's neighbour too, and counts as itself nevertheless."""
+    places = [((300, 100, 400, 180), (5, 1.6, 20)), ((600, 100, 700, 180), (10, 1.6, 20))]
+    labels, results = [label("forklift")], [found(0.9, kind="forklift")]
+    for name, (box, place) in zip(("reach_truck", "Tugger"), places, strict=True):
+        labels.append(label(name, box, place))
+        results.append(found(0.95, kind="forklift", box=box, place=place))
+    results.append(found(0.9, kind="Tugger", box=places[1][0], place=places[1][1]))
+
+    def strict(classes):
+        table = score([labels] * 41, [results] * 41, classes)["R40"]["strict"]
+        return {name: metrics["3d"] for name, metrics in table.items()}
+
+    assert strict(WAREHOUSE)["Forklift"] == pytest.approx([100] * 3)
+    assert strict(ClassSpec((replace(FORKLIFT, neighbours=("tugger",)),)))["Forklift"] == pytest.approx([50] * 3)
+    both = strict(ClassSpec((*WAREHOUSE, ObjectClass("Tugger", (2, 1, 1)))))
+    assert both["Forklift"] == both["Tugger"] == pytest.approx([100] * 3)
+
+
+def test_scores_and_tallies_name_their_classes():
+    known = tallies(
+        [parse_table(label("forklift"), "")], [parse_table(found(0.5, kind="forklift"), "", True)], WAREHOUSE
+    )
+    assert known.classes == known.scores().classes == WAREHOUSE
+    assert known.scores(np.array([3])).objects == {"Forklift": [3] * 3, "pallet": [0] * 3}
+    assert evaluate([], []).classes == KITTI_CLASSES

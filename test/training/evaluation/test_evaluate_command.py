@@ -7,7 +7,10 @@ import sys
 
 import pytest
 from support.label_lines import found, label
+from support.own_classes import WAREHOUSE, renamed_model, write_classes
 
+from add_model.classes import ClassSpec, ObjectClass
+from add_model.predictor import SHIPPED_MODEL
 from training import evaluate as command
 
 
@@ -75,7 +78,7 @@ def test_ids_choose_the_frames(folders, capsys):
         (lambda f: (f / "ids").write_text("000001\n000001\n"), "line 2: id 000001 stands in line 1 already"),
         (lambda f: (f / "ids").write_text(""), "no frame ids"),
         (lambda f: [p.unlink() for p in (f / "results").iterdir()], "no result file of the 50 frames.*000000.txt"),
-        (lambda f: [_rename(p, "Car", "vehicle") for p in (f / "labels").iterdir()], "50 'vehicle'.*Car, Pedestrian"),
+        (lambda f: [_rename(p, "Car", "vehicle") for p in (f / "labels").iterdir()], "50 'vehicle'.*Car, .*--classes"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error_that_names_it(folders, capsys, break_it, message):
@@ -89,13 +92,61 @@ def _rename(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_labels_of_other_types_are_told_and_do_not_count(folders, capsys):
+def test_labels_of_other_types_are_reported_and_not_scored(folders, capsys):
     _rename(folders / "labels" / "000007.txt", "Car", "vehicle")
     _rename(folders / "labels" / "000008.txt", "Car", "Tram")
     assert run(folders) == 0
     output = capsys.readouterr().out
-    assert "Labels of types that KITTI does not have count for nothing: 1 'vehicle'." in output
+    assert "Labels of unknown types are not scored: 1 'vehicle'." in output
     assert "Car        objects              48        48        48" in output
+
+
+@pytest.fixture
+def warehouse(folders):
+    """The same folders with forklifts."""
+    for path in (*(folders / "labels").iterdir(), *(folders / "results").iterdir()):
+        _rename(path, "Car", "forklift")
+    return folders
+
+
+def test_own_classes_are_scored(warehouse, capsys):
+    _rename(warehouse / "labels" / "000007.txt", "forklift", "tugger")  # a neighbour
+    _rename(warehouse / "labels" / "000008.txt", "forklift", "Car")
+    classes = write_classes(warehouse / "classes.json")
+    assert run(warehouse, "--classes", str(classes), "--json", str(warehouse / "scores.json")) == 0
+    table, output = json.loads((warehouse / "scores.json").read_text()), capsys.readouterr().out
+    assert table["objects"] == {"Forklift": [48] * 3, "pallet": [0] * 3}
+    assert list(table["R40"]["strict"]) == list(WAREHOUSE.names)
+    assert min(table["R40"]["strict"]["Forklift"]["bbox"]) > 95 and table["R40"]["strict"]["pallet"]["bbox"] is None
+    assert "  Forklift   3D  @0.60" in output and "  Forklift   3D  @0.40" in output
+    assert "pallet easy, moderate, hard: none is labelled" in output
+    assert "Labels of unknown types are not scored: 1 'Car'." in output
+
+
+def test_classes_can_be_those_of_a_model(warehouse, capsys):
+    three = ClassSpec((*WAREHOUSE, ObjectClass("counterbalance_truck", (3, 1, 2))))
+    model = renamed_model(SHIPPED_MODEL, warehouse / "model.onnx", three)
+    assert run(warehouse, "--classes", str(model)) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "objects   " in line]
+    assert [line.split()[0] for line in lines[:3]] == list(three.names)
+    assert len({line.index("objects") for line in lines}) == 1  # long names keep the columns
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "there is no file"), ("[]", "there is no class"), ("Car", "classes.json.*not as")]
+)
+def test_classes_that_cannot_be_read_are_an_error(folders, capsys, text, message):
+    if text is not None:
+        (folders / "classes.json").write_text(text)
+    assert run(folders, "--classes", str(folders / "classes.json")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(message, error) and error.count("\n") == 1
+
+
+def test_labels_of_none_of_the_own_classes_are_an_error(folders, capsys):
+    """Though KITTI knows them: all scores would be 0."""
+    assert run(folders, "--classes", str(write_classes(folders / "classes.json"))) == 1
+    assert re.search("50 'Car'.*Forklift, pallet", capsys.readouterr().err)
 
 
 def test_missing_folders_are_an_error(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""How many objects count, what so few of them allow a perfect detector, and that the tables say it."""
+"""How many objects count, what AP few of them allow at most, and the notes about it."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def frames(labels, results):
 
 
 @pytest.mark.parametrize("count", [1, 2, 21, 40, 41, 42, 60, 95])
-def test_a_perfect_detector_gets_what_is_said_to_be_attainable(count):
+def test_a_perfect_detector_gets_the_attainable_ap(count):
     """One car a frame, all found exactly, with scores that differ: (n - 1) / 40 up to 41 cars, by KITTI's own rules."""
     scores = evaluate(*frames([[label()]] * count, [[found(1 - i / 1000)] for i in range(count)]))
     for points, best in (("R40", min(count - 1, 40) / 40), ("R11", min(-(-count // 4), 11) / 11)):
@@ -36,7 +36,7 @@ def test_objects_count_by_the_rules_of_their_difficulty():
     assert weighted.objects == {"Car": [3, 6, 9], "Pedestrian": [0] * 3, "Cyclist": [0] * 3}
 
 
-def test_the_table_says_how_many_objects_count_and_what_that_means():
+def test_the_table_has_the_number_of_objects_and_notes_on_few_of_them():
     """21 easy cars among 50, one pedestrian that is none of the easy ones, no cyclist but one is found."""
     labels = [[label(occluded=0 if i < 21 else 1)] for i in range(50)]
     labels[0].append(label("Pedestrian", occluded=1))
@@ -52,7 +52,7 @@ def test_the_table_says_how_many_objects_count_and_what_that_means():
     assert cyclists.startswith("Cyclist easy, moderate, hard: none is labelled")
 
 
-def test_enough_objects_need_no_words():
+def test_enough_objects_need_no_note():
     labels = [[label(), label("Pedestrian"), label("Cyclist")]] * 41
     assert count_notes(evaluate(*frames(labels, [[]] * 41))) == []
     assert len(count_notes(evaluate(*frames(labels[:40], [[]] * 40)))) == 4

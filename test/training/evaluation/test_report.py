@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.own_classes import WAREHOUSE, write_classes
 
 from add_model.detections import Detections
+from add_model.drawing import class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_ros.node.parameters import PARAMETERS
@@ -42,19 +44,19 @@ def boxes_at(*places, heading=0.3):
     return np.array([[x, 1.0, z, 4.0, 1.6, 1.5, heading] for x, z in places], float).reshape(-1, 7)
 
 
-def seen(boxes):
+def projected(boxes):
     return box3d.clip_to_image(box3d.project_boxes(boxes, CAMERA), CAMERA)
 
 
 def labelled(boxes, names=None, occluded=0):
     count = len(boxes)
     names = np.array(names or ["Car"] * count, dtype="U20")
-    return Objects(names, boxes, seen(boxes), np.zeros(count), np.full(count, occluded))
+    return Objects(names, boxes, projected(boxes), np.zeros(count), np.full(count, occluded))
 
 
 def detected(boxes, scores, rectangles=None, names=None):
     names = np.array(names or ["Car"] * len(boxes), dtype="U20")
-    rectangles = seen(boxes) if rectangles is None else rectangles
+    rectangles = projected(boxes) if rectangles is None else rectangles
     return Detections(names, np.array(scores, float), boxes, rectangles, np.ones(len(boxes)))
 
 
@@ -105,7 +107,7 @@ def test_known_shifts_come_back_as_errors(pair):
     found[3, 6] += np.pi  # turned round
     far = found[:3]
     objects = [labelled(truth), labelled(truth)]
-    detections = [detected(found, [0.9] * 4, seen(truth)), detected(far, [0.9] * 3, seen(truth)[:3])]
+    detections = [detected(found, [0.9] * 4, projected(truth)), detected(far, [0.9] * 3, projected(truth)[:3])]
     pairs = [pair(o, d, "Car") for o, d in zip(objects, detections, strict=True)]
     errors = object_errors(objects, detections, pairs).binned()
     assert errors.objects[:4].tolist() == [2, 4, 0, 2] and errors.found[:4].tolist() == [2, 4, 0, 1]
@@ -291,7 +293,7 @@ def test_the_pictures_show_the_miss_and_the_false_positive(page):
         data = np.frombuffer(base64.b64decode(pictures[alt].partition(",")[2]), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
         rows, columns = np.nonzero((picture[..., 2] > 180) & (picture[..., 1] < 130) & (picture[..., 0] < 130))
-        left, top, right, bottom = seen(boxes_at(place))[0]
+        left, top, right, bottom = projected(boxes_at(place))[0]
         # JPEG and the frame's margin and width blur its edges by a few pixels.
         assert np.array([columns.min(), rows.min(), columns.max(), rows.max()]) == pytest.approx(
             [left, top, right, bottom], abs=9
@@ -312,6 +314,32 @@ def test_a_page_without_detections_or_pictures(tmp_path):
     text = " ".join(" ".join(Page(out.read_text(encoding="utf-8")).words).split())
     assert "0 of 3 objects of the hard difficulty are found" in text
     assert "Neither labelled nor detected: Pedestrian, Cyclist" in text
+
+
+def test_own_classes_are_on_the_page_with_their_colours(tmp_path):
+    folder = write_folder(tmp_path)
+    for path in (*(folder / "label_2").iterdir(), *(folder / "results").iterdir()):
+        path.write_text(path.read_text().replace("Car", "Pallet"))
+    status, text = report(folder, "--classes", str(write_classes(folder / "classes.json")), "--score", "0.5")
+    assert status == 0
+    page = Page(text)
+    words = " ".join(" ".join(page.words).split())
+    assert "Neither labelled nor detected: Forklift" in words and "Cyclist" not in words
+    assert "2 of 3 objects of the hard difficulty are found, with 1 false positives" in words
+    assert {a["href"] for tag, a in page.tags if tag == "a"} == {"#ap", "#pallet"}
+    (source,) = [a["src"] for tag, a in page.tags if tag == "img" and "pallet found with score 0.95" in a["alt"]]
+    data = np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    assert (np.abs(picture - class_colour("pallet", WAREHOUSE)) < 25).all(axis=2).sum() > 200
+
+
+@pytest.mark.parametrize("pair", [associate, associate_on_ground])
+def test_own_neighbours_are_ignored(pair):
+    boxes = boxes_at((-6, 14), (0, 14), (6, 14))
+    objects = labelled(boxes, ["Forklift", "TUGGER", "reach_truck"])
+    found = detected(boxes, [0.9] * 3, names=["forklift"] * 3)
+    assert pair(objects, found, "forklift", WAREHOUSE).detection.tolist() == [0, IGNORED, IGNORED]
+    assert pair(objects, found, "forklift").detection.tolist() == [0, FREE, FREE]  # KITTI knows none
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,20 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-import yaml
-from jsonargparse import ArgumentParser
-from support.paths import CONFIG
-from support.training_bench import Training, configure, depths, kill_when, lines_of, tensors
+from support.training_bench import Training, configure, kill_when, lines_of, tensors
 
-from add_model.registry import build, load
-from training.atomic_io import TrainingError
+from add_model.registry import adapter_for, build
+from add_model.weights_file import load
 from training.checkpoints import load_checkpoint
+from training.errors import TrainingError
 from training.export import main as export
 from training.lightning_module import LitDetector
 from training.metrics import read_metrics
-from training.objectives.add import ADDDistillation, LossWeight, frozen_teacher
-from training.objectives.baseline import Baseline, TeacherTraining
+from training.objectives import ADDDistillation, Baseline, LossWeight, TeacherTraining
+from training.objectives.add import frozen_teacher
 
 TEACHER = {"class_path": "training.objectives.TeacherTraining"}
-PARTS = ("features", "adapted", "targets", "regression", "scores")
+LOSSES = ("features", "adapted", "targets", "regression", "classification")
 DETECTORS = ("monodle_plain", "caddn_plain", "monodetr_plain")
 
 
@@ -32,17 +30,17 @@ def student(teacher: Path, **options):
     }
 
 
-def configured(folder, name, method, depth="dense", model="monodle_plain", **trainer):
+def configured(folder, name, objective, depth="dense", model="monodle_plain", **trainer):
     return configure(
         folder / f"{name}.yaml",
-        model={"model": model, "start": None, "method": method},
+        model={"name": model, "init_weights": None, "objective": objective},
         data={"depth": depth, "world": {"width": 128, "height": 64, "focal": 180}},
         trainer=trainer,
     )
 
 
-def run(folder, name, method, resume=False, **options):
-    config = configured(folder, name, method, **options)
+def run(folder, name, objective, resume=False, **options):
+    config = configured(folder, name, objective, **options)
     training = Training(folder, "fit", "--config", config, *(["--resume"] if resume else []), log=f"{name}.txt")
     return training.finish(), training.text(), folder / "runs" / name / "last.ckpt"
 
@@ -66,17 +64,15 @@ def distilled(model, teacher, tmp_path_factory):
     return checkpoint
 
 
-def test_each_part_is_logged_as_it_is_and_counts_by_its_weight(distilled):
+def test_each_loss_is_logged_as_it_is_and_counts_by_its_weight(distilled):
     rows = [row for row in read_metrics(distilled.parent / "metrics.csv") if row.get("train/loss")]
-    columns = [f"train/add_{name}" for name in PARTS]
+    columns = [f"train/add_{name}" for name in LOSSES]
     assert {name for name in rows[0] if name.startswith("train/add_")} == set(columns)
     assert all(row[name] > 0 for name in columns for row in rows)
     weights = ADDDistillation(teacher="", regression=LossWeight(1.0))
     for step, row in enumerate(rows):
-        own = sum(
-            v for k, v in row.items() if k.startswith("train/") and k not in (*columns, "train/loss", "train/rate")
-        )
-        passed = sum(getattr(weights, name).at(step / len(rows)) * row[f"train/add_{name}"] for name in PARTS)
+        own = sum(v for k, v in row.items() if k.startswith("train/") and k not in (*columns, "train/loss", "train/lr"))
+        passed = sum(getattr(weights, name).at(step / len(rows)) * row[f"train/add_{name}"] for name in LOSSES)
         assert row["train/loss"] == pytest.approx(own + passed, rel=1e-4)
 
 
@@ -85,7 +81,7 @@ def test_the_teacher_is_left_as_it_was(teacher, distilled):
     before, after = (load_checkpoint(path)["state_dict"] for path in (teacher, distilled))
     compared = 0
     for name, value in before.items():
-        kept = name.replace("detector.", "learner.teacher.") if name.startswith("detector.") else name
+        kept = name.replace("detector.", "objective.teacher.") if name.startswith("detector.") else name
         assert torch.equal(after[kept], value), kept
         compared += "running_mean" in name
     assert compared > 10
@@ -112,14 +108,14 @@ def test_distillation_adds_nothing_to_what_is_deployed(model, distilled, tmp_pat
     assert graphs[0][0] == {k: v.shape for k, v in build(model).state_dict().items()}
 
 
-def assert_goes_on(method, undisturbed, model, folder, meanwhile=lambda: None):
+def assert_goes_on(objective, undisturbed, model, folder, meanwhile=lambda: None):
     """A run that is killed and resumed ends as the undisturbed one did, bit for bit."""
-    first = Training(folder, "fit", "--config", configured(folder, "killed", method, model=model))
+    first = Training(folder, "fit", "--config", configured(folder, "killed", objective, model=model))
     metrics = folder / "runs" / "killed" / "metrics.csv"
     assert kill_when(first, lambda: lines_of(metrics) >= 5), first.text()
     assert (folder / "runs" / "killed" / "last.ckpt").is_file()
     meanwhile()
-    status, text, checkpoint = run(folder, "killed", method, resume=True, model=model)
+    status, text, checkpoint = run(folder, "killed", objective, resume=True, model=model)
     assert status == 0, text
     assert "resuming" in text
     parts = ("state_dict", "optimizer_states")
@@ -146,7 +142,7 @@ def test_a_student_of_no_teacher_is_not_trained(tmp_path):
         tmp_path, "none", {"class_path": "training.objectives.ADDDistillation", "init_args": {"teacher": None}}
     )
     assert status == 1
-    assert "model.method.teacher is null: give the checkpoint of a run with model.method TeacherTraining" in text
+    assert "model.objective.teacher is null: give the checkpoint of a run with model.objective TeacherTraining" in text
 
 
 def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
@@ -155,23 +151,23 @@ def test_a_teacher_is_not_exported(teacher, capsys, tmp_path):
 
 
 def test_a_run_begins_with_the_detector_of_another_run(model, teacher):
-    detector, _ = frozen_teacher(str(teacher), build(model))
+    detector, _ = frozen_teacher(str(teacher), build(model), adapter_for(model))
     wanted = detector.state_dict()
-    begun = LitDetector(model, start=str(teacher), method=Baseline()).detector.state_dict()
+    begun = LitDetector(model, init_weights=str(teacher), objective=Baseline()).detector.state_dict()
     assert begun.keys() == wanted.keys() and all(torch.equal(begun[name], value) for name, value in wanted.items())
-    with pytest.raises(TrainingError, match=rf"holds a {model}, model.model is monodle_lite0"):
-        LitDetector("monodle_lite0", start=str(teacher))
+    with pytest.raises(TrainingError, match=rf"holds a {model}, model.name is monodle_lite0"):
+        LitDetector("monodle_lite0", init_weights=str(teacher))
 
 
 def test_a_teacher_begins_as_another_teacher(model, teacher):
-    wanted = dict(zip(("detector", "branch"), frozen_teacher(str(teacher), build(model)), strict=True))
-    begun = LitDetector(model, start=str(teacher), method=TeacherTraining(branch=str(teacher)))
-    for name, module in (("detector", begun.detector), ("branch", begun.learner.branch)):
-        for key, value in wanted[name].state_dict().items():
+    frozen = frozen_teacher(str(teacher), build(model), adapter_for(model))
+    begun = LitDetector(model, init_weights=str(teacher), objective=TeacherTraining(depth_branch=str(teacher)))
+    for wanted, module in zip(frozen, (begun.detector, begun.objective.depth_branch), strict=True):
+        for key, value in wanted.state_dict().items():
             assert torch.equal(module.state_dict()[key], value), key
-    assert any(value.any() for value in begun.learner.branch.joins.parameters()), "more than a branch that is new"
+    assert any(value.any() for value in begun.objective.depth_branch.joins.parameters()), "more than a new branch"
     with pytest.raises(TrainingError, match=rf"is a teacher of {model}, not of this model"):
-        TeacherTraining(branch=str(teacher)).learner(build("monodle_lite0"))
+        TeacherTraining(depth_branch=str(teacher)).build(build("monodle_lite0"), adapter_for("monodle_lite0"))
 
 
 def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, distilled, tmp_path):
@@ -181,112 +177,24 @@ def test_a_student_is_no_teacher_and_another_model_neither(model, teacher, disti
     )
     assert status == 0, text
     for learnt in (alone, distilled):
-        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
-            frozen_teacher(str(learnt), build(model))
-        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.method"):
-            TeacherTraining(branch=str(learnt)).learner(build(model))
-    with pytest.raises(TrainingError, match="identical architecture"):
-        frozen_teacher(str(teacher), build("monodle_lite0"))
+        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.objective"):
+            frozen_teacher(str(learnt), build(model), adapter_for(model))
+        with pytest.raises(TrainingError, match=r"is no teacher: train one with model\.objective"):
+            TeacherTraining(depth_branch=str(learnt)).build(build(model), adapter_for(model))
+    with pytest.raises(TrainingError, match="it must have the student's architecture and classes"):
+        frozen_teacher(str(teacher), build("monodle_lite0"), adapter_for("monodle_lite0"))
 
 
-@pytest.mark.parametrize("method", ["TeacherTraining", "DenseDepth"])
-def test_methods_that_need_depth_say_where_to_name_it(method, tmp_path):
-    status, text, _ = run(tmp_path, "none", {"class_path": f"training.objectives.baseline.{method}"}, depth=None)
+@pytest.mark.parametrize("objective", ["TeacherTraining", "controls.DenseDepth"])
+def test_objectives_that_need_depth_say_where_to_name_it(objective, tmp_path):
+    status, text, _ = run(tmp_path, "none", {"class_path": f"training.objectives.{objective}"}, depth=None)
     assert status == 1
     assert "give data.depth lidar, object or dense" in text
 
 
-def test_a_switched_off_part_is_not_computed(model, teacher, tmp_path):
-    off = {name: {"weight": 0} for name in PARTS if name != "regression"}
+def test_a_switched_off_loss_is_not_computed(model, teacher, tmp_path):
+    off = {name: {"weight": 0} for name in LOSSES if name != "regression"}
     status, text, checkpoint = run(tmp_path, "some", student(teacher, **off), model=model, max_epochs=1)
     assert status == 0, text
     row = read_metrics(checkpoint.parent / "metrics.csv")[0]
     assert [name for name in row if name.startswith("train/add_")] == ["train/add_regression"]
-
-
-TRAININGS = [path for path in sorted(CONFIG.glob("*.yaml")) if "model" in yaml.safe_load(path.read_text())]
-
-
-@pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
-def test_a_configuration_gets_the_method_that_it_names(path):
-    """Methods without options look alike to a parser that goes by fields: the first one would be taken for all."""
-    written = yaml.safe_load(path.read_text())
-    parser = ArgumentParser()
-    parser.add_class_arguments(LitDetector, "model")
-    read = parser.parse_object({"model": written["model"]})
-    wanted = written["model"].get("method", {"class_path": "training.objectives.Baseline"})["class_path"]
-    assert read.model.method.class_path == wanted
-    needs_depth = wanted.endswith(("TeacherTraining", "ADDDistillation")) or read.model.model.startswith("caddn")
-    assert all((depth is not None) == needs_depth for depth in depths(written["data"]["init_args"]))
-
-
-def test_students_differ_from_their_baseline_in_method_and_depth_alone():
-    families = {name: (f"{name}_kitti", f"{name}_teacher_kitti", f"{name}_add_kitti") for name in
-                ("monodle", "caddn", "monodetr")}  # fmt: skip
-    families |= {f"{name} world": tuple(f"add_world_{name}{kind}" for kind in ("alone", "teacher", "add")) for name in
-                 ("", "caddn_", "monodetr_")}  # fmt: skip
-    for names in families.values():
-        base, *others = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
-        assert [c["model"]["method"]["class_path"].rpartition(".")[2] for c in others] == [
-            "TeacherTraining",
-            "ADDDistillation",
-        ]
-        given = [config["data"]["init_args"].pop("depth", None) for config in (base, *others)]
-        assert given[0] in (None, given[1]) and given[1] == given[2] is not None
-        assert others[1]["model"]["method"]["init_args"]["teacher"] == f"runs/{names[1]}/last.ckpt"
-        for config in (base, *others):
-            config["model"].pop("method", None)
-            assert config == base
-
-
-def test_students_on_the_way_to_real_frames_differ_in_method_and_depth_alone():
-    for name in ("add_mini", "monodle_lite0_mini", "monodle_lite0_world"):
-        alone, add = (
-            yaml.safe_load((CONFIG / f"{file}.yaml").read_text())
-            for file in (f"{name}_alone" if name == "add_mini" else name, f"{name}_add")
-        )
-        if name == "monodle_lite0_mini":
-            starts = [config["model"].pop("start") for config in (alone, add)]
-            assert starts == [f"runs/monodle_lite0_world{step}/weights.safetensors" for step in ("_add", "")]
-        for config in (alone, add):
-            config["model"].pop("method", None)
-            data = config["data"]["init_args"]
-            for source in data["train"] if isinstance(data["train"], list) else [data]:
-                source.pop("depth", None)
-        assert alone == add
-
-
-def test_teachers_of_real_frames_differ_from_their_students_as_their_files_say():
-    """In what they begin with, in method and depth, and in epochs."""
-    pairs = {"add_mini_teacher": "add_mini_alone", "monodle_lite0_mini_teacher": "monodle_lite0_mini",
-             "monodle_lite0_world_teacher": "monodle_lite0_world"}  # fmt: skip
-    for names in pairs.items():
-        teacher, alone = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in names)
-        for config in (teacher, alone):
-            data = config["data"]["init_args"]
-            for source in (data, data["val"], *(data["train"] if isinstance(data["train"], list) else ())):
-                if isinstance(source, dict):
-                    source.pop("depth", None)
-            for key in ("method", "start", *(["rate"] if "world" in names[0] else [])):
-                config["model"].pop(key, None)
-            for key in ("max_epochs", "check_val_every_n_epoch"):
-                config["trainer"].pop(key, None)
-        assert teacher == alone, names
-
-
-def test_small_students_differ_from_each_other_in_their_network_and_its_rate_alone():
-    """But for MonoDETR's, which begins with MonoDLE's backbone, sees whole images and takes half as many steps more."""
-    monodle, caddn, monodetr = (yaml.safe_load((CONFIG / f"add_world_{name}alone.yaml").read_text()) for name in
-                                ("", "caddn_", "monodetr_"))  # fmt: skip
-    epochs = monodle["trainer"]["max_epochs"]
-    assert monodetr["model"]["start"].startswith("backbone:") and monodetr["trainer"]["max_epochs"] == 1.5 * epochs
-    monodetr["model"]["start"] = monodle["model"]["start"]
-    views = [config["data"]["init_args"]["augmentation"] for config in (monodetr, monodle)]
-    assert views[0].pop("size") == [320, 96] and views[1]["size"] == [224, 96]
-    views[0]["size"] = views[1]["size"]
-    monodetr["trainer"] |= dict.fromkeys(("max_epochs", "check_val_every_n_epoch"), epochs)
-    for config in (monodle, caddn, monodetr):
-        for key in ("model", "rate"):
-            config["model"].pop(key)
-        config["data"]["init_args"].pop("depth", None)
-        assert config == monodle

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.geometry.camera import Camera
 from training.data.depth_sources import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
@@ -52,6 +53,7 @@ class KittiFolder:
     ids:   frame ids in the wanted order (see `read_ids`); None takes every image there is, ascending
     split: 'training' reads labels, 'testing' has none
     depth: None, 'lidar' (velodyne), 'object' (surfaces of the labelled boxes) or 'dense' (depth_2)
+    classes: types that are expected beside KITTI's
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
     `types` counts their labelled types. `notes` has lines for people: on labelled frames that are not taken since they
@@ -64,7 +66,8 @@ class KittiFolder:
         ids: Sequence[str] | None = None,
         split: str = "training",
         depth: str | None = None,
-    ):
+        classes: ClassSpec = KITTI_CLASSES,
+    ) -> None:
         if depth is not None and depth not in DEPTH_SOURCES:
             raise ValueError(f"depth source {depth!r} is unknown; there are {', '.join(DEPTH_SOURCES)} and none (null)")
         if split not in ("training", "testing"):
@@ -81,7 +84,7 @@ class KittiFolder:
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
             )
         self.check()
-        if unknown := unknown_types(self.types):
+        if unknown := unknown_types(self.types, classes):
             self.notes.append(f"labels of types that KITTI does not have: {listed_counts(unknown)}")
 
     def __len__(self) -> int:

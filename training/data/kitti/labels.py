@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.sample import DONT_CARE, Objects
+from training.data.sample import Objects
 
 FIELDS = (
     *("type", "truncated", "occluded", "alpha", "left", "top", "right", "bottom"),
@@ -35,9 +36,10 @@ _BOX2D, _DIMENSIONS, _LOCATION = slice(3, 7), slice(7, 10), slice(10, 13)
 _NO_ALPHA, _NO_SIZE, _NO_PLACE = -10.0, -1.0, -1000.0  # what KITTI writes where a value is not given
 
 
-def unknown_types(names: Counter[str]) -> Counter[str]:
-    """Of the names with their counts, those that are no type of KITTI's in whatever case."""
-    return Counter({name: count for name, count in names.items() if name.lower() not in _TYPES})
+def unknown_types(names: Counter[str], classes: ClassSpec = KITTI_CLASSES) -> Counter[str]:
+    """Of the names with their counts, those that are no type of KITTI's, and no class or look-alike, in any case."""
+    known = lambda name: name.lower() in _TYPES or classes.index(name) >= 0 or classes.looks_like(name) >= 0  # noqa: E731
+    return Counter({name: count for name, count in names.items() if not known(name)})
 
 
 def listed_counts(names: Counter[str]) -> str:
@@ -199,11 +201,6 @@ def table_objects(table: LabelTable) -> Objects:
     boxes[blank | (values[:, _DIMENSIONS] < 0).any(axis=1)] = np.nan
     names = np.array(table.names, dtype=str) if table.names else np.empty(0, dtype="U1")
     return Objects(names, boxes, values[:, _BOX2D], values[:, _TRUNCATED], values[:, _OCCLUDED].astype(int))
-
-
-def read_results(path: str | Path) -> Detections:
-    """Read a result file, best score first (equal scores in the file's order); depth_std is NaN, it is not stored."""
-    return table_detections(read_table(path, scores=True))
 
 
 def table_detections(table: LabelTable) -> Detections:

@@ -39,7 +39,7 @@ class SequenceError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
+class ImageSequence:
     """The images of one camera in order.
 
     name:    of the sequence
@@ -91,7 +91,7 @@ class Sequence:
         return ((int(self.stamps[i]), self.sample(i)) for i in range(len(self)))
 
 
-def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: bool | None = None) -> Sequence:
+def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: bool | None = None) -> ImageSequence:
     """Understand a folder as an image sequence.
 
     calib:     a calibration file (KITTI style, or camera_info YAML) for a folder that has none, or several
@@ -117,7 +117,7 @@ def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: 
     return _images(folder, calibration, root, rectified)
 
 
-def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None) -> Sequence:
+def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None) -> ImageSequence:
     images = _image_files(folder)
     size = _common_size(images)
     raw = folder.name == "data" and calibration.name == "calib_cam_to_cam.txt"
@@ -130,7 +130,7 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
                 f"have {size[0]}x{size[1]}; give the calibration of these images"
             )
         camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.source})"
-        return Sequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
+        return ImageSequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
     calib = read_calib(calibration)
     camera = Camera(calib.P2, *size)
     raw_size, rectified_size = raw_image_sizes(calibration)
@@ -143,12 +143,12 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
     calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
     if not raw:
-        return Sequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
+        return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
     objects = tracks = None
     if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
         objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
     scans = scans_of(images, drive / "velodyne_points" / "data")
-    return Sequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
+    return ImageSequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
 
 
 def _labelled(
@@ -160,11 +160,11 @@ def _labelled(
     return list(objects), list(tracks)
 
 
-def object_sequence(frames: KittiFolder) -> Sequence:
+def object_sequence(frames: KittiFolder) -> ImageSequence:
     """The frames of KITTI's object layout in their order, at 10 Hz."""
     folder, every = frames.folder, range(len(frames))
     images, calibs = [frames.image_path(i) for i in every], [frames.calib(i) for i in every]
-    return Sequence(
+    return ImageSequence(
         folder.parent.name if folder.name in ("training", "testing") else folder.name,
         "KITTI object: single frames, not a drive",
         images,
@@ -195,7 +195,7 @@ def _tracking_folder(root: Path) -> Path | None:
     return None
 
 
-def _tracking(folder: Path) -> Sequence:
+def _tracking(folder: Path) -> ImageSequence:
     base, images = folder.parents[1], _image_files(folder)
     numbered = all(image.stem.isdecimal() for image in images)
     if not numbered:
@@ -214,7 +214,7 @@ def _tracking(folder: Path) -> Sequence:
                 f"such as frame {strangers[0]}"
             )
         objects, tracks = _labelled(images, found)
-    return Sequence(
+    return ImageSequence(
         folder.name,
         "KITTI tracking",
         images,

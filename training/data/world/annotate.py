@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from add_model.classes import DONT_CARE
 from add_model.geometry.camera import Camera
-from training.data.sample import DONT_CARE, Objects
+from training.data.sample import Objects
 from training.data.world.placement import Placement
 from training.data.world.raster import NEAR, Buffers
 

@@ -1,0 +1,121 @@
+"""What an exported file says of its network, beside the graph or the weights: strings by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.errors import ModelError
+from add_model.nms import NmsSettings
+
+
+class NetworkSettings(NamedTuple):
+    """What prediction needs to know of a network, see `add_model.detectors.base.Detector`."""
+
+    classes: ClassSpec
+    focal: float
+    size_multiple: int
+    nms: NmsSettings | None
+
+
+class HasSettings(Protocol):
+    """What `write_metadata` reads: a detector."""
+
+    classes: ClassSpec
+    focal: float
+    size_multiple: int
+    nms: NmsSettings | None
+
+
+def write_metadata(network: HasSettings) -> dict[str, str]:
+    """The inverse of `read_metadata`."""
+    return {
+        "classes": ",".join(network.classes.names),
+        "class_spec": network.classes.to_json(),
+        "focal": repr(float(network.focal)),
+        "multiple": str(network.size_multiple),
+        "nms": json.dumps(None if network.nms is None else asdict(network.nms)),
+    }
+
+
+def read_metadata(metadata: Mapping[str, str]) -> NetworkSettings:
+    """What `write_metadata` wrote, or a version before it that knew no class_spec and no nms.
+
+    Raises KeyError, ValueError, TypeError or ModelError for what this project did not write.
+    """
+    if "class_spec" in metadata:
+        classes = ClassSpec.from_json(metadata["class_spec"])
+    else:
+        classes = _known(tuple(metadata["classes"].split(",")))
+    if "nms" in metadata:
+        values = json.loads(metadata["nms"])
+        suppression = None if values is None else NmsSettings(**values)
+    else:
+        suppression = NmsSettings(float(metadata.get("footprint_overlap", 1.0)))
+    return NetworkSettings(classes, float(metadata["focal"]), int(metadata["multiple"]), suppression)
+
+
+def _known(names: tuple[str, ...]) -> ClassSpec:
+    known = {kind.name: kind for kind in KITTI_CLASSES}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ModelError(f"classes {', '.join(missing)} come without their sizes: export the model again")
+    return ClassSpec(tuple(known[name] for name in names))
+
+
+def read_classes(path: str | Path) -> ClassSpec:
+    """The classes that a file names; needs no torch.
+
+    Args:
+        path: JSON as `ClassSpec.to_json` writes it, or an exported model: .onnx or .safetensors.
+
+    Raises:
+        ModelError: where the file can't be read or names no classes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"there is no file {path} to read classes from")
+    try:
+        if path.suffix == ".onnx":
+            return read_metadata(_onnx_metadata(path)).classes
+        if path.suffix == ".safetensors":
+            metadata = _safetensors_metadata(path)
+            if "model" in metadata and "class_spec" not in metadata:
+                return KITTI_CLASSES  # files from before classes were named
+            return ClassSpec.from_json(metadata["class_spec"])
+        return ClassSpec.from_json(path.read_text(encoding="utf-8"))
+    except KeyError as error:
+        raise ModelError(
+            f"{path} names no classes: give a model that python -m training.export wrote, or a JSON file"
+        ) from error
+    except ImportError as error:
+        raise ModelError(f"cannot read classes from {path}: {error.name} is not installed") from error
+    except (ModelError, ValueError, TypeError, OSError) as error:
+        raise ModelError(f"cannot read classes from {path}: {error}") from error
+
+
+def _onnx_metadata(path: Path) -> Mapping[str, str]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nothing is run
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exception classes share no public base
+        raise ModelError(f"it can't be loaded as an ONNX model: {error}") from error
+    return session.get_modelmeta().custom_metadata_map
+
+
+def _safetensors_metadata(path: Path) -> Mapping[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise ModelError(f"it is not a safetensors file: {error}") from error

@@ -1,0 +1,45 @@
+"""A detector's weights as a .safetensors file, which says what they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import Detector
+from add_model.errors import ModelError
+from add_model.registry import build
+from add_model.renamed_keys import rename_detector_keys
+
+
+def save(path: Path, name: str, detector: Detector) -> None:
+    """Write a detector's weights, its name and its classes, so that `load` can build it."""
+    tensors = {key: value.contiguous() for key, value in detector.state_dict().items()}
+    metadata = {"model": name, "class_spec": detector.classes.to_json()}
+    # Not by save_file, whose files nobody but their owner may read.
+    path.write_bytes(serialised(tensors, metadata=metadata))
+
+
+def load(path: Path) -> Detector:
+    """The detector that `save` wrote. Raises ModelError where the file is not one, or its weights don't fit."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    if "model" not in metadata:
+        raise ModelError(
+            f"{path} does not say which model its weights are for; export it with: python -m training.export"
+        )
+    name = metadata["model"]
+    # Older files do not name their classes: they are KITTI's.
+    classes = ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES
+    detector = build(name, classes)
+    try:
+        detector.load_state_dict(rename_detector_keys(tensors))
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not hold the weights of {name}: {error}") from error
+    return detector

@@ -1,0 +1,159 @@
+"""The configurations that come with the package: each composition parses, builds, and is what its name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from support.paths import CONFIG, ROOT
+from support.training_bench import depths
+
+from training.__main__ import main
+from training.command import TrainingCommand
+from training.errors import TrainingError
+from training.parser import ConfigFile
+from training.recipes import COMPOSITIONS, GROUPS, ROWS, recipe_folder, replacement, run_name, summary, words
+
+FILES = sorted((CONFIG / "train").glob("*/*.yaml"))
+RECIPES = [path.stem for path in FILES if path.parent.name == "recipes"]
+DOCUMENTED = sorted({f"recipes/{name}" for name in RECIPES} | set(COMPOSITIONS.values()))
+ON_META = ("dla34", "resnet101", "resnet50")  # large ones, whose weights would only take time
+
+
+class ReadOnly(TrainingCommand):
+    """Reads the configuration and stops there."""
+
+    def instantiate_classes(self):
+        pass
+
+    def _run_subcommand(self, subcommand):
+        pass
+
+
+def read(composition, *more):
+    return ReadOnly(["fit", *words(composition), *more]).config.fit
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["training"])
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
+@pytest.mark.parametrize("composition", DOCUMENTED)
+def test_each_composition_parses_and_builds(composition):
+    command = ReadOnly(["fit", *words(composition), "--model.init_weights", "null"])
+    config = command.config.fit
+    options = config.model.objective.get("init_args") or {}
+    if "teacher" in options:
+        assert options.teacher.endswith("teacher/last.ckpt") and "{" not in options.teacher
+        options.teacher = None
+    device = "meta" if config.model.name.endswith(ON_META) else "cpu"
+    with torch.device(device):
+        built = command.parser.instantiate(command.config).fit
+    assert built.model.model_name == config.model.name
+    assert {p.device.type for p in built.model.parameters()} == {device}
+    assert type(built.data).__name__ == config.data.class_path.rpartition(".")[2]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("composition", DOCUMENTED)
+def test_each_composition_trains_what_its_name_says(composition):
+    """Objectives without options look alike to a parser that goes by fields: the first one would be taken for all."""
+    config = read(composition)
+    overlays = {part for word in composition.split() if word.startswith("overlays/") for part in word[9:].split("_")}
+    named = {"teacher": "TeacherTraining", "add": "ADDDistillation"}
+    objectives = [objective for name, objective in named.items() if name in overlays]
+    assert config.model.objective.class_path == f"training.objectives.{[*objectives, 'Baseline'][0]}"
+    needs_depth = bool(objectives) or config.model.name.startswith("caddn")
+    assert all((depth is not None) == needs_depth for depth in depths(config.data.init_args))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name.endswith("_kitti")])
+def test_a_teacher_and_its_student_differ_from_their_recipe_in_objective_and_depth_alone(recipe):
+    base, teacher, student = (
+        read(f"recipes/{recipe}{overlay}").as_dict() for overlay in ("", " overlays/teacher", " overlays/add")
+    )
+    assert student["model"].pop("objective")["init_args"]["teacher"] == f"runs/{recipe}+teacher/last.ckpt"
+    assert teacher["model"].pop("objective") != base["model"].pop("objective")
+    for config in (base, teacher, student):
+        config["data"]["init_args"].pop("depth")
+        names = [Path(path).stem for path in config.pop("config")]
+        assert names[0] == recipe
+    assert base == teacher == student
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_later_file_changes_what_earlier_ones_say_and_the_command_line_all(tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: {lr: 5.0e-3}\ndata: {init_args: {augmentation: {flip_prob: 0.0}}}\n")
+    config = read("recipes/monodle_lite0_kitti", "--config", str(tmp_path / "mine.yaml"), "--model.lr", "7.0e-3")
+    assert config.model.lr == 7e-3
+    assert config.data.init_args.augmentation.flip_prob == 0.0
+    assert tuple(config.data.init_args.augmentation.size) == (640, 192)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_is_named_after_its_configurations():
+    assert run_name(["a/monodle_kitti.yaml", Path("b/add.yaml")]) == "monodle_kitti+add"
+    command = ReadOnly(["fit", *words("recipes/monodle_kitti overlays/kitti_mini overlays/add")])
+    assert command.run_dir == Path("runs/monodle_kitti+kitti_mini+add")
+    teacher = command.config.fit.model.objective.init_args.teacher
+    assert teacher == "runs/monodle_kitti+kitti_mini+teacher/last.ckpt"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("given", [["--data", "some/where"], ["--data=some/where"], ["--data.root", "some/where"]])
+def test_data_takes_the_folder(given):
+    data = read("recipes/monodle_kitti", *given).data
+    assert (data.class_path, data.init_args.root) == ("training.data.data_module.KittiData", "some/where")
+    assert data.init_args.batch_size == 16
+    assert read("recipes/monodle_kitti", "--data", "WorldData").data.class_path.endswith(".WorldData")
+
+
+def test_what_make_weights_does_fits_together():
+    """Each step begins with what the step before it has left."""
+    makefile = (ROOT / "Makefile").read_text()
+    student = run_name(["monodle_lite0_world.yaml", "world_add.yaml"])
+    mixed = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_mixed.yaml").read_text())
+    teacher = yaml.safe_load((CONFIG / "train/overlays/world_teacher.yaml").read_text())
+    for config, run in ((mixed, student), (teacher, "monodle_lite0_world")):
+        assert config["model"]["init_weights"] == f"runs/{run}/weights.safetensors"
+        assert f"--checkpoint runs/{run}/last.ckpt --out runs/{run}/weights\n" in makefile
+
+
+def test_recipes_are_listed_by_their_first_line(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        f"config/train/{group}/: {what}" for group, what in GROUPS.items()
+    ]
+    for path in FILES:
+        assert path.read_text().startswith(f"# {summary(path)}\n")
+        assert any(line.split() == [path.name, *summary(path).split()] for line in lines)
+    assert recipe_folder() == CONFIG / "train"
+
+
+@pytest.mark.parametrize("name", sorted({*COMPOSITIONS, *ROWS}))
+def test_an_old_file_gets_an_error_that_names_its_composition(name, capsys):
+    assert main(["fit", "--config", f"config/{name}.yaml"]) == 1
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"error: config/{name}.yaml is now")
+    if name in ROWS:
+        assert f'benchmarks/distillation.py run "{ROWS[name]}"' in message
+        return
+    files = [word for word in message.split() if word.startswith("config/train/")]
+    assert files and all((ROOT / file).is_file() for file in files)
+    renamed = run_name(files) != name
+    assert message.endswith(f"(and --run-dir runs/{name} to go on with its run)") == renamed
+
+
+def test_another_file_that_is_not_there_has_no_composition(tmp_path):
+    assert replacement(Path("mine.yaml")) is None
+    for text, message in (("a: [", "is no configuration: "), ("just words", "is no configuration: it has no keys")):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(TrainingError, match=f"bad.yaml {message}"):
+            ConfigFile(option_strings=["--config"], dest="config")(None, {}, str(tmp_path / "bad.yaml"))

@@ -1,0 +1,130 @@
+"""Samples -> what a network is trained and scored on: views at its focal length, with targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from add_model.detectors.base import TargetEncoder
+from add_model.geometry.camera import REFERENCE_FOCAL, Camera
+from add_model.labels import Labels
+from add_model.preprocessing import preprocess, window
+from training.data.augmentation import Augmentation, resize_depth
+from training.data.collation import Scene, View
+from training.data.frame_sources import Frames
+from training.data.rng import generator
+from training.data.sample import Objects
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Which objects are visible enough to train on, by KITTI's codes; others are ignored.
+
+    Args:
+        max_occlusion: 0 fully visible, 1 partly, 2 largely occluded, 3 unknown.
+        max_truncation: Share of the object outside the image.
+    """
+
+    max_occlusion: int = 2
+    max_truncation: float = 0.7
+
+    def labels(self, objects: Objects) -> Labels:
+        """The labels of one image as detectors take them."""
+        visible = (objects.occluded <= self.max_occlusion) & (objects.truncated <= self.max_truncation)
+        return Labels(objects.names, objects.boxes, objects.boxes2d, visible)
+
+
+class TrainingViews(Dataset):
+    """Augmented views with targets. A key is epoch * count + index, so that a view depends on nothing else.
+
+    Args:
+        frames: the frames of an epoch, always `count` of them.
+        count: how many frames an epoch has.
+        augmentation: how a view differs from its frame.
+        target_encoder: the detector's.
+        seed: of the augmentation.
+        focal: the detector's, pixels.
+        visibility: which objects are trained on.
+    """
+
+    def __init__(
+        self,
+        frames: Callable[[int], Frames],
+        count: int,
+        augmentation: Augmentation,
+        target_encoder: TargetEncoder,
+        seed: int,
+        focal: float = REFERENCE_FOCAL,
+        visibility: Visibility = Visibility(),
+    ) -> None:
+        self.frames, self.count, self.augmentation, self.seed = frames, count, augmentation, seed
+        self.target_encoder, self.focal, self.visibility = target_encoder, focal, visibility
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: int) -> View:
+        epoch, index = divmod(key, self.count)
+        view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
+        targets = self.target_encoder.encode(view.camera, self.visibility.labels(view.objects), view.depth)
+        return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)
+
+
+class Scenes(Dataset):
+    """Frames as the predictor sees them, with their labels.
+
+    eval_focal_length: the focal length in pixels at which sizes in the image are judged, as if the picture had been
+    taken at it (KITTI's difficulties are heights in pixels at 721); None judges the pictures as they are.
+    """
+
+    def __init__(
+        self, frames: Frames, focal: float = REFERENCE_FOCAL, multiple: int = 32, eval_focal_length: float | None = None
+    ) -> None:
+        self.frames, self.focal, self.multiple, self.eval_focal_length = frames, focal, multiple, eval_focal_length
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Scene:
+        sample = self.frames.sample(index)
+        canvas, seen = preprocess(sample.image, sample.camera, self.focal, self.multiple)
+        P = torch.from_numpy(seen.P.astype(np.float32))
+        camera, objects = sample.camera, sample.objects
+        depth = None
+        if sample.depth is not None:
+            scale = seen.fu / camera.fu, seen.fv / camera.fv
+            depth = resize_depth(sample.depth, round(camera.width * scale[0]), round(camera.height * scale[1]))
+            depth = torch.from_numpy(window(depth, 0, 0, canvas.shape[1], canvas.shape[0], 0))
+        if self.eval_focal_length is not None:
+            camera, objects = _magnified(camera, objects, self.eval_focal_length / camera.fu)
+        return Scene(sample.id, torch.from_numpy(canvas), P, camera, seen, objects, depth)
+
+
+def _magnified(camera: Camera, objects: Objects, factor: float) -> tuple[Camera, Objects]:
+    """Camera and labels of the same picture taken with `factor` times the pixels."""
+    larger = camera.resize(round(camera.width * factor), round(camera.height * factor))
+    scale = np.array([larger.width / camera.width, larger.height / camera.height] * 2)
+    return larger, replace(objects, boxes2d=(objects.boxes2d + 0.5) * scale - 0.5)
+
+
+class EpochKeys(Sampler[int]):
+    """The keys of one process's share of an epoch, shuffled by (seed, epoch); Lightning calls `set_epoch`."""
+
+    def __init__(self, frames: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        self.frames, self.seed, self.rank, self.processes, self.epoch = frames, seed, rank, processes, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.frames // self.processes)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.frames)
+        # Every process takes as many steps, so the first frames fill up the last round.
+        share = np.resize(order, len(self) * self.processes)[self.rank :: self.processes]
+        return iter((self.epoch * self.frames + share).tolist())
