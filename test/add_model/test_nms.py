@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
+from shapely.geometry import box as shapely_box
 
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
@@ -76,6 +77,66 @@ def test_a_centre_within_the_better_ones_footprint_is_the_same_object(forward, s
     rectangles = np.array([(0.0, 0, 10, 10), (50, 0, 60, 10)])
     found = Detections(np.array(["Car", "Car"]), np.array([0.9, 0.8]), boxes, rectangles, np.ones(2))
     assert len(nms(found)) == kept
+
+
+drawn = st.lists(
+    st.tuples(
+        st.floats(-3, 3), st.floats(8, 14), st.floats(-3.1, 3.1), st.sampled_from(["Car", "Van"]),
+        st.floats(0, 60), st.floats(0, 60), st.floats(5, 60), st.floats(5, 60),
+    ),
+    min_size=2,
+    max_size=8,
+)  # fmt: skip
+
+
+@given(drawn)
+def test_the_default_rule_by_brute_force(rows):
+    """2D boxes are drawn apart from the 3D ones, so that neither rule hides the other."""
+    boxes = np.array([car(x, z, turn) for x, z, turn, *_ in rows])
+    rectangles = np.array([(left, top, left + w, top + h) for *_, left, top, w, h in rows])
+    names = np.array([row[3] for row in rows])
+    found = Detections(names, np.linspace(0.9, 0.1, len(rows)), boxes, rectangles, np.ones(len(rows)))
+
+    def same_view(a, b):
+        one, two = shapely_box(*rectangles[a]), shapely_box(*rectangles[b])
+        near = 1 / 1.3 < boxes[a, 2] / boxes[b, 2] < 1.3
+        return near and one.intersection(two).area > 0.6 * one.union(two).area
+
+    def inside(a, better):
+        apart = boxes[a, [0, 2]] - boxes[better, [0, 2]]
+        forward = np.array([np.cos(boxes[better, 6]), -np.sin(boxes[better, 6])])
+        side = np.array([np.sin(boxes[better, 6]), np.cos(boxes[better, 6])])
+        return abs(apart @ forward) < 2.0 and abs(apart @ side) < 0.85
+
+    kept = []
+    for k in range(len(rows)):
+        if not any(names[k] == names[j] and (same_view(k, j) or inside(k, j)) for j in kept):
+            kept.append(k)
+    np.testing.assert_array_equal(nms(found).scores, found.scores[kept])
+
+
+def test_by_default_footprints_that_share_a_part_are_two_objects():
+    """Two cars side by side, 1.2 m apart, share 30% of their footprints' union or so; their 2D boxes do not overlap."""
+    boxes = np.array([car(0, 20, 0), car(0, 21.2, 0)])
+    found = Detections(
+        np.array(["Car"] * 2), np.array([0.9, 0.8]), boxes, np.array([(0.0, 0, 9, 9), (20, 0, 29, 9)]), np.ones(2)
+    )
+    assert len(nms(found)) == 2
+    assert len(nms(found, NmsSettings(0.1))) == 1
+
+
+def test_long_boxes_that_touch_at_their_ends_are_compared_too():
+    """A T of two boxes of 12 m by 1 m, whose centres are 6.2 m apart."""
+    boxes = np.array([(0, 0.9, 30, 12, 1, 1.5, 0), (0, 0.9, 36.2, 12, 1, 1.5, -np.pi / 2)])
+    found = Detections(
+        np.array(["Car"] * 2), np.array([0.9, 0.8]), boxes, np.array([(0.0, 0, 9, 9), (20, 0, 29, 9)]), np.ones(2)
+    )
+    assert len(nms(found, NmsSettings(0.01))) == 1
+
+
+def test_rectangles_apart_in_both_directions_share_nothing():
+    pair = in_image([(20.0, (0, 0, 0.9, 0.9)), (20.0, (1.9, 1.9, 2.8, 2.8))])
+    assert len(nms(pair)) == 2
 
 
 def test_neighbours_are_kept():

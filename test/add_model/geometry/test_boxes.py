@@ -110,3 +110,25 @@ def test_wrap_keeps_the_direction(angle):
     wrapped = box3d.wrap(angle)
     assert -np.pi <= wrapped < np.pi
     assert np.exp(1j * wrapped) == pytest.approx(np.exp(1j * angle), abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_a_box_that_reaches_behind_the_camera_is_cut_a_centimetre_before_it(offset):
+    """From z = -1 to z = 3, x from 1 to 2, y from -0.5 to 0.5: its sides leave the picture at a depth of 1 cm."""
+    box = np.array([[1.5, 0, 1, 4, 1, 1, np.pi / 2]])
+    camera = Camera(np.array([[500, 0, 320, 0], [0, 500, 240, 0], [0, 0, 1, offset]], float), 640, 480)
+    near, far = 0.01, 3 + offset
+    u = lambda x, depth: (500 * x + 320 * (depth - offset)) / depth  # noqa: E731
+    v = lambda y, depth: (500 * y + 240 * (depth - offset)) / depth  # noqa: E731
+    found = box3d.project_boxes(box, camera)[0]
+    assert np.isfinite(found).all()
+    corners = [(u(x, d), v(y, d)) for x in (1, 2) for y in (-0.5, 0.5) for d in (near, far)]
+    expected = [*np.min(corners, axis=0), *np.max(corners, axis=0)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_quaternions_have_length_one():
+    turns = np.linspace(-np.pi, np.pi, 17)
+    boxes = np.zeros((17, 7))
+    boxes[:, 6] = turns
+    np.testing.assert_allclose(np.linalg.norm(box3d.quaternions(boxes), axis=1), 1)
