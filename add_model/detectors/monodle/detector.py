@@ -80,8 +80,9 @@ class MonoDLE(Detector[Tensor]):
         self, features: Tensor, targets: Mapping[str, Tensor], normaliser: Normaliser = ONE_PROCESS
     ) -> dict[str, Tensor]:
         """See `Detector`."""
+        logits = self.heatmap_head(features)
         outputs = self.regress_precisely(features, targets["cell"])
-        return monodle_loss(self.heatmap_head(features), outputs, targets, self.mean_sizes, normaliser)
+        return monodle_loss(logits, outputs, targets, self.mean_sizes, normaliser)
 
     def decode(self, features: Tensor, P: Tensor) -> CandidateBatch:
         """See `Detector`."""
