@@ -39,7 +39,7 @@ def read_detections(path: Path, topic: str | None = None) -> Recorded:
         try:
             chosen = find_detections(list(reader.connections), topic, store)
         except BagError as error:
-            raise BagError(f"{path}: {error}") from error
+            raise BagError("; ".join([f"{path}: {error}", *reader.notes])) from error
     found: dict[int, tuple[str, Detections]] = {}
     try:
         for _, _, message in read(path, store, {chosen}):

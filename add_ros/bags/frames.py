@@ -65,6 +65,7 @@ class BagFrames:
     noted:   what is unusual about frames that were given, ground truth that belongs to no image, malformed messages
              beside the images
     damage:  what is wrong with the bag, None where nothing is. All that could be read was given nevertheless.
+    notes:   what is odd about the bag as a whole, such as a metadata.yaml that its files contradict
 
     Raises:
         BagError: where the bag cannot be read at all, where topics are missing or ambiguous and, after an iteration,
@@ -78,7 +79,8 @@ class BagFrames:
             try:
                 self.topics: Topics = find_topics(list(reader.connections), names or TopicNames(), self._types)
             except BagError as error:
-                raise BagError(f"{self.path}: {error}") from error
+                raise BagError("; ".join([f"{self.path}: {error}", *reader.notes])) from error
+            self.notes = reader.notes
             self.images = sum(c.msgcount for c in reader.connections if c.topic == self.topics.image)
         self._ahead = False  # whether the answers have been read that the next iteration begins with
         self._reset()
@@ -123,9 +125,10 @@ class BagFrames:
             raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
 
     def summary(self) -> list[str]:
-        """One sentence each: frames, topics with their stamps, skips by reason, what is unusual, and damage."""
+        """One sentence each: frames, topics with their stamps, notes, skips by reason, what is unusual, and damage."""
         topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
         lines = [_counted(self.count, "frame")] + [f"{topic}: {self._stamps_of(topic)}" for topic in topics if topic]
+        lines += self.notes
         for reason, n in self.skipped.most_common():
             lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
         for what, n in self.noted.most_common():

@@ -23,8 +23,7 @@ from tqdm import tqdm
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
-from add_ros.bags.reading import open_bag, raw_messages
-from add_ros.bags.storage import BagReader
+from add_ros.bags.reading import BagReader, open_bag, raw_messages
 from add_ros.signals import interrupt
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
@@ -234,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         start_rclpy(ros, on_stop=interrupt)
         with open_bag(arguments.bag) as reader:
+            for note in reader.notes:
+                print(f"play: {note}", file=sys.stderr)
             node = rclpy.create_node("bag_player")
             player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)
             if not player.playable:

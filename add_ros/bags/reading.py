@@ -1,4 +1,7 @@
-"""Read rosbag2 folders and files: mcap or sqlite3, split, compressed with zstd, from any distribution since Foxy."""
+"""Read rosbag2 folders and files: mcap or sqlite3, split, compressed with zstd, from any distribution since Foxy.
+
+What the storage files hold is read; where metadata.yaml says something else, `BagReader.notes` says so.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,58 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rosbags.interfaces import Connection
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.reader import Reader
 from rosbags.typesys.store import Typestore
 
 from add_ros.bags.errors import BagError
-from add_ros.bags.storage import BagReader, reason
+from add_ros.bags.folder import METADATA, Folder, read_metadata
+from add_ros.bags.storage import STORAGES, is_storage, reason
 
-_STORAGE_SUFFIXES = (".mcap", ".db3")
-_STORAGES = ("mcap", "sqlite3")
+_ROS1 = "ROS 1 bags are converted with 'rosbags-convert --src IN.bag --dst OUT'"
 _MEND = "Copy or record it again; 'mcap recover' mends truncated mcap files, 'ros2 bag reindex' lost metadata"
+
+
+class BagReader(Reader):
+    """rosbags' reader, of folders and files as `Folder` reads them."""
+
+    STORAGE_PLUGINS = dict.fromkeys(("dir", ".mcap", ".db3", ".zstd"), Folder)
+    storage: Folder
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with which file, as far as it has been read; None where nothing is."""
+        return self.storage.damage
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd about the bag though it can be read, a sentence each."""
+        aside = [f"{len(topics)} topics are {form}, not ROS 2's CDR, and are not read: {', '.join(sorted(topics)[:5])}"
+                 for form, topics in self._aside().items()]  # fmt: skip
+        return self.storage.notes + aside
+
+    def _aside(self) -> dict[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for topic, form in self.storage.aside.items():
+            forms.setdefault(form, []).append(topic)
+        return forms
+
+    def refusal(self) -> str | None:
+        """Why nothing of a whole bag can be read, None where something can, or where it is empty."""
+        if self.connections or not self.storage.aside:
+            return None
+        form = " and ".join(sorted(self._aside()))
+        mend = _ROS1 if form == "ros1" else "convert it with the tool that wrote it"
+        return f"its messages are {form}, not ROS 2's CDR: {mend}"
 
 
 @contextmanager
 def open_bag(path: str | Path) -> Iterator[BagReader]:
     """An open reader of a bag folder, or of one .mcap or .db3 file.
 
-    Truncated and damaged files open as well, and `raw_messages` gives what can be read of them.
+    Truncated and damaged files open as well, and `raw_messages` gives what can be read of them; `notes` of the reader
+    has what is unusual.
 
     Raises:
         BagError: where nothing can be read, or `path` is no bag.
@@ -33,11 +71,15 @@ def open_bag(path: str | Path) -> Iterator[BagReader]:
     try:
         reader = BagReader(path)
         reader.open()
+    except ReaderError as error:
+        raise BagError(f"cannot read the bag {path}: {str(error).rstrip('.')}") from error
     except Exception as error:  # a broken file makes the storage libraries raise nearly anything
         raise BagError(f"cannot read the bag {path}: {reason(error)}. {_MEND}") from error
     try:
         if reader.damage and not reader.connections:
             raise BagError(f"nothing can be read from the bag {path}: {reader.damage}. {_MEND}")
+        if refusal := reader.refusal():
+            raise BagError(f"cannot read the bag {path}: {refusal}")
         yield reader
     finally:
         reader.close()
@@ -113,31 +155,30 @@ def _check(path: Path) -> None:
     if not path.exists():
         raise BagError(f"there is no bag at {path}")
     if path.is_file():
-        if path.suffix not in _STORAGE_SUFFIXES:
-            raise BagError(f"{path} is no bag: give a rosbag2 folder, or a file that ends in .mcap or .db3")
+        if not is_storage(path):
+            hint = f"; {_ROS1}" if {".bag", ".active"} & set(path.suffixes) else ""
+            hint = f"; give its folder, {path.resolve().parent}" if path.name == METADATA else hint
+            raise BagError(f"{path} is no bag: give a rosbag2 folder, or a file that ends in .mcap or .db3{hint}")
         return
-    if (path / "metadata.yaml").is_file():
+    if any(map(is_storage, path.iterdir())):
         _check_storage(path)
-    else:
-        storages = sorted(file.name for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
-        if storages:
-            raise BagError(
-                f"{path} has no metadata.yaml: its recorder was killed. Give {path / storages[0]} itself, "
-                f"or run 'ros2 bag reindex {path}'"
-            )
-        bag1 = any(file.suffix == ".bag" for file in path.iterdir())
-        hint = "; ROS 1 bags are converted with 'rosbags-convert --src IN.bag --dst OUT'" if bag1 else ""
-        raise BagError(f"{path} is no bag: it has neither metadata.yaml nor .mcap or .db3 files{hint}")
+        return
+    bag1 = any(file.suffix == ".bag" for file in path.iterdir())
+    below = sorted(
+        folder.name for folder in path.iterdir() if folder.is_dir() and any(map(is_storage, folder.iterdir()))
+    )
+    hint = f"; {_ROS1}" if bag1 else f"; there are bags in it: {', '.join(below[:5])}" if below else ""
+    lacks = ".mcap or .db3 files" if (path / METADATA).is_file() else f"{METADATA} nor .mcap or .db3 files"
+    raise BagError(f"{path} is no bag: it has {'no ' if lacks[0] == '.' else 'neither '}{lacks}{hint}")
 
 
 def _check_storage(path: Path) -> None:
     try:
-        document = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8", errors="replace"))
-        storage = document["rosbag2_bagfile_information"]["storage_identifier"]
-    except (OSError, yaml.YAMLError, TypeError, KeyError):
+        storage = (read_metadata(path) or {}).get("storage_identifier", "mcap")
+    except ReaderError:
         return  # the reader says what is wrong with it
-    if storage not in _STORAGES:
+    if storage not in STORAGES:
         raise BagError(
-            f"{path} has the storage '{storage}'; {' and '.join(_STORAGES)} can be read here: "
+            f"{path} has the storage '{storage}'; {' and '.join(STORAGES)} can be read here: "
             "convert it with 'ros2 bag convert' where its storage plugin is installed"
         )

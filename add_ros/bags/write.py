@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
@@ -34,6 +36,18 @@ _FOREVER = QosTime(9223372036, 854775807)
 # Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, which Humble's rosbag2 cannot read; every
 # later distribution reads 8 as well.
 _VERSION = 8
+
+
+class _Sqlite3Writer(Sqlite3Writer):
+    """rosbags makes a URI of the path: names with #, % or ? would put the file somewhere else."""
+
+    def __init__(self, path: Path, compression: CompressionMode) -> None:
+        super().__init__(Path(quote(str(path.absolute()))), compression)
+        self.path = path / f"{path.name}.db3"
+
+
+class _Writer(Writer):
+    STORAGE_PLUGINS = Writer.STORAGE_PLUGINS | {StoragePlugin.SQLITE3: _Sqlite3Writer}
 
 
 def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
@@ -64,7 +78,7 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
     """
     if path.exists():
         raise BagError(f"{path} exists already: name another bag, or remove it first")
-    writer = Writer(path, version=_VERSION, storage_plugin=STORAGES[storage])
+    writer = _Writer(path, version=_VERSION, storage_plugin=STORAGES[storage])
     if compress:
         mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
         writer.set_compression(mode, CompressionFormat.ZSTD)
