@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import sys
 from array import array
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from cv_bridge import CvBridge, CvBridgeError
 
+from add_model.image_decoding import ImageDataError, decode
 from add_ros.errors import FrameRejectedError
 
 # Bytes per pixel; nv12 and nv21 carry half a row more of chroma for each row.
@@ -25,6 +27,7 @@ _PIXEL_BYTES = {
 }
 _KNOWN_AS = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}  # OpenCV's channel order
 _KNOWN_AS |= {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}  # the older names, which are all that ROS's cv_bridge knows
+_DEPTH = ("16UC1", "32FC1")  # by REP 118
 _BIG_ENDIAN = sys.byteorder == "big"
 ENCODINGS = tuple(_PIXEL_BYTES)
 _PATTERNS = {  # OpenCV names a pattern by its second row, ROS by its first
@@ -36,12 +39,16 @@ _PATTERNS = {  # OpenCV names a pattern by its second row, ROS by its first
 _BAYER = {f"bayer_{pattern}{bits}": code for pattern, code in _PATTERNS.items() for bits in (8, 16)}
 
 
-def rgb_from_image(message: Any) -> np.ndarray:
-    """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises FrameRejectedError."""
+def rgb_from_image(message: Any, note: Callable[[str], None] | None = None) -> np.ndarray:
+    """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises FrameRejectedError.
+
+    note: is given a sentence where the 16 bits seem to hold fewer.
+    """
     encoding, width, height, step = message.encoding, message.width, message.height, message.step
     if encoding not in _PIXEL_BYTES:
+        depth = " (it is a depth image's)" if encoding in _DEPTH else ""
         raise FrameRejectedError(
-            "unsupported encoding", f"image encoding '{encoding}' is not one of: {', '.join(sorted(ENCODINGS))}"
+            "unsupported encoding", f"image encoding '{encoding}'{depth} is not one of: {', '.join(sorted(ENCODINGS))}"
         )
     if width < 1 or height < 1:
         raise FrameRejectedError("malformed image", f"the image is empty: {width}x{height}")
@@ -58,6 +65,12 @@ def rgb_from_image(message: Any) -> np.ndarray:
         )
     if encoding in ("nv12", "nv21"):
         return _semi_planar(message, rows)
+    if note and encoding.endswith("16"):
+        values = np.frombuffer(message.data, ">u2" if message.is_bigendian else "<u2", rows * step // 2)
+        # Padding has no meaning.
+        values = values.reshape(rows, step // 2)[:, : row // 2] if step % 2 == 0 else values
+        if said := _dark_range(values, encoding):
+            note(said)
     if encoding in _KNOWN_AS or step != row or bool(message.is_bigendian) != _BIG_ENDIAN:
         message = _plain(message, row, _KNOWN_AS.get(encoding, encoding))
     try:
@@ -86,33 +99,51 @@ def _plain(message: Any, row: int, encoding: str) -> Any:
     return plain
 
 
-def rgb_from_compressed(message: Any) -> np.ndarray:
+def rgb_from_compressed(message: Any, note: Callable[[str], None] | None = None) -> np.ndarray:
     """sensor_msgs/CompressedImage (JPEG, PNG, TIFF) -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535.
 
-    Pixels are read as compressed_image_transport writes them. Raises FrameRejectedError.
+    Pixels are read as compressed_image_transport writes them. note: as `rgb_from_image` has it. Raises
+    FrameRejectedError.
     """
-    data = bytes(message.data)
-    if "compressedDepth" in message.format:
-        raise FrameRejectedError("unsupported encoding", f"compressed image format '{message.format}' is a depth image")
-    if _cut_short(data):
-        raise FrameRejectedError("truncated image", f"the compressed image ends too early, after {len(data)} bytes")
+    kind = message.format
+    source = kind.partition(";")[0].strip()
+    if "compressedDepth" in kind or source in _DEPTH:
+        raise FrameRejectedError("unsupported encoding", f"compressed image format '{kind}' is a depth image")
     # The calibration is for the pixels as they are stored: an EXIF orientation must not turn them.
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
+        image = decode(bytes(message.data), flags)
+    except ImageDataError as error:
         raise FrameRejectedError(
-            "malformed image", f"{len(data)} bytes of format '{message.format}' are no image that OpenCV can decode"
-        )
+            error.reason, f"the compressed image of format '{kind}' can't be used: {error}"
+        ) from error
     if image.dtype not in (np.uint8, np.uint16):
         raise FrameRejectedError(
-            "unsupported encoding", f"compressed image format '{message.format}' has pixels of {image.dtype}"
+            "unsupported encoding", f"compressed image format '{kind}' has pixels of {image.dtype}"
         )
-    conversion = _conversion(message.format, grey=image.ndim == 2)
+    if image.dtype == np.uint16 and image.ndim == 2 and source not in _PIXEL_BYTES:
+        raise FrameRejectedError(
+            "unsupported encoding",
+            f"the compressed image of format '{kind}' has one channel of 16 bits, as depth images have; where it is a "
+            "picture, its publisher must say so in the format: 'mono16; png compressed '",
+        )
+    if note and image.dtype == np.uint16 and (said := _dark_range(image, kind.strip())):
+        note(said)
+    conversion = _conversion(kind, grey=image.ndim == 2)
     image = image if conversion is None else cv2.cvtColor(image, conversion)
     return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)
+
+
+def _dark_range(values: np.ndarray, encoding: str) -> str | None:
+    """A sentence where uint16 values seem to be of 12 bits or fewer, so that they look all but black; else None."""
+    most = int(values.max(initial=0))
+    bits = most.bit_length()
+    if not 0 < bits <= 12:
+        return None
+    return (
+        f"the 16-bit image ({encoding}) has no value above {most} of 65535: it seems to hold {max(8, bits + bits % 2)} "
+        "bits, which look all but black to the network; let the driver shift them up to 16 bits, or publish 8 bits"
+    )
 
 
 def _conversion(kind: str, grey: bool) -> int | None:
@@ -126,15 +157,6 @@ def _conversion(kind: str, grey: bool) -> int | None:
     # TIFF also has the channels unchanged, where the other codecs have BGR.
     as_it_is = source.startswith("rgb") and "tiff" in coding and not target.startswith("bgr")
     return None if as_it_is else cv2.COLOR_BGR2RGB
-
-
-def _cut_short(data: bytes) -> bool:
-    # OpenCV fills the missing part of a JPEG with grey and only prints a warning.
-    if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
-    return False
 
 
 def _semi_planar(message: Any, rows: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from training.data.sample import Objects
 
 NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
 FALLBACK, LATE = "paired with the latest camera_info", "out of order"
+DARK = "16-bit image that seems to hold fewer bits"
 TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
 
 
@@ -245,7 +246,8 @@ class BagFrames:
                 NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
             )
         found = self._answer(self._found, stamp, frame_id, self.topics.detections)
-        pixels = (images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image)(image)
+        to_rgb = images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image
+        pixels = to_rgb(image, lambda said: self._count(self.noted, DARK, said))
         calibration = calibrate(info, pixels.shape[1], pixels.shape[0])
         return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found)
 

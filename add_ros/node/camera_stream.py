@@ -73,6 +73,7 @@ class CameraStream:
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._cleared = "", False, False
+        self._noted = False
         prefix = f"{name}/" if name else ""
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
@@ -179,7 +180,7 @@ class CameraStream:
         return self._node.get_clock().now().nanoseconds - (stamp.sec * 10**9 + stamp.nanosec)
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
-        pixels = self._to_rgb(image)
+        pixels = self._to_rgb(image, self._note_once)
         calibration = self._calibrator(info, pixels.shape[1], pixels.shape[0])
         if calibration.source != self._source:
             self._source = calibration.source
@@ -188,6 +189,11 @@ class CameraStream:
                 "(the parameter rectification: rectified or raw overrides this)"
             )
         return pixels, calibration
+
+    def _note_once(self, said: str) -> None:
+        if not self._noted:
+            self._noted = True
+            self._log.warning(f"{self.image.topic}: {said} (said once)")
 
     def _on_image(self, message: Any) -> None:
         self.diagnostics.received()

@@ -1,5 +1,6 @@
 """sensor_msgs images to RGB, against pictures encoded here by hand."""
 
+import os
 import re
 import sys
 
@@ -249,4 +250,142 @@ def test_compressed_rubbish_and_depth_are_refused():
         rgb_from_compressed(compressed(b"hello", "16UC1; compressedDepth png"))
     _, data = cv2.imencode(".tiff", np.ones((HEIGHT, WIDTH), np.float32))
     with pytest.raises(FrameRejectedError, match="pixels of float32"):
-        rgb_from_compressed(compressed(data.tobytes(), "32FC1; tiff compressed "))
+        rgb_from_compressed(compressed(data.tobytes(), "tiff"))
+    for source in ("16UC1", "32FC1"):
+        with pytest.raises(FrameRejectedError, match="depth"):
+            rgb_from_compressed(compressed(data.tobytes(), f"{source}; tiff compressed "))
+
+
+# --- intact and broken data, by what decoding says --------------------------------------------------------------------
+
+
+def coded(suffix: str, seed: int = 0, *options: int) -> bytes:
+    """A picture of 320x180 with a smooth sky and a road of fine grain, like a street."""
+    rng = np.random.default_rng(seed)
+    smooth = cv2.resize(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8), (320, 180), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 12, (180, 320, 1)) * np.linspace(0, 1, 180)[:, None, None] ** (1 + seed)
+    picture = np.clip(smooth + grain, 0, 255).astype(np.uint8)
+    return cv2.imencode(suffix, picture, list(options))[1].tobytes()
+
+
+def decoded(data: bytes, kind: str = "jpeg") -> np.ndarray:
+    return rgb_from_compressed(compressed(data, kind))
+
+
+PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize(
+    "tail",
+    ["the end of an older frame", "a whole older frame", "zeros", "one byte", "dhav", "a start of scan", "a newline"],
+)
+def test_bytes_behind_the_end_of_an_image_do_not_matter(suffix, tail):
+    data, older = coded(suffix), coded(suffix, seed=1)
+    tails = {
+        "the end of an older frame": older[-700:],
+        "a whole older frame": older,
+        "zeros": bytes(9000),
+        "one byte": b"\0",
+        "dhav": b"dhav\x59\x19\x01\x00",
+        "a start of scan": b"\xff\xda" + bytes(50),
+        "a newline": b"\r\n",
+    }
+    np.testing.assert_array_equal(decoded(data + tails[tail]), decoded(data))
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_whole(missing):
+    data = coded(".jpg")
+    np.testing.assert_array_equal(decoded(data[:-missing]), decoded(data))
+
+
+def test_a_png_without_its_end_chunk_is_whole():
+    data = coded(".png")
+    np.testing.assert_array_equal(decoded(data[:-12]), decoded(data))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 300])
+def test_a_buffer_that_is_filled_up_before_the_end_marker_is_whole(count):
+    """Many USB cameras do so; libjpeg calls it corrupt."""
+    data = coded(".jpg")
+    np.testing.assert_array_equal(decoded(data[:-2] + bytes(count) + data[-2:]), decoded(data))
+
+
+def test_an_embedded_preview_is_not_the_image():
+    """A JPEG in a segment of a JPEG, with end markers of its own."""
+    preview, data = coded(".jpg", 3)[:60000], coded(".jpg")
+    segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+    np.testing.assert_array_equal(decoded(data[:2] + segment + data[2:]), decoded(data))
+    with pytest.raises(FrameRejectedError):
+        decoded(data[:2] + segment + data[2 : len(data) // 2])
+
+
+@pytest.mark.parametrize("options", [(), PROGRESSIVE, (cv2.IMWRITE_JPEG_RST_INTERVAL, 40)])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("tail", [b"", b"\xff\xd9", "older"])
+def test_a_part_of_a_jpeg_is_never_taken_for_the_whole(options, share, tail):
+    """Not even where the buffer still has the end of an older frame: the sky of one and the road of another."""
+    data, older = coded(".jpg", 0, *options), coded(".jpg", 1, *options)
+    cut = int(share * len(data))
+    if tail == "older":
+        tail = older[cut:]
+    elif options == PROGRESSIVE and tail:
+        return  # a progressive image that ends between its scans is a coarser one, and legal
+    with pytest.raises(FrameRejectedError) as caught:
+        decoded(data[:cut] + tail)
+    assert caught.value.reason in ("truncated image", "malformed image") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tiff"])
+def test_data_that_the_decoder_complains_of_is_refused(kind, capfd):
+    data, refused = coded(f".{kind}"), 0
+    start = data.index(b"\xff\xda") + 20 if kind == "jpg" else 200
+    for position in np.linspace(start, len(data) - 200, 20).astype(int):
+        broken = bytearray(data)
+        broken[position] ^= 0xA5
+        try:
+            decoded(bytes(broken), kind)
+        except FrameRejectedError as error:
+            refused += 1
+            assert error.reason in ("malformed image", "truncated image")
+    assert refused >= {"jpg": 5, "png": 20, "tiff": 3}[kind], "some changes make another valid image"
+    assert "orrupt" not in capfd.readouterr().err
+
+
+def test_what_others_write_while_an_image_is_decoded_is_not_lost(capfd, monkeypatch):
+    decode, imdecode = decoded, cv2.imdecode
+
+    def talking(*given):
+        os.write(2, b"a line of another thread\n")
+        return imdecode(*given)
+
+    monkeypatch.setattr(cv2, "imdecode", talking)
+    decode(coded(".jpg"))
+    assert capfd.readouterr().err == "a line of another thread\n"
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 0), (12, 0), (12, 4), (16, 0)])
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bayer_rggb16"])
+def test_fewer_bits_than_the_encoding_has_are_told(encoding, bits, shift):
+    shape = (HEIGHT, WIDTH, 3) if encoding == "rgb16" else (HEIGHT, WIDTH)
+    values = np.random.default_rng(0).integers(0, 2**bits, shape).astype(np.uint16)
+    values[0, 0] = 2**bits - 1
+    for big in (False, True):
+        notes = []
+        rgb_from_image(message(values << shift, encoding, 2, big), notes.append)
+        assert len(notes) == (bits + shift <= 12) and all(f"seems to hold {bits} bits" in note for note in notes)
+    notes = []
+    data = cv2.imencode(".png", values << shift)[1].tobytes()
+    rgb_from_compressed(compressed(data, f"{encoding}; png compressed "), notes.append)
+    assert len(notes) == (bits + shift <= 12)
+
+
+@pytest.mark.parametrize("kind", ["png", "16UC1; png compressed ", "16UC1; compressedDepth png"])
+def test_a_depth_image_is_no_picture(kind):
+    """cv_bridge's cv2_to_compressed_imgmsg names the codec only."""
+    data = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 5000, np.uint16))[1].tobytes()
+    with pytest.raises(FrameRejectedError, match="depth image") as caught:
+        rgb_from_compressed(compressed(data, kind))
+    assert caught.value.reason == "unsupported encoding"
+    assert rgb_from_compressed(compressed(data, "mono16; png compressed ")).shape == (HEIGHT, WIDTH, 3)

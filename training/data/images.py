@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from add_model.image_decoding import ImageDataError, decode
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_GREY_16 = b"\x10\0"  # a PNG's bits and colour type
+_LFS = b"version https://git-lfs"
 _JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -19,11 +24,16 @@ class ImageError(ValueError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a PNG or JPEG file as (H, W, 3) uint8 RGB; greyscale and 16-bit files are converted.
+    """Read a PNG or JPEG file as (H, W, 3) uint8 RGB; greyscale and 16-bit colour files are converted.
 
-    Raises ImageError where the file is missing, empty or cannot be decoded.
+    Raises ImageError where the file is missing, empty, broken or a depth image, that is grey with 16 bits.
     """
-    image = _decode(path, cv2.IMREAD_COLOR)
+    with suppress(OSError), open(path, "rb") as file:
+        head = file.read(26)
+        if head.startswith(_PNG) and head[24:26] == _GREY_16:
+            raise ImageError(f"{path}: one channel of 16 bits, as depth images have; convert pictures to 8 bits")
+    # The pixels as the calibration knows them: an EXIF orientation must not turn them.
+    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
 
 
@@ -34,19 +44,21 @@ def read_unchanged(path: str | Path) -> np.ndarray:
 
 def _decode(path: str | Path, mode: int) -> np.ndarray:
     try:
-        encoded = np.fromfile(path, np.uint8)
+        encoded = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror or error}") from None
-    image = cv2.imdecode(encoded, mode) if encoded.size else None
-    if image is None:
-        raise ImageError(f"{path}: " + ("cannot be decoded as an image" if encoded.size else "the file is empty"))
-    return image
+    if not encoded:
+        raise ImageError(f"{path}: the file is empty")
+    try:
+        return decode(encoded, mode)
+    except ImageDataError as error:
+        raise ImageError(f"{path}: cannot be decoded as an image: {error}") from None
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) in pixels from the file's header, without decoding it.
+    """(width, height) in pixels from the file's header; one that does not end as its kind does is decoded, too.
 
-    Raises ImageError where the file is missing, empty, neither PNG nor JPEG, or cut off at its end.
+    Raises ImageError where the file is missing, empty, neither PNG nor JPEG, or cut off.
     """
     try:
         with open(path, "rb") as file:
@@ -61,14 +73,21 @@ def image_size(path: str | Path) -> tuple[int, int]:
     if not head:
         raise ImageError(f"{path}: the file is empty")
     if head.startswith(_PNG) and len(head) >= 33:
-        whole, size = b"IEND" in tail, struct.unpack(">II", head[16:24])
+        ended, size = b"IEND" in tail, struct.unpack(">II", head[16:24])
     elif head.startswith(_JPEG):
-        whole, size = b"\xff\xd9" in tail, _jpeg_size(head)
+        ended, size = b"\xff\xd9" in tail, _jpeg_size(head)
+    elif head.startswith(_LFS):
+        raise ImageError(f"{path}: a Git LFS pointer, not the image itself: run 'git lfs pull' where it comes from")
     else:
         raise ImageError(f"{path}: neither a PNG nor a JPEG file")
-    if not whole or size is None or 0 in size:
-        raise ImageError(f"{path}: the file is cut off or damaged")
-    return size
+    if ended and size is not None and 0 not in size:
+        return size
+    # Its end may be missing, or hidden behind other bytes, or a large preview lie before the size.
+    try:
+        image = read_unchanged(path)
+    except ImageError:
+        raise ImageError(f"{path}: the file is cut off or damaged") from None
+    return image.shape[1], image.shape[0]
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
