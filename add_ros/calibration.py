@@ -15,6 +15,8 @@ from add_model.geometry.camera import Camera
 from add_model.geometry.distortion import Calibration, UnknownLensError, distorts, undistortion_maps
 from add_ros.errors import FrameRejectedError
 
+# kitti2bag and its kin take KITTI's rectified images, call them raw and give them D beside P.
+_KITTI2BAG, _KITTI_RAW = re.compile(r"(^|/)kitti/camera_(color|gray|grey)_(left|right)/"), (1392, 512)
 _NARROWEST, _WIDEST = 1000.0, 0.01  # focal length over image side: fields of view of 0.06 and 178.9 degrees
 
 
@@ -23,13 +25,13 @@ class Calibrator:
 
     Args:
         rectification: 'rectified' P holds for the images of this topic, 'raw' K with D holds, 'auto' the topic's name
-            decides ('rect' or 'rectified', or 'raw', in its last part), otherwise whether D has values or the lens is a
-            fisheye.
+            decides ('rect' or 'rectified', or 'raw', in its last part; kitti2bag's are rectified), otherwise whether D
+            has values or the lens is a fisheye.
         topic: of the images.
     """
 
     def __init__(self, rectification: str, topic: str) -> None:
-        self._rectification = rectification
+        self._rectification, self._topic = rectification, topic
         self._name = _camera_topic(topic)
         self._key: tuple[Any, ...] | None = None
         self._calibration: Calibration | None = None
@@ -57,27 +59,36 @@ class Calibrator:
     def _calibrate(
         self, info: Any, k: np.ndarray, d: np.ndarray, p: np.ndarray, width: int, height: int
     ) -> Calibration:
-        if k[0, 0] == 0:
+        if k[0, 0] == 0 and p[0, 0] == 0:
             raise FrameRejectedError(
                 "uncalibrated",
-                "the camera is not calibrated (K[0] is 0): calibrate it, or set the driver's camera_info",
+                "the camera is not calibrated (K[0] and P[0] are 0): calibrate it, or set the driver's camera_info",
             )
         _check_size(info, width, height)
         distorted = distorts(info.distortion_model, d)
-        rectified, why = self._is_rectified(distorted, "D has values" if d.any() else "the lens is a fisheye")
+        how = "D has values" if d.any() else "the lens is a fisheye"
+        rectified, why = self._is_rectified(distorted, how, (width, height))
         if rectified:
             matrix, name = (p[:, :3], "P") if p[0, 0] != 0 else (k, "K (P is zero)")
             return Calibration(_camera(matrix, info, width, height, name[0]), None, f"{name}, rectified: {why}")
+        if k[0, 0] == 0:
+            raise FrameRejectedError(
+                "uncalibrated",
+                f"the images are raw ({why}), but K[0] is 0 and only P is there: where they are rectified, set the "
+                "parameter rectification to rectified; else calibrate the camera",
+            )
         camera = _camera(k, info, width, height, "K")
         if not distorted:
             return Calibration(camera, None, f"K, raw without distortion: {why}")
         return Calibration(camera, _undistortion(info.distortion_model, d, camera), f"K and D, raw: {why}")
 
-    def _is_rectified(self, distorted: bool, how: str) -> tuple[bool, str]:
+    def _is_rectified(self, distorted: bool, how: str, size: tuple[int, int]) -> tuple[bool, str]:
         if self._rectification != "auto":
             return self._rectification == "rectified", "the parameter rectification says so"
         if re.search(r"(^|_)rect(ified)?(_|$)", self._name):  # not image_unrectified, image_corrected
             return True, f"the topic is named {self._name}"
+        if distorted and size != _KITTI_RAW and _KITTI2BAG.search(self._topic):
+            return True, f"kitti2bag writes rectified images to {self._topic}"
         if "raw" in self._name:
             return False, f"the topic is named {self._name}"
         return not distorted, how if distorted else "D is zero"
@@ -91,14 +102,25 @@ def _camera_topic(topic: str) -> str:
 def _check_size(info: Any, width: int, height: int) -> None:
     full = (info.roi.width or info.width, info.roi.height or info.height)
     expected = full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
-    if expected != (width, height):
-        region = f", region of interest {info.roi.width}x{info.roi.height}" if info.roi.width or info.roi.height else ""
-        binned = f", binning {info.binning_x}x{info.binning_y}" if max(info.binning_x, info.binning_y) > 1 else ""
+    if expected == (width, height):
+        return
+    if 0 in expected:
         raise FrameRejectedError(
             "size mismatch",
-            f"the image is {width}x{height} but its camera_info describes {expected[0]}x{expected[1]} "
-            f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution",
+            f"the image is {width}x{height} but its camera_info gives no size ({info.width}x{info.height}): the driver "
+            "has no calibration, or its publisher must fill in width and height",
         )
+    region = f", region of interest {info.roi.width}x{info.roi.height}" if info.roi.width or info.roi.height else ""
+    binned = f", binning {info.binning_x}x{info.binning_y}" if max(info.binning_x, info.binning_y) > 1 else ""
+    factors = width / expected[0], height / expected[1]
+    scaled = abs(factors[0] / factors[1] - 1) < 0.02
+    raise FrameRejectedError(
+        "size mismatch",
+        f"the image is {width}x{height} but its camera_info describes {expected[0]}x{expected[1]} "
+        f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution"
+        + f"; it was resized by {factors[0]:.3g}, and so must K and P be"
+        * scaled,
+    )
 
 
 def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -> Camera:

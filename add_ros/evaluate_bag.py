@@ -102,6 +102,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         help="read this name in labels and recorded detections as another, such as vehicle=Car; may be repeated",
     )
     what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
+    what.add_argument(
+        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
+    )
     for name, kind in (
         ("image", "Image or CompressedImage"),
         ("camera-info", "CameraInfo"),
@@ -193,7 +196,7 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
     """The bag of a side. Detections in it that are not scored don't matter, in whatever frame and number they are."""
     scored = side.model is None and side.detections in (None, side.bag)
     names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if scored else "")
-    bag = BagFrames(side.bag, names, a.rectification)
+    bag = BagFrames(side.bag, names, a.rectification, a.trust_calibration)
     require_ground_truth(bag)
     if scored:
         require_detections(bag)

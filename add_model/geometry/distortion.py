@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from add_model.geometry.camera import Camera
+from add_model.geometry.plausibility import doubt
 
 _FISHEYE = ("equidistant", "fisheye")
-# Numbers of coefficients that each model can have.
+# Numbers of coefficients that each model can have. Zeros behind them change nothing: drivers fill up arrays.
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), **dict.fromkeys(_FISHEYE, (4,))}
 
 
@@ -22,12 +24,17 @@ class UnknownLensError(ValueError):
 class Calibration:
     """The `camera` of the image that `rectify` returns; `source` says in words where it came from.
 
-    maps: those of `undistortion_maps`, None where there is nothing to undo.
+    maps:  those of `undistortion_maps`, None where there is nothing to undo
+    doubt: why the camera is unlikely, None where it is not
     """
 
     camera: Camera
     maps: tuple[np.ndarray, np.ndarray] | None
     source: str
+
+    @cached_property
+    def doubt(self) -> str | None:
+        return doubt(self.camera)
 
     def rectify(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, 3) as this camera, which has no distortion, sees it."""
@@ -47,6 +54,7 @@ def undistortion_maps(model: str, coefficients: np.ndarray, camera: Camera) -> t
     """
     if model not in _COEFFICIENTS:
         raise UnknownLensError(f"distortion model '{model}' is not one of {', '.join(_COEFFICIENTS)}")
+    coefficients = _fitting(coefficients, _COEFFICIENTS[model])
     if len(coefficients) not in _COEFFICIENTS[model] or not np.isfinite(coefficients).all():
         counts = " or ".join(map(str, _COEFFICIENTS[model]))
         raise ValueError(
@@ -55,3 +63,12 @@ def undistortion_maps(model: str, coefficients: np.ndarray, camera: Camera) -> t
     K, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
     compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
     return tuple(compute(K, coefficients, np.eye(3), K, size, cv2.CV_16SC2))
+
+
+def _fitting(coefficients: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
+    """The coefficients with as many zeros at their end as make their number one of these, if that is all it takes."""
+    if len(coefficients) in counts or len(coefficients) < 4:
+        return coefficients
+    used = len(np.trim_zeros(coefficients, "b"))
+    count = next((count for count in counts if used <= count), len(coefficients))
+    return np.pad(coefficients, (0, max(0, count - len(coefficients))))[:count]

@@ -29,6 +29,7 @@ from training.data.sample import Objects
 NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
 FALLBACK, LATE = "paired with the latest camera_info", "out of order"
 DARK = "16-bit image that seems to hold fewer bits"
+DOUBT = "intrinsics that look wrong, so that distances may be (--trust-calibration silences this)"
 TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
 
 
@@ -59,6 +60,7 @@ class BagFrames:
         path: the bag.
         names: the topics to use (see `find_topics`).
         rectification: as the node's parameter: auto, rectified or raw.
+        trust_calibration: as the node's parameter: whether `summary` says nothing about intrinsics that look wrong.
 
     After an iteration these attributes count what happened to the images, and `summary` has them as text:
     count:   frames that were given
@@ -66,6 +68,7 @@ class BagFrames:
     noted:   what is unusual about frames that were given, ground truth that belongs to no image, malformed messages
              beside the images
     damage:  what is wrong with the bag, None where nothing is. All that could be read was given nevertheless.
+    calibrations: which one held for the images and why, each that there was
     notes:   what is odd about the bag as a whole, such as a metadata.yaml that its files contradict
 
     Raises:
@@ -73,8 +76,14 @@ class BagFrames:
             where there was no frame that can be used.
     """
 
-    def __init__(self, path: str | Path, names: TopicNames | None = None, rectification: str = "auto") -> None:
-        self.path, self._rectification = Path(path), rectification
+    def __init__(
+        self,
+        path: str | Path,
+        names: TopicNames | None = None,
+        rectification: str = "auto",
+        trust_calibration: bool = False,
+    ) -> None:
+        self.path, self._rectification, self._trusted = Path(path), rectification, trust_calibration
         self._types = types.typestore()
         with open_bag(self.path) as reader:
             try:
@@ -129,7 +138,7 @@ class BagFrames:
         """One sentence each: frames, topics with their stamps, notes, skips by reason, what is unusual, and damage."""
         topics = (self.topics.image, self.topics.camera_info, self.topics.ground_truth, self.topics.detections)
         lines = [_counted(self.count, "frame")] + [f"{topic}: {self._stamps_of(topic)}" for topic in topics if topic]
-        lines += self.notes
+        lines += [f"calibration: {source}" for source in self.calibrations] + self.notes
         for reason, n in self.skipped.most_common():
             lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
         for what, n in self.noted.most_common():
@@ -143,6 +152,7 @@ class BagFrames:
         self.skipped: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
+        self.calibrations: list[str] = []
         self._stamps: set[int] = set()  # of all images
         self._paired: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
@@ -249,6 +259,10 @@ class BagFrames:
         to_rgb = images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image
         pixels = to_rgb(image, lambda said: self._count(self.noted, DARK, said))
         calibration = calibrate(info, pixels.shape[1], pixels.shape[0])
+        if calibration.source not in self.calibrations:
+            self.calibrations.append(calibration.source)
+        if calibration.doubt and not self._trusted:
+            self._count(self.noted, DOUBT, calibration.doubt)
         return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found)
 
     def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:

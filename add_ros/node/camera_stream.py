@@ -45,6 +45,7 @@ class StreamSettings:
     image_transport: str
     reliability: str
     rectification: str
+    trust_calibration: bool = False
 
 
 class CameraStream:
@@ -73,7 +74,7 @@ class CameraStream:
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._cleared = "", False, False
-        self._noted = False
+        self._noted, self._doubted = False, settings.trust_calibration
         prefix = f"{name}/" if name else ""
         self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
         self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
@@ -187,6 +188,12 @@ class CameraStream:
             self._log.info(
                 f"{self.image.topic}: using {calibration.source} "
                 "(the parameter rectification: rectified or raw overrides this)"
+            )
+        if calibration.doubt and not self._doubted:
+            self._doubted = True
+            self._log.warning(
+                f"{self.image.topic}: distances may be wrong: {calibration.doubt} (said once; the parameter "
+                "trust_calibration: true silences this)"
             )
         return pixels, calibration
 

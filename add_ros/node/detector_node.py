@@ -55,7 +55,9 @@ class DetectorNode(Node):
         self._predictor: Predictor | None = None
         self._threshold: float | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
-        settings = StreamSettings(values["image_transport"], values["reliability"], values["rectification"])
+        settings = StreamSettings(
+            values["image_transport"], values["reliability"], values["rectification"], values["trust_calibration"]
+        )
         to_target = None
         if values["target_frame"]:
             to_target = TfTransformer(self, values["target_frame"], values["transform_timeout"])

@@ -88,8 +88,13 @@ PARAMETERS = (
         "auto",
         "rectified: P holds for the images. raw: K and D hold and the node undistorts the images. auto: rectified "
         "where the image topic's last part has the word rect or rectified, raw where it contains raw, otherwise "
-        "rectified if D is zero and the lens no fisheye.",
+        "rectified if D is zero and the lens no fisheye; kitti2bag's image_raw is rectified.",
         choices=("auto", "rectified", "raw"),
+    ),
+    Parameter(
+        "trust_calibration",
+        False,
+        "Whether no warning is given about intrinsics that look wrong for their images, as of another resolution.",
     ),
     Parameter(
         "target_frame",

@@ -45,6 +45,124 @@ def test_which_matrix_counts(topic, rectification, d, matrix):
     assert (result.maps is not None) == (matrix is K and len(d) > 0)
 
 
+@pytest.mark.parametrize(
+    ("topic", "rectification"),
+    [("/cam/image_raw", "rectified"), ("/kitti/camera_color_left/image_rect", "auto"), ("/c/i", "auto")],
+)
+def test_a_rectified_camera_without_k_uses_p(topic, rectification):
+    """KITTI odometry as kitti2bag writes it has P only."""
+    message = info(k=np.zeros(9), d=[], distortion_model="")
+    result = calibrate(message, topic, rectification)
+    np.testing.assert_array_equal(result.camera.P[:, :3], P[:, :3])
+    with pytest.raises(FrameRejectedError, match="set the parameter rectification to rectified"):
+        calibrate(message, "/cam/image_raw", "raw")
+
+
+# camera 02 of KITTI's 2011_09_26
+KITTI_K = np.array([[959.791, 0, 696.0217], [0, 956.9251, 224.1806], [0, 0, 1]])
+KITTI_D = [-0.3691481, 0.1968681, 0.001353473, 0.0005677587, -0.06770705]
+KITTI_P = np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]])
+
+
+@pytest.mark.parametrize(
+    ("topic", "size", "rectification", "matrix"),
+    [
+        ("/kitti/camera_color_left/image_raw", (1242, 375), "auto", KITTI_P),
+        ("/kitti/camera_gray_right/image_raw/compressed", (1242, 375), "auto", KITTI_P),
+        ("/robot/kitti/camera_color_left/image", (1242, 375), "auto", KITTI_P),
+        ("/kitti/camera_color_left/image_raw", (1392, 512), "auto", KITTI_K),  # the unrectified recording
+        ("/kitti/camera_color_left/image_raw", (1242, 375), "raw", KITTI_K),
+        ("/front/camera_color_left/image_raw", (1242, 375), "auto", KITTI_K),
+    ],
+)
+def test_kitti2bag_calls_rectified_images_raw(topic, size, rectification, matrix):
+    message = info(k=KITTI_K.ravel(), d=KITTI_D, p=KITTI_P.ravel(), width=size[0], height=size[1])
+    result = calibrate(message, topic, rectification, size)
+    np.testing.assert_array_equal(result.camera.P[:, :3], matrix[:, :3])
+    assert (result.maps is None) == (matrix is KITTI_P)
+    assert ("kitti2bag" in result.source) == (matrix is KITTI_P)
+
+
+HALF = np.diag([0.5, 0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("k", "size", "binning", "words"),
+    [
+        (HALF @ KITTI_P[:, :3], (1242, 375), 1, ["304.78, 86.43", "2 times its first two rows", "2 times as far"]),
+        (np.diag([2, 2, 1]) @ KITTI_P[:, :3], (1242, 375), 1, ["0.5 times its first two rows"]),
+        # binned 4 times in the matrix already (image_pipeline 736)
+        ([[300, 0, 254.1], [0, 300, 184], [0, 0, 1]], (2064, 1544), 4, ["4 times its first two rows"]),
+        (KITTI_P[:, :3] * [[1, 1, 0], [1, 1, 0], [1, 1, 1]], (1242, 375), 1, ["0.00, 0.00", "half the image's size"]),
+        (np.diag([1, 0.5, 1]) @ [[500, 0, 320], [0, 500, 480], [0, 0, 1]], (640, 480), 1, ["2 times the second row"]),
+        (np.diag([0.5, 1, 1]) @ [[500, 0, 640], [0, 500, 240], [0, 0, 1]], (640, 480), 1, ["2 times the first row"]),
+        ([[50, 0, 320], [0, 50, 240], [0, 0, 1]], (640, 480), 1, ["field of view would be 162 degrees"]),
+        ([[9000, 0, 320], [0, 9000, 240], [0, 0, 1]], (640, 480), 1, ["field of view would be 4 degrees"]),
+        ([[500, 0, 320], [0, 500, 40], [0, 0, 1]], (640, 480), 1, ["cropped"]),
+    ],
+)  # fmt: skip
+def test_intrinsics_that_can_hardly_be_are_doubted(k, size, binning, words):
+    k = np.array(k)
+    message = info(k=k.ravel(), width=size[0], height=size[1], binning_x=binning, binning_y=binning)
+    result = calibrate(message, "/cam/image_raw", size=(size[0] // binning, size[1] // binning))
+    assert result.doubt and "\n" not in result.doubt
+    assert all(word in result.doubt for word in words), result.doubt
+
+
+@pytest.mark.parametrize(
+    ("k", "size"),
+    [
+        (K, (WIDTH, HEIGHT)),
+        (KITTI_P[:, :3], (1242, 375)),
+        (KITTI_P[:, :3], (1224, 370)),
+        (KITTI_K, (1392, 512)),
+        ([[604.9, 0, 636.9], [0, 604.9, 367.5], [0, 0, 1]], (1280, 720)),  # Azure Kinect
+        ([[458.654, 0, 367.215], [0, 457.296, 248.375], [0, 0, 1]], (752, 480)),  # EuRoC
+        ([[1266.4, 0, 816.3], [0, 1266.4, 491.5], [0, 0, 1]], (1600, 900)),  # nuScenes
+        ([[285.6, 0, 422.5], [0, 285.8, 398.6], [0, 0, 1]], (848, 800)),  # RealSense T265
+        ([[2055.6, 0, 939.7], [0, 2055.6, 641.1], [0, 0, 1]], (1920, 1280)),  # Waymo
+        ([[20000, 0, 2000], [0, 20000, 1500], [0, 0, 1]], (4000, 3000)),  # a telephoto lens
+    ],
+)
+def test_cameras_that_there_are_are_not_doubted(k, size):
+    assert calibrate(info(k=np.ravel(k), width=size[0], height=size[1]), "/cam/image_raw", size=size).doubt is None
+
+
+@pytest.mark.parametrize(
+    ("model", "short", "long"),
+    [
+        ("plumb_bob", PLUMB_BOB, [*PLUMB_BOB, 0, 0, 0]),
+        ("plumb_bob", PLUMB_BOB, PLUMB_BOB + [0] * 9),
+        ("plumb_bob", [-0.3, 0.1, 0.0, 0.0], [-0.3, 0.1] + [0] * 12),
+        ("equidistant", [0.05, -0.01, 0.002, -0.0005], [0.05, -0.01, 0.002, -0.0005, 0]),
+        ("equidistant", [0.05, -0.01, 0.002, -0.0005], [0.05, -0.01, 0.002, -0.0005] + [0] * 10),
+        ("equidistant", [0.0] * 4, [0.0] * 8),
+        ("rational_polynomial", [*PLUMB_BOB, 0, 0, 0], PLUMB_BOB),
+        ("rational_polynomial", [*PLUMB_BOB[:4], 0, 0, 0, 0], PLUMB_BOB[:4]),
+        ("rational_polynomial", [*PLUMB_BOB, 0.1, 0.2, 0.3], [*PLUMB_BOB, 0.1, 0.2, 0.3, 0, 0, 0]),
+    ],
+)
+def test_zeros_behind_the_coefficients_change_nothing(model, short, long):
+    maps = [calibrate(info(distortion_model=model, d=np.array(d, float)), "/c/image_raw").maps for d in (short, long)]
+    for one, other in zip(*maps, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("plumb_bob", [*PLUMB_BOB, 0.1, 0.2, 0.3]),
+        ("plumb_bob", [*PLUMB_BOB, 0, 0, 0.3]),
+        ("equidistant", [0.05, -0.01, 0.002, -0.0005, 0.1]),
+        ("equidistant", [0.05]),
+        ("rational_polynomial", [0.1] * 15),
+    ],
+)
+def test_coefficients_that_a_model_does_not_have_are_refused(model, d):
+    with pytest.raises(FrameRejectedError, match=f"{model} needs"):
+        calibrate(info(distortion_model=model, d=d), "/c/image_raw")
+
+
 def test_a_rectified_camera_without_p_uses_k():
     result = calibrate(info(p=np.zeros(12)), "/cam/image_rect")
     np.testing.assert_array_equal(result.camera.P[:, :3], K)
@@ -118,10 +236,11 @@ def test_the_narrowest_and_widest_lenses_in_use_are_taken():
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
-        ({"k": np.zeros(9)}, "uncalibrated", "K[0]"),
+        ({"k": np.zeros(9), "d": PLUMB_BOB}, "uncalibrated", "K[0] is 0 and only P is there"),
         ({"k": np.zeros(9), "p": np.zeros(12)}, "uncalibrated", "not calibrated"),
         ({"width": 1280}, "size mismatch", "1280x480"),
-        ({"width": 0, "height": 0}, "size mismatch", "0x0"),
+        ({"width": 0, "height": 0}, "size mismatch", "gives no size (0x0)"),
+        ({"width": 1280, "height": 960}, "size mismatch", "it was resized by 0.5, and so must K and P be"),
         ({"binning_x": 2, "binning_y": 2}, "size mismatch", "320x240"),
         ({"roi": RegionOfInterest(width=100, height=50)}, "size mismatch", "100x50"),
         ({"d": PLUMB_BOB, "distortion_model": "kannala"}, "unsupported distortion", "'kannala'"),
@@ -152,5 +271,5 @@ def test_a_refused_camera_info_does_not_stick():
     calibrator = Calibrator("auto", "/cam/image")
     good = calibrator(info(), WIDTH, HEIGHT)
     with pytest.raises(FrameRejectedError):
-        calibrator(info(k=np.zeros(9)), WIDTH, HEIGHT)
+        calibrator(info(k=np.zeros(9), p=np.zeros(12)), WIDTH, HEIGHT)
     np.testing.assert_array_equal(calibrator(info(), WIDTH, HEIGHT).camera.P, good.camera.P)

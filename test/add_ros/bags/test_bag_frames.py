@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from support.bag_bench import CAMERA, P2, PERIOD, SHIFT, START, STORE, Bag, drive, indices, objects, pixels
 
 from add_model.geometry.camera import Camera
+from add_model.predictor import Predictor
 from add_ros.bags import messages
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
+from add_ros.bags.sources import open_source
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 
 
@@ -286,3 +288,37 @@ def test_ground_truth_that_was_asked_for_before_is_not_read_twice(tmp_path, monk
         assert indices(frames) == indices(once) == [0, 1, 3]
         assert passes.count(frames) == count
         assert (frames.skipped, frames.noted, frames.summary()) == (once.skipped, once.noted, once.summary())
+
+
+def test_the_calibration_is_told_once_and_doubted_where_it_is_of_another_resolution(tmp_path):
+    half = Camera(np.diag([0.5, 0.5, 1]) @ CAMERA.P, CAMERA.width, CAMERA.height)
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(3):
+            bag.info(i, camera=half)
+            bag.image(i)
+    frames = BagFrames(tmp_path / "bag")
+    assert len(list(frames)) == 3
+    told = [line for line in frames.summary() if "calibration: " in line]
+    assert told == ["calibration: P, rectified: the topic is named image_rect"]
+    (doubted,) = [line for line in frames.summary() if "2 times its first two rows" in line]
+    assert doubted.startswith("3 times intrinsics that look wrong") and "15.60, 11.95" in doubted
+    trusted = BagFrames(tmp_path / "bag", trust_calibration=True)
+    assert len(list(trusted)) == 3 and not trusted.noted
+
+
+def test_the_intrinsics_of_kitti_odometry_give_the_same_distances(tmp_path, kitti_mini):
+    """kitti2bag writes P only there: K is 0."""
+    found = {}
+    for name in ("K", "P"):
+        source = open_source(kitti_mini / "sequence", limit=1)
+        with Bag(tmp_path / name) as bag:
+            for frame in source.frames:
+                info = messages.camera_info(STORE, frame.sample.camera, frame.stamp, "eye")
+                if name == "P":
+                    info.k[:], info.d, info.distortion_model = 0, np.zeros(0), ""
+                bag.put("/cam/camera_info", info, frame.stamp)
+                bag.put("/cam/image", messages.image(STORE, frame.sample.image, frame.stamp, "eye"), frame.stamp)
+        (frame,) = BagFrames(tmp_path / name, rectification="rectified")
+        found[name] = Predictor(threads=1).predict(frame.image, frame.camera)
+    np.testing.assert_array_equal(found["P"].boxes, found["K"].boxes)
+    assert found["P"].names[0] == "Car" and 5 < found["P"].boxes[0, 2] < 20

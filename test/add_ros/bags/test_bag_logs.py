@@ -4,10 +4,10 @@ import shutil
 import sqlite3
 
 import pytest
+from support.bag_bench import drive, indices
 
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.reading import open_bag, raw_messages
-from test.support.bag_bench import drive, indices
 
 FRAMES = 6
 

@@ -10,11 +10,11 @@ from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 from rosbags.interfaces import QosReliability
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
+from support.bag_bench import STORE, drive, indices
 
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.reading import open_bag, raw_messages
-from test.support.bag_bench import STORE, drive, indices
 
 TEXT = "std_msgs/msg/String"
 

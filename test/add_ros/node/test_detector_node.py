@@ -150,7 +150,7 @@ MALFORMED = {
     "unsupported encoding": lambda: (changed(good(), encoding="rgb7"), camera_info(), "'rgb7'"),
     "truncated image": lambda: (changed(good(), data=bytes(1000)), camera_info(), "1000 bytes"),
     "malformed image": lambda: (changed(good(), step=3), camera_info(), "step 3"),
-    "uncalibrated": lambda: (good(), changed(camera_info(), k=np.zeros(9)), "not calibrated"),
+    "uncalibrated": lambda: (good(), changed(camera_info(), k=np.zeros(9), p=np.zeros(12)), "not calibrated"),
     "size mismatch": lambda: (good(), camera_info(width=WIDTH + 8), f"{WIDTH + 8}x{HEIGHT}"),
     "invalid camera_info": lambda: (good(), changed(camera_info(), d=[0.1]), "D"),
     "unsupported distortion": lambda: (

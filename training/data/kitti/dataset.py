@@ -14,6 +14,7 @@ import numpy as np
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.geometry.camera import Camera
+from add_model.geometry.plausibility import doubt
 from training.data.depth_sources import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib, write_calib
@@ -56,8 +57,9 @@ class KittiFolder:
     classes: types that are expected beside KITTI's
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
-    `types` counts their labelled types. `notes` has lines for people: on labelled frames that are not taken since they
-    have no image, and on labels of types that KITTI does not have.
+    `types` counts their labelled types; `doubts` has the frames whose P2 can hardly be of their image, and why. `notes`
+    has lines for people: on labelled frames that are not taken since they have no image, on such calibrations, and on
+    labels of types that KITTI does not have.
     """
 
     def __init__(
@@ -84,6 +86,9 @@ class KittiFolder:
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
             )
         self.check()
+        if self.doubts:
+            frame, why = next(iter(self.doubts.items()))
+            self.notes.append(f"{len(self.doubts)} frames have a P2 that looks wrong for their images; {frame}: {why}")
         if unknown := unknown_types(self.types, classes):
             self.notes.append(f"labels of types that KITTI does not have: {listed_counts(unknown)}")
 
@@ -133,6 +138,7 @@ class KittiFolder:
         Raises KittiError that names all missing and broken files, grouped by kind.
         """
         self.types: Counter[str] = Counter()
+        self.doubts: dict[str, str] = {}
         problems: dict[str, list[str]] = {}
         bad_frames = set()
         present = {name: _names(self.folder / name) for name in ("calib", "label_2", "velodyne", "depth_2")}
@@ -160,6 +166,8 @@ class KittiFolder:
                     continue
                 try:
                     content = read(self.folder / folder / name)
+                    if isinstance(content, KittiCalib) and size and (why := doubt(Camera(content.P2, *size))):
+                        self.doubts[frame] = why
                     if isinstance(content, Objects):
                         self.types.update(map(str, content.names))
                 except (fault, OSError) as error:
@@ -177,10 +185,11 @@ class KittiFolder:
             files.append(("label_2", f"{frame}.txt", read_objects, LabelError))
         return files
 
-    def _read_calib_for_depth(self, path: Path) -> None:
+    def _read_calib_for_depth(self, path: Path) -> KittiCalib:
         calib = read_calib(path)
         if self.depth == "lidar" and calib.Tr_velo_to_cam is None:
             raise CalibrationError(f"{path}: no line 'Tr_velo_to_cam: ' with 12 numbers, which depth 'lidar' needs")
+        return calib
 
     def _check_lidar(self, frame: str, present: set[str], note) -> None:
         name = f"{frame}.bin"

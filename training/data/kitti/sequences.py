@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from add_model.geometry.camera import Camera
+from add_model.geometry.plausibility import doubt
 from training.data.camera_info import is_camera_info, read_camera_info
 from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, raw_image_sizes, read_calib
@@ -130,7 +131,10 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
                 f"have {size[0]}x{size[1]}; give the calibration of these images"
             )
         camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.source})"
-        return ImageSequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
+        notes = _doubts(camera, calibration)
+        return ImageSequence(
+            root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify, notes=notes
+        )
     calib = read_calib(calibration)
     camera = Camera(calib.P2, *size)
     raw_size, rectified_size = raw_image_sizes(calibration)
@@ -142,13 +146,21 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
     name = folder.parent.parent.name if raw else root.name
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
     calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
+    notes = _doubts(camera, calibration)
     if not raw:
-        return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
+        return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs, notes=notes)
     objects = tracks = None
     if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
         objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
     scans = scans_of(images, drive / "velodyne_points" / "data")
-    return ImageSequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
+    return ImageSequence(
+        name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans, notes=notes
+    )
+
+
+def _doubts(camera: Camera, calibration: Path) -> list[str]:
+    why = doubt(camera)
+    return [f"{calibration}: distances may be wrong: {why}"] if why else []
 
 
 def _labelled(
@@ -200,7 +212,8 @@ def _tracking(folder: Path) -> ImageSequence:
     numbered = all(image.stem.isdecimal() for image in images)
     if not numbered:
         raise SequenceError(f"{folder}: images of a tracking sequence are named by frame number, such as 000000.png")
-    calib = read_calib(base / "calib" / f"{folder.name}.txt")
+    calibration = base / "calib" / f"{folder.name}.txt"
+    calib = read_calib(calibration)
     camera = Camera(calib.P2, *_common_size(images))
     numbers = np.array([int(image.stem) for image in images], dtype=np.int64)
     objects = tracks = None
@@ -225,6 +238,7 @@ def _tracking(folder: Path) -> ImageSequence:
         tracks,
         calibs=[calib] * len(images),
         scans=scans_of(images, base / "velodyne" / folder.name),
+        notes=_doubts(camera, calibration),
     )
 
 
