@@ -22,6 +22,7 @@ from training.data.frame_sources import CachedFrames, Frames, MixedFrames, World
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import listed_counts
 from training.data.kitti.splits import PUBLISHED, published_split, read_ids
+from training.data.training_objects import training_objects
 from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
 from training.data.world import World
 from training.errors import TrainingError
@@ -102,6 +103,18 @@ class Loaders(lightning.LightningDataModule):
         """The depth source of frames that are scored: only a teacher looks at it."""
         return depth if self.trainer.lightning_module.objective.sees_depth else None
 
+    def _require_objects(self, folders: Sequence[KittiFolder]) -> None:
+        """Raise KittiError where no object is left to train on; tell which classes have few."""
+        focal, largest = self.trainer.lightning_module.detector.focal, self.augmentation.scale_range[1]
+        found = training_objects(folders, self._classes, focal, largest, self.visibility)
+        if not found.used.total():
+            raise KittiError(
+                f"{', '.join(str(frames.folder) for frames in folders)}: no labelled object can be trained on: "
+                f"{found.reasons()}. Labels with 3D boxes, and 2D boxes of some height, are needed"
+            )
+        for warning in found.warnings(self._classes.names):
+            rank_zero_info(warning)
+
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         # Not when this is made: a command line would bury the message.
         multiple = self.trainer.lightning_module.detector.size_multiple
@@ -179,6 +192,7 @@ class KittiData(Loaders):
         if stage == "fit":
             frames = self._folder(self.train, self.depth)
             _require_labelled([frames], self._classes)
+            self._require_objects([frames])
             self._train_frames = CachedFrames(frames) if self.cache_in_memory else frames
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
@@ -283,6 +297,7 @@ class MixedData(Loaders):
                 raise KittiError(f"data.train: sources with depth and without are mixed; give depth for {without} too")
             self._folders = [source.folder(self._classes) for source in used]
             _require_labelled(self._folders, self._classes)
+            self._require_objects(self._folders)
             self._counts = [source.count or len(f) for source, f in zip(used, self._folders, strict=True)]
             self.count = sum(self._counts)
         self.val_frames = self.test_frames = replace(self.val, depth=self._depth_source(self.val.depth)).folder(

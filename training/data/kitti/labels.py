@@ -173,17 +173,18 @@ def _count_fault(row: list[str], allowed: set[int]) -> str:
 
 
 def read_objects(path: str | Path) -> Objects:
-    """Read a label file. Rows of type DontCare get NaN for their 3D box.
+    """Read a label file. Rows that give no 3D box, as DontCare and those of 2D data sets, get NaN for it.
 
-    Raises LabelError also where a labelled object has no 3D box, that is a negative size.
+    Not given are sizes of -1 -1 -1, as KITTI has it, and of 0. Raises LabelError also where another one is negative.
     """
     table = read_table(path)
-    for row, axis in np.argwhere(table.values[:, _DIMENSIONS] < 0):
+    sizes = table.values[:, _DIMENSIONS]
+    for row, axis in np.argwhere((sizes < 0) & ~(sizes == _NO_SIZE).all(axis=1, keepdims=True)):
         name, size = table.names[row], table.values[row, _DIMENSIONS][axis]
         if name.lower() != DONT_CARE.lower():
             raise LabelError(
                 f"{path}, line {_line_of(path, row)} ({name}), field '{FIELDS[8 + axis]}': {size:g} is negative;"
-                f" an object without a 3D box is labelled {DONT_CARE}"
+                f" an object without a 3D box has -1 -1 -1, or is labelled {DONT_CARE}"
             )
     return table_objects(table)
 
@@ -194,11 +195,11 @@ def _line_of(path: str | Path, row: int) -> int:
 
 
 def table_objects(table: LabelTable) -> Objects:
-    """The objects of a table; rows that give no 3D box (DontCare, or a negative size) get NaN for it."""
+    """The objects of a table; rows that give no 3D box (DontCare, or a size that is not positive) get NaN for it."""
     values = table.values
     boxes = box3d.from_kitti(values[:, _LOCATION], values[:, _DIMENSIONS], values[:, _ROTATION])
     blank = np.array([name.lower() == DONT_CARE.lower() for name in table.names], dtype=bool)
-    boxes[blank | (values[:, _DIMENSIONS] < 0).any(axis=1)] = np.nan
+    boxes[blank | (values[:, _DIMENSIONS] <= 0).any(axis=1)] = np.nan
     names = np.array(table.names, dtype=str) if table.names else np.empty(0, dtype="U1")
     return Objects(names, boxes, values[:, _BOX2D], values[:, _TRUNCATED], values[:, _OCCLUDED].astype(int))
 

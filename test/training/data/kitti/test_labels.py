@@ -99,9 +99,19 @@ def test_occlusion_is_a_whole_number(tmp_path):
         labels.read_table(write(tmp_path, CAR.replace(" 1 ", " 0.5 ")))
 
 
-def test_an_object_without_a_3d_box_is_an_error(tmp_path):
-    with pytest.raises(LabelError, match=r"line 3 \(Car\), field 'height': -1 is negative"):
-        labels.read_objects(write(tmp_path, f"{REGION}\n\n{CAR.replace('1.67 1.87 3.69', '-1 -1 -1')}\n"))
+@pytest.mark.parametrize("sizes", ["-1 -1 -1", "-1.00 -1.00 -1.00", "0 0 0", "1.67 0 3.69"])
+def test_an_object_without_a_3d_box_is_read_without_one(tmp_path, sizes):
+    """As in 2D data sets, and as 2D detectors write their results."""
+    lines = f"{REGION}\n{CAR.replace('1.67 1.87 3.69', sizes)}\n{CAR}\n"
+    objects = labels.read_objects(write(tmp_path, lines))
+    assert np.isnan(objects.boxes).any(axis=1).tolist() == [True, True, False]
+    assert np.isfinite(objects.boxes2d).all()
+
+
+@pytest.mark.parametrize("sizes", ["-2 -2 -2", "1.67 -1 3.69"])
+def test_a_negative_size_is_an_error(tmp_path, sizes):
+    with pytest.raises(LabelError, match=r"line 3 \(Car\), field '.*': -. is negative"):
+        labels.read_objects(write(tmp_path, f"{REGION}\n\n{CAR.replace('1.67 1.87 3.69', sizes)}\n"))
 
 
 def test_bytes_that_are_not_text_name_the_line(tmp_path):
@@ -119,7 +129,7 @@ rows = st.lists(st.tuples(*[numbers] * 12, st.sampled_from(["Car", "Van", "Perso
 def test_objects_survive_writing_and_reading(tmp_path_factory, rows):
     values = np.array([row[:12] for row in rows]).reshape(-1, 12)
     boxes = values[:, :7].copy()
-    boxes[:, 3:6] = np.abs(boxes[:, 3:6])
+    boxes[:, 3:6] = np.maximum(np.abs(boxes[:, 3:6]), 1e-3)
     names = np.array([row[12] for row in rows], dtype=str)
     objects = Objects(names, boxes, values[:, 7:11], np.abs(values[:, 11]), np.arange(len(rows)))
     path = tmp_path_factory.getbasetemp() / "written.txt"
