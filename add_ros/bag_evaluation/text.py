@@ -46,7 +46,8 @@ def assumptions(scored: Scored) -> list[str]:
         )
     if derived.out_of_sight:
         lines.append(
-            f"{derived.out_of_sight} labelled objects lie outside the image or have no finite box, and are left out."
+            f"{derived.out_of_sight} labelled objects lie outside the image, or have no finite box or no size, and "
+            "are left out."
         )
     if derived.detections2d:
         lines.append(
@@ -55,7 +56,8 @@ def assumptions(scored: Scored) -> list[str]:
         )
     if derived.lost:
         lines.append(
-            f"{derived.lost} detections have no finite box or score, or are not in the image, and are left out."
+            f"{derived.lost} detections have no finite box or score, no size, or are not in the image, and are left "
+            "out."
         )
     if others := other_classes(scored.run, scored.class_spec):
         lines.append(

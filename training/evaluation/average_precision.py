@@ -8,7 +8,7 @@ program. Where that divides 0 by 0, because every detection above a threshold is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -42,11 +42,13 @@ class Scores:
              `RECALLS` for easy, moderate and hard, monotone; None where the official kit does not evaluate
     objects: [class] -> how many labelled objects count for easy, moderate and hard
     classes: those that were scored
+    left_out: [class][reason] -> how many of the others don't, the first reason of each counted
     """
 
     curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
     objects: dict[str, list[int]]
     classes: ClassSpec = KITTI_CLASSES
+    left_out: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     def percent(self, points: str = "R40", overlaps: str = "strict") -> dict[str, dict[str, list[float] | None]]:
         """Average precision in percent.
@@ -93,6 +95,7 @@ class Tallies:
                 does not evaluate
     aos:        whether every detection has an alpha
     classes:    those that are scored
+    left_out:   as `Scores` has it
     """
 
     frames: int
@@ -100,6 +103,7 @@ class Tallies:
     by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]]
     aos: bool
     classes: ClassSpec = KITTI_CLASSES
+    left_out: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     def scores(self, weights: np.ndarray | None = None) -> Scores:
         """The scores of a weighted set of the frames.
@@ -125,7 +129,7 @@ class Tallies:
                         curves[overlaps][name]["aos"] = done[id(levels)][1]
         often = np.ones(self.frames, dtype=int) if weights is None else weights
         objects = {name: (by_frame @ often).tolist() for name, by_frame in self.objects.items()}
-        return Scores(curves, objects, self.classes)
+        return Scores(curves, objects, self.classes, self.left_out)
 
 
 def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Scores:
@@ -158,7 +162,8 @@ def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes
         }
     by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
     objects = {name: _objects(codes[name.lower()], truths, len(labels)) for name in classes.names}
-    return Tallies(len(labels), objects, by_overlap, aos, classes)
+    left_out = {name: _left_out(codes[name.lower()], truths) for name in classes.names}
+    return Tallies(len(labels), objects, by_overlap, aos, classes, left_out)
 
 
 def _codes(classes: ClassSpec) -> dict[str, int]:
@@ -322,8 +327,27 @@ def _objects(code: int, truths: _Rows, frames: int) -> np.ndarray:
 
 def _counted(truths: _Rows, code: int, level: int) -> np.ndarray:
     """The rows of a class that are not too hard."""
-    return (truths.code == code) & ~(
-        (truths["occluded"] > MAX_OCCLUSION[level])
-        | (truths["truncated"] > MAX_TRUNCATION[level])
-        | (truths["bottom"] - truths["top"] <= MIN_HEIGHT[level])
-    )
+    return (truths.code == code) & ~np.any(list(_too_hard(truths, level).values()), axis=0)
+
+
+def _too_hard(truths: _Rows, level: int) -> dict[str, np.ndarray]:
+    """Reason -> the rows that don't count at a difficulty for it."""
+    height = truths["bottom"] - truths["top"]
+    return {
+        "without a 2D box": ~(height > 0),
+        f"at most {MIN_HEIGHT[level]} pixels high": height <= MIN_HEIGHT[level],
+        "occluded beyond the limit": truths["occluded"] > MAX_OCCLUSION[level],
+        "truncated beyond the limit": truths["truncated"] > MAX_TRUNCATION[level],
+    }
+
+
+def _left_out(code: int, truths: _Rows) -> dict[str, list[int]]:
+    """Reason -> how many objects of a class don't count for it, for easy, moderate and hard."""
+    own, counts = truths[truths.code == code], {}
+    for level in range(len(DIFFICULTIES)):
+        rest = np.ones(len(own), dtype=bool)
+        for reason, rows in _too_hard(own, level).items():
+            if (rest & rows).any():
+                counts.setdefault(reason, [0] * len(DIFFICULTIES))[level] = int((rest & rows).sum())
+            rest &= ~rows
+    return counts

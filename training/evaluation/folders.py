@@ -12,6 +12,9 @@ from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
 from training.data.kitti.splits import listed, read_ids
 
+_BOX2D = [COLUMNS["top"], COLUMNS["bottom"]]
+_SOLID = [COLUMNS["height"], COLUMNS["width"], COLUMNS["length"]]
+
 
 class FolderError(ValueError):
     """Folders that cannot be scored; the message says why, and what to do."""
@@ -45,7 +48,43 @@ class ResultFolders:
         if self.unknown_types:
             counts = listed_counts(self.unknown_types)
             notes.append(f"Labels of unknown types are not scored: {counts}.")
-        return notes
+        return notes + _lacking(self.labels, self.results)
+
+
+def _lacking(labels: list[LabelTable], results: list[LabelTable]) -> list[str]:
+    """A sentence for each kind of rows that cannot count, or match, for want of a box."""
+    notes = []
+    flat, rows = _without(labels, _BOX2D)
+    if flat:
+        notes.append(f"{flat} of {rows} labelled objects have no 2D box (one without height) and are not scored.")
+    solid, rows = _without(labels, _SOLID)
+    if solid:
+        notes.append(f"{solid} of {rows} labelled objects have no 3D box (sizes of 0 or below): none finds them in 3D.")
+    flat, rows = _without(results, _BOX2D)
+    if flat:
+        notes.append(
+            f"{flat} of {rows} results have no 2D box (one without height): by KITTI's rules they find nothing, in "
+            "bird's eye view and 3D neither, since what is lower than 25 pixels is ignored. Write the projected "
+            "3D box there."
+        )
+    solid, rows = _without(results, _SOLID)
+    if solid:
+        notes.append(f"{solid} of {rows} results have no 3D box (sizes of 0 or below) and find nothing in 3D.")
+    return notes
+
+
+def _without(tables: list[LabelTable], columns: list[int]) -> tuple[int, int]:
+    """(rows without any extent in these columns, rows), DontCare regions left out."""
+    rows = [
+        values
+        for table in tables
+        for name, values in zip(table.names, table.values, strict=True)
+        if name.lower() != DONT_CARE.lower()
+    ]
+    values = np.array(rows).reshape(-1, len(COLUMNS))
+    if columns is _BOX2D:
+        return int((~(values[:, columns[1]] > values[:, columns[0]])).sum()), len(values)
+    return int((~(values[:, columns] > 0)).any(axis=1).sum()), len(values)
 
 
 def unscored_types(names: Counter[str], classes: ClassSpec) -> Counter[str]:

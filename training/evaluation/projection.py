@@ -20,9 +20,9 @@ class Derived:
     boxes2d:       of these, how many got the 2D box that encloses their projection, clipped to the image
     truncation:    how many got the share of that projection outside the image as their truncation
     occlusion:     how many have no occlusion given and count as fully visible
-    out_of_sight:  labelled objects left out because no part of them projects into the image, or not finite
+    out_of_sight:  labelled objects left out because no part of them projects into the image, not finite or without size
     detections:    detections that take part; detections2d: of these, how many got a projected 2D box
-    lost:          detections left out because they are not in the image, or not finite
+    lost:          detections left out because they are not in the image, not finite or without a size
     """
 
     objects: int = 0
@@ -48,7 +48,7 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived
         objects: in the frame of the camera's P; NaN in boxes2d and a negative truncation are not given.
         camera: that of the image.
     """
-    solid, flat = np.isfinite(objects.boxes).all(axis=1), np.isnan(objects.boxes2d).any(axis=1)
+    solid, flat = _solid(objects.boxes), np.isnan(objects.boxes2d).any(axis=1)
     clipped, share = _projected(objects.boxes, camera)
     derive, guess = solid & flat, solid & (objects.truncated < 0)
     kept = ~flat | (solid & (share > 0))
@@ -71,12 +71,14 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived
 def complete_detections(detections: Detections, camera: Camera, project_all: bool) -> tuple[Detections, Derived]:
     """Give detections the 2D box of their projected 3D box, and leave out those not finite or outside the image.
 
+    Left out as well is what has no size or no score.
+
     Args:
         detections: in the frame of the camera's P; boxes2d is NaN where it is not given.
         camera: that of the image.
         project_all: whether those that have a 2D box get a projected one too.
     """
-    sane = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
+    sane = _solid(detections.boxes) & np.isfinite(detections.scores)
     found = detections[sane]
     derive = np.isnan(found.boxes2d).any(axis=1) | project_all
     clipped, share = _projected(found.boxes, camera)
@@ -85,6 +87,11 @@ def complete_detections(detections: Detections, camera: Camera, project_all: boo
     complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[kept]
     lost = len(detections) - len(complete)
     return complete, Derived(detections=len(complete), detections2d=int((derive & kept).sum()), lost=lost)
+
+
+def _solid(boxes: np.ndarray) -> np.ndarray:
+    """(N,) whether boxes are finite and have a size."""
+    return np.isfinite(boxes).all(axis=1) & (boxes[:, 3:6] > 0).all(axis=1)
 
 
 def _projected(boxes: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

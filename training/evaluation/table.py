@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 import numpy as np
@@ -64,7 +64,13 @@ def count_notes(scores: Scores) -> list[str]:
     for name, counts in scores.objects.items():
         for count, levels in groupby(range(len(counts)), key=counts.__getitem__):
             if count < ENOUGH:
-                notes.append(f"{name} {', '.join(DIFFICULTIES[level] for level in levels)}: {few_objects(count)}.")
+                which = list(levels)
+                left_out = {
+                    reason: counts[which[-1]]
+                    for reason, counts in scores.left_out.get(name, {}).items()
+                    if counts[which[-1]]
+                }
+                notes.append(f"{name} {', '.join(DIFFICULTIES[i] for i in which)}: {few_objects(count, left_out)}.")
     if notes:
         notes.insert(
             0,
@@ -87,8 +93,12 @@ def attainable(objects: int, points: str = "R40") -> float:
     return float(100 * (np.arange(len(RECALLS)) < objects)[POINTS[points]].mean())
 
 
-def few_objects(count: int) -> str:
-    """Why so few objects cannot give 100, as a clause."""
+def few_objects(count: int, left_out: Mapping[str, int]) -> str:
+    """Why so few objects cannot give 100, in a clause. left_out: reason -> labelled objects that don't count."""
+    reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+    if not count and left_out:
+        total = sum(left_out.values())
+        return f"none of the {total} labelled counts ({reasons}), so that nothing can be found and 0.00 says nothing"
     if not count:
         return "none is labelled, so there is nothing to find and 0.00 is no failure"
     objects = f"only {count} object" + "s" * (count != 1)

@@ -157,3 +157,34 @@ def test_missing_folders_are_an_error(tmp_path, capsys):
 def test_scoring_needs_no_torch():
     code = "import sys, training.evaluate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+NO_BOX = {"size": (-1, -1, -1), "place": (-1000, -1000, -1000)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("labels", {"box": (0, 0, 0, 0)}, "50 of 50 labelled objects have no 2D box"),
+        ("labels", NO_BOX, "50 of 50 labelled objects have no 3D box"),
+        ("results", {"box": (0, 0, 0, 0)}, "50 of 50 results have no 2D box"),
+        ("results", {"box": (-1, -1, -1, -1)}, "50 of 50 results have no 2D box"),
+        ("results", NO_BOX, "50 of 50 results have no 3D box"),
+        ("results", {"size": (0, 0, 0)}, "50 of 50 results have no 3D box"),
+    ],
+)
+def test_rows_without_a_box_are_told(folders, capsys, kind, change, words):
+    line = found(0.9, **change) if kind == "results" else label(**change)
+    for path in (folders / kind).iterdir():
+        path.write_text(line + "\n")
+    assert run(folders) == 0
+    output = capsys.readouterr().out
+    assert words in output
+    if "2D" in words and kind == "labels":
+        assert "Car easy, moderate, hard: none of the 50 labelled counts (50 without a 2D box)" in output
+
+
+def test_results_that_are_no_numbers_are_refused(folders, capsys):
+    (folders / "results" / "000007.txt").write_text(found(float("nan")) + "\n")
+    assert run(folders) == 1
+    assert "000007.txt, line 1, field 'score': 'nan' is not a finite number" in capsys.readouterr().err

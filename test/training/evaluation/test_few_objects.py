@@ -47,9 +47,32 @@ def test_the_table_has_the_number_of_objects_and_notes_on_few_of_them():
     assert "\n  Cyclist    2D  @0.50        0.0000    0.0000    0.0000\n" in text  # as KITTI has it
     *_, cars, easy, rest, cyclists = text.splitlines()
     assert cars == "Car easy: AP cannot exceed 50.00 here (54.55 in AP_R11): only 21 objects."
-    assert easy.startswith("Pedestrian easy: none is labelled") and easy.endswith("0.00 is no failure.")
+    assert easy == (
+        "Pedestrian easy: none of the 1 labelled counts (1 occluded beyond the limit), so that nothing can be found "
+        "and 0.00 says nothing."
+    )
     assert rest == "Pedestrian moderate, hard: AP cannot exceed 0.00 here (9.09 in AP_R11): only 1 object."
     assert cyclists.startswith("Cyclist easy, moderate, hard: none is labelled")
+    assert cyclists.endswith("0.00 is no failure.")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"box": (0, 0, 0, 0)}, "2 without a 2D box"),
+        ({"box": (100, 100, 200, 90)}, "2 without a 2D box"),
+        ({"box": (100, 100, 200, 120)}, "2 at most 25 pixels high"),
+        ({"occluded": 3}, "2 occluded beyond the limit"),
+        ({"truncated": 0.8}, "2 truncated beyond the limit"),
+        ({"truncated": 0.8, "occluded": 3, "box": (0, 0, 0, 0)}, "2 without a 2D box"),
+    ],
+)
+def test_objects_that_are_labelled_but_do_not_count_are_told_with_the_reason(change, reason):
+    scores = evaluate(*frames([[label(**change)] * 2], [[found(0.9)]]))
+    (cars, *_) = [note for note in count_notes(scores) if note.startswith("Car")]
+    assert (
+        "none is labelled" not in cars and f"none of the 2 labelled counts ({reason})" in count_notes(scores)[-3] + cars
+    )
 
 
 def test_enough_objects_need_no_note():
