@@ -20,6 +20,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import ReaderMetadata
 
 from add_ros.bags.storage import Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of, unpack
+from training.data.text_files import decode_text
 
 METADATA = "metadata.yaml"
 _CDR = "cdr"
@@ -177,7 +178,7 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     """What metadata.yaml says, None where there is none or it is empty. Raises ReaderError on something else."""
     path = folder / METADATA
     try:
-        document = yaml.safe_load(path.read_bytes().decode("utf-8-sig", errors="replace").strip("\0"))
+        document = yaml.safe_load(decode_text(path.read_bytes().strip(b"\0"), "replace"))
         information = None if document is None else document["rosbag2_bagfile_information"]
     except FileNotFoundError:
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
 from training.data.kitti.splits import listed, read_ids
+from training.data.text_files import is_left_behind
 
 _BOX2D = [COLUMNS["top"], COLUMNS["bottom"]]
 _SOLID = [COLUMNS["height"], COLUMNS["width"], COLUMNS["length"]]
@@ -164,4 +165,5 @@ def _files(folder: Path, kind: str) -> dict[str, str]:
     if not folder.is_dir():
         raise FolderError(f"the {kind} folder {folder} does not exist or is not a folder")
     # Strings rather than Path objects: thousands of files are opened.
-    return {path.stem: str(path) for path in folder.iterdir() if path.suffix == ".txt"}
+    files = (path for path in folder.iterdir() if path.suffix == ".txt" and not is_left_behind(path.name))
+    return {path.stem: str(path) for path in files}

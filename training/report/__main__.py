@@ -21,6 +21,7 @@ from add_model.metadata import read_classes
 from training.atomic_io import require_writable
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
+from training.data.text_files import is_left_behind
 from training.evaluation.folders import FolderError, read_frames
 from training.report.page import LoadImage, render
 
@@ -106,7 +107,8 @@ def _predict(kitti: Path, model: Path, ids: str | None, out: Path) -> Path:
 def _loader(images: Path, calib: Path, ids: list[str]) -> LoadImage:
     if not images.is_dir():
         raise FolderError(f"the image folder {images} does not exist or is not a folder")
-    files = {path.stem: path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    there = (path for path in images.iterdir() if not is_left_behind(path.name))
+    files = {path.stem: path for path in there if path.suffix.lower() in IMAGE_SUFFIXES}
     missing = [name for name in ids if name not in files]
     missing_calib = [name for name in ids if not (calib / f"{name}.txt").is_file()]
     for kind, where, names in (("images", images, missing), ("calibrations", calib, missing_calib)):

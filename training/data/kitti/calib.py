@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from add_model.geometry.camera import Camera
+from training.data.text_files import read_text
 
 _P2 = ("P2", "P_rect_02")
 _R0_RECT = ("R0_rect", "R_rect", "R_rect_00")
@@ -15,7 +16,14 @@ _TR_VELO_TO_CAM = ("Tr_velo_to_cam", "Tr_velo_cam", "Tr")
 
 
 class CalibrationError(ValueError):
-    """A calibration file that cannot be used; the message names file, line and key and how to mend it."""
+    """A calibration file that cannot be used; the message names file, line and key and how to mend it.
+
+    of_camera: whether it is the calibration of a camera nevertheless, of a kind that is not understood here
+    """
+
+    def __init__(self, message: str, of_camera: bool = False) -> None:
+        super().__init__(message)
+        self.of_camera = of_camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +100,7 @@ def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | N
 def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:
     """Key -> (line number, values); keys with or without a colon, as the tracking set has both."""
     lines: dict[str, tuple[int, list[str]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         key, *values = line.replace(":", ": ", 1).split() or [""]
         key = key.rstrip(":")
         if key in lines and key in (*_P2, *_R0_RECT, *_TR_VELO_TO_CAM) and lines[key][1] != values:

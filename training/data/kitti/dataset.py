@@ -21,6 +21,7 @@ from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib, 
 from training.data.kitti.labels import LabelError, listed_counts, read_objects, unknown_types
 from training.data.kitti.splits import PUBLISHED, lacking, published_split, read_ids
 from training.data.sample import Objects, Sample
+from training.data.text_files import is_left_behind
 
 __all__ = [
     "DEPTH_SOURCES",
@@ -243,7 +244,7 @@ def _locate(root: Path, split: str) -> Path:
 
 
 def _names(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+    return {name for name in os.listdir(folder) if not is_left_behind(name)} if folder.is_dir() else set()
 
 
 def _image_names(folder: Path) -> dict[str, str]:

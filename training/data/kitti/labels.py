@@ -20,6 +20,7 @@ from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.sample import Objects
+from training.data.text_files import decode_text, read_text
 
 FIELDS = (
     *("type", "truncated", "occluded", "alpha", "left", "top", "right", "bottom"),
@@ -76,7 +77,7 @@ def read_table(path: str | Path, scores: bool = False) -> LabelTable:
     with open(path, "rb") as file:
         data = file.read()
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_text(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise LabelError(
@@ -190,7 +191,7 @@ def read_objects(path: str | Path) -> Objects:
 
 
 def _line_of(path: str | Path, row: int) -> int:
-    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    lines = read_text(path).split("\n")
     return [number for number, line in enumerate(lines, start=1) if line.split()][row]
 
 

@@ -23,6 +23,7 @@ from training.data.kitti.tracking import read_tracks
 from training.data.kitti.tracklets import TRACKLETS, read_tracklets
 from training.data.kitti.velodyne import Scans, scans_of
 from training.data.sample import Objects, Sample
+from training.data.text_files import is_left_behind
 
 NEEDED = """An image sequence is one of
   any folder of PNG or JPEG images (or one with a single such folder in it), with a calibration in it or beside it:
@@ -198,7 +199,8 @@ def _tracking_folder(root: Path) -> Path | None:
         folder = base / "image_02"
         if not (folder.is_dir() and (base / "calib").is_dir()) or (base == root.parent and root != folder):
             continue
-        drives = sorted(entry for entry in folder.iterdir() if (base / "calib" / f"{entry.name}.txt").is_file())
+        drives = (entry for entry in folder.iterdir() if not is_left_behind(entry.name))
+        drives = sorted(entry for entry in drives if (base / "calib" / f"{entry.name}.txt").is_file())
         if len(drives) == 1:
             return drives[0]
         if drives:
@@ -248,7 +250,7 @@ def _image_folder(root: Path) -> Path:
     for folder in (*candidates, root / "data"):
         if _has_images(folder):
             return folder
-    below = sorted(entry for entry in root.iterdir() if _has_images(entry))
+    below = sorted(entry for entry in root.iterdir() if not is_left_behind(entry.name) and _has_images(entry))
     if len(below) == 1:
         return below[0]
     if below:
@@ -267,8 +269,8 @@ def _calibration_file(folder: Path, root: Path) -> Path:
         for name in ("calib.txt", "calib_cam_to_cam.txt"):
             if (place / name).is_file():
                 return place / name
-        found = [file for file in sorted(place.glob("*.y*ml")) if is_camera_info(file)]
-        found = found or sorted(place.glob("*calib*.txt"))
+        found = [file for file in _glob(place, "*.y*ml") if is_camera_info(file)]
+        found = found or _glob(place, "*calib*.txt")
         found = [
             file for file in found if file.name != "calib_velo_to_cam.txt" and file.name != "calib_imu_to_velo.txt"
         ]
@@ -288,11 +290,19 @@ def _has_images(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     with os.scandir(folder) as entries:
-        return any(entry.name.lower().endswith(IMAGE_SUFFIXES) for entry in entries)
+        return any(_is_image(entry.name) for entry in entries)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) and not is_left_behind(name)
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    return sorted(file for file in folder.glob(pattern) if not is_left_behind(file.name))
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
+    files = [file for file in folder.iterdir() if _is_image(file.name)]
     if not files:
         raise SequenceError(f"{folder}: no images found; it holds {_contents(folder)}")
     # By number where all names are numbers: 9.png comes before 10.png.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.text_files import read_text
+
 PUBLISHED = ("chen_train", "chen_val")
 _FRAMES = 7481
 _SHOWN = 10  # ids in a line
@@ -58,7 +60,7 @@ def read_ids(source: str | Path) -> list[str]:
             f"no file of frame ids at {path}; give a text file with one id per line, or one of {', '.join(PUBLISHED)}"
         )
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

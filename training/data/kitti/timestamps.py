@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.text_files import read_text
+
 NOMINAL_PERIOD = 100_000_000  # ns between images without times: 10 Hz, KITTI's rate
 TIME_FILES = ("timestamps.txt", "times.txt")
 
@@ -22,7 +24,7 @@ def read_timestamps(path: str | Path) -> np.ndarray:
     point or an exponent (KITTI odometry), or a whole number of nanoseconds. Raises TimestampError.
     """
     stamps = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         try:

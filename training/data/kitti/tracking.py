@@ -11,6 +11,7 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.kitti.labels import LabelError, parse_table, table_objects
 from training.data.sample import Objects
+from training.data.text_files import read_text
 
 
 def read_tracks(path: str | Path, camera: Camera) -> dict[int, tuple[Objects, np.ndarray]]:
@@ -19,7 +20,7 @@ def read_tracks(path: str | Path, camera: Camera) -> dict[int, tuple[Objects, np
     Tracking labels give truncation as a level 0 to 2. It is replaced by the share of the projected box that lies
     outside the camera's image, as `Objects` has it. Raises LabelError naming file and line.
     """
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     frames, tracks, rest = [], [], []
     for number, line in enumerate(text.split("\n"), 1):
         fields = line.split()

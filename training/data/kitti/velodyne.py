@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.kitti.timestamps import TIME_FILES, read_timestamps
+from training.data.text_files import is_left_behind
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ def scans_of(images: list[Path], folder: Path) -> Scans | None:
     Times come from a file of times beside the folder (KITTI raw), with a line for each scan or for each frame number.
     """
     files = [folder / f"{image.stem}.bin" for image in images]
-    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    there = {entry.name for entry in folder.iterdir() if not is_left_behind(entry.name)} if folder.is_dir() else set()
     found = [file if file.name in there else None for file in files]
     if not any(found):
         return None

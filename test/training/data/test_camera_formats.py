@@ -1,0 +1,217 @@
+"""Calibrations as OpenCV, Kalibr, EuRoC and `ros2 topic echo` write them: read as what they are, or refused by name."""
+
+import cv2
+import numpy as np
+import pytest
+
+from training.data.camera_info import is_camera_info, read_camera_info
+from training.data.kitti.calib import CalibrationError
+
+K = [721.5377, 0.0, 609.5593, 0.0, 721.5377, 172.854, 0.0, 0.0, 1.0]
+D = [-0.3, 0.1, 0.001, -0.002, 0.01]
+
+OPENCV = """%YAML:1.0
+---
+calibration_time: "Sun 29 Nov 2026"
+image_width: 1242
+image_height: 375
+flags: 0
+fisheye_model: {fisheye}
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 7.2153770000000002e+02, 0., 6.0955930000000001e+02, 0.,
+       7.2153770000000002e+02, 1.7285400000000001e+02, 0., 0., 1. ]
+distortion_coefficients: !!opencv-matrix
+   rows: {count}
+   cols: 1
+   dt: d
+   data: {data}
+avg_reprojection_error: 3.1e-01
+"""
+
+ECHO = """header:
+  stamp:
+    sec: 1317042000
+    nanosec: 123456789
+  frame_id: eye
+height: 375
+width: 1242
+distortion_model: plumb_bob
+d:
+- 0.0
+- 0.0
+- 0.0
+- 0.0
+- 0.0
+k:
+- 721.5377
+- 0.0
+- 609.5593
+- 0.0
+- 721.5377
+- 172.854
+- 0.0
+- 0.0
+- 1.0
+p:
+- 721.5377
+- 0.0
+- 609.5593
+- 0.0
+- 0.0
+- 721.5377
+- 172.854
+- 0.0
+- 0.0
+- 0.0
+- 1.0
+- 0.0
+binning_x: {binning}
+binning_y: {binning}
+roi:
+  x_offset: {left}
+  y_offset: 0
+  height: {height}
+  width: {width}
+  do_rectify: false
+---
+"""
+
+KALIBR = """cam0:
+  cam_overlaps: []
+  camera_model: {camera}
+  distortion_coeffs: [-0.01, 0.02, -0.003, 0.0004]
+  distortion_model: {distortion}
+  intrinsics: [458.654, 457.296, 367.215, 248.375]
+  resolution: [752, 480]
+  rostopic: /cam0/image_raw
+"""
+
+EUROC = """# General sensor definitions.
+sensor_type: camera
+comment: VI-Sensor cam0 (MT9M034)
+T_BS:
+  cols: 4
+  rows: 4
+  data: [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+rate_hz: 20
+resolution: [752, 480]
+camera_model: pinhole
+intrinsics: [458.654, 457.296, 367.215, 248.375] #fu, fv, cu, cv
+distortion_model: radial-tangential
+distortion_coefficients: [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
+"""
+
+
+def written(tmp_path, text, name="calibration.yml"):
+    path = tmp_path / name
+    path.write_text(text)
+    assert is_camera_info(path)
+    return path
+
+
+def lens(maps):
+    return [m.tolist() for m in maps]
+
+
+def undistorted(K, D, size, fisheye=False):
+    compute = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
+    K = np.array(K, float).reshape(3, 3)
+    return compute(K, np.array(D, float), np.eye(3), K, size, cv2.CV_16SC2)
+
+
+@pytest.mark.parametrize(
+    ("d", "fisheye", "model"),
+    [
+        (D, 0, "plumb_bob"),
+        (D[:4], 0, "plumb_bob"),
+        ([*D, 0.1, 0.2, 0.3], 0, "rational_polynomial"),
+        (D + [0.0] * 9, 0, "rational_polynomial"),
+        ([0.05, -0.01, 0.002, -0.0005], 1, "equidistant"),
+    ],
+)
+def test_opencv(tmp_path, d, fisheye, model):
+    """%YAML:1.0 and !!opencv-matrix are no YAML by the standard."""
+    found = read_camera_info(written(tmp_path, OPENCV.format(fisheye=fisheye, count=len(d), data=d)))
+    assert round(found.camera.fu, 2) == 721.54 and (found.camera.width, found.camera.height) == (1242, 375)
+    assert lens(found.maps) == lens(undistorted(K, d, (1242, 375), bool(fisheye))) and model in found.source
+
+
+def test_numbers_without_commas(tmp_path):
+    """As camera_calibration of ROS Kinetic wrote them (image_pipeline 533)."""
+    text = OPENCV.format(fisheye=0, count=5, data=D).replace(str(D), "[-0.3 0.1 0.001 -0.002 0.01]")
+    assert lens(read_camera_info(written(tmp_path, text)).maps) == lens(undistorted(K, D, (1242, 375)))
+
+
+def test_old_opencv_keys(tmp_path):
+    text = OPENCV.format(fisheye=0, count=5, data=D).replace("camera_matrix", "Camera_Matrix")
+    text = text.replace("distortion_coefficients", "Distortion_Coefficients").replace("image_width", "image_Width")
+    assert read_camera_info(written(tmp_path, text)).maps is not None
+
+
+@pytest.mark.parametrize("binning", [0, 1, 2, 4])
+def test_topic_echo_with_binning(tmp_path, binning):
+    found = read_camera_info(written(tmp_path, ECHO.format(binning=binning, left=0, width=0, height=0)))
+    factor = max(1, binning)
+    assert (found.camera.width, found.camera.height) == (1242 // factor, 375 // factor)
+    assert found.camera.fu == pytest.approx(721.5377 / factor, rel=2e-3)
+    assert binning != 2 or round(found.camera.fu, 2) == 360.77
+
+
+def test_topic_echo_with_a_region(tmp_path):
+    found = read_camera_info(written(tmp_path, ECHO.format(binning=1, left=400, width=500, height=300)))
+    assert (found.camera.width, found.camera.height) == (500, 300)
+    assert found.camera.P[0, 2] == pytest.approx(209.5593) and found.camera.P[1, 2] == pytest.approx(172.854)
+    with pytest.raises(CalibrationError, match=r"'roi' 500x300 at .900, 0. lies outside"):
+        read_camera_info(written(tmp_path, ECHO.format(binning=1, left=900, width=500, height=300)))
+
+
+@pytest.mark.parametrize(("distortion", "fisheye"), [("radtan", False), ("equidistant", True)])
+def test_kalibr(tmp_path, distortion, fisheye):
+    found = read_camera_info(written(tmp_path, KALIBR.format(camera="pinhole", distortion=distortion)))
+    assert (found.camera.fu, found.camera.fv, found.camera.width) == (458.654, 457.296, 752)
+    K = [458.654, 0, 367.215, 0, 457.296, 248.375, 0, 0, 1]
+    assert lens(found.maps) == lens(undistorted(K, [-0.01, 0.02, -0.003, 0.0004], (752, 480), fisheye))
+
+
+def test_euroc(tmp_path):
+    found = read_camera_info(written(tmp_path, EUROC, "sensor.yaml"))
+    assert (found.camera.fu, found.camera.P[1, 2], found.camera.height) == (458.654, 248.375, 480)
+    assert found.maps is not None and "plumb_bob" in found.source
+
+
+EQUIDISTANT = ("equidistant", "fisheye", "KANNALA_BRANDT")
+NO_MODEL = EUROC.replace("distortion_model: radial-tangential\n", "")
+
+
+@pytest.mark.parametrize(
+    "text", [NO_MODEL.replace("pinhole", name) for name in ("equidistant", "fisheye", "KANNALA_BRANDT")]
+)
+def test_an_equidistant_camera_is_never_plumb_bob(tmp_path, text):
+    found = read_camera_info(written(tmp_path, text))
+    assert "equidistant" in found.source
+    d = [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05]
+    K = [458.654, 0, 367.215, 0, 457.296, 248.375, 0, 0, 1]
+    assert lens(found.maps) == lens(undistorted(K, d, (752, 480), True))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (EUROC.replace("pinhole", "equidistant"), "'distortion_model' says radial-tangential but 'camera_model' says"),
+        (KALIBR.format(camera="omni", distortion="radtan"), "camera_model 'omni' is no pinhole"),
+        (KALIBR.format(camera="ds", distortion="none"), "camera_model 'ds' is no pinhole"),
+        (KALIBR.format(camera="pinhole", distortion="fov"), "distortion model 'fov' is not one of"),
+        (KALIBR.format(camera="pinhole", distortion="radtan") * 2, None),
+        (EUROC.replace("resolution: [752, 480]", ""), "'resolution' .* are needed"),
+        (EUROC.replace("[458.654, 457.296, 367.215, 248.375]", "[0.9, 458.654, 457.296, 367.215, 248.375]"), "needed"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(tmp_path, text, words):
+    if words is None:
+        text, words = text.replace("cam0:", "cam1:", 1), "2 cameras .cam1, cam0.: keep that of these images"
+    with pytest.raises(CalibrationError, match=words) as caught:
+        read_camera_info(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
