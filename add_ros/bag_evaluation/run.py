@@ -16,6 +16,7 @@ from add_model.predictor import Predictor
 from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
+from add_ros.bags.messages import same_frame
 from training.data.sample import Objects
 
 Sink = Callable[[BagFrame, Detections], None]
@@ -177,7 +178,7 @@ def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
 
 def _answer(recorded: Recorded, frame: BagFrame, name: str) -> Detections | None:
     frame_id, found = recorded.of.get(frame.stamp, ("", None))
-    if frame_id and frame.frame_id and frame_id != frame.frame_id:
+    if not same_frame(frame_id, frame.frame_id):
         raise BagError(
             f"{name} are in the frame '{frame_id}', the images in '{frame.frame_id}': boxes in the image's own optical "
             "frame are needed, which the node publishes where its target_frame is empty"

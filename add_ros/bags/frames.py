@@ -271,7 +271,7 @@ class BagFrames:
             raise answer
         if answer is None:
             return None
-        if answer[0] and frame_id and answer[0] != frame_id:
+        if not messages.same_frame(answer[0], frame_id):
             raise FrameRejectedError(
                 "boxes in another frame",
                 f"{topic} is in the frame '{answer[0]}', its image in '{frame_id}': boxes in the image's own optical "

@@ -57,8 +57,12 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
         in boxes and boxes2d, and -1 in truncated and occluded.
 
     Raises:
-        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones.
+        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, and where a 3D box has no
+            size, no orientation, or leans.
     """
+    for number, detection in enumerate(truth.detections, 1):
+        if fault := messages.box_fault(detection):
+            raise GroundTruthError(f"ground-truth box {number} of {len(truth.detections)} {fault}")
     names, _, boxes = messages.boxes_of(truth)
     entries = [] if rectangles is None else rectangles.detections
     row_of = _rows([detection.id for detection in truth.detections], "ground-truth boxes")

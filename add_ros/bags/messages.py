@@ -18,6 +18,8 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 
 _JPEG_QUALITY = 95
+_NO_TURN = 1e-6  # length of a quaternion that says nothing
+_MOST_LEAN = 20.0  # degrees: a camera's own tilt, against which boxes may be given
 
 
 def header(types: Typestore, stamp: int, frame_id: str) -> Any:
@@ -161,17 +163,78 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Returns:
         Names (N,), scores (N,) and boxes (N, 7) in the message's frame, by the best hypothesis of each detection; one
-        without any has an empty name and a score of NaN.
+        without any has an empty name and a score of NaN. A box is NaN where `box_fault` finds something wrong with it.
     """
-    names, scores, boxes = [], [], np.empty((len(message.detections), 7))
+    names, scores, boxes = [], [], np.full((len(message.detections), 7), np.nan)
     for row, detection in zip(boxes, message.detections, strict=True):
         best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
         names.append(best.class_id if best else "")
         scores.append(best.score if best else np.nan)
-        centre, turn, size = detection.bbox.center.position, detection.bbox.center.orientation, detection.bbox.size
-        row[:6] = centre.x, centre.y, centre.z, size.x, size.y, size.z
-        row[6] = box3d.rotation_y(np.array([[turn.x, turn.y, turn.z, turn.w]]))[0]
+        if box_fault(detection) is None:
+            row[:] = _box(detection)
     return np.array(names, dtype=str), np.array(scores, dtype=float), boxes
+
+
+def box_fault(detection: Any) -> str | None:
+    """Why a Detection3D gives no upright box, None where it does."""
+    size = detection.bbox.size
+    sides, turn = np.array([size.x, size.y, size.z]), _pose(detection)[1]
+    if not (np.isfinite(sides).all() and np.isfinite(turn).all()):
+        return "has a size or an orientation that is not finite"
+    if not (sides > 0).all():
+        return f"has no size ({size.x:g}, {size.y:g}, {size.z:g}): bbox.size must hold it"
+    if np.linalg.norm(turn) < _NO_TURN:
+        return "has the orientation 0 0 0 0, which is no rotation: the publisher must fill it in"
+    _, lean = _upright(turn)
+    if lean > _MOST_LEAN:
+        return f"leans by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
+    return None
+
+
+def _box(detection: Any) -> np.ndarray:
+    """The box (7,) of a Detection3D whose sides are given along any axes of its own; x is taken for forward.
+
+    vision_msgs leaves the axes open: by REP 103 z is up, by KITTI's own convention y is down.
+    """
+    position, turn = _pose(detection)
+    axis, _ = _upright(turn)
+    size = detection.bbox.size
+    sides = np.array([size.x, size.y, size.z])
+    forward = 1 if axis == 0 else 0
+    (beside,) = {0, 1, 2} - {axis, forward}
+    heading = _axes(turn)[:, forward]
+    return np.r_[position, sides[[forward, beside, axis]], np.arctan2(-heading[2], heading[0])]
+
+
+def _pose(detection: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Position and orientation (x, y, z, w): of the box, or of its best hypothesis where only that is filled in."""
+    pose = detection.bbox.center
+    if not any((pose.position.x, pose.position.y, pose.position.z)) and detection.results:
+        other = max(detection.results, key=lambda result: result.hypothesis.score).pose.pose
+        if any((other.position.x, other.position.y, other.position.z)):
+            pose = other
+    p, q = pose.position, pose.orientation
+    return np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+
+
+def _upright(turn: np.ndarray) -> tuple[int, float]:
+    """(the box's axis that is nearest to the vertical, degrees by which it leans from it), for a rotation."""
+    vertical = np.abs(_axes(turn)[1])
+    axis = int(vertical.argmax())
+    return axis, float(np.degrees(np.arccos(min(1.0, vertical[axis]))))
+
+
+def _axes(turn: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) whose columns are the box's axes, of a quaternion x, y, z, w of any length."""
+    *vector, w = turn / np.linalg.norm(turn)
+    x, y, z = vector
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return (w * w - np.dot(vector, vector)) * np.eye(3) + 2 * np.outer(vector, vector) + 2 * w * cross
+
+
+def same_frame(one: str, other: str) -> bool:
+    """Whether two frame ids name one frame, as far as they say: ROS 1's had a slash before them."""
+    return not one or not other or one.lstrip("/") == other.lstrip("/")
 
 
 def detections_of(message: Any) -> Detections:

@@ -1,0 +1,115 @@
+"""Ground truth of others in bags: every way to say one box is read as that box, what says none is refused by name."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from support.bag_bench import STORE, Bag, indices
+
+from add_model.geometry.boxes import corners
+from add_ros.bags import messages
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.ground_truth import GroundTruthError, decode
+
+BOX = np.array([[2.0, 1.0, 14.0, 4.0, 1.6, 1.5, 0.7]])  # x, y, z, length, width, height, rotation_y
+UPRIGHT = Rotation.from_matrix(np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]))  # x forward, y left, z up at rotation_y 0
+TURN = Rotation.from_euler("y", 0.7)
+
+
+def array(size=(4.0, 1.6, 1.5), turn=None, position=(2.0, 1.0, 14.0), frame="eye", stamp=1):
+    """A Detection3DArray with one car of this size along its own axes."""
+    message = messages.detections(STORE, np.array(["Car"]), np.ones(1), BOX, stamp, frame)
+    box = message.detections[0].bbox
+    box.size.x, box.size.y, box.size.z = size
+    box.center.position.x, box.center.position.y, box.center.position.z = position
+    if turn is not None:
+        box.center.orientation.x, box.center.orientation.y, box.center.orientation.z, box.center.orientation.w = turn
+    return message
+
+
+def same_solid(one, other):
+    """Whether two boxes have the same corners, whichever of them is the front."""
+    a, b = (np.array(sorted(np.round(corners(boxes)[0], 6).tolist())) for boxes in (one, other))
+    return np.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "turn"),
+    [
+        ((4.0, 1.6, 1.5), (TURN * UPRIGHT).as_quat()),  # as REP 103 has it
+        ((4.0, 1.6, 1.5), 3 * (TURN * UPRIGHT).as_quat()),  # not normalised
+        ((4.0, 1.6, 1.5), -(TURN * UPRIGHT).as_quat()),
+        ((4.0, 1.5, 1.6), TURN.as_quat()),  # KITTI's own axes: x forward, y down
+        ((4.0, 1.5, 1.6), (TURN * Rotation.from_euler("x", np.pi)).as_quat()),  # y up
+        ((4.0, 1.6, 1.5), (TURN * UPRIGHT * Rotation.from_euler("x", np.pi)).as_quat()),  # z down
+        ((1.5, 4.0, 1.6), (TURN * UPRIGHT * Rotation.from_matrix([[0, 1, 0], [0, 0, 1], [1, 0, 0]])).as_quat()),
+    ],
+)
+def test_the_axes_of_a_box_may_lie_in_any_way(size, turn):
+    found = decode(array(size, turn)).boxes
+    np.testing.assert_allclose(found[0, 3:6], BOX[0, 3:6], atol=1e-9)
+    np.testing.assert_allclose(found[0, 6], 0.7, atol=1e-9)
+    assert same_solid(found, BOX)
+
+
+def test_a_box_that_leans_as_the_camera_does_keeps_its_heading():
+    tilt = Rotation.from_euler("xz", [0.1, 0.05])
+    found = decode(array(turn=(tilt * TURN * UPRIGHT).as_quat())).boxes
+    assert found[0, 6] == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"turn": (0, 0, 0, 0)}, "box 1 of 1 has the orientation 0 0 0 0"),
+        ({"turn": (np.nan, 0, 0, 1)}, "not finite"),
+        ({"turn": Rotation.from_euler("z", 0.8).as_quat()}, "leans by 44|leans by 45|leans by 46"),
+        ({"turn": (Rotation.from_euler("x", 0.7) * UPRIGHT).as_quat()}, "leans by 40"),
+        ({"size": (0, 0, 0)}, "has no size .0, 0, 0."),
+        ({"size": (4.0, 1.6, -1.5)}, "has no size"),
+        ({"size": (4.0, 1.6, np.inf)}, "not finite"),
+    ],
+)
+def test_what_is_no_upright_box_is_refused_by_name(changes, words):
+    message = array(**changes)
+    with pytest.raises(GroundTruthError, match=words):
+        decode(message)
+    _, _, boxes = messages.boxes_of(message)  # of recorded detections: left out and counted when they are scored
+    assert np.isnan(boxes).all()
+
+
+def test_a_pose_that_is_in_the_hypothesis_only_is_read():
+    message = array(position=(0, 0, 0), turn=(0, 0, 0, 1))
+    result = message.detections[0].results[0].pose.pose
+    result.position.x, result.position.y, result.position.z = 2.0, 1.0, 14.0
+    turn = (TURN * UPRIGHT).as_quat()
+    result.orientation.x, result.orientation.y, result.orientation.z, result.orientation.w = turn
+    np.testing.assert_allclose(decode(message).boxes, BOX, atol=1e-9)
+
+
+@pytest.mark.parametrize(("image", "boxes"), [("/cam", "cam"), ("cam", "/cam"), ("/cam", "/cam"), ("cam", "")])
+def test_a_slash_before_a_frame_makes_no_other_frame(tmp_path, image, boxes):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(2):
+            bag.info(i)
+            bag.image(i, frame=image)
+            bag.boxes(i, frame=boxes)
+            bag.boxes(i, topic="/cam/detections", frame=boxes)
+    frames = BagFrames(tmp_path / "bag")
+    given = list(frames)
+    assert indices(given) == [0, 1] and not frames.skipped
+    assert [(len(frame.truth), len(frame.detections)) for frame in given] == [(2, 2)] * 2
+
+
+def test_a_bag_of_boxes_without_a_turn_says_so(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for i in range(2):
+            bag.info(i)
+            bag.image(i)
+            bag.boxes(i)
+        stamped = array(turn=(0, 0, 0, 0), stamp=1_317_042_000_323_456_789)
+        bag.info(2)
+        bag.image(2)
+        bag.put("/cam/ground_truth", stamped, 1_317_042_000_323_456_789)
+    frames = BagFrames(tmp_path / "bag")
+    assert indices(frames) == [0, 1] and frames.skipped == {"malformed ground truth": 1}
+    assert "0 0 0 0" in frames.problems["malformed ground truth"]
