@@ -12,6 +12,8 @@ from add_model.classes import ClassSpec
 from add_model.errors import ModelError
 from add_model.nms import NmsSettings
 
+_LFS = b"version https://git-lfs"
+
 
 class Backend(Protocol):
     """A loaded network. Called with a canvas (H, W, 3) uint8 RGB and its P (3, 4)."""
@@ -26,6 +28,11 @@ class Backend(Protocol):
 
 
 def require_file(path: Path) -> None:
-    """Raise ModelError where there is no such file."""
+    """Raise ModelError where there is no such file, or only a pointer to it."""
     if not path.is_file():
         raise ModelError(f"model file {path} does not exist; give the path of an .onnx or .safetensors file")
+    with path.open("rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            raise ModelError(
+                f"model {path} is a Git LFS pointer, not the model: run 'git lfs pull' where it comes from"
+            )

@@ -32,8 +32,8 @@ def _remedy(error: Exception) -> str:
     if not any(word in str(error) for word in ("model IR version", "Opset")):
         return ""
     return (
-        f", since the installed onnxruntime {onnxruntime.__version__} is too old for it: the weights that ship need "
-        f'{OLDEST} or newer, pip install -U "onnxruntime>={OLDEST}"'
+        f", since the installed onnxruntime {onnxruntime.__version__} is too old for it: pip install -U onnxruntime "
+        f"(the weights that ship need {OLDEST} or newer), or export it again with: python -m training.export"
     )
 
 

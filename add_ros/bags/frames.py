@@ -248,7 +248,10 @@ class BagFrames:
     def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
         stamp, frame_id = messages.stamp_of(image), image.header.frame_id
         if stamp in self._paired:
-            raise FrameRejectedError(REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}")
+            unset = "" if stamp else ": the camera's driver did not set it, and without stamps nothing can be matched"
+            raise FrameRejectedError(
+                REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}{unset}"
+            )
         self._paired.add(stamp)
         truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
         if truth is None and self.topics.ground_truth:

@@ -144,7 +144,7 @@ class CameraStream:
                 message = self._to_target(message)
             self._publish(message, found, header, marker_lifetime, predictor.class_spec)
             processing_ms = 1e3 * (time.perf_counter() - started)
-            self.diagnostics.published(processing_ms, self._age(header.stamp) / 1e6, len(found))
+            self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found))
         except FrameRejectedError as problem:
             self._reject(problem.reason, str(problem))
         except Exception as error:  # whatever happens with one frame, the next one is processed
@@ -176,9 +176,10 @@ class CameraStream:
             # Always in the camera's frame: RViz transforms by itself.
             self._markers.publish(self._marker_publisher.update(found, header, marker_lifetime, classes))
 
-    def _age(self, stamp: Any) -> int:
-        # In nanoseconds; rclpy's Time refuses the negative stamps that a message can have.
-        return self._node.get_clock().now().nanoseconds - (stamp.sec * 10**9 + stamp.nanosec)
+    def _latency_ms(self, stamp: Any) -> float | None:
+        # rclpy's Time refuses the negative stamps that a message can hold.
+        stamped = stamp.sec * 10**9 + stamp.nanosec
+        return (self._node.get_clock().now().nanoseconds - stamped) / 1e6 if stamped else None
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
         pixels = self._to_rgb(image, self._note_once)

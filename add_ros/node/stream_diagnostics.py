@@ -52,7 +52,7 @@ class StreamDiagnostics:
         self._processing: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
-        self._window_received = self._window_missed = 0
+        self._window_received = self._window_missed = self._unstamped = 0
 
     def received(self) -> None:
         """An image came in."""
@@ -63,15 +63,16 @@ class StreamDiagnostics:
             if self._unanswered is None:
                 self._unanswered = self._last_received
 
-    def published(self, processing_ms: float, latency_ms: float, objects: int) -> None:
-        """An image's detections went out."""
+    def published(self, processing_ms: float, latency_ms: float | None, objects: int) -> None:
+        """An image's detections went out; its latency is not known where it has no stamp."""
         with self._lock:
             self._published += 1
             self._objects = objects
             self._processing.append(processing_ms)
-            self._latency.append(latency_ms)
+            self._unstamped += latency_ms is None
+            self._latency += [] if latency_ms is None else [latency_ms]
             self._last_published, self._unanswered = self._clock(), None
-            self._last_times = [processing_ms], [latency_ms]
+            self._last_times = [processing_ms], self._latency[-1:]
 
     def dropped(self, reason: str, count: int = 1) -> int:
         """Images were dropped; returns how many for this reason so far."""
@@ -139,6 +140,11 @@ class StreamDiagnostics:
             warnings.append(
                 f"{missed} of {sent} images did not get here: the transport loses them (Fast DDS needs a profile, see "
                 "docs/user/node.md) or the machine is overloaded"
+            )
+        if self._unstamped:
+            warnings.append(
+                "images have the stamp 0, so that their latency is not known and nothing can be matched to them: the "
+                "camera's driver must set header.stamp"
             )
         processing, latency = (self._processing, self._latency) if self._processing else self._last_times
         for what, times in (("processing", processing), ("pipeline latency", latency)):

@@ -213,8 +213,21 @@ def test_a_model_that_onnxruntime_is_too_old_for_says_how_to_mend_it(tmp_path, l
     save_foreign(tmp_path / "later.onnx", **later)
     with pytest.raises(ModelError) as caught:
         Predictor(tmp_path / "later.onnx", device="cpu")
-    for words in ("later.onnx", f"onnxruntime {onnxruntime.__version__} is too old", '-U "onnxruntime>=1.18"'):
+    for words in (
+        "later.onnx",
+        f"onnxruntime {onnxruntime.__version__} is too old",
+        "pip install -U onnxruntime",
+        "export",
+    ):
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["onnx", "safetensors"])
+def test_a_git_lfs_pointer_is_named(tmp_path, ending):
+    path = tmp_path / f"model.{ending}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    with pytest.raises(ModelError, match=r"model\..* is a Git LFS pointer, not the model: run 'git lfs pull'"):
+        Predictor(path, device="cpu")
 
 
 def test_the_oldest_onnxruntime_reads_the_shipped_model():

@@ -141,3 +141,14 @@ def test_throttle_is_per_key(clock):
     assert [throttle.ready("a"), throttle.ready("a"), throttle.ready("b")] == [True, False, True]
     clock.now += 5
     assert throttle.ready("a")
+
+
+def test_images_without_a_stamp_are_not_taken_for_a_replay(diagnostics):
+    diagnostics.received()
+    diagnostics.published(10, None, 0)
+    level, text, values = status(diagnostics)
+    assert level == DiagnosticStatus.WARN and text.startswith("images have the stamp 0")
+    assert "replaying" not in text and values["pipeline_latency_ms"] == ""
+    diagnostics.received()
+    diagnostics.published(10, 12, 0)
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
