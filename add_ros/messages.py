@@ -20,19 +20,20 @@ from vision_msgs.msg import (
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
+from add_model.uncertainty import pose_covariances
 
 
 def detection_array(detections: Detections, header: Header) -> Detection3DArray:
     """Detections -> Detection3DArray.
 
     Position is the geometric centre, size is (length, width, height) along the object's axes x forward, y left, z up.
-    The position block of the covariance has the variance of the depth, m^2, along the viewing ray.
+    The covariance is positive definite, see `add_model.uncertainty`.
 
     Args:
         detections: in the camera's own optical frame.
         header: of the image.
     """
-    covariances = position_covariances(detections)
+    covariances = pose_covariances(detections)
     rows = zip(detections.names, detections.scores, detections.boxes, covariances, strict=True)
     orientations = box3d.quaternions(detections.boxes)
     return Detection3DArray(
@@ -42,13 +43,6 @@ def detection_array(detections: Detections, header: Header) -> Detection3DArray:
             for (name, score, box, covariance), orientation in zip(rows, orientations, strict=True)
         ],
     )
-
-
-def position_covariances(detections: Detections) -> np.ndarray:
-    """(N, 3, 3) m^2: an error of one metre in depth moves the centre by (x / z, y / z, 1) metres."""
-    centres = detections.boxes[:, :3]
-    rays = centres / centres[:, 2:]
-    return detections.depth_std[:, None, None] ** 2 * rays[:, :, None] * rays[:, None, :]
 
 
 def label_info(classes: ClassSpec, threshold: float) -> LabelInfo:
@@ -75,9 +69,9 @@ def _turned(found: Detection3D, rotation: Any, offset: np.ndarray, header: Heade
     pose = found.bbox.center
     position = rotation.apply([pose.position.x, pose.position.y, pose.position.z]) + offset
     own = type(rotation).from_quat([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
-    matrix = rotation.as_matrix()
     result = found.results[0]
-    covariance = matrix @ np.reshape(result.pose.covariance, (6, 6))[:3, :3] @ matrix.T
+    matrix = np.kron(np.eye(2), rotation.as_matrix())  # positions and rotations turn alike
+    covariance = matrix @ np.reshape(result.pose.covariance, (6, 6)) @ matrix.T
     box = np.array([*position, found.bbox.size.x, found.bbox.size.y, found.bbox.size.z])
     hypothesis = result.hypothesis
     return _detection(
@@ -97,11 +91,9 @@ def _detection(
     x, y, z, length, width, height = map(float, box[:6])
     qx, qy, qz, qw = map(float, orientation)
     pose = Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
-    full = np.zeros((6, 6))
-    full[:3, :3] = covariance
     result = ObjectHypothesisWithPose(
         hypothesis=ObjectHypothesis(class_id=name, score=score),
-        pose=PoseWithCovariance(pose=pose, covariance=full.ravel()),
+        pose=PoseWithCovariance(pose=pose, covariance=covariance.ravel()),
     )
     bbox = BoundingBox3D(center=pose, size=Vector3(x=length, y=width, z=height))
     return Detection3D(header=header, results=[result], bbox=bbox, id=identity)

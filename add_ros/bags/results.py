@@ -100,8 +100,6 @@ class ResultBag:
                 header = Header(
                     stamp=Time(sec=frame.stamp // 10**9, nanosec=frame.stamp % 10**9), frame_id=frame.frame_id
                 )
-                # Other detectors' bags may have no standard deviation of depth.
-                found = replace(found, depth_std=np.nan_to_num(found.depth_std))
                 self._put(target[out["detections"]], time, serialize_message(detection_array(found, header)))
                 shown = found[found.scores >= self._shown]
                 markers = found_markers.update(shown, header, _LIFETIME, self._classes)
