@@ -1,52 +1,49 @@
 """Starts the detector, and RViz where asked for: `ros2 launch add_ros detector.launch.py image:=/camera/image_raw`."""
 
+import difflib
 import os
+import sys
+import tempfile
 from pathlib import Path
 
+import yaml
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
+from add_ros.node.parameters import PARAMETERS, Parameter
+from add_ros.rviz_config import camera_info_remappings, full_name, write_rviz_config
 from add_ros.transport import profile_variables
 
-CONFIG = Path(__file__).resolve().parents[1] / "config"
-# Parameters of the node that are launch arguments too; ros2 launch accepts unknown arguments silently.
-PARAMETERS = ("model", "device", "image_transport", "reliability", "rectification", "target_frame")
+FILE = Path(__file__).resolve()
+CONFIG = FILE.parents[1] / "config"
+
+
+def _argument(parameter: Parameter) -> DeclareLaunchArgument:
+    choices = f" One of: {', '.join(parameter.choices)}." if parameter.choices else ""
+    default = yaml.safe_dump(parameter.default, default_flow_style=True).splitlines()[0]
+    return DeclareLaunchArgument(
+        parameter.name,
+        default_value="",
+        description=f"{parameter.description}{choices} Empty: what params_file says, else {default}.",
+    )
+
+
+def _typed(parameter: Parameter, text: str) -> ParameterValue | bool | int | float:
+    value = parameter.parse(text)
+    if isinstance(value, str):
+        return ParameterValue(value, value_type=str)  # or launch_ros would make a number of "1"
+    if isinstance(parameter.default, list) and isinstance(parameter.default[0], str):
+        return ParameterValue(value, value_type=list[str])
+    return value
+
 
 ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
     DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of the camera's CameraInfo."),
-    DeclareLaunchArgument(
-        "model",
-        default_value="",
-        description="Model file, .onnx or .safetensors, or the name of weights that ship here; empty: what params_file "
-        "says, else those: monodle_lite0.",
-    ),
-    DeclareLaunchArgument(
-        "device", default_value="", description="auto, cpu or cuda; empty: what params_file says, else auto."
-    ),
-    DeclareLaunchArgument(
-        "image_transport",
-        default_value="",
-        description="raw, or compressed for the topic below image; empty: what params_file says, else raw.",
-    ),
-    DeclareLaunchArgument(
-        "reliability",
-        default_value="",
-        description="Of the subscriptions: auto, reliable or best_effort; empty: what params_file says, else auto.",
-    ),
-    DeclareLaunchArgument(
-        "rectification",
-        default_value="",
-        description="What the images are: auto, rectified or raw; empty: what params_file says, else auto.",
-    ),
-    DeclareLaunchArgument(
-        "target_frame",
-        default_value="",
-        description="Frame of the detections, through tf2; empty: what params_file says, else the camera's own.",
-    ),
+    *map(_argument, PARAMETERS),
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "detector.yaml"),
@@ -74,33 +71,68 @@ def transport() -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(*variable) for variable in profile_variables(CONFIG, os.environ).items()]
 
 
+def unknown(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """A warning for each argument that was given to this file and that it does not have: ros2 launch says nothing.
+
+    Where another file includes this one, what was given may be that one's.
+    """
+    if FILE.name not in [Path(word).name for word in sys.argv]:
+        return []
+    known = [argument.name for argument in ARGUMENTS]
+    given = [word.partition(":=")[0] for word in context.argv if ":=" in word]
+    warnings = []
+    for name in sorted(set(given) - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        warnings.append(LogInfo(msg=f"WARNING: {FILE.name} has no argument '{name}', which is ignored{hint}"))
+    return warnings
+
+
+def rviz(value: dict[str, str], sim_time: dict[str, bool]) -> Node:
+    """RViz with the topics' real names; of several cameras it shows the first."""
+    cameras = yaml.safe_load(value["cameras"]) if value["cameras"] else [""]
+    prefix = f"{cameras[0]}/" if cameras[0] else ""
+    names = ("image", "camera_info")
+    image, info = (full_name(value["namespace"], f"{prefix}{name}" if prefix else value[name]) for name in names)
+    compressed = value["image_transport"] == "compressed" and not image.endswith("/compressed")
+    target = Path(tempfile.mkdtemp(prefix="add_ros_rviz_")) / "detector.rviz"
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=value["namespace"],
+        arguments=[
+            "-d",
+            str(write_rviz_config(CONFIG / "detector.rviz", target, image, compressed, prefix)),
+            "-f",
+            value["fixed_frame"],
+        ],
+        parameters=[sim_time] if sim_time else [],
+        remappings=list(camera_info_remappings(image, info).items()),
+    )
+
+
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The actions for the arguments' values."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    given = {name: value[name] for name in PARAMETERS if value[name]}
+    given = {
+        parameter.name: _typed(parameter, value[parameter.name]) for parameter in PARAMETERS if value[parameter.name]
+    }
     sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")} if value["use_sim_time"] else {}
-    topics = {name: value[name] for name in ("image", "camera_info")}
     detector = Node(
         package="add_ros",
         executable="detector",
         name="detector",
         namespace=value["namespace"],
         parameters=[value["params_file"], *([given | sim_time] if given or sim_time else [])],
-        remappings=list(topics.items()),
+        remappings=[(name, value[name]) for name in ("image", "camera_info")],
         output="screen",
     )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=value["namespace"],
-        arguments=["-d", str(CONFIG / "detector.rviz"), "-f", value["fixed_frame"]],
-        parameters=[sim_time] if sim_time else [],
-        remappings=list(topics.items()),
-        condition=IfCondition(value["rviz"]),
-    )
-    return [detector, rviz]
+    shown = [rviz(value, sim_time)] if value["rviz"].lower() in ("true", "1") else []
+    return [detector, *shown]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Called by ros2 launch."""
-    return LaunchDescription([*ARGUMENTS, *transport(), OpaqueFunction(function=nodes)])
+    return LaunchDescription(
+        [*ARGUMENTS, *transport(), OpaqueFunction(function=unknown), OpaqueFunction(function=nodes)]
+    )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from add_ros.node.topic_names import RULE, is_relative_name
 
 Value = bool | int | float | str | list[str]
@@ -35,6 +37,15 @@ class Parameter:
     def type(self) -> str:
         """ROS's name for the type."""
         return "string[]" if isinstance(self.default, list) else _TYPES[type(self.default)]
+
+    def parse(self, text: str) -> Value:
+        """What a launch argument means; where that is of another type, the node is the one to say so."""
+        if isinstance(self.default, str):
+            return text
+        value = yaml.safe_load(text)
+        if isinstance(self.default, float) and type(value) is int:
+            return float(value)
+        return value
 
     def problem(self, value: Value) -> str | None:
         """What is wrong with a value of the right type, None where it is fine."""

@@ -253,9 +253,10 @@ def test_pairs_by_stamp_and_else_takes_the_latest_with_one_warning(detector, ben
 
 
 def test_rviz_displays_what_the_node_has(bench):
-    messages = {"Image": "sensor_msgs/msg/Image", "MarkerArray": "visualization_msgs/msg/MarkerArray"}
+    messages = {"Camera": "sensor_msgs/msg/Image", "MarkerArray": "visualization_msgs/msg/MarkerArray"}
     displays = yaml.safe_load((ROOT / "config" / "detector.rviz").read_text())["Visualization Manager"]["Displays"]
     shown = {"/" + d["Topic"]["Value"]: messages[d["Class"].split("/")[1]] for d in displays if "Topic" in d}
+    bench.spin_until(lambda: "detector" in bench.node.get_node_names(), "for the node's name")
     listens = bench.node.get_subscriber_names_and_types_by_node("detector", "/")
     says = bench.node.get_publisher_names_and_types_by_node("detector", "/")
     known = {name: kind for name, (kind, *_) in listens + says}
