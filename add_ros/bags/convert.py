@@ -3,7 +3,8 @@
 SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images with a calibration (KITTI's calib.txt or
 camera_info YAML); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
 where there are labels, ground_truth (vision_msgs/Detection3DArray) with ground_truth_2d (Detection2DArray), all in the
-camera's own optical frame; where KITTI has a velodyne, its points and /tf_static, by which they fall into the image.
+camera's own optical frame; /tf_static, by which base_link has z up; and where KITTI has a velodyne its points, which tf
+moves into the image.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
-from add_ros.bags.write import STORAGES, CameraBagWriter
+from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from add_ros.signals import raise_on_signals
 
 
@@ -63,6 +64,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")
     parser.add_argument("--camera", default="/camera", help="namespace of the topics (default /camera)")
     parser.add_argument("--frame-id", default="camera_optical_frame", help="default camera_optical_frame")
+    parser.add_argument(
+        "--camera-height", type=float, default=CAMERA_HEIGHT, metavar="M", help=f"metres ({CAMERA_HEIGHT})"
+    )
     arguments = parser.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
         parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
@@ -84,7 +88,14 @@ def main(argv: list[str] | None = None) -> int:
         with (
             raise_on_signals(),
             CameraBagWriter(
-                bag, a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id
+                bag,
+                a.storage,
+                a.compress,
+                a.compressed_images,
+                source.ground_truth,
+                a.camera,
+                a.frame_id,
+                a.camera_height,
             ) as writer,
         ):
             write_bag(source, writer)

@@ -31,6 +31,10 @@ STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info", "ground_truth", "ground_truth_2d"
 
 TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyne"
+BASE_FRAME = "base_link"
+CAMERA_HEIGHT = 1.65  # metres above the road, as KITTI's cameras
+# Points of base_link (x forward, y left, z up; REP 103) in the camera's optical frame.
+_AHEAD = np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)])
 
 _FOREVER = QosTime(9223372036, 854775807)
 # Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, which Humble's rosbag2 cannot read; every
@@ -130,9 +134,10 @@ class CameraBagWriter:
     """A context manager that writes samples of one camera; an exception in it, or in closing, removes the bag.
 
     The topics are below `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
-    ground_truth and ground_truth_2d. Where frames have a velodyne, /velodyne_points has its scans in the frame
-    `velodyne`, and /tf_static the camera's pose in it, again whenever the calibration changes. `counts` has the number
-    of messages per topic, `flat` the labels without a 3D box, by name, which are in ground_truth_2d only.
+    ground_truth and ground_truth_2d. /tf_static has the camera's pose in `base_link`, which is on the road below the
+    camera with z up. Where frames have a velodyne, /velodyne_points has its scans in the frame `velodyne`, which is
+    between these two, again whenever the calibration changes. `counts` has the number of messages per topic, `flat`
+    the labels without a 3D box, by name, which are in ground_truth_2d only.
 
     Args:
         path: folder of the new bag.
@@ -142,6 +147,7 @@ class CameraBagWriter:
         ground_truth: whether samples have labels to write.
         camera: namespace of the topics.
         frame_id: of the camera.
+        camera_height: metres above the road.
 
     Raises:
         BagError: where the bag exists or cannot be written, and for impossible names.
@@ -156,16 +162,20 @@ class CameraBagWriter:
         ground_truth: bool = True,
         camera: str = "/camera",
         frame_id: str = "camera_optical_frame",
+        camera_height: float = CAMERA_HEIGHT,
     ) -> None:
         self.path, self.frame_id = Path(path), frame_id
+        self._base = np.c_[_AHEAD, (0.0, camera_height, 0.0)]  # base_link's points in the camera's frame
         self.counts: Counter[str] = Counter()
         self.flat: Counter[str] = Counter()
         self._compressed_images = compressed_images
         self._types = types.typestore()
         self._velodyne: np.ndarray | None = None
+        self._placed = False
         self._connections: dict[str, Any] = {}
-        if frame_id == VELODYNE_FRAME:
-            raise BagError(f"the frame '{VELODYNE_FRAME}' is the velodyne's: name the camera's differently")
+        for taken, whose in ((VELODYNE_FRAME, "the velodyne's"), (BASE_FRAME, "the vehicle's")):
+            if frame_id == taken:
+                raise BagError(f"the frame '{taken}' is {whose}: name the camera's differently")
         camera = camera.strip("/")
         if camera and not is_relative_name(camera):
             raise BagError(f"camera '{camera}' is no namespace for topics ({RULE})")
@@ -200,8 +210,8 @@ class CameraBagWriter:
         if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
             raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")
         to_message = messages.compressed_image if self._compressed_images else messages.image
-        if velodyne is not None:
-            self._put_transform(velodyne + np.c_[np.zeros((3, 3)), sample.camera.translation], stamp)
+        own = None if velodyne is None else velodyne + np.c_[np.zeros((3, 3)), sample.camera.translation]
+        self._put_transforms(own, stamp)
         self._put(self._info, stamp, messages.camera_info(self._types, sample.camera, stamp, self.frame_id))
         self._put(self._image, stamp, to_message(self._types, sample.image, stamp, self.frame_id))
         if self._truth in self._connections:
@@ -211,11 +221,22 @@ class CameraBagWriter:
             cloud = messages.point_cloud(self._types, scan.points, scan.stamp, VELODYNE_FRAME)
             self._put(VELODYNE, scan.stamp, cloud)
 
-    def _put_transform(self, own: np.ndarray, stamp: int) -> None:
-        if self._velodyne is None or not np.array_equal(own, self._velodyne):
-            self._velodyne = own
-            self._connect(TF_STATIC, "tf2_msgs/msg/TFMessage", latched=True)
-            self._put(TF_STATIC, stamp, messages.transform(self._types, own, stamp, VELODYNE_FRAME, self.frame_id))
+    def _put_transforms(self, velodyne: np.ndarray | None, stamp: int) -> None:
+        """A frame has one parent in tf: with a velodyne, base_link carries that, and it the camera."""
+        new = velodyne is not None and (self._velodyne is None or not np.array_equal(velodyne, self._velodyne))
+        if self._placed and not new:
+            return
+        self._placed = True
+        self._connect(TF_STATIC, "tf2_msgs/msg/TFMessage", latched=True)
+        if velodyne is None:
+            message = messages.transform(self._types, self._base, stamp, BASE_FRAME, self.frame_id)
+        else:
+            self._velodyne = velodyne
+            message = messages.transform(self._types, velodyne, stamp, VELODYNE_FRAME, self.frame_id)
+            turn = velodyne[:, :3].T  # from the camera's frame to the velodyne's
+            base = np.c_[turn @ self._base[:, :3], turn @ (self._base[:, 3] - velodyne[:, 3])]
+            message.transforms += messages.transform(self._types, base, stamp, BASE_FRAME, VELODYNE_FRAME).transforms
+        self._put(TF_STATIC, stamp, message)
 
     def _put_truth(self, sample: Sample, stamp: int, tracks: np.ndarray | None) -> None:
         objects = sample.objects

@@ -30,13 +30,14 @@ from add_ros.demo import pipeline
 from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
+from add_ros.demo.viewer_bag import write_viewer_bag
 from add_ros.signals import raise_on_signals
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
 _WORLD_FRAMES, _MOST_FRAMES = 50, 150
 _STREET, _SEED = 3, 2026  # a drive that no training uses
-_PAGE, _PARTS = "index.html", ("input", "result", "logs")  # what a demo writes into its folder
+_PAGE, _PARTS = "index.html", ("input", "result", "viewer", "logs")  # what a demo writes into its folder
 _MARK = ".made_by_add_ros_demo"  # an empty file there, without which nothing is replaced
 
 
@@ -195,6 +196,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     node = [text for name, value in given.items() for text in ("-p", f"{name}:={value}")]
     run, pace, earlier = _play(out / "input", out, source, node)
     report = _report(arguments, command, source, run, pace, earlier, began, classes)
+    write_viewer_bag(out / "viewer", out / "input", out / "result")
     print("drawing the page ...", flush=True)
     page = out / _PAGE
     write_page(page, read_frames(out / "input", run), report)
@@ -204,6 +206,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     print(f"  frames   {source.count} in at {HERTZ * pace:.3g} Hz, {len(run.answers)} answered")
     print(f"  objects  {values['Objects detected']}")
     print(f"  latency  {_milliseconds(run.latencies_ms())}, published to received")
+    print(f"  view     {out / 'viewer'}, a bag for Foxglove (layout: config/foxglove.json) and RViz")
     print(f"  model    {values['Model']} on {values['Device']}; everything took {time.monotonic() - began:.0f} s")
     if report.problem:
         print(f"demo: {report.problem} Logs: {out / 'logs'}", file=sys.stderr)

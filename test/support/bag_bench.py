@@ -93,7 +93,10 @@ def offered_profiles(bag):
 
 
 def others_read(bag):
-    """(topic, nanoseconds, message) as mcap's own reader, or SQLite with rclpy's deserialisation, gives them."""
+    """(topic, nanoseconds, message) as mcap's own reader, or SQLite with rclpy's deserialisation, gives them.
+
+    rclpy leaves out types that are not installed: tf2_msgs is not on PyPI.
+    """
     (file,) = [f for f in bag.iterdir() if f.name != "metadata.yaml"]
     if file.suffix == ".mcap":
         with file.open("rb") as stream:
@@ -105,4 +108,7 @@ def others_read(bag):
     with sqlite3.connect(file) as connection:
         rows = connection.execute(query).fetchall()
     connection.close()
-    return [(topic, time, deserialize_message(data, play.message_class(kind))) for topic, kind, time, data in rows]
+    classes = {kind: play.message_class(kind) for _, kind, _, _ in rows}
+    return [
+        (topic, time, deserialize_message(data, classes[kind])) for topic, kind, time, data in rows if classes[kind]
+    ]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+from scipy.spatial.transform import Rotation
 from support.bag_bench import offered_profiles
 
 from add_model.geometry.camera import Camera
@@ -137,6 +138,8 @@ def test_a_calibration_that_changes_is_published_again(tmp_path, capsys):
         points = points_of(cloud)
         got = point_depth(in_camera(points, transform, "eye"), camera.own_frame())
         assert_same_depth(got, lidar_depth(points, calib, camera), 50)
+    for _, message in found["/tf_static"]:
+        assert upright(message) == pytest.approx(1.65)
     durability = {topic: profile["durability"] for topic, profile in offered_profiles(tmp_path / "bag").items()}
     assert (durability["/tf_static"], durability["/velodyne_points"]) == (1, 2)  # rmw: transient local, volatile
 
@@ -156,7 +159,33 @@ def test_scans_that_nothing_places_and_labels_without_an_image_are_told(tmp_path
     assert said[0] == "convert: 1 labelled frame has no image: 000003" and len(said) == 2
     assert said[1].startswith("convert: 2 scans have no pose in /tf_static, for want of Tr_velo_to_cam")
     assert said[1].endswith(": 000000, 000001")
-    assert "/tf_static" not in decoded(tmp_path / "bag")
+    ((_, message),) = decoded(tmp_path / "bag")["/tf_static"]
+    assert [(t.header.frame_id, t.child_frame_id) for t in message.transforms] == [
+        ("base_link", "camera_optical_frame")
+    ]
+
+
+def upright(message):
+    """The camera's height in base_link, after a look at where its axes point there; through the velodyne if there."""
+    turn, shift, by_child = Rotation.identity(), np.zeros(3), {t.child_frame_id: t for t in message.transforms}
+    assert len(by_child) == len(message.transforms), "a frame has one parent"
+    frame = ({*by_child} - {t.header.frame_id for t in message.transforms}).pop()
+    while frame != "base_link":
+        pose = by_child[frame].transform
+        up = Rotation.from_quat([getattr(pose.rotation, axis) for axis in "xyzw"])
+        turn, shift = up * turn, up.apply(shift) + [getattr(pose.translation, axis) for axis in "xyz"]
+        frame = by_child[frame].header.frame_id
+    right, down, ahead = turn.as_matrix().T
+    np.testing.assert_allclose([right, down, ahead], [(0, -1, 0), (0, 0, -1), (1, 0, 0)], atol=1e-9)
+    np.testing.assert_allclose(shift[:2], 0, atol=1e-9)
+    return shift[2]
+
+
+def test_base_link_stands_on_the_road_with_z_up(tmp_path, capsys):
+    assert convert.main(["--world", "2", str(tmp_path / "bag"), "--camera-height", "1.2"]) == 0
+    capsys.readouterr()
+    ((_, message),) = decoded(tmp_path / "bag")["/tf_static"]
+    assert upright(message) == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize("lines", ["one for each frame number", "one for each scan"])
@@ -209,7 +238,7 @@ def test_sources_without_a_velodyne_have_no_topics_of_it(tmp_path, capsys):
         write_image(tmp_path / "drive" / f"{i}.png")
     (tmp_path / "drive" / "calib.txt").write_text("P2: " + " ".join(map(str, P2.ravel())) + "\n")
     assert convert.main([str(tmp_path / "drive"), str(tmp_path / "bag")]) == 0
-    assert set(decoded(tmp_path / "bag")) == {"/camera/image_rect", "/camera/camera_info"}
+    assert set(decoded(tmp_path / "bag")) == {"/camera/image_rect", "/camera/camera_info", "/tf_static"}
     assert convert.main([str(tmp_path / "drive"), str(tmp_path / "other"), "--frame-id", "velodyne"]) == 1
     assert "is the velodyne's" in capsys.readouterr().err
 

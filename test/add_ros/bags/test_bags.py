@@ -59,6 +59,10 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
     found = others_read(tmp_path / "bag")
     by_topic = {}
     for topic, stamp, message in found:
+        if topic == "/tf_static":
+            (message,) = message.transforms
+            assert (message.header.frame_id, message.child_frame_id) == ("base_link", "eye")
+            continue
         assert message.header.frame_id == "eye"
         assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp
         by_topic.setdefault(topic, []).append((stamp, message))
@@ -86,7 +90,7 @@ def test_other_readers_find_what_was_written(tmp_path, storage, compress):
             forward = [1 - 2 * (q.y**2 + q.z**2), 2 * (q.x * q.y + q.z * q.w), 2 * (q.x * q.z - q.y * q.w)]
             assert forward == pytest.approx([np.cos(box[6]), 0, -np.sin(box[6])], abs=1e-12)
     metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 12)
+    assert (metadata["storage_identifier"], metadata["message_count"]) == (storage, 13)
     hashes = {t["topic_metadata"]["name"]: t["topic_metadata"]["type_description_hash"]
               for t in metadata["topics_with_message_count"]}  # fmt: skip
     upstream = "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018"
@@ -111,12 +115,13 @@ def test_humble_can_read_the_qos_profiles(tmp_path, storage):
     """Its rosbag2 casts each policy to an enumeration of rmw/types.h, whose numbers these are."""
     write(tmp_path / "bag", storage=storage)
     profiles = offered_profiles(tmp_path / "bag")
-    assert len(profiles) == 4
-    keep_last, reliable, volatile, automatic = 1, 1, 2, 1
+    assert len(profiles) == 5
+    keep_last, reliable, latched, volatile, automatic = 1, 1, 1, 2, 1
     forever = {"sec": 9223372036, "nsec": 854775807}
-    for profile in profiles.values():
+    for topic, profile in profiles.items():
+        durability = latched if topic == "/tf_static" else volatile
         assert profile == {
-            "history": keep_last, "depth": 10, "reliability": reliable, "durability": volatile, "deadline": forever,
+            "history": keep_last, "depth": 10, "reliability": reliable, "durability": durability, "deadline": forever,
             "lifespan": forever, "liveliness": automatic, "liveliness_lease_duration": forever,
             "avoid_ros_namespace_conventions": False,
         }  # fmt: skip
@@ -288,7 +293,7 @@ def test_truncated_bags_are_never_taken_for_whole_ones(tmp_path, storage):
 def test_what_is_no_bag_names_the_way_out(tmp_path):
     write(tmp_path / "bag")
     with open_bag(tmp_path / "bag" / "bag.mcap") as reader:
-        assert len(list(raw_messages(reader))) == 12
+        assert len(list(raw_messages(reader))) == 13
     with pytest.raises(BagError, match="no bag at"), open_bag(tmp_path / "other"):
         pass
     (tmp_path / "notes.txt").write_text("hello")

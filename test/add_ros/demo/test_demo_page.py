@@ -14,6 +14,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from support.browser_bench import driven
 from support.demo_bench import start_demo
+from support.paths import ROOT
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
@@ -135,7 +136,7 @@ def test_demo_from_start_to_end(tmp_path):
     page = tmp_path / "demo" / "index.html"
     lines = output.splitlines()
     where = lines.index(str(page))
-    assert len(lines[where + 1 :]) == 5
+    assert len(lines[where + 1 :]) == 6
     assert "not real images" in lines[where + 1]
     assert "6 in" in lines[where + 2]
     assert "6 answered" in lines[where + 2]
@@ -148,6 +149,20 @@ def test_demo_from_start_to_end(tmp_path):
     images = stamps("input", "/camera/image_rect")
     assert len(images) == 6
     assert stamps("result", "/camera/detections") == images
+    for topic in ("/camera/image_rect", "/camera/camera_info", "/camera/detections"):
+        assert stamps("viewer", topic) == images
+    with (tmp_path / "demo" / "viewer" / "viewer.mcap").open("rb") as stream:
+        rows = list(make_reader(stream, decoder_factories=[DecoderFactory()]).iter_decoded_messages())
+    shown = {channel.topic: (message.log_time, content) for _, channel, message, content in rows}
+    assert "/camera/markers" in shown and {time for time, _ in shown.values()} <= {
+        1_000_000_000 * sec + nanosec for sec, nanosec in images
+    }
+    layout = json.loads((ROOT / "config" / "foxglove.json").read_text())["configById"]
+    image, scene = layout["Image!b"], layout["3D!a"]
+    assert {image["imageMode"]["imageTopic"], image["imageMode"]["calibrationTopic"]} <= set(shown)
+    assert "/camera/markers" in image["topics"] and "/camera/markers" in scene["topics"]
+    (pose,) = shown["/tf_static"][1].transforms
+    assert (scene["followTf"], pose.child_frame_id) == (pose.header.frame_id, "camera_optical_frame")
     text = page.read_text(encoding="utf-8")
     shown = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
     assert len(shown) == 6
