@@ -15,7 +15,10 @@ from add_model.geometry import boxes as box3d
 
 BOXES, LABELS = "boxes", "labels"
 _FRONT = (255, 255, 255)
-_LINE_WIDTH, _TEXT_HEIGHT = 0.06, 0.6  # metres
+_LINE_WIDTH = 0.06  # metres
+# Texts are of one size in the camera's image: about 14 pixels high in KITTI's. Metres for each metre of distance, which
+# are kept legible from where else the scene is seen.
+_TEXT_ANGLE, _TEXT_HEIGHTS = 0.02, (0.15, 0.9)
 
 
 class MarkerPublisher:
@@ -77,17 +80,18 @@ def _edges(identity: int, body: ColorRGBA, corners: np.ndarray, common: dict) ->
 
 def _label(identity: int, name: str, score: float, box: np.ndarray, common: dict) -> Marker:
     distance = float(np.linalg.norm(box[:3]))
+    height = float(np.clip(_TEXT_ANGLE * distance, *_TEXT_HEIGHTS))
     marker = Marker(
         **common,
         ns=LABELS,
         id=identity,
         type=Marker.TEXT_VIEW_FACING,
         action=Marker.ADD,
-        scale=Vector3(z=_TEXT_HEIGHT),
+        scale=Vector3(z=height),
         color=_colour(_FRONT),
-        text=f"{name} {score:.2f} {distance:.1f} m",
+        text=f"{name} {100 * score:.0f}% {distance:.0f} m",
     )
-    above = float(box[1] - box[5] / 2 - _TEXT_HEIGHT)
+    above = float(box[1] - box[5] / 2 - height)
     marker.pose.position = Point(x=float(box[0]), y=above, z=float(box[2]))
     marker.pose.orientation.w = 1.0
     return marker

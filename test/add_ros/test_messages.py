@@ -150,9 +150,9 @@ def test_markers_draw_the_box_and_name_it():
         np.testing.assert_allclose(lengths, sorted(4 * list(found.boxes[i, 3:6])))
         front = corners[[0, 1, 4, 5]].mean(axis=0)
         np.testing.assert_allclose(points[12:].mean(axis=1), [front, front])
-        assert label.type == Marker.TEXT_VIEW_FACING and label.scale.z > 0
+        assert label.type == Marker.TEXT_VIEW_FACING
         distance = np.linalg.norm(found.boxes[i, :3])
-        assert label.text == f"{found.names[i]} {found.scores[i]:.2f} {distance:.1f} m"
+        assert label.text == f"{found.names[i]} {100 * found.scores[i]:.0f}% {distance:.0f} m"
         assert label.pose.position.y < corners[:, 1].min()
 
 
@@ -167,6 +167,17 @@ def test_markers_have_the_colours_of_the_classes():
     assert colours_of(own)[:3] == [(10, 200, 30), PALETTE[0], (86, 180, 233)]
     assert colours_of(without) == [class_colour(name) for name in found.names]
     assert colours_of(MarkerPublisher((1, 2, 3)).update(found, HEADER, 1.0, WAREHOUSE)) == [(1, 2, 3)] * 4
+
+
+def test_texts_are_small_in_the_image_at_any_distance():
+    """Letters are about 0.6 times as wide as high; KITTI's focal length is 0.58 times the image's width."""
+    names = np.array(["Pedestrian"] * 4)
+    boxes = np.array([[0, 0, z, 0.8, 0.6, 1.7, 0] for z in (5.0, 15.0, 40.0, 70.0)])
+    found = Detections(names, np.full(4, 0.99), boxes, np.zeros((4, 4)), np.ones(4))
+    labels = [m for m in MarkerPublisher().update(found, HEADER, 1.0).markers if m.ns == LABELS]
+    for label, z in zip(labels, boxes[:, 2], strict=True):
+        width = 0.58 * 0.6 * label.scale.z * len(label.text) / z  # share of the image's
+        assert width < 0.25 and 0.15 <= label.scale.z <= 0.9
 
 
 @pytest.mark.parametrize("lifetime", [0.05, 1.0, 59.999])
