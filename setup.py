@@ -39,6 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "detector = add_ros.node.detector_node:main",
+            "lifecycle_detector = add_ros.node.lifecycle_node:main",
             "bag_convert = add_ros.bags.convert:main",
             "bag_play = add_ros.bags.play:main",
             "bag_record = add_ros.bags.record:main",

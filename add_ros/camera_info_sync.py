@@ -89,6 +89,11 @@ class CameraInfoSynchronizer:
         if self._waiting and now - self._waiting[0][1] >= self._patience:
             self.flush()
 
+    def forget(self) -> None:
+        """Drop what waits, and start anew."""
+        self._waiting.clear()
+        self._latest, self._recent, self._patient = None, None, True
+
     def flush(self) -> None:
         """Stop waiting: emit the waiting images with the latest CameraInfo, or drop them where there is none."""
         while self._waiting:

@@ -1,19 +1,27 @@
-"""Detections -> vision_msgs."""
+"""Detections -> vision_msgs, and the images and points that go with them."""
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion, Vector3
+from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from vision_msgs.msg import (
+    BoundingBox2D,
     BoundingBox3D,
+    Detection2D,
+    Detection2DArray,
     Detection3D,
     Detection3DArray,
     LabelInfo,
     ObjectHypothesis,
     ObjectHypothesisWithPose,
+    Point2D,
+    Pose2D,
     VisionClass,
 )
 
@@ -23,7 +31,9 @@ from add_model.geometry import boxes as box3d
 from add_model.uncertainty import pose_covariances
 
 
-def detection_array(detections: Detections, header: Header) -> Detection3DArray:
+def detection_array(
+    detections: Detections, header: Header, class_ids: Mapping[str, str] | None = None, covariance_scale: float = 1.0
+) -> Detection3DArray:
     """Detections -> Detection3DArray.
 
     Position is the geometric centre, size is (length, width, height) along the object's axes x forward, y left, z up.
@@ -32,9 +42,12 @@ def detection_array(detections: Detections, header: Header) -> Detection3DArray:
     Args:
         detections: in the camera's own optical frame.
         header: of the image.
+        class_ids: class name -> class_id; the name itself where it is missing.
+        covariance_scale: factor on the standard deviations of the position.
     """
     covariances = pose_covariances(detections)
-    rows = zip(detections.names, detections.scores, detections.boxes, covariances, strict=True)
+    covariances[:, :3, :3] *= covariance_scale**2
+    rows = zip(_class_ids(detections, class_ids), detections.scores, detections.boxes, covariances, strict=True)
     orientations = box3d.quaternions(detections.boxes)
     return Detection3DArray(
         header=header,
@@ -45,12 +58,52 @@ def detection_array(detections: Detections, header: Header) -> Detection3DArray:
     )
 
 
+def rectangle_array(
+    detections: Detections, header: Header, class_ids: Mapping[str, str] | None = None
+) -> Detection2DArray:
+    """The 2D boxes of detections, in pixels of the rectified image, in the order of `detection_array`."""
+    left, top, right, bottom = detections.boxes2d.T
+    rows = zip(
+        _class_ids(detections, class_ids),
+        detections.scores.tolist(),
+        np.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], axis=1).tolist(),
+        strict=True,
+    )
+    found = []
+    for name, score, (u, v, width, height) in rows:
+        hypothesis = ObjectHypothesis(class_id=name, score=score)
+        box = BoundingBox2D(center=Pose2D(position=Point2D(x=u, y=v)), size_x=width, size_y=height)
+        found.append(Detection2D(header=header, results=[ObjectHypothesisWithPose(hypothesis=hypothesis)], bbox=box))
+    return Detection2DArray(header=header, detections=found)
+
+
+def image_message(pixels: np.ndarray, header: Header) -> Image:
+    """RGB pixels (H, W, 3) uint8 as an image."""
+    height, width = pixels.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = array("B", np.ascontiguousarray(pixels).tobytes())
+    return message
+
+
+def point_cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    """Points (N, 3) float32 as x, y, z."""
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
+    message = PointCloud2(header=header, height=1, width=len(points), fields=fields, point_step=12, is_dense=True)
+    message.row_step = 12 * len(points)
+    message.data = array("B", np.ascontiguousarray(points, "<f4").tobytes())
+    return message
+
+
 def label_info(classes: ClassSpec, threshold: float) -> LabelInfo:
     """The class names. Detections have the name itself as their class_id; the numbers are the order of the classes."""
     return LabelInfo(
         class_map=[VisionClass(class_id=i, class_name=name) for i, name in enumerate(classes.names)],
         threshold=float(threshold),
     )
+
+
+def _class_ids(detections: Detections, class_ids: Mapping[str, str] | None) -> list[str]:
+    return [(class_ids or {}).get(str(name), str(name)) for name in detections.names]
 
 
 def transformed(message: Detection3DArray, transform: Any) -> Detection3DArray:

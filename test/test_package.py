@@ -18,7 +18,7 @@ TORCH_FEEDERS = {"training.data.collation", "training.data.data_module", "traini
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "diagnostic_updater", "geometry_msgs",
     "launch", "launch_ros", "message_filters", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
-    "std_msgs", "tf2_geometry_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs",
+    "std_msgs", "std_srvs", "tf2_geometry_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs",
 }  # fmt: skip
 PACKAGED_IN = {"tf2_ros": "tf2_ros_py"}  # Python modules whose ROS package has another name
 

@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection3DArray
-from visualization_msgs.msg import MarkerArray
 
-from add_model.classes import ClassSpec
-from add_model.detections import Detections
 from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
-from add_ros.markers import MarkerPublisher
-from add_ros.messages import detection_array
+from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
-from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, LogThrottle, StreamDiagnostics
+from add_ros.node.outputs import Frame, StreamOutputs
+from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
 from add_ros.node.tf_transformer import TfTransformer
 
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
-OUTPUT_DEPTH = 10
 PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, messages that came meanwhile are read before it ends
 SILENCE = 3.0  # seconds after which a topic without any message is reported
 REMINDER = 15.0  # seconds until it is reported again
 LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
-
-
-@dataclass(frozen=True)
-class StreamSettings:
-    """The parameters that a stream needs, as `add_ros.node.parameters` describes them."""
-
-    image_transport: str
-    reliability: str
-    rectification: str
-    trust_calibration: bool = False
 
 
 class CameraStream:
@@ -54,30 +37,34 @@ class CameraStream:
     Args:
         node: has the subscriptions and publishers.
         name: namespace of the topics, empty for none.
-        settings: parameters of the node.
+        settings: parameters of this camera at start.
+        live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
         wake: called when a frame is ready for `process`.
+
+    Raises:
+        ValueError: where a parameter or a remapping cannot be used.
     """
 
     def __init__(
         self,
         node: Node,
         name: str,
-        settings: StreamSettings,
+        settings: Mapping[str, Any],
+        live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
         wake: Callable[[], None],
     ) -> None:
         self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
         self.diagnostics = StreamDiagnostics()
         self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
-        self._marker_publisher, self._publishing, self._stopped = MarkerPublisher(), threading.Lock(), False
+        self._live, self._rate = live, RateLimit()
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
-        self._source, self._fell_back_once, self._cleared = "", False, False
-        self._noted, self._doubted = False, settings.trust_calibration
+        self._source, self._fell_back_once = "", False
+        self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
-        self._detections = node.create_publisher(Detection3DArray, f"{prefix}detections", OUTPUT_DEPTH)
-        self._markers = node.create_publisher(MarkerArray, f"{prefix}markers", OUTPUT_DEPTH)
+        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"])
         self._synchronizer = CameraInfoSynchronizer(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
         self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -86,48 +73,64 @@ class CameraStream:
         self._patience.cancel()
         self._to_rgb = images.rgb_from_image
         kind, topic = Image, f"{prefix}image"
-        if settings.image_transport == "compressed":
+        if settings["image_transport"] == "compressed":
             self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
             topic = node.resolve_topic_name(topic)  # what `image` is remapped to has the transport below it
             topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
         # The executor serves subscriptions in this order: the CameraInfo before its image.
         self.info = MatchedSubscription(
-            node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings.reliability, self._on_info, lambda _: None
+            node, CameraInfo, f"{prefix}camera_info", INFO_DEPTH, settings["reliability"], self._on_info, lambda _: None
         )
         self.image = MatchedSubscription(
-            node, kind, topic, IMAGE_DEPTH, settings.reliability, self._on_image, self._on_missed
+            node, kind, topic, IMAGE_DEPTH, settings["reliability"], self._on_image, self._on_missed
         )
-        self._calibrator = Calibrator(settings.rectification, self.image.topic)
+        self._refuse_shared_names()
+        self._calibrator = Calibrator(settings["rectification"], self.image.topic)
 
     def __str__(self) -> str:
-        return f"{self.image.topic} ({self.image.type_name}) and {self.info.topic} -> {self._detections.topic_name}"
+        return f"{self.image.topic} ({self.image.type_name}) and {self.info.topic} -> {self.outputs.topic_name}"
 
-    def match(self) -> None:
-        """Subscribe, and follow the publishers' quality of service."""
-        self._started = self._started or time.monotonic()
-        self.info.match()
-        self.image.match()
+    def _refuse_shared_names(self) -> None:
+        """ROS says nothing of two types under one name before both are there, and this subscribes late."""
+        kinds = {**self.outputs.types(), self.info.topic: self.info.type_name}
+        for name, kind in ((self.image.topic, self.image.type_name), (self.info.topic, self.info.type_name)):
+            if kinds.setdefault(name, kind) != kind or name in self.outputs.types():
+                raise ValueError(f"{name} is remapped to two topics, of type {kinds[name]} and of type {kind}")
+
+    def match(self, enabled: bool) -> None:
+        """Subscribe, and follow the publishers' quality of service; where nobody wants what is found, do neither."""
+        if not enabled:
+            self._rest("disabled")
+        elif self._live()["lazy"] and not self.outputs.wanted():
+            self._rest("nobody subscribes to what is published")
+        else:
+            self.diagnostics.idle("")
+            self._started = self._started or time.monotonic()
+            self.info.match()
+            self.image.match()
+
+    def _rest(self, why: str) -> None:
+        self.diagnostics.idle(why)
+        if self.image.active:
+            self._started = None
+            self.info.release()
+            self.image.release()
+            self._synchronizer.forget()
+            self._patience.cancel()
+            with self._newest_lock:
+                self._newest = None
 
     def watch(self) -> None:
         """Report topics that have been silent since the start."""
         waited = 0.0 if self._started is None else time.monotonic() - self._started
         for topic in (self.image, self.info):
-            if topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):
+            if topic.active and topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):
                 self._log.warning(
                     f"nothing has arrived on {topic.topic} ({topic.type_name}) for {waited:.0f} s: {topic.silence()}"
                 )
 
-    def process(self, predictor: Predictor, score_threshold: float, marker_lifetime: float) -> bool:
-        """Detect in the newest frame and publish.
-
-        Args:
-            predictor: the model.
-            score_threshold: detections below it are left out.
-            marker_lifetime: seconds.
-
-        Returns:
-            Whether there was a frame.
-        """
+    def process(self, predictor: Predictor) -> bool:
+        """Detect in the newest frame and publish; returns whether there was a frame."""
         with self._newest_lock:
             frame, self._newest = self._newest, None
         if frame is None:
@@ -138,11 +141,16 @@ class CameraStream:
             if self._to_target is not None:
                 self._to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
             image, calibration = self._decode(*frame)
-            found = predictor.predict(calibration.rectify(image), calibration.camera, score_threshold)
-            message = detection_array(found, header)
-            if self._to_target is not None:
-                message = self._to_target(message)
-            self._publish(message, found, header, marker_lifetime, predictor.class_spec)
+            image, camera, live = calibration.rectify(image), calibration.camera, self._live()
+            wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
+            found = wanted(predictor.predict(image, camera, wanted.score_threshold), camera)
+            self.outputs.publish(
+                Frame(image, camera, header, found, predictor.class_spec),
+                self._to_target,
+                live["marker_lifetime"],
+                live["covariance_scale"],
+                live["obstacle_spacing"],
+            )
             processing_ms = 1e3 * (time.perf_counter() - started)
             self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found))
         except FrameRejectedError as problem:
@@ -151,30 +159,12 @@ class CameraStream:
             self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
         return True
 
-    def stop(self) -> None:
-        """Publish no more, and leave no markers behind."""
-        with self._publishing:
-            self._stopped = True
-            self._markers.publish(self._marker_publisher.clear())
-        self._markers.wait_for_all_acked(Duration(seconds=0.1))
-
-    def _publish(
-        self,
-        message: Detection3DArray,
-        found: Detections,
-        header: Header,
-        marker_lifetime: float,
-        classes: ClassSpec,
-    ) -> None:
-        with self._publishing:
-            if self._stopped:
-                return
-            self._detections.publish(message)
-            if not self._cleared:  # markers of an earlier run; not before, since a publisher is discovered late
-                self._cleared = True
-                self._markers.publish(self._marker_publisher.clear())
-            # Always in the camera's frame: RViz transforms by itself.
-            self._markers.publish(self._marker_publisher.update(found, header, marker_lifetime, classes))
+    def destroy(self) -> None:
+        """Take all topics of this camera away."""
+        self.info.release()
+        self.image.release()
+        self._node.destroy_timer(self._patience)
+        self.outputs.destroy()
 
     def _latency_ms(self, stamp: Any) -> float | None:
         # rclpy's Time refuses the negative stamps that a message can hold.
@@ -227,6 +217,9 @@ class CameraStream:
         self.diagnostics.dropped(MISSED, count)
 
     def _ready(self, image: Any, info: Any) -> None:
+        if not self._rate.ready(time.monotonic(), self._live()["max_rate"]):
+            self.diagnostics.dropped(OVER_MAX_RATE)
+            return
         with self._newest_lock:
             replaced, self._newest = self._newest is not None, (image, info)
         if replaced:

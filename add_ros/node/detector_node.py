@@ -1,7 +1,6 @@
-"""The node: camera images in, 3D detections out. `ros2 run add_ros detector` or `python -m add_ros.node.detector_node`.
+"""The node: camera images in, 3D detections out.
 
-The executor's thread only receives, pairs and answers; a worker owns the model, so parameters, diagnostics and
-Ctrl-C stay responsive during inference, and always gets the newest frame.
+`ros2 run add_ros detector` or `python -m add_ros.node.detector_node`.
 """
 
 from __future__ import annotations
@@ -11,36 +10,22 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from vision_msgs.msg import LabelInfo
 
-from add_model.errors import ModelError
-from add_model.geometry.camera import Camera
-from add_model.predictor import SHIPPED_MODEL, Predictor
-from add_ros.messages import label_info
 from add_ros.node import parameters
-from add_ros.node.camera_stream import CameraStream, StreamSettings
-from add_ros.node.tf_transformer import TfTransformer
-
-_MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
-_LAST_FRAME = 0.2  # seconds that a stopping node gives the frame in work
+from add_ros.node.detector_core import DetectorCore
 
 
 class DetectorNode(Node):
     """Node `detector`; topics and parameters are in docs/user/node.md.
-
-    `failure` is one sentence on why the node can't go on, None while it can.
 
     Raises:
         ValueError: where a parameter is refused.
@@ -48,133 +33,40 @@ class DetectorNode(Node):
 
     def __init__(self) -> None:
         super().__init__("detector")
-        values = parameters.declare(self)
-        for name in parameters.unknown(getattr(self, "_parameter_overrides", {})):
-            self.get_logger().warning(f"parameter {name} is given, but this node has no such parameter")
-        self.failure: str | None = None
-        self._predictor: Predictor | None = None
-        self._threshold: float | None = None
-        self._wake, self._stopping = threading.Event(), threading.Event()
-        settings = StreamSettings(
-            values["image_transport"], values["reliability"], values["rectification"], values["trust_calibration"]
-        )
-        to_target = None
-        if values["target_frame"]:
-            to_target = TfTransformer(self, values["target_frame"], values["transform_timeout"])
-        self._streams = [CameraStream(self, name, settings, to_target, self._wake.set) for name in values["cameras"]]
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._label_info = self.create_publisher(LabelInfo, "label_info", latched)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        self.create_timer(_MATCH_PERIOD, self._match, clock=steady)
-        self.create_timer(_REPORT_PERIOD, self._report, clock=steady)
-        self._worker = threading.Thread(target=self._work, args=(values,), name="inference", daemon=True)
-        self._worker.start()
+        self._core = DetectorCore(self, parameters.declare(self))
+        self._core.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the node can't go on, in one sentence; None while it can."""
+        return self._core.failure
 
     def stop(self) -> bool:
-        """Stop publishing; returns whether the worker has ended."""
-        self._stopping.set()
-        self._wake.set()
-        for stream in self._streams:
-            stream.stop()
-        self._worker.join(_LAST_FRAME)
-        return not self._worker.is_alive()
-
-    def _work(self, values: dict[str, Any]) -> None:
-        try:
-            predictor = Predictor(values["model"] or None, values["device"], values["threads"] or None)
-            predictor.predict(np.zeros((384, 1280, 3), np.uint8), Camera.pinhole(720, 720, 640, 192, 1280, 384))
-        except ModelError as error:
-            self.failure = str(error)
-            return
-        except Exception as error:
-            path = values["model"] or SHIPPED_MODEL
-            self.failure = f"the model {path} can't be used: {type(error).__name__}: {error}"
-            return
-        try:
-            self._serve(predictor)
-        except Exception as error:  # a worker that ends silently would leave a node that does nothing
-            self.failure = f"the node can't go on: {type(error).__name__}: {error}"
-
-    def _serve(self, predictor: Predictor) -> None:
-        if self._stopping.is_set():
-            return
-        self._announce(predictor)
-        while not self._stopping.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            while not self._stopping.is_set() and self._serve_each(predictor):
-                pass
-
-    def _serve_each(self, predictor: Predictor) -> bool:
-        # One frame of each camera in turn, so that no camera blocks another.
-        options = self._parameter("score_threshold"), self._parameter("marker_lifetime")
-        return sum(stream.process(predictor, *options) for stream in self._streams) > 0
-
-    def _announce(self, predictor: Predictor) -> None:
-        if predictor.device_note:
-            self.get_logger().warning(predictor.device_note)
-        self._predictor = predictor
-        self._publish_labels()
-        self.get_logger().info(
-            f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}"
-        )
-
-    def _match(self) -> None:
-        if self._predictor is None:
-            return  # by the time the model is loaded, publishers that are there have been discovered
-        try:
-            for stream in self._streams:
-                stream.match()
-        except RuntimeError as error:  # two remappings of different types to one name
-            self.failure = f"the node can't subscribe: {error}"
-
-    def _report(self) -> None:
-        if self._predictor is not None:
-            for stream in self._streams:
-                stream.watch()
-        self._publish_labels()
-        device, model = "", "loading"
-        if self._predictor is not None:
-            device, model = self._predictor.device, str(self._predictor.model_path)
-        name, budget = self.get_fully_qualified_name(), self._parameter("latency_budget_ms")
-        statuses = [
-            stream.diagnostics.status(f"{name}: {stream.name}" if stream.name else name, device, model, budget)
-            for stream in self._streams
-        ]
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
-
-    def _publish_labels(self) -> None:
-        threshold = self._parameter("score_threshold")
-        if self._predictor is not None and threshold != self._threshold:
-            self._threshold = threshold
-            self._label_info.publish(label_info(self._predictor.class_spec, threshold))
-
-    def _parameter(self, name: str) -> float:
-        return self.get_parameter(name).value
+        """Publish no more; whether the worker has come to its end."""
+        return self._core.stop()
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM.
+    """`run` with the plain node."""
+    return run(DetectorNode, args)
 
-    Arguments that ROS would silently ignore end with usage and exit code 2.
 
-    Returns:
-        The exit code: 0, or 1 after one line on why the node can't run.
+def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
+    """Make a node and run it until SIGINT or SIGTERM: exit code 0, or 1 with one line that says why the node can't run.
+
+    Arguments that ROS would silently leave out end with usage and exit code 2.
     """
     stop = threading.Event()
     try:
         _refuse_plain_arguments(args)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        # Own signal handlers, since rclpy's would shut the context down before the markers are cleared.
+        # Own signal handlers, since rclpy's would take the context away before the markers are cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
         return _fail(f"what follows --ros-args can't be used: {error}")
     try:
-        node = DetectorNode()
+        node = make()
     except (ValueError, RuntimeError, ParameterException) as error:
         return _fail(str(error))
     executor = SingleThreadedExecutor()
@@ -187,13 +79,13 @@ def main(args: list[str] | None = None) -> int:
     ended = node.stop() if rclpy.ok() else False
     code = _fail(node.failure) if node.failure else 0
     try:
-        # Otherwise other processes would take the node for a running one, and its shared memory would stay.
+        # Others would take a node that does not sign off for a living one, and its shared memory would stay.
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     finally:
         if not ended:
-            # The network still runs in native code, where a thread can't be stopped; it must not outlive Python.
+            # The network is still at work in native code, where a thread can't be stopped and must not see the end.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

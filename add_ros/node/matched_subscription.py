@@ -86,6 +86,19 @@ class MatchedSubscription:
             self._subscription, self._changed = self._subscribe(), True
             self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
 
+    def release(self) -> None:
+        """Subscribe no more, until `match` is called again."""
+        for subscription in filter(None, (self._subscription, self._retiring)):
+            self._node.destroy_subscription(subscription)
+        self._subscription = self._retiring = self._last = None
+        self._changed = False
+        self._sequences.clear()
+
+    @property
+    def active(self) -> bool:
+        """Whether it is subscribed."""
+        return self._subscription is not None
+
     def silence(self) -> str:
         """Why nothing has arrived, as far as the graph shows: one or two sentences."""
         mine, others = f"this node requests {_words(*self._choice)}", self._publishers()

@@ -14,16 +14,17 @@ import yaml
 
 from add_ros.node.topic_names import RULE, is_relative_name
 
-Value = bool | int | float | str | list[str]
+Value = bool | int | float | str | list[str] | list[float]
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One parameter.
 
-    limits:  least and largest value that are accepted
-    choices: values that are accepted, all where it is empty
-    dynamic: whether it can be set while the node runs
+    limits:     least and largest value that are accepted
+    choices:    values that are accepted, all where it is empty
+    dynamic:    whether it can be set while the node runs
+    per_camera: whether it can be given for one camera too, as NAME.PARAMETER
     """
 
     name: str
@@ -32,11 +33,14 @@ class Parameter:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     dynamic: bool = False
+    per_camera: bool = False
 
     @property
     def type(self) -> str:
         """ROS's name for the type."""
-        return "string[]" if isinstance(self.default, list) else _TYPES[type(self.default)]
+        if isinstance(self.default, list):
+            return f"{_TYPES[type(self.default[0])]}[]"
+        return _TYPES[type(self.default)]
 
     def parse(self, text: str) -> Value:
         """What a launch argument means; where that is of another type, the node is the one to say so."""
@@ -45,6 +49,8 @@ class Parameter:
         value = yaml.safe_load(text)
         if isinstance(self.default, float) and type(value) is int:
             return float(value)
+        if self.type == "double[]" and isinstance(value, list):
+            return [float(part) if type(part) is int else part for part in value]
         return value
 
     def problem(self, value: Value) -> str | None:
@@ -55,9 +61,8 @@ class Parameter:
             return f"{self.name} must be {self.limits[0]:g} to {self.limits[1]:g}, got {value:g}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, got '{value}'"
-        if self.name == "cameras":
-            return _cameras_problem(value)
-        return None
+        problems = {"cameras": _cameras_problem, "region": _region_problem}
+        return problems[self.name](value) if self.name in problems else None
 
 
 _TYPES = {bool: "bool", int: "integer", float: "double", str: "string"}
@@ -87,12 +92,14 @@ PARAMETERS = (
         "raw",
         "raw subscribes to image, compressed to image/compressed (sensor_msgs/CompressedImage).",
         choices=("raw", "compressed"),
+        per_camera=True,
     ),
     Parameter(
         "reliability",
         "auto",
         "Reliability that the subscriptions request; auto follows what each topic's publishers offer.",
         choices=("auto", "reliable", "best_effort"),
+        per_camera=True,
     ),
     Parameter(
         "rectification",
@@ -101,11 +108,13 @@ PARAMETERS = (
         "where the image topic's last part has the word rect or rectified, raw where it contains raw, otherwise "
         "rectified if D is zero and the lens no fisheye; kitti2bag's image_raw is rectified.",
         choices=("auto", "rectified", "raw"),
+        per_camera=True,
     ),
     Parameter(
         "trust_calibration",
         False,
         "Whether no warning is given about intrinsics that look wrong for their images, as of another resolution.",
+        per_camera=True,
     ),
     Parameter(
         "target_frame",
@@ -119,7 +128,84 @@ PARAMETERS = (
         "with them.",
         limits=(0.0, 5.0),
     ),
-    Parameter("score_threshold", 0.15, "Detections below this score are left out.", limits=(0.0, 1.0), dynamic=True),
+    Parameter(
+        "score_threshold",
+        0.15,
+        "Detections below this score are left out.",
+        limits=(0.0, 1.0),
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "classes",
+        [""],
+        "Only these classes are published, for example ['Car', 'Cyclist']; [''] for all.",
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "min_range",
+        0.0,
+        "Metres from the camera; nearer detections are left out.",
+        limits=(0.0, 1000.0),
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "max_range",
+        1000.0,
+        "Metres from the camera; farther detections are left out.",
+        limits=(0.0, 1000.0),
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "region",
+        [0.0, 0.0, 1.0, 1.0],
+        "Left, top, right and bottom as shares of the image: detections whose 2D box has its centre elsewhere are left "
+        "out.",
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "max_rate",
+        0.0,
+        "Hz: frames that come faster are left out; 0 for as fast as the network is.",
+        limits=(0.0, 1000.0),
+        dynamic=True,
+        per_camera=True,
+    ),
+    Parameter(
+        "lazy",
+        True,
+        "Receive and detect only while somebody subscribes to what comes of it.",
+        dynamic=True,
+    ),
+    Parameter(
+        "class_id",
+        "name",
+        "What hypothesis.class_id holds: the class's name, or its number in label_info.",
+        choices=("name", "number"),
+    ),
+    Parameter(
+        "covariance_scale",
+        1.0,
+        "Factor on the position's standard deviations, for cameras and places that the network knows less well.",
+        limits=(0.1, 100.0),
+        dynamic=True,
+    ),
+    Parameter(
+        "obstacle_spacing",
+        0.1,
+        "Metres between the points of obstacles; no more than a costmap's resolution leaves no gaps.",
+        limits=(0.01, 10.0),
+        dynamic=True,
+    ),
+    Parameter(
+        "autoware_objects",
+        False,
+        "Publish autoware_perception_msgs/DetectedObjects too.",
+    ),
     Parameter(
         "latency_budget_ms",
         200.0,
@@ -138,42 +224,25 @@ PARAMETERS = (
 
 
 def declare(node: Any) -> dict[str, Value]:
-    """Declare all parameters on a node, and check dynamic ones when they are set.
+    """Declare all parameters on a node, keep live ones checked, and return their values at start.
 
-    Returns:
-        Name -> value at start.
-
-    Raises:
-        ValueError: in one sentence, where a given value has the wrong type or is refused.
+    Raises ValueError in one sentence where a given value has the wrong type or is refused.
     """
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+    from rcl_interfaces.msg import SetParametersResult
 
     values: dict[str, Value] = {}
     for parameter in PARAMETERS:
-        descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.dynamic)
-        if parameter.choices:
-            descriptor.additional_constraints = f"one of: {', '.join(parameter.choices)}"
-        if parameter.limits and parameter.type == "integer":
-            low, high = map(int, parameter.limits)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-        elif parameter.limits:
-            low, high = map(float, parameter.limits)
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-        try:
-            value = node.declare_parameter(parameter.name, parameter.default, descriptor).value
-        except InvalidParameterTypeException as error:
-            raise ValueError(
-                f"parameter {parameter.name} must be of type {parameter.type}, for example {parameter.default!r}"
-            ) from error
-        except InvalidParameterValueException as error:
-            raise ValueError(f"parameter {parameter.name} is refused: {error}") from error
-        if problem := parameter.problem(value):
-            raise ValueError(f"parameter {problem}")
-        values[parameter.name] = value
+        values[parameter.name] = _declare(node, parameter, parameter.name, parameter.default)
+    given = getattr(node, "_parameter_overrides", {})
+    for name, (_, parameter) in _of_cameras(values["cameras"]).items():
+        if name in given:
+            values[name] = _declare(node, parameter, name, values[parameter.name])
+    for name in unknown(given, values["cameras"]):
+        node.get_logger().warning(f"parameter {name} is given, but this node has no such parameter")
 
-    def check(changes: list[Any]) -> SetParametersResult:
+    def check(changes: list[Any]) -> Any:
         known = {parameter.name: parameter for parameter in PARAMETERS}
+        known |= {name: parameter for name, (_, parameter) in _of_cameras(values["cameras"]).items()}
         problems = [known[c.name].problem(c.value) for c in changes if c.name in known]
         reason = "; ".join(problem for problem in problems if problem)
         return SetParametersResult(successful=not reason, reason=reason)
@@ -182,22 +251,67 @@ def declare(node: Any) -> dict[str, Value]:
     return values
 
 
-def unknown(overrides: Mapping[str, Any]) -> list[str]:
-    """Names of given parameters that the node does not have."""
+def of_camera(values: Mapping[str, Value], camera: str) -> dict[str, Value]:
+    """The values that hold for one camera: its own where they are given, else those of all."""
+    names = {parameter.name: f"{camera}.{parameter.name}" for parameter in PARAMETERS}
+    return {name: values.get(own, values[name]) for name, own in names.items()}
+
+
+def live(node: Any, camera: str) -> dict[str, Value]:
+    """The same now, of the parameters that change at any time."""
+    names = {p.name: f"{camera}.{p.name}" for p in PARAMETERS if p.dynamic}
+    return {name: node.get_parameter(own if node.has_parameter(own) else name).value for name, own in names.items()}
+
+
+def _declare(node: Any, parameter: Parameter, name: str, default: Value) -> Value:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+    descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.dynamic)
+    if parameter.choices:
+        descriptor.additional_constraints = f"one of: {', '.join(parameter.choices)}"
+    if parameter.limits and parameter.type == "integer":
+        low, high = map(int, parameter.limits)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    elif parameter.limits:
+        low, high = map(float, parameter.limits)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    try:
+        value = node.declare_parameter(name, default, descriptor).value
+    except InvalidParameterTypeException as error:
+        raise ValueError(
+            f"parameter {name} must be of type {parameter.type}, for example {parameter.default!r}"
+        ) from error
+    except InvalidParameterValueException as error:
+        raise ValueError(f"parameter {name} is refused: {error}") from error
+    if problem := parameter.problem(value):
+        raise ValueError(f"parameter {problem}" if name == parameter.name else f"parameter {name}: {problem}")
+    return list(value) if isinstance(parameter.default, list) else value
+
+
+def _of_cameras(cameras: Any) -> dict[str, tuple[str, Parameter]]:
+    """NAME.PARAMETER -> camera and parameter."""
+    named = [camera for camera in cameras or [] if camera]
+    return {f"{camera}.{p.name}": (camera, p) for camera in named for p in PARAMETERS if p.per_camera}
+
+
+def unknown(overrides: Mapping[str, Any], cameras: Any = ()) -> list[str]:
+    """Names that were given to the node but that it does not have."""
     names = {parameter.name for parameter in PARAMETERS} | {"use_sim_time", "start_type_description_service"}
+    names |= set(_of_cameras(cameras))
     return sorted(name for name in overrides if name not in names and not name.startswith("qos_overrides."))
 
 
 def table() -> str:
     """All parameters as a Markdown table."""
-    rows = ["| name | type | default | allowed | live | |", "|---|---|---|---|---|---|"]
+    rows = ["| name | type | default | allowed | live | by camera | |", "|---|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
         allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
         if parameter.limits:
             allowed = f"{parameter.limits[0]:g} to {parameter.limits[1]:g}"
-        dynamic = "yes" if parameter.dynamic else "no"
+        live, own = ("yes" if is_so else "no" for is_so in (parameter.dynamic, parameter.per_camera))
         rows.append(
-            f"| `{parameter.name}` | {parameter.type} | `{parameter.default!r}` | {allowed} | {dynamic} "
+            f"| `{parameter.name}` | {parameter.type} | `{parameter.default!r}` | {allowed} | {live} | {own} "
             f"| {parameter.description} |"
         )
     return "\n".join(rows)
@@ -210,6 +324,14 @@ def _cameras_problem(names: Any) -> str | None:
         if name and not is_relative_name(name):
             return f"cameras: '{name}' is no valid ROS name ({RULE})"
     return None
+
+
+def _region_problem(region: Any) -> str | None:
+    if len(region or ()) == 4:
+        left, top, right, bottom = region
+        if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
+            return None
+    return f"region must be left, top, right, bottom as shares of the image, 0 to 1, got {list(region or [])}"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
+OVER_MAX_RATE = "over max_rate"  # as asked for
+_NORMAL = (NEWER_FRAME, OVER_MAX_RATE)
 MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
 STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
@@ -42,6 +44,7 @@ class StreamDiagnostics:
         self._dropped: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
+        self._idle = ""
         self._unanswered: float | None = None  # since when images come in and no detections go out
         # Processing and latency of the last detections, for windows without any; none before the first.
         self._last_times: tuple[list[float], list[float]] = ([], [])
@@ -53,6 +56,12 @@ class StreamDiagnostics:
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
         self._window_received = self._window_missed = self._unstamped = 0
+
+    def idle(self, why: str) -> None:
+        """Nothing is received, by intent; empty when it is again."""
+        with self._lock:
+            if why != self._idle:
+                self._idle, self._last_received, self._unanswered = why, None, None
 
     def received(self) -> None:
         """An image came in."""
@@ -80,7 +89,7 @@ class StreamDiagnostics:
             self._dropped[reason] += count
             if reason == MISSED:
                 self._window_missed += count
-            elif reason != NEWER_FRAME:
+            elif reason not in _NORMAL:
                 self._problems[reason] += count
                 self._unanswered = None
             return self._dropped[reason]
@@ -121,6 +130,8 @@ class StreamDiagnostics:
         )
 
     def _summary(self, budget_ms: float) -> tuple[bytes, str]:
+        if self._idle:
+            return DiagnosticStatus.OK, f"idle: {self._idle}"
         if self._last_received is None:
             return DiagnosticStatus.WARN, "waiting for images"
         now = self._clock()

@@ -46,6 +46,11 @@ class TfTransformer:
         clear = lambda _: self._buffer.clear()  # noqa: E731
         self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=clear)
 
+    def destroy(self) -> None:
+        """Listen no more."""
+        self._listener.unregister()
+        self._jumps.unregister()
+
     def require(self, source: str) -> None:
         """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""
         try:

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.parameter import get_parameter_value
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
@@ -146,15 +148,11 @@ class Bench:
         self.spin_until(lambda: stamp in self.received, f"for the detections of {stamp}")
         return self.received[stamp]
 
-    def set_parameter(self, name: str, value: float | str) -> Any:
+    def set_parameter(self, name: str, value: float | str | bool | list[float] | list[str]) -> Any:
         """The detector's answer: SetParametersResult."""
         client = self.node.create_client(SetParameters, "detector/set_parameters")
         self.spin_until(client.service_is_ready, "for the parameter service")
-        given = (
-            ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
-            if isinstance(value, str)
-            else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
-        )
+        given = get_parameter_value(yaml.safe_dump(value)) if isinstance(value, list | bool) else _scalar(value)
         future = client.call_async(SetParameters.Request(parameters=[Parameter(name=name, value=given)]))
         self.spin_until(future.done, "for the answer to set_parameters")
         self.node.destroy_client(client)
@@ -180,6 +178,12 @@ class Bench:
 
     def close(self) -> None:
         self.node.destroy_node()
+
+
+def _scalar(value: float | str) -> ParameterValue:
+    if isinstance(value, str):
+        return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+    return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
 
 
 def _values(diagnostics: DiagnosticArray) -> dict[str, str]:

@@ -14,11 +14,9 @@ def test_defaults_are_fine_and_everything_is_described():
         assert parameter.problem(parameter.default) is None
         assert parameter.description.endswith(".") and "|" not in parameter.description
     assert len(BY_NAME) == len(PARAMETERS)
-    assert {name for name, parameter in BY_NAME.items() if parameter.dynamic} == {
-        "score_threshold",
-        "latency_budget_ms",
-        "marker_lifetime",
-    }
+    fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
+    fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration"}
+    assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""What the plain node and the managed one have in common: cameras that share a model, and a worker that runs it.
+
+The executor's thread only receives, pairs and answers; the worker owns the model, so parameters, diagnostics and Ctrl-C
+stay responsive during inference, and always gets the newest frame.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_srvs.srv import SetBool
+from vision_msgs.msg import LabelInfo
+
+from add_model.errors import ModelError
+from add_model.geometry.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, Predictor
+from add_ros.messages import label_info
+from add_ros.node import parameters
+from add_ros.node.camera_stream import CameraStream
+from add_ros.node.tf_transformer import TfTransformer
+
+_MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
+_LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
+
+
+class DetectorCore:
+    """The topics, the service and the worker of a node, with the values that `parameters.declare` returned.
+
+    `failure` says in one sentence why it can't go on, None while it can. Raises ValueError where a parameter cannot be
+    served.
+    """
+
+    def __init__(self, node: Node, values: Mapping[str, Any], active: bool = True) -> None:
+        self._node, self._values, self._log = node, values, node.get_logger()
+        self.failure: str | None = None
+        self._predictor: Predictor | None = None
+        self._threshold: float | None = None
+        self._active, self._enabled = active, True
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._to_target: TfTransformer | None = None
+        if values["target_frame"]:
+            self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
+        self._streams = [
+            CameraStream(
+                node,
+                name,
+                parameters.of_camera(values, name),
+                partial(parameters.live, node, name),
+                self._to_target,
+                self._wake.set,
+            )
+            for name in values["cameras"]
+        ]
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._service = node.create_service(SetBool, "~/set_enabled", self._set_enabled)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        self._timers = [
+            node.create_timer(_MATCH_PERIOD, self._match, clock=steady),
+            node.create_timer(_REPORT_PERIOD, self._report, clock=steady),
+        ]
+        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+
+    def load(self) -> None:
+        """Load the model and run it once. Raises ModelError in one sentence."""
+        path = self._values["model"] or SHIPPED_MODEL
+        try:
+            predictor = Predictor(
+                self._values["model"] or None, self._values["device"], self._values["threads"] or None
+            )
+            predictor.predict(np.zeros((384, 1280, 3), np.uint8), Camera.pinhole(720, 720, 640, 192, 1280, 384))
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the model {path} can't be used: {type(error).__name__}: {error}") from error
+        if not self._stopping.is_set():
+            self._announce(predictor)
+
+    def start(self) -> None:
+        """Let the worker begin: with `load`, where that has not been called."""
+        self._worker.start()
+
+    def activate(self, active: bool) -> None:
+        """Whether frames are worked on at all: what a managed node's states decide, beside `~/set_enabled`."""
+        self._active = active
+        self._switch()
+
+    def stop(self) -> bool:
+        """Publish no more; whether the worker has come to its end."""
+        self._stopping.set()
+        self._wake.set()
+        for stream in self._streams:
+            stream.outputs.close()
+        if self._worker.ident is None:
+            return True
+        self._worker.join(_LAST_FRAME)
+        return not self._worker.is_alive()
+
+    def destroy(self) -> None:
+        """After `stop`: take topics, service and timers away, so that another core can have their names."""
+        if self._worker.ident is not None:
+            self._worker.join()
+        if self._to_target is not None:
+            self._to_target.destroy()
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        for stream in self._streams:
+            stream.destroy()
+        for publisher in (self._label_info, self._diagnostics):
+            self._node.destroy_publisher(publisher)
+        self._node.destroy_service(self._service)
+
+    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        self._switch()
+        response.success, response.message = True, "enabled" if self._enabled else "disabled"
+        return response
+
+    def _switch(self) -> None:
+        on = self._active and self._enabled
+        for stream in self._streams:
+            if on:
+                stream.outputs.open()
+            else:
+                stream.outputs.close()
+        self._match()
+
+    def _work(self) -> None:
+        try:
+            if self._predictor is None:
+                self.load()
+        except ModelError as error:
+            self.failure = str(error)
+            return
+        try:
+            self._serve()
+        except Exception as error:  # a worker that dies silently would leave a node that only seems to live
+            self.failure = f"the node can't go on: {type(error).__name__}: {error}"
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            while not self._stopping.is_set() and self._serve_each():
+                pass
+
+    def _serve_each(self) -> bool:
+        # One frame of every camera in turn: none may starve another.
+        return sum(stream.process(self._predictor) for stream in self._streams) > 0
+
+    def _announce(self, predictor: Predictor) -> None:
+        if predictor.device_note:
+            self._log.warning(predictor.device_note)
+        if self._values["class_id"] == "number":
+            for stream in self._streams:
+                stream.outputs.class_ids = {name: str(i) for i, name in enumerate(predictor.classes)}
+        wanted = {name for key, value in self._values.items() if key.split(".")[-1] == "classes" for name in value}
+        if strange := sorted(wanted - {"", *predictor.classes}):
+            self._log.warning(
+                f"parameter classes: the model has no {', '.join(strange)}, but {', '.join(predictor.classes)}"
+            )
+        for stream in self._streams:
+            if self._active and self._enabled:
+                stream.outputs.open()
+        self._predictor = predictor
+        self._publish_labels()
+        self._log.info(
+            f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}"
+        )
+
+    def _match(self) -> None:
+        if self._predictor is None:
+            return  # by the time the model is loaded, publishers that are there have been discovered
+        try:
+            for stream in self._streams:
+                stream.match(self._active and self._enabled)
+        except RuntimeError as error:  # two remappings of different types to one name
+            self.failure = f"the node can't subscribe: {error}"
+
+    def _report(self) -> None:
+        if self._predictor is not None:
+            for stream in self._streams:
+                stream.watch()
+        self._publish_labels()
+        device, model = "", "loading"
+        if self._predictor is not None:
+            device, model = self._predictor.device, str(self._predictor.model_path)
+        name = self._node.get_fully_qualified_name()
+        budget = self._node.get_parameter("latency_budget_ms").value
+        statuses = [
+            stream.diagnostics.status(f"{name}: {stream.name}" if stream.name else name, device, model, budget)
+            for stream in self._streams
+        ]
+        message = DiagnosticArray(status=statuses)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _publish_labels(self) -> None:
+        threshold = self._node.get_parameter("score_threshold").value
+        if self._predictor is not None and threshold != self._threshold:
+            self._threshold = threshold
+            self._label_info.publish(label_info(self._predictor.class_spec, threshold))

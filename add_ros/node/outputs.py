@@ -1,0 +1,135 @@
+"""What is published for one camera. Everything but detections and markers is made only where somebody subscribes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from add_model.classes import ClassSpec
+from add_model.detections import Detections
+from add_model.drawing import draw_detections
+from add_model.geometry.camera import Camera
+from add_ros.markers import MarkerPublisher
+from add_ros.messages import detection_array, image_message, point_cloud, rectangle_array
+from add_ros.node.autoware import detected_objects, message_type
+from add_ros.node.matched_subscription import type_name
+from add_ros.node.obstacle_points import obstacle_points
+
+_DEPTH = 10
+_IMAGE_DEPTH = 1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image with its detections.
+
+    image:   (H, W, 3) RGB, rectified
+    camera:  that of the image
+    header:  of the image
+    found:   in the camera's own frame
+    classes: those of the model
+    """
+
+    image: np.ndarray
+    camera: Camera
+    header: Header
+    found: Detections
+    classes: ClassSpec
+
+
+class StreamOutputs:
+    """The publishers below `prefix`.
+
+    class_ids: what stands for each class name in messages, the name itself where it is not there. autoware: whether
+    DetectedObjects are published too; raises ValueError where its messages are missing.
+    """
+
+    def __init__(self, node: Node, prefix: str, autoware: bool) -> None:
+        self._node, self._marker_publisher = node, MarkerPublisher()
+        self._lock, self._open, self._cleared = threading.Lock(), False, False
+        self.class_ids: Mapping[str, str] = {}
+
+        def create(kind: Any, name: str, depth: int = _DEPTH) -> Any:
+            return node.create_publisher(kind, f"{prefix}{name}", depth)
+
+        self._detections = create(Detection3DArray, "detections")
+        self._markers = create(MarkerArray, "markers")
+        self._rectangles = create(Detection2DArray, "detections_2d")
+        self._debug_image = create(Image, "debug_image", _IMAGE_DEPTH)
+        self._obstacles = create(PointCloud2, "obstacles", _IMAGE_DEPTH)
+        self._objects = create(message_type(), "detected_objects") if autoware else None
+
+    @property
+    def topic_name(self) -> str:
+        """Of the detections."""
+        return self._detections.topic_name
+
+    def types(self) -> dict[str, str]:
+        """Topic -> its type."""
+        return {publisher.topic_name: type_name(publisher.msg_type) for publisher in self._publishers()}
+
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to any of this."""
+        return any(publisher.get_subscription_count() for publisher in self._publishers())
+
+    def open(self) -> None:
+        """Publish from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Publish no more, and leave no markers behind."""
+        with self._lock:
+            self._open = False
+            self._markers.publish(self._marker_publisher.clear())
+        self._markers.wait_for_all_acked(Duration(seconds=0.1))
+
+    def destroy(self) -> None:
+        """Take the topics away."""
+        for publisher in self._publishers():
+            self._node.destroy_publisher(publisher)
+
+    def publish(
+        self,
+        frame: Frame,
+        to_target: Callable[[Detection3DArray], Detection3DArray] | None,
+        marker_lifetime: float,
+        covariance_scale: float,
+        obstacle_spacing: float,
+    ) -> None:
+        """Publish what was found. Raises FrameRejectedError where it cannot be moved to the target frame."""
+        message = detection_array(frame.found, frame.header, self.class_ids, covariance_scale)
+        if to_target is not None:
+            message = to_target(message)
+        with self._lock:
+            if not self._open:
+                return
+            self._detections.publish(message)
+            if not self._cleared:  # what an earlier run left; not before, since a new publisher is not found at once
+                self._cleared = True
+                self._markers.publish(self._marker_publisher.clear())
+            # In the camera's frame always: RViz transforms by itself.
+            markers = self._marker_publisher.update(frame.found, frame.header, marker_lifetime, frame.classes)
+            self._markers.publish(markers)
+            if self._rectangles.get_subscription_count():
+                self._rectangles.publish(rectangle_array(frame.found, frame.header, self.class_ids))
+            if self._debug_image.get_subscription_count():
+                drawn = draw_detections(frame.image, frame.camera, frame.found, classes=frame.classes)
+                self._debug_image.publish(image_message(drawn, frame.header))
+            if self._obstacles.get_subscription_count():
+                self._obstacles.publish(point_cloud(obstacle_points(frame.found.boxes, obstacle_spacing), frame.header))
+            if self._objects is not None and self._objects.get_subscription_count():
+                self._objects.publish(detected_objects(message, frame.found))
+
+    def _publishers(self) -> list[Any]:
+        made = [self._detections, self._markers, self._rectangles, self._debug_image, self._obstacles]
+        return made + ([self._objects] if self._objects is not None else [])
