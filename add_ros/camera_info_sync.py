@@ -31,6 +31,9 @@ class CameraInfoSynchronizer:
         on_fallback: called with (image, info) before a pair whose stamps differ.
         on_unpaired: called for each image that is dropped because no CameraInfo has come at all.
         patience: how long an image waits, in the unit of the caller's clock.
+        long_patience: how long it waits where the latest CameraInfo is of another size: the camera has changed its
+            mode, and the transport delivers the CameraInfo late.
+        fits: whether a CameraInfo can be of an image.
     """
 
     def __init__(
@@ -39,9 +42,11 @@ class CameraInfoSynchronizer:
         on_fallback: Callable[[Any, Any], None],
         on_unpaired: Callable[[], None],
         patience: int,
+        long_patience: int | None = None,
+        fits: Callable[[Any, Any], bool] = lambda image, info: True,
     ) -> None:
         self._emit, self._on_fallback, self._on_unpaired = emit, on_fallback, on_unpaired
-        self._patience = patience
+        self._patience, self._long_patience, self._fits = patience, long_patience or patience, fits
         self._arrivals = SimpleFilter()
         self._infos = Cache(self._arrivals, _REMEMBERED)
         self._latest: Any = None
@@ -64,7 +69,7 @@ class CameraInfoSynchronizer:
             self._emit(image, info)
             return
         self._waiting.append((image, now))
-        if not self._patient:
+        if not self._patient and (self._latest is None or self._fits(image, self._latest)):
             self.flush()
         elif len(self._waiting) > _MOST_WAITING:
             self._give_up_first()
@@ -85,8 +90,12 @@ class CameraInfoSynchronizer:
         self._latest = info
 
     def expire(self, now: int) -> None:
-        """Flush where an image has waited for `patience` at the time `now`."""
-        if self._waiting and now - self._waiting[0][1] >= self._patience:
+        """Flush where an image has waited for its patience at the time `now`."""
+        if not self._waiting:
+            return
+        image, since = self._waiting[0]
+        served = self._latest is None or self._fits(image, self._latest)
+        if now - since >= (self._patience if served else self._long_patience):
             self.flush()
 
     def forget(self) -> None:
@@ -114,6 +123,14 @@ class CameraInfoSynchronizer:
         self._patient = False
         self._on_fallback(image, self._latest)
         self._emit(image, self._latest)
+
+
+def same_size(image: Any, info: Any) -> bool:
+    """Whether a CameraInfo can be of this image by its size; of compressed images nothing is known before decoding."""
+    if not hasattr(image, "width"):
+        return True
+    full = (info.roi.width or info.width, info.roi.height or info.height)
+    return (full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)) == (image.width, image.height)
 
 
 def _time(message: Any) -> Time | None:

@@ -1,4 +1,4 @@
-"""The Fast DDS profile that carries large images, for processes that are about to start."""
+"""The Fast DDS profile that carries large images: for processes about to start, and what to say where it is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,30 @@ from pathlib import Path
 # As Fast DDS 3 reads it, and as 2.x does. 2.x does not mind the new one, 3 warns in each process of the old one.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 _WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
+
+
+def config_folder() -> Path:
+    """The folder with the profile: of the installed package, or of this source tree."""
+    source = Path(__file__).resolve().parents[1] / "config"
+    if (source / "fastdds.xml").is_file():
+        return source
+    from ament_index_python.packages import get_package_share_directory
+
+    return Path(get_package_share_directory("add_ros")) / "config"
+
+
+def advice(config: Path, environment: Mapping[str, str], middleware: str) -> str | None:
+    """What to export where large images get lost on the way: one sentence, None where a transport was chosen.
+
+    middleware: rclpy.get_rmw_implementation_identifier()
+    """
+    if "fastrtps" not in middleware or not (variables := profile_variables(config, environment)):
+        return None
+    exports = " ".join(f"{name}={value}" for name, value in variables.items())
+    return (
+        "Fast DDS's default transport loses large images, or delivers what comes with them seconds late: for this node "
+        f"and for the camera's driver, export {exports}"
+    )
 
 
 def profile_variables(config: Path, environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.calibration import Calibrator
-from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
+from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
 from add_ros.errors import FrameRejectedError
 from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
@@ -26,6 +26,7 @@ from add_ros.node.tf_transformer import TfTransformer
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
 PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, messages that came meanwhile are read before it ends
+LONG_PATIENCE_TICKS = 50  # one second, where the latest CameraInfo is of another size
 SILENCE = 3.0  # seconds after which a topic without any message is reported
 REMINDER = 15.0  # seconds until it is reported again
 LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
@@ -41,6 +42,7 @@ class CameraStream:
         live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
         wake: called when a frame is ready for `process`.
+        transport_advice: logged when images are missed, once; None for none.
 
     Raises:
         ValueError: where a parameter or a remapping cannot be used.
@@ -54,18 +56,21 @@ class CameraStream:
         live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
         wake: Callable[[], None],
+        transport_advice: str | None,
     ) -> None:
         self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
         self.diagnostics = StreamDiagnostics()
         self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
-        self._live, self._rate = live, RateLimit()
+        self._live, self._rate, self._transport_advice = live, RateLimit(), transport_advice
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
-        self._source, self._fell_back_once = "", False
+        self._source, self._fell_back_once, self._advised = "", False, False
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
         self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"])
-        self._synchronizer = CameraInfoSynchronizer(self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS)
+        self._synchronizer = CameraInfoSynchronizer(
+            self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS, LONG_PATIENCE_TICKS, same_size
+        )
         self._started: float | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._ticks = 0
@@ -214,7 +219,10 @@ class CameraStream:
             self._patience.reset()
 
     def _on_missed(self, count: int) -> None:
-        self.diagnostics.dropped(MISSED, count)
+        missed = self.diagnostics.dropped(MISSED, count)
+        if self._transport_advice and not self._advised:
+            self._advised = True
+            self._log.warning(f"{self.image.topic}: {missed} image(s) did not get here. {self._transport_advice}")
 
     def _ready(self, image: Any, info: Any) -> None:
         if not self._rate.ready(time.monotonic(), self._live()["max_rate"]):

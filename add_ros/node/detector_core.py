@@ -6,6 +6,7 @@ stay responsive during inference, and always gets the newest frame.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import SetBool
 from vision_msgs.msg import LabelInfo
 
@@ -26,6 +28,7 @@ from add_ros.messages import label_info
 from add_ros.node import parameters
 from add_ros.node.camera_stream import CameraStream
 from add_ros.node.tf_transformer import TfTransformer
+from add_ros.transport import advice, config_folder
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
 _LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
@@ -48,6 +51,7 @@ class DetectorCore:
         self._to_target: TfTransformer | None = None
         if values["target_frame"]:
             self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
+        self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._streams = [
             CameraStream(
                 node,
@@ -56,6 +60,7 @@ class DetectorCore:
                 partial(parameters.live, node, name),
                 self._to_target,
                 self._wake.set,
+                self._transport_advice,
             )
             for name in values["cameras"]
         ]
@@ -158,8 +163,8 @@ class DetectorCore:
         return sum(stream.process(self._predictor) for stream in self._streams) > 0
 
     def _announce(self, predictor: Predictor) -> None:
-        if predictor.device_note:
-            self._log.warning(predictor.device_note)
+        for note in filter(None, (predictor.device_note, self._transport_advice)):
+            self._log.warning(note)
         if self._values["class_id"] == "number":
             for stream in self._streams:
                 stream.outputs.class_ids = {name: str(i) for i, name in enumerate(predictor.classes)}

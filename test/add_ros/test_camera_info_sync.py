@@ -6,7 +6,7 @@ from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from add_ros.camera_info_sync import CameraInfoSynchronizer
+from add_ros.camera_info_sync import CameraInfoSynchronizer, same_size
 
 PATIENCE = 4  # of the clock that these tests have
 
@@ -136,3 +136,38 @@ def test_no_image_waits_for_longer_than_its_patience(events):
 def test_stamps_before_1970_pair_too():
     record = Record().info(-5).image(-5).image(-4).info(-4).info(-3).image(-2).late()
     assert record.pairs == [(-5, -5), (-4, -4), (-2, -3)] and record.fallbacks == 1
+
+
+def sized(kind, stamp, width):
+    roi = SimpleNamespace(width=0, height=0)
+    return SimpleNamespace(**vars(message(kind, stamp)), width=width, height=48, roi=roi, binning_x=0, binning_y=0)
+
+
+def test_an_image_is_not_paired_with_another_size_before_its_own_had_time_to_come():
+    """Not even where stamps never match and images have stopped waiting."""
+    record = Record()
+    record.pairing = CameraInfoSynchronizer(record.emit, record.fallback, record.drop, PATIENCE, 50, same_size)
+    record.pairing.add_info(sized("info", 1, 64))
+    record.pairing.add_image(sized("image", 2, 64), record.now)
+    record.wait(PATIENCE)
+    assert record.pairs == [(2, 1)]
+    record.pairing.add_image(sized("image", 3, 64), record.now)
+    assert record.pairs[1:] == [(3, 1)], "the same size serves at once"
+    record.pairing.add_image(sized("image", 4, 32), record.now)
+    record.wait(record.now + 30)
+    assert len(record.pairs) == 2
+    record.pairing.add_info(sized("info", 4, 32))
+    assert record.pairs[2:] == [(4, 4)]
+    record.pairing.add_image(sized("image", 5, 128), record.now)
+    record.wait(record.now + 50)
+    assert record.pairs[3:] == [(5, 4)], "what never comes is told by the size, as ever"
+
+
+def test_binning_and_regions_are_of_the_size():
+    image, info = sized("image", 1, 64), sized("info", 1, 128)
+    assert not same_size(image, info)
+    info.height, info.binning_x, info.binning_y = 96, 2, 2
+    assert same_size(image, info)
+    info.roi = SimpleNamespace(width=64, height=96)
+    assert not same_size(image, info)
+    assert same_size(SimpleNamespace(data=b"jpeg"), info), "unknown before decoding"

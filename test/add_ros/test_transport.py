@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from add_ros.transport import profile_variables
+from add_ros.transport import advice, config_folder, profile_variables
 
 CONFIG = Path("/somewhere/config")
 
@@ -28,3 +28,26 @@ def test_fast_dds_3_is_not_told_by_the_variable_that_it_warns_of(environment):
 )
 def test_what_the_user_chose_wins(name):
     assert profile_variables(CONFIG, {name: "mine"}) == {}
+
+
+def test_the_advice_names_what_to_export():
+    said = advice(CONFIG, {}, "rmw_fastrtps_cpp")
+    assert "FASTDDS_DEFAULT_PROFILES_FILE=/somewhere/config/fastdds.xml" in said and "camera's driver" in said
+    assert "FASTRTPS_DEFAULT_PROFILES_FILE=" in advice(CONFIG, {"ROS_DISTRO": "humble"}, "rmw_fastrtps_cpp")
+
+
+@pytest.mark.parametrize(
+    ("environment", "middleware"),
+    [
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "mine"}, "rmw_fastrtps_cpp"),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, "rmw_fastrtps_dynamic_cpp"),
+        ({}, "rmw_cyclonedds_cpp"),
+        ({}, "rmw_zenoh_cpp"),
+    ],
+)
+def test_nobody_is_advised_who_chose_a_transport_or_another_middleware(environment, middleware):
+    assert advice(CONFIG, environment, middleware) is None
+
+
+def test_the_profile_is_where_the_advice_says():
+    assert (config_folder() / "fastdds.xml").is_file()

@@ -19,6 +19,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model.drawing import class_colour
 from add_model.predictor import SHIPPED_MODEL
+from add_ros.transport import PROFILE_VARIABLES
 
 
 @pytest.fixture
@@ -215,3 +216,40 @@ def test_remapped_topics_in_a_namespace_and_in_simulated_time(bench):
         bench.spin_until(lambda: results and bench.markers, "for detections in the namespace")
         values = bench.status_after_work()
         assert values["pipeline_latency_max_ms"] == "207.0", values
+
+
+# A driver that was started by hand, best effort at 30 Hz.
+CAMERA_WITHOUT_A_PROFILE = """
+import time, rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("camera")
+images = node.create_publisher(Image, "image", qos_profile_sensor_data)
+message = Image(height=384, width=1280, encoding="rgb8", step=3840, data=bytes(384 * 3840))
+while True:
+    message.header.stamp = node.get_clock().now().to_msg()
+    images.publish(message)
+    time.sleep(0.033)
+"""
+
+
+def test_lost_images_without_a_profile_are_explained(bench, monkeypatch):
+    """Once at the start, and when frames are counted as missed; the tests' own processes have the profile."""
+    with DetectorProcess(model=MODEL) as detector:
+        detector.wait_for_log("ready:")
+        assert "FASTDDS_DEFAULT_PROFILES_FILE" not in detector.log
+        assert detector.stop() == 0
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with DetectorProcess(model=MODEL) as detector:
+        detector.wait_for_log("ready:")
+        advised = [line for line in detector.lines if "export FASTDDS_DEFAULT_PROFILES_FILE=" in line]
+        assert len(advised) == 1 and "WARN" in advised[0]
+        with subprocess.Popen([sys.executable, "-c", CAMERA_WITHOUT_A_PROFILE]) as camera:
+            try:
+                bench.spin_until(lambda: "did not get here" in detector.log, f"for missed images in {detector.log}")
+            finally:
+                camera.kill()
+        assert "/image: " in detector.log and detector.log.count("did not get here") == 1
+        assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
