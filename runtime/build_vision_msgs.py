@@ -95,13 +95,13 @@ def run(step: str, *command: str) -> None:
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-40:])
         raise BuildError(
-            f"building vision_msgs stopped at {step}:\n{tail}\n"
+            f"building the messages stopped at {step}:\n{tail}\n"
             "If the environment is damaged or old, build it anew:\n    make clean-venv setup"
         )
 
 
-def build() -> None:
-    """Generate, compile and install the messages into this environment."""
+def build(source: Path = SOURCE, prefix: Path = PREFIX) -> None:
+    """Generate, compile and install a folder's messages; by default vision_msgs, into this environment."""
     include, cc = python_include(), compiler()
     try:
         import numpy
@@ -112,7 +112,7 @@ def build() -> None:
     mend_include_paths(include, Path(numpy.get_include()))
     with tempfile.TemporaryDirectory(prefix="vision_msgs_") as folder:
         options = {
-            "CMAKE_INSTALL_PREFIX": PREFIX,
+            "CMAKE_INSTALL_PREFIX": prefix,
             "CMAKE_BUILD_TYPE": "Release",
             "CMAKE_C_COMPILER": cc,
             "BUILD_TESTING": "OFF",
@@ -126,14 +126,13 @@ def build() -> None:
             "-G",
             "Ninja",
             "-S",
-            str(SOURCE),
+            str(source),
             "-B",
             folder,
             *(f"-D{k}={v}" for k, v in options.items()),
         )
         run("compilation", "cmake", "--build", folder)
         run("installation", "cmake", "--install", folder)
-    MARK.write_text(fingerprint() + "\n")
 
 
 def main() -> int:
@@ -145,6 +144,7 @@ def main() -> int:
     print("building vision_msgs (about half a minute, once)", flush=True)
     try:
         build()
+        MARK.write_text(fingerprint() + "\n")
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
