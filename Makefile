@@ -2,8 +2,8 @@
 # With one, use rosdep, colcon and ros2 launch as for any package (README.md).
 
 VENV ?= .venv
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && exit; \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && exit; \
 	done; echo python3)
 OUT ?= out/demo
 KITTI ?=
@@ -78,7 +78,7 @@ clean-venv: ## remove .venv
 	rm -rf $(VENV)
 
 $(READY)-run: $(RUN_FILES) $(REQ)/constraints.txt $(RUNTIME)
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; install Python 3.10 to 3.13:" >&2; \
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; install Python 3.10 to 3.14:" >&2; \
 		echo "    sudo apt-get install -y python3 python3-venv python3-dev        (Debian, Ubuntu)" >&2; exit 1; }
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES)
 	@touch $@

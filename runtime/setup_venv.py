@@ -16,7 +16,7 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS = ((3, 10), (3, 13))
+PYTHONS = ((3, 10), (3, 14))
 # The environment of a sourced ROS distribution: its packages and libraries would be taken for the wheels'.
 FOREIGN = ("AMENT_", "COLCON_", "CMAKE_PREFIX_PATH", "ROS_", "RMW_", "PYTHONPATH", "PYTHONHOME", "_ROS_WHEELS_")
 

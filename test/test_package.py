@@ -80,7 +80,7 @@ def test_package_xml_names_every_ros_dependency():
     warnings = []
     package = parse_package(str(ROOT / "package.xml"), warnings=warnings)
     assert not warnings
-    assert (package.name, package.package_format, package.licenses) == ("add_ros", 3, ["Apache-2.0"])
+    assert (package.name, package.package_format, package.licenses) == ("add_ros", 3, ["Apache-2.0", "CC-BY-NC-SA-3.0"])
     assert package.get_build_type() == "ament_python"
     used = set()
     for name in MODULES:
@@ -165,7 +165,7 @@ def test_constraints_cover_every_requirement():
             if not line or line.startswith(("#", "-r")):
                 continue
             wanted = Requirement(line)
-            for python in ("3.10", "3.11", "3.12", "3.13"):
+            for python in ("3.10", "3.11", "3.12", "3.13", "3.14"):
                 here = {"python_version": python, "python_full_version": f"{python}.5"}
                 pins = [
                     pin
