@@ -23,7 +23,8 @@ class Predictor:
     """A loaded detector for images of any size and any pinhole camera.
 
     model: as `model_file` takes it.
-    device: 'auto' (CUDA where there is a device), 'cpu' or 'cuda'. Where CUDA can't be had, the CPU is used and
+    device: 'auto' (CUDA where there is a device), 'cpu', 'cuda' or 'cuda:N' (the GPU of that number). Where CUDA can't
+    be had, the CPU is used and
     `device_note` says why. threads: CPU threads, None for all cores.
     max_pixels: the most pixels the network is given, by default twice what it takes for a KITTI image. Images that
     would have more at the network's focal length are scaled down further, and depths are scaled accordingly.
@@ -54,7 +55,7 @@ class Predictor:
 
     @property
     def device(self) -> str:
-        """The device in use: 'cpu' or 'cuda'."""
+        """The device in use: 'cpu', 'cuda' or 'cuda:N'."""
         return self._backend.device
 
     def predict(self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0) -> Detections:

@@ -38,7 +38,7 @@ def _remedy(error: Exception) -> str:
 
 
 class OnnxBackend:
-    """A network exported by `add_model.export`. device is 'cpu' or 'cuda'; threads None leaves it to ONNX Runtime.
+    """A network exported by `add_model.export`. device is 'cpu', 'cuda' or 'cuda:N'; threads None leaves it to ONNX Runtime.
 
     Raises ModelError where the file is missing, is no ONNX model, or was not exported by this project.
     """
@@ -49,7 +49,9 @@ class OnnxBackend:
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
-        providers = ["CUDAExecutionProvider"] * (device == "cuda") + ["CPUExecutionProvider"]
+        providers: list = ["CPUExecutionProvider"]
+        if device.startswith("cuda"):
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)}))
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exception classes share no public base
@@ -66,7 +68,7 @@ class OnnxBackend:
         if not usable:
             raise ModelError(f"{path} was not exported by this project; export it with: python -m training.export")
         self.classes, self.focal, self.size_multiple, self.nms = settings
-        self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        self.device = device if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
 
     def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
         inputs = {"image": canvas[None], "P": P[None].astype(np.float32)}

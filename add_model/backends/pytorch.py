@@ -21,7 +21,7 @@ except ImportError as error:
 
 
 class TorchBackend:
-    """A network saved as safetensors by `add_model.registry.save`. device is 'cpu' or 'cuda'.
+    """A network saved as safetensors by `add_model.registry.save`. device is 'cpu', 'cuda' or 'cuda:N'.
 
     Raises ModelError where the file is missing or holds other weights than it says.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ from add_model.backends import Backend
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+
+
+def is_device(name: str) -> bool:
+    """Whether this is one of `DEVICES`, N being the number of a GPU."""
+    return re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name) is not None
 
 
 def cuda_devices() -> int:
@@ -32,18 +38,21 @@ def open_backend(path: Path, device: str = "auto", threads: int | None = None) -
     same name beside it runs in torch. CUDA is taken where a first image has passed, for there may be a device and no
     kernels for it. Raises ModelError where neither works.
     """
-    if device not in DEVICES:
+    if not is_device(device):
         raise ModelError(f"device {device!r} is unknown; choose one of: {', '.join(DEVICES)}")
     if path.suffix not in (".onnx", ".safetensors"):
         raise ModelError(f"model {path} is neither .onnx nor .safetensors")
     note = None
-    if device != "cpu" and cuda_devices():
+    count = 0 if device == "cpu" else cuda_devices()
+    number = int(device.partition(":")[2] or 0)
+    if number < count:
         try:
-            return _run_once(_open(path, "cuda", threads)), None
+            return _run_once(_open(path, "cuda" if device == "auto" else device, threads)), None
         except ModelError as error:
             note = f"CUDA is present but can't be used ({error}); running on the CPU"
-    elif device == "cuda":
-        note = "device 'cuda' was asked for, but no CUDA device was found; running on the CPU"
+    elif device.startswith("cuda"):
+        found = f"only {count} CUDA device(s) were found" if count else "no CUDA device was found"
+        note = f"device '{device}' was asked for, but {found}; running on the CPU"
     return _open(path, "cpu", threads), note
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from add_model.backends.select import DEVICES, is_device
 from add_ros.node.topic_names import RULE, is_relative_name
 
 Value = bool | int | float | str | list[str] | list[float]
@@ -61,7 +62,7 @@ class Parameter:
             return f"{self.name} must be {self.limits[0]:g} to {self.limits[1]:g}, got {value:g}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, got '{value}'"
-        problems = {"cameras": _cameras_problem, "region": _region_problem}
+        problems = {"cameras": _cameras_problem, "region": _region_problem, "device": _device_problem}
         return problems[self.name](value) if self.name in problems else None
 
 
@@ -77,8 +78,8 @@ PARAMETERS = (
     Parameter(
         "device",
         "auto",
-        "Where the network runs; auto takes CUDA where there is one, and cuda falls back to cpu with a warning.",
-        choices=("auto", "cpu", "cuda"),
+        "Where the network runs: auto, cpu, cuda, or cuda:N for one of several GPUs. auto takes CUDA where there is "
+        "one, and cuda falls back to cpu with a warning.",
     ),
     Parameter("threads", 0, "CPU threads of the network; 0 for all cores.", limits=(0, 256)),
     Parameter(
@@ -324,6 +325,10 @@ def _cameras_problem(names: Any) -> str | None:
         if name and not is_relative_name(name):
             return f"cameras: '{name}' is no valid ROS name ({RULE})"
     return None
+
+
+def _device_problem(name: Any) -> str | None:
+    return None if is_device(str(name)) else f"device must be one of {', '.join(DEVICES)}, got '{name}'"
 
 
 def _region_problem(region: Any) -> str | None:

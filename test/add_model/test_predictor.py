@@ -251,6 +251,13 @@ def test_an_unknown_device_is_refused():
         Predictor(device="tpu")
 
 
+@pytest.mark.parametrize(("count", "words"), [(0, "no CUDA device"), (2, "only 2 CUDA")])
+def test_a_gpu_of_a_number_that_is_not_there_leaves_it_to_the_cpu(count, words, monkeypatch):
+    monkeypatch.setattr(select, "cuda_devices", lambda: count)
+    predictor = Predictor(device="cuda:2")
+    assert predictor.device == "cpu" and words in predictor.device_note and "cuda:2" in predictor.device_note
+
+
 @pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a CUDA device")
 def test_without_cuda_the_cpu_serves_with_a_note():
     predictor = Predictor(device="cuda")

@@ -26,6 +26,9 @@ def test_defaults_are_fine_and_everything_is_described():
         ("score_threshold", 1.01, "0 to 1"),
         ("score_threshold", float("nan"), "finite"),
         ("device", "gpu", "auto, cpu, cuda"),
+        ("device", "cuda:x", "cuda:N"),
+        ("region", [0.0, 0.0, 1.0], "left, top, right, bottom"),
+        ("region", [0.5, 0.0, 0.5, 1.0], "left, top, right, bottom"),
         ("threads", -1, "0 to 256"),
         ("rectification", "", "auto, rectified, raw"),
         ("cameras", [], "different names"),
@@ -38,7 +41,9 @@ def test_refused_values(name, value, words):
     assert words in BY_NAME[name].problem(value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("score_threshold", 0.0), ("score_threshold", 1.0), ("device", "cuda")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("score_threshold", 0.0), ("score_threshold", 1.0), ("device", "cuda"), ("device", "cuda:1")]
+)
 def test_accepted_values(name, value):
     assert BY_NAME[name].problem(value) is None
 
