@@ -38,7 +38,9 @@ def _remedy(error: Exception) -> str:
 
 
 class OnnxBackend:
-    """A network exported by `add_model.export`. device is 'cpu', 'cuda' or 'cuda:N'; threads None leaves it to ONNX Runtime.
+    """A network exported by `add_model.export`. threads None leaves it to ONNX Runtime.
+
+    device is 'cpu', 'cuda' or 'cuda:N', the GPU of that number.
 
     Raises ModelError where the file is missing, is no ONNX model, or was not exported by this project.
     """
