@@ -6,8 +6,8 @@ python benchmarks/latency.py --models monodle_plain caddn_plain monodetr_plain -
     --sizes 320x96
     the three light detectors side by side
 
-A model is an exported file, the name of weights that ship, or any other name of add_model/registry.py, which is built and
-exported here with random weights: they take as long as trained ones. `network` is the graph from the canvas to
+A model is an exported file, the name of weights that ship, or any other name of add_model/registry.py, which is built
+and exported here with random weights: they take as long as trained ones. `network` is the graph from the canvas to
 candidates; `all` adds what turns these into detections, such as the suppression of several for one object. With both
 backends it also prints by how much their candidates' scores differ.
 """

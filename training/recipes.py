@@ -29,7 +29,7 @@ COMPOSITIONS = {
     "monodetr_teacher_kitti": "recipes/monodetr_kitti overlays/teacher",
     "monodetr_add_kitti": "recipes/monodetr_kitti overlays/add",
     "monodle_lite0_kitti": "recipes/monodle_lite0_kitti",
-    "monodle_kitti_mini": "recipes/monodle_lite0_kitti overlays/kitti_mini overlays/bf16",
+    "monodle_kitti_mini": "recipes/monodle_lite0_kitti overlays/kitti_mini --trainer.precision bf16-mixed",
     "caddn_plain_world": "recipes/caddn_plain_world",
     "monodetr_plain_world": "recipes/monodetr_plain_world",
     "monodle_lite0_world": "recipes/monodle_lite0_world",

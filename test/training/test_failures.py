@@ -76,7 +76,7 @@ def test_an_image_that_is_broken_within_stops_with_its_name(tmp_path, workers):
     environment = os.environ | {"PYTHONPATH": str(Path(world.__file__).parents[1])}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 1
-    assert "\nerror: kitti/training/image_2/000001.png: cannot be decoded as an image; replace" in run.stderr
+    assert "\nerror: kitti/training/image_2/000001.png: cannot be decoded as an image: it is corrupt" in run.stderr
     assert "Traceback" not in run.stderr
 
 
