@@ -10,6 +10,8 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import Detector
 from add_model.detectors.caddn.distillation import CaDDNAdapter
 from add_model.detectors.caddn.variants import caddn_plain, caddn_resnet101
+from add_model.detectors.gupnet.distillation import GUPNetAdapter
+from add_model.detectors.gupnet.variants import gupnet_dla34, gupnet_plain
 from add_model.detectors.monodetr.distillation import MonoDETRAdapter
 from add_model.detectors.monodetr.variants import monodetr_plain, monodetr_resnet50
 from add_model.detectors.monodle.distillation import MonoDLEAdapter
@@ -30,6 +32,8 @@ MODELS: Mapping[str, Model] = {
     "monodle_plain": Model(monodle_plain, MonoDLEAdapter()),
     "monodle_lite0": Model(monodle_lite0, MonoDLEAdapter()),
     "monodle_dla34": Model(monodle_dla34, MonoDLEAdapter()),
+    "gupnet_plain": Model(gupnet_plain, GUPNetAdapter()),
+    "gupnet_dla34": Model(gupnet_dla34, GUPNetAdapter()),
     "caddn_plain": Model(caddn_plain, CaDDNAdapter()),
     "caddn_resnet101": Model(caddn_resnet101, CaDDNAdapter()),
     "monodetr_plain": Model(monodetr_plain, MonoDETRAdapter()),

@@ -1,0 +1,1 @@
+"""GUPNet (Lu et al., ICCV 2021)."""
