@@ -28,7 +28,7 @@ from vision_msgs.msg import (
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
-from add_model.uncertainty import pose_covariances
+from add_model.pose_covariance import pose_covariances
 
 
 def detection_array(
@@ -37,7 +37,7 @@ def detection_array(
     """Detections -> Detection3DArray.
 
     Position is the geometric centre, size is (length, width, height) along the object's axes x forward, y left, z up.
-    The covariance is positive definite, see `add_model.uncertainty`.
+    The covariance is positive definite, see `add_model.pose_covariance`.
 
     Args:
         detections: in the camera's own optical frame.

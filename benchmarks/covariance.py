@@ -18,8 +18,8 @@ from scipy.stats import chi2
 
 from add_model.detections import Detections
 from add_model.geometry.boxes import wrap
+from add_model.pose_covariance import heading_std, pose_covariances, position_covariances
 from add_model.predictor import Predictor
-from add_model.uncertainty import heading_std, pose_covariances, position_covariances
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
 from training.data.sample import Sample

@@ -9,7 +9,13 @@ from support.import_graph import LAYERS, MODULES, own_imports
 FLOORS = (
     ("add_model.errors",),
     ("add_model.classes", "add_model.labels", "add_model.candidates", "add_model.detections", "add_model.geometry"),
-    ("add_model.networks", "add_model.nms", "add_model.drawing", "add_model.image_decoding", "add_model.uncertainty"),
+    (
+        "add_model.networks",
+        "add_model.nms",
+        "add_model.drawing",
+        "add_model.image_decoding",
+        "add_model.pose_covariance",
+    ),
     ("add_model.metadata", "add_model.preprocessing"),
     ("add_model.distillation",),
     ("add_model.detectors.base", "add_model.detectors"),

@@ -9,7 +9,7 @@ import numpy as np
 from vision_msgs.msg import Detection3DArray
 
 from add_model.detections import Detections
-from add_model.uncertainty import heading_std
+from add_model.pose_covariance import heading_std
 
 # Class names, in small letters, and the constants of ObjectClassification that stand for them; others are UNKNOWN.
 _LABELS = {

@@ -140,7 +140,7 @@ PARAMETERS = (
     Parameter(
         "classes",
         [""],
-        "Only these classes are published, for example ['Car', 'Cyclist']; [''] for all.",
+        "Only these classes of the model are published, for example ['Car', 'Cyclist']; [''] for all.",
         dynamic=True,
         per_camera=True,
     ),

@@ -15,7 +15,7 @@ from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
 from add_model.drawing import PALETTE, class_colour
 from add_model.geometry import boxes as box3d
-from add_model.uncertainty import pose_covariances
+from add_model.pose_covariance import pose_covariances
 from add_ros.markers import BOXES, LABELS, MarkerPublisher
 from add_ros.messages import detection_array, label_info, transformed
 

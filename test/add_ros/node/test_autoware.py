@@ -25,8 +25,8 @@ from support.detector_bench import (
 from support.paths import ROOT
 
 from add_model.geometry.camera import Camera
+from add_model.pose_covariance import pose_covariances
 from add_model.predictor import Predictor
-from add_model.uncertainty import pose_covariances
 
 INSTALLED = importlib.util.find_spec("autoware_perception_msgs") is not None
 HEAR = """

@@ -8,8 +8,8 @@ import pytest
 from support.paths import ROOT
 
 from add_model.detections import Detections
+from add_model.pose_covariance import pose_covariances, position_covariances
 from add_model.predictor import Predictor
-from add_model.uncertainty import pose_covariances, position_covariances
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import covariance

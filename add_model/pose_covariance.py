@@ -1,7 +1,7 @@
-"""How sure a detection's pose is: covariances that are always positive definite, as trackers need them.
+"""Covariances of detections' poses (6x6), always positive definite, as trackers need them.
 
-The network says how sure it is of the depth. What it does not say was measured on streets of the synthetic world that
-no training used; `python benchmarks/covariance.py` reports how many true centres lie inside the ellipsoids.
+The network predicts the standard deviation of depth. The other variances were measured on streets of the synthetic
+world that no training used; `python benchmarks/covariance.py` reports how many true centres lie inside the ellipsoids.
 """
 
 from __future__ import annotations
