@@ -89,6 +89,10 @@ class ClassSpec:
         lower = name.lower()
         return next((i for i, kind in enumerate(self.classes) if lower in map(str.lower, kind.look_alikes)), -1)
 
+    def same_coding(self, other: ClassSpec) -> bool:
+        """Whether weights of one serve the other: names and mean sizes are in the network's outputs, no more."""
+        return (self.names, self.mean_sizes) == (other.names, other.mean_sizes)
+
     def to_json(self) -> str:
         """One line of JSON, as weights and .onnx files carry it."""
         return json.dumps([asdict(kind) for kind in self.classes])

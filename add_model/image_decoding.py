@@ -7,6 +7,7 @@ image and a missing end marker are no faults.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
@@ -27,7 +28,10 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 # libjpeg has more to say, such as of odd revision numbers, but nothing else that costs pixels.
 _JPEG_FAULT = re.compile(r"Corrupt JPEG data|Premature end of JPEG")
 _OTHER_FAULT = re.compile(r"libpng error|TIFF_Error|TIFF.*(Error|Decode)")
-_DECODERS_OWN = re.compile(r"Corrupt JPEG|Premature end|libpng |TIFF|imdecode_|Invalid SOS|unknown JFIF", re.IGNORECASE)
+_DECODERS_OWN = re.compile(
+    r"^(Corrupt JPEG data|Premature end of JPEG|libpng (warning|error)|TIFF\w*:|Invalid SOS|Warning: unknown JFIF"
+    r"|.*OpenCV TIFF|.*imdecode_\()"
+)
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*$")
 
 _one_at_a_time = threading.Lock()  # there is one standard error stream
@@ -113,15 +117,21 @@ def _is_whole_png(data: bytes) -> bool:
 
 
 def _imdecode(data: bytes, flags: int) -> tuple[np.ndarray | None, list[str]]:
-    """What cv2.imdecode gives, None where it gives nothing, and the lines that the decoders wrote about it."""
+    """What cv2.imdecode gives, None where it gives nothing, and the lines that the decoders wrote about it.
+
+    The decoders write to the standard error stream alone, so it is caught meanwhile; what other threads write is passed
+    on afterwards. A child that is started meanwhile inherits the caught stream.
+    """
     buffer = np.frombuffer(data, np.uint8)
     with _one_at_a_time, _memory_file() as file:
         try:
             kept = os.dup(2)
-        except OSError:  # a process without a standard error stream
+        except OSError as error:
+            if error.errno != errno.EBADF:  # else a process without a standard error stream
+                raise
             kept = None
-        os.dup2(file.fileno(), 2)
         try:
+            os.dup2(file.fileno(), 2)
             image = cv2.imdecode(buffer, flags)
         except cv2.error:
             image = None

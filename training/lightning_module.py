@@ -18,6 +18,7 @@ from add_model.detections import Detections
 from add_model.detectors.losses import Normaliser
 from add_model.preprocessing import postprocess
 from add_model.registry import adapter_for
+from training.checkpoints import trained_classes
 from training.data.collation import Batch, Scene
 from training.data.kitti.labels import detections_table, objects_table, write_results
 from training.data.sample import Objects
@@ -167,6 +168,12 @@ class LitDetector(lightning.LightningModule):
         if checkpoint["model_name"] != self.model_name:
             raise TrainingError(
                 f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
+            )
+        trained, classes = trained_classes(checkpoint), self.detector.classes
+        if not trained.same_coding(classes):
+            raise TrainingError(
+                f"the checkpoint finds {', '.join(trained.names)}, model.classes are {', '.join(classes.names)} (or"
+                " differ in their mean sizes): give its own configuration, which lies beside it as config.yaml"
             )
         beside = {name for name in checkpoint["state_dict"] if name.startswith("objective.")}
         if beside != {f"objective.{name}" for name in self.objective.state_dict()}:

@@ -46,24 +46,27 @@ def _weights(model: str, path: str, classes: ClassSpec) -> Detector:
     detector = load(Path(path))
     if detector.state_dict().keys() != build(model, classes).state_dict().keys():
         raise TrainingError(f"model.init_weights {path} does not hold the weights of model.name {model}")
-    return _of_classes(detector, path, classes)
+    return _of_classes(model, detector, path, classes)
 
 
 def _checkpoint(model: str, path: str, classes: ClassSpec) -> Detector:
     checkpoint = load_checkpoint(path)
     if checkpoint["model_name"] != model:
         raise TrainingError(f"model.init_weights {path} holds a {checkpoint['model_name']}, model.name is {model}")
-    return _of_classes(trained_detector(checkpoint, path), path, classes)
+    return _of_classes(model, trained_detector(checkpoint, path), path, classes)
 
 
-def _of_classes(detector: Detector, path: str, classes: ClassSpec) -> Detector:
-    if detector.classes != classes:
+def _of_classes(model: str, detector: Detector, path: str, classes: ClassSpec) -> Detector:
+    if not detector.classes.same_coding(classes):
         raise TrainingError(
             f"model.init_weights {path} finds {', '.join(detector.classes.names)}, model.classes are"
-            f" {', '.join(classes.names)} (or differ in their sizes): begin with its backbone alone,"
-            f" {_BACKBONE}{Path(path).with_suffix('.ckpt')}"
+            f" {', '.join(classes.names)} (or differ in their mean sizes): begin with the backbone of a run alone,"
+            f" {_BACKBONE}CKPT"
         )
-    return detector
+    # Anew, since targets depend on all that is known of the classes.
+    adapted = build(model, classes)
+    adapted.load_state_dict(detector.state_dict())
+    return adapted
 
 
 def _backbone_of_run(model: str, path: str, classes: ClassSpec) -> Detector:

@@ -196,6 +196,8 @@ class Sqlite3(Sqlite3Reader):
             finally:
                 database.close()
         except (OSError, sqlite3.Error) as error:
+            self._copy.cleanup()
+            self._copy = None
             self.notes.append(
                 f"{self.path.name}: what its recorder left in {names} is not read ({error}); "
                 f"'sqlite3 {self.path.name} \"PRAGMA wal_checkpoint\"' takes it in"

@@ -92,6 +92,8 @@ class StreamDiagnostics:
             elif reason not in _NORMAL:
                 self._problems[reason] += count
                 self._unanswered = None
+            elif reason == OVER_MAX_RATE and self._unanswered == self._last_received:
+                self._unanswered = None  # this frame was to have no answer
             return self._dropped[reason]
 
     def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:

@@ -1,12 +1,14 @@
 """Each detector as a user has it: trained and scored through the command line, and run on an image."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from support.training_bench import Training, configure
 
+from add_model.classes import ClassSpec, ObjectClass
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 from add_model.registry import MODELS, build
@@ -127,3 +129,21 @@ def test_a_checkpoint_of_another_objective_says_so(tmp_path):
     run = Training(tmp_path, "validate", *options, log="again.txt")
     assert run.finish() == 1
     assert "the checkpoint was trained by another model.objective" in run.text() and "Traceback" not in run.text()
+
+
+def test_weights_serve_classes_of_the_same_names_and_sizes_alone(tmp_path):
+    """Colours, overlaps and look-alikes are no part of the network's outputs."""
+    car = ObjectClass("Car", (3.9, 1.6, 1.5))
+    detector = build("monodle_plain", ClassSpec((car,)))
+    save(tmp_path / "car.safetensors", "monodle_plain", detector)
+    other = replace(car, colour=(1, 2, 3), min_overlap=0.6, look_alikes=("Van",))
+    found = initial_detector("monodle_plain", str(tmp_path / "car.safetensors"), ClassSpec((other,)))
+    assert found.classes == found.target_encoder.classes == ClassSpec((other,))
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in detector.state_dict().items())
+    for changed in (replace(car, name="Bus"), replace(car, mean_size=(9.0, 2.5, 3.0))):
+        with pytest.raises(TrainingError, match=r"finds Car, model\.classes are (Bus|Car)"):
+            initial_detector("monodle_plain", str(tmp_path / "car.safetensors"), ClassSpec((changed,)))
+    module = LitDetector("monodle_plain", None, classes=[replace(car, name="Bus")])
+    checkpoint = {"model_name": "monodle_plain", "class_spec": ClassSpec((car,)).to_json(), "state_dict": {}}
+    with pytest.raises(TrainingError, match=r"the checkpoint finds Car, model\.classes are Bus"):
+        module.on_load_checkpoint(checkpoint)

@@ -25,6 +25,7 @@ from training.data.kitti.splits import PUBLISHED, published_split, read_ids
 from training.data.training_objects import training_objects
 from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
 from training.data.world import World
+from training.data.world.cast import SIZES
 from training.errors import TrainingError
 
 DepthSource = Literal["lidar", "object", "dense"]
@@ -92,7 +93,8 @@ class Loaders(lightning.LightningDataModule):
 
     def _scenes(self, frames: Frames, eval_focal_length: float | None) -> DataLoader:
         mine = range(self.trainer.global_rank, len(frames), self.trainer.world_size)
-        scenes = Scenes(frames, self.trainer.lightning_module.detector.focal, eval_focal_length=eval_focal_length)
+        detector = self.trainer.lightning_module.detector
+        scenes = Scenes(frames, detector.focal, detector.size_multiple, eval_focal_length=eval_focal_length)
         return self._loader(scenes, batch_size=1, sampler=mine, collate_fn=single_scene)
 
     @property
@@ -331,6 +333,15 @@ class WorldData(Loaders):
         self.world, self.count, self.depth = world, count, depth
         self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count, depth)
         self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count, depth)
+
+    def setup(self, stage: str) -> None:
+        """Raises TrainingError where the world has nothing of the detector's classes."""
+        classes = self._classes
+        if all(classes.index(name) < 0 for name in SIZES):
+            raise TrainingError(
+                f"the synthetic world has {', '.join(SIZES)}, but none of {', '.join(classes.names)}: train on frames"
+                " of your own, with data KittiData"
+            )
 
     def frames(self, epoch: int) -> Frames:
         """Streets that no other epoch has."""

@@ -93,7 +93,7 @@ def frozen_teacher(path: str, student: Detector, adapter: Adapter) -> tuple[Dete
     """The detector and the depth branch of a checkpoint. Raises TrainingError where they don't fit the student."""
     checkpoint = load_checkpoint(path)
     detector = trained_detector(checkpoint, path)
-    if detector.state_dict().keys() != student.state_dict().keys() or detector.classes != student.classes:
+    if detector.state_dict().keys() != student.state_dict().keys() or not detector.classes.same_coding(student.classes):
         name = checkpoint["model_name"]
         raise TrainingError(
             f"the teacher {path} is a {name} of {', '.join(detector.classes.names)}: it must have the student's"

@@ -3,7 +3,7 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, LogThrottle, StreamDiagnostics
+from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
 
 
 class Clock:
@@ -152,3 +152,16 @@ def test_images_without_a_stamp_are_not_taken_for_a_replay(diagnostics):
     diagnostics.received()
     diagnostics.published(10, 12, 0)
     assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
+
+
+def test_frames_over_the_maximum_rate_need_no_answer(diagnostics, clock):
+    for _ in range(8):
+        diagnostics.received()
+        diagnostics.dropped(OVER_MAX_RATE)
+        clock.now += 0.5
+    assert "no answer" not in status(diagnostics)[1]
+    diagnostics.received()  # this one is to be answered, and is not
+    clock.now += 2.5
+    diagnostics.received()
+    diagnostics.dropped(OVER_MAX_RATE)
+    assert "no answer" in status(diagnostics)[1]

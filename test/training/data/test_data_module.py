@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.accelerators import CPUAccelerator
 
-from add_model.classes import KITTI_CLASSES
+from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training.data.augmentation import Augmentation
-from training.data.data_module import KittiData, MixedData, MixedSource
+from training.data.data_module import KittiData, MixedData, MixedSource, WorldData
 from training.data.kitti.dataset import KittiError
 from training.data.world import World
 from training.errors import TrainingError
@@ -137,3 +137,11 @@ def test_numbers_that_no_training_can_use_are_refused(folder, options, message):
     data.setup("fit")
     with pytest.raises(TrainingError, match=rf"^data\.{message}"):
         data.train_dataloader()
+
+
+def test_a_world_without_the_detectors_classes_is_refused():
+    data = attached(WorldData(WORLD))
+    data.setup("fit")
+    data.trainer.lightning_module.detector.classes = ClassSpec((ObjectClass("forklift", (2.4, 1.2, 2.1)),))
+    with pytest.raises(TrainingError, match="has Car, Van, Pedestrian, Cyclist, but none of forklift"):
+        data.setup("fit")
