@@ -71,6 +71,15 @@ class _Detector:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="add_ros.evaluate_bag", description=__doc__.split("\n\n", 1)[1])
     parser.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
+    _add_scored(parser)
+    _add_comparison(parser)
+    _add_output(parser)
+    arguments = parser.parse_args(argv)
+    _require_together(parser, arguments)
+    return arguments
+
+
+def _add_scored(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is scored")
     what.add_argument(
         "--model", metavar="FILE", help=".onnx or .safetensors, or the name of weights that ship here: monodle_lite0"
@@ -112,6 +121,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         ("detections", "Detection3DArray"),
     ):
         what.add_argument(f"--{name}-topic", metavar="TOPIC", help=f"{kind}; found by type where there is one choice")
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
     against = parser.add_argument_group(
         "comparison: a second run, like the first but for"
     ).add_mutually_exclusive_group()
@@ -129,6 +141,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "there are no intervals",
     )
     intervals.add_argument("--seed", type=_at_least(0), help="default 0")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
@@ -140,7 +155,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     out.add_argument(
         "--score", type=_share, help="least score in errors against distance and in frames (default: best F1 per class)"
     )
-    arguments = parser.parse_args(argv)
+
+
+def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
     if len(_sides(arguments)) == 1:
@@ -152,7 +169,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         for name in ("frames", "title"):
             if getattr(arguments, name) is not None:
                 parser.error(f"--{name} is about the page: give --page too, or leave it out")
-    return arguments
 
 
 def _at_least(least: int) -> Any:
