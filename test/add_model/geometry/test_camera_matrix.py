@@ -1,5 +1,7 @@
 """Cameras of any projection matrix: lifting against a linear solve, and what a camera refuses."""
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from add_model.geometry.camera import Camera, lift, own_projection, project
+from add_model.geometry.camera import REFERENCE_FOCAL, Camera, lift, own_projection, project, reference_focal_scale
 
 
 def reals(low, high):
@@ -101,3 +103,17 @@ def test_points_of_any_shape_are_projected_and_lifted_row_by_row():
     for index in np.ndindex(2, 5):
         np.testing.assert_array_equal(seen[index], camera.project(points[index]))
         np.testing.assert_allclose(back[index], points[index])
+
+
+def test_depth_is_scaled_by_the_geometric_mean_of_the_focal_lengths():
+    assert REFERENCE_FOCAL == 360.0
+    P = np.array([[720.0, 5, 6, 7], [8, 180, 9, 10], [0, 0, 1, 0]])
+    assert reference_focal_scale(P) == pytest.approx(1.0)
+    assert reference_focal_scale(4 * P) == pytest.approx(4.0)
+
+
+def test_cameras_are_values_of_their_own():
+    camera = Camera(with_focal(500, 500), 64, 48)
+    assert camera != Camera(with_focal(500, 500), 64, 48) and isinstance(hash(camera), int)
+    with pytest.raises(FrozenInstanceError):
+        camera.width = 5

@@ -96,3 +96,11 @@ def test_image_rectangles_overlap_as_intervals(values):
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     expected = width * height if width > 0 and height > 0 else 0
     assert rectangle_intersection(np.array([a]), np.array([b]))[0] == expected
+
+
+def test_flat_boxes_overlap_nothing_and_warn_of_nothing():
+    flat = np.array([[0.0, 0, 10, 0, 0, 1, 0]])
+    assert bev_iou(flat, flat).tolist() == [0.0]
+    thin = np.array([[0.0, 0, 10, -0.5, 1, 1, 0]])  # only one side is negative
+    whole = np.array([[0.0, 0, 10, 4, 2, 1, 0]])
+    assert bev_iou(thin, whole).tolist() == bev_iou(whole, thin).tolist() == [0.0]
