@@ -56,7 +56,14 @@ class Folder:
         return self._notes + [note for storage in self.storages for note in storage.notes]
 
     def open(self) -> None:
-        """Open all files. Raises ReaderError where none of them is a storage file."""
+        """Open all files. Raises ReaderError where none of them is a storage file; nothing stays open then."""
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self) -> None:
         information = read_metadata(self.path) if self.path.is_dir() else None
         refused: Exception | None = None
         for path in self._files(information):

@@ -86,7 +86,7 @@ class Mcap(McapReader):
             self._reopen()
             if not self._read_summary():
                 self._reopen()
-                self.damage = reason(error)
+                self.damage = _stumble(error)
                 with suppress(Exception):
                     self.meta_scan()
 
@@ -101,7 +101,7 @@ class Mcap(McapReader):
             ):
                 yield connection, time, _decompressed(data)
         except Exception as error:
-            self.damage = self.damage or reason(error)
+            self.damage = self.damage or _stumble(error)
 
     def _reopen(self) -> None:
         if self.bio:
@@ -111,8 +111,9 @@ class Mcap(McapReader):
         head = self.bio.read(17)
         self.data_start = self.data_end = self.bio.seek(0, 2)
         if len(head) == 17:
-            self.data_start = 17 + int.from_bytes(head[9:], "little")
-            self.bio.seek(self.data_start)
+            # Garbage may claim any length: then no data follow.
+            self.data_start = min(17 + int.from_bytes(head[9:], "little"), self.data_end)
+        self.bio.seek(self.data_start)
 
     def _read_summary(self) -> bool:
         """Read the index of a whole file, whichever profile its header names; False where the file is not whole."""
@@ -255,6 +256,12 @@ def unpack(path: Path, folder: str) -> Path:
 def reason(error: BaseException) -> str:
     """An error of a library as a short text."""
     return ": ".join(filter(None, [type(error).__name__, str(error).rstrip(".")]))
+
+
+def _stumble(error: BaseException) -> str:
+    """An error of the mcap reader for people: what is no error of its own comes of bytes that are no records."""
+    told = reason(error)
+    return told if isinstance(error, (ReaderError, OSError)) else f"its records are cut off or garbage ({told})"
 
 
 def refuse_foreign(path: Path, storage: str) -> None:

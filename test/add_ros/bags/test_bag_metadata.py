@@ -1,5 +1,6 @@
 """Bags whose metadata.yaml and files disagree: what the files hold is read as ever, and a note says so."""
 
+import os
 import re
 import shutil
 import sqlite3
@@ -267,6 +268,35 @@ def test_what_is_no_bag_is_named_with_a_way_out(tmp_path, name, data, words):
     with pytest.raises(BagError, match=words) as caught:
         read(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+MCAP = b"\x89MCAP0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (MCAP, "cut off or garbage"),
+        (MCAP + b"\x01" + (2**63).to_bytes(8, "little") + bytes(99), "cut off or garbage"),
+        (MCAP + b"\xff" * 200, "Unexpected record"),
+        (MCAP + b"\xff" * 200 + MCAP, "Unexpected record"),
+        (MCAP + bytes(200), "Unexpected record"),
+        (b"", "seems to be empty"),
+    ],
+)
+def test_garbage_in_an_mcap_file_is_named_and_nothing_stays_open(tmp_path, data, words):
+    (tmp_path / "drive.mcap").write_bytes(data)
+    (tmp_path / "other.mcap").write_bytes(b"no bag at all")
+    with pytest.raises(BagError, match=rf"drive\.mcap: .*{words}"):
+        read(tmp_path / "drive.mcap")
+    with pytest.raises(BagError, match=r"other\.mcap"):
+        read(tmp_path)
+    open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_link(fd)]
+    assert not any(str(tmp_path) in name for name in open_files)
+
+
+def _is_link(fd):
+    return os.path.islink(f"/proc/self/fd/{fd}")
 
 
 def test_a_folder_of_bags_names_them(tmp_path):
