@@ -47,7 +47,11 @@ def load(path: Path) -> dict[str, Any]:
     try:
         document = next((part for part in yaml.load_all(text, _Loader) if part is not None), None)
     except (yaml.YAMLError, ValueError) as error:
+        if slam := _slam_values(text, None):  # OpenCV is less strict than YAML
+            raise CalibrationError(f"{path}: {_instead_of(slam)}", of_camera=True) from None
         raise CalibrationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if slam := _slam_values(text, document):
+        raise CalibrationError(f"{path}: {_instead_of(slam)}", of_camera=True)
     if not isinstance(document, dict):
         raise CalibrationError(f"{path}: not a camera_info file: keys such as image_width, camera_matrix are needed")
     document = _lower(document)
@@ -101,6 +105,29 @@ def _from_intrinsics(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     fu, fv, cu, cv = values
     matrix = [fu, 0, cu, 0, fv, cv, 0, 0, 1]
     return document | {"image_width": size[0], "image_height": size[1], "camera_matrix": matrix}
+
+
+def _slam_values(text: str, document: Any) -> dict[str, str]:
+    """The camera of a settings file of ORB-SLAM or its kin, `Camera.fx: 718.856` or the same nested; else nothing."""
+    values = dict(re.findall(r"^Camera1?\.(\w+)\s*:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE))
+    nested = document.get("Camera") if isinstance(document, dict) else None
+    values |= {str(key): str(value) for key, value in nested.items()} if isinstance(nested, dict) else {}
+    return values if "fx" in values else {}
+
+
+def _instead_of(slam: dict[str, str]) -> str:
+    """What to write in the place of such a file."""
+    kind = _word(slam.get("type") or slam.get("model"))
+    fisheye = kind.startswith("kannala") or _MODELS.get(kind) == "equidistant"
+    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3"[: 2 * ("k3" in slam)])
+    fx, fy, cx, cy = (slam.get(key, key) for key in ("fx", "fy", "cx", "cy"))
+    width, height = slam.get("width") or slam.get("cols", "..."), slam.get("height") or slam.get("rows", "...")
+    return (
+        "a settings file of ORB-SLAM (Camera.fx, ...), which is not read; give its camera as camera_info YAML, a key a "
+        f"line: image_width: {width}; image_height: {height}; camera_matrix: [{fx}, 0, {cx}, 0, {fy}, {cy}, 0, 0, 1]; "
+        f"distortion_model: {'equidistant' if fisheye else 'plumb_bob'}; "
+        f"distortion_coefficients: [{', '.join(slam.get(name, '0') for name in names if name)}]"
+    )
 
 
 def _lower(mapping: dict[Any, Any]) -> dict[str, Any]:

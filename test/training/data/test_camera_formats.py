@@ -182,6 +182,56 @@ def test_euroc(tmp_path):
     assert found.maps is not None and "plumb_bob" in found.source
 
 
+ORB_SLAM = """%YAML:1.0
+
+#--------------------------------------------------------------------------------------------
+# Camera Parameters. Adjust them!
+Camera.type: "{kind}"
+Camera.fx: 718.856
+Camera.fy: 718.9
+Camera.cx: 607.1928
+Camera.cy: 185.2157
+
+Camera.k1: 0.1
+Camera.k2: -0.2
+{more}
+Camera.width: 1241
+Camera.height: 376
+Camera.fps: 10.0
+LEFT.D: !!opencv-matrix
+   rows: 1
+   cols: 5
+   dt: d
+   data:[-0.1, 0.2, 0.3, 0.4, 0.5]
+ThDepth: 35
+"""
+TANGENTIAL = "Camera.p1: 0.001\nCamera.p2: 0.002"
+
+
+@pytest.mark.parametrize(
+    ("text", "d", "fisheye"),
+    [
+        (ORB_SLAM.format(kind="PinHole", more=TANGENTIAL), [0.1, -0.2, 0.001, 0.002], False),
+        (ORB_SLAM.format(kind="PinHole", more=TANGENTIAL + "\nCamera.k3: 0.3"), [0.1, -0.2, 0.001, 0.002, 0.3], False),
+        (ORB_SLAM.format(kind="KannalaBrandt8", more="Camera.k3: 3e-2\nCamera.k4: 0."), [0.1, -0.2, 0.03, 0], True),
+        # ORB_SLAM3's version 1.0 and stella_vslam
+        (ORB_SLAM.replace("Camera.", "Camera1.").format(kind="PinHole", more=""), [0.1, -0.2, 0, 0], False),
+        ("Camera:\n  model: fisheye\n  cols: 1241\n  rows: 376\n  fx: 718.856\n  fy: 718.9\n  cx: 607.1928\n"
+         "  cy: 185.2157\n  k1: 0.1\n  k2: -0.2\n  k3: 0.03\n  k4: 0.01\n", [0.1, -0.2, 0.03, 0.01], True),
+    ],
+)  # fmt: skip
+def test_orb_slam_settings_are_named_with_what_to_write_instead(tmp_path, text, d, fisheye):
+    path = written(tmp_path, text)
+    with pytest.raises(CalibrationError, match="a settings file of ORB-SLAM") as caught:
+        read_camera_info(path)
+    said = str(caught.value)
+    path.write_text(said.partition("a key a line: ")[2].replace("; ", "\n"))
+    found = read_camera_info(path)
+    K = [718.856, 0, 607.1928, 0, 718.9, 185.2157, 0, 0, 1]
+    assert (found.camera.width, found.camera.height) == (1241, 376)
+    assert lens(found.maps) == lens(undistorted(K, d, (1241, 376), fisheye))
+
+
 EQUIDISTANT = ("equidistant", "fisheye", "KANNALA_BRANDT")
 NO_MODEL = EUROC.replace("distortion_model: radial-tangential\n", "")
 
