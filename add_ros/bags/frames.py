@@ -30,6 +30,7 @@ NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
 FALLBACK, LATE = "paired with the latest camera_info", "out of order"
 DARK = "16-bit image that seems to hold fewer bits"
 DOUBT = "intrinsics that look wrong, so that distances may be (--trust-calibration silences this)"
+DROPPED = "a ground-truth box was dropped,"
 TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
 
 
@@ -213,10 +214,15 @@ class BagFrames:
         solid, flat = half.get(self.topics.ground_truth), half.get(self.topics.ground_truth_2d)
         if solid is None:
             return  # only a 2D message: the frame has no ground truth of this stamp
+        if stamp in self._truths:
+            return
         try:
-            self._truths.setdefault(stamp, (solid.header.frame_id, ground_truth.decode(solid, flat)))
+            self._truths[stamp] = solid.header.frame_id, ground_truth.decode(solid, flat)
         except ground_truth.GroundTruthError as error:
-            self._truths.setdefault(stamp, FrameRejectedError("malformed ground truth", str(error)))
+            self._truths[stamp] = FrameRejectedError("malformed ground truth", str(error))
+            return
+        for kind, sentence in ground_truth.faults(solid):
+            self._count(self.noted, f"{DROPPED} {kind}", sentence)
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Images with their CameraInfo as the node pairs them, by the time of recording."""

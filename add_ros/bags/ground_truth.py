@@ -54,20 +54,22 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
 
     Returns:
         Objects in the order of the 2D entries, then those that have a 3D box only. What the messages don't give is NaN
-        in boxes and boxes2d, and -1 in truncated and occluded.
+        in boxes and boxes2d, and -1 in truncated and occluded. A 3D box that has no size, no orientation, or leans (see
+        `faults`) is left out: NaN where the object has a 2D entry, else the object is.
 
     Raises:
-        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, and where a 3D box has no
-            size, no orientation, or leans.
+        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, and where none of the 3D
+            boxes can be used.
     """
-    for number, detection in enumerate(truth.detections, 1):
-        if fault := messages.box_fault(detection):
-            raise GroundTruthError(f"ground-truth box {number} of {len(truth.detections)} {fault}")
+    found = faults(truth)
+    if found and len(found) == len(truth.detections):
+        raise GroundTruthError(found[0][1])
     names, _, boxes = messages.boxes_of(truth)
     entries = [] if rectangles is None else rectangles.detections
     row_of = _rows([detection.id for detection in truth.detections], "ground-truth boxes")
     _rows([entry.id for entry in entries if entry.id in row_of], "2D ground-truth boxes")
-    alone = np.setdiff1d(np.arange(len(boxes)), [row_of[entry.id] for entry in entries if entry.id in row_of])
+    usable = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    alone = np.setdiff1d(usable, [row_of[entry.id] for entry in entries if entry.id in row_of])
     order = [row_of.get(entry.id) for entry in entries] + alone.tolist()
     flat = [_flat(entry) for entry in entries]
     return Objects(
@@ -77,6 +79,16 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
         truncated=np.array([values[2] for values in flat] + [NOT_GIVEN] * len(alone), dtype=float),
         occluded=np.array([values[3] for values in flat] + [NOT_GIVEN] * len(alone), dtype=int),
     )
+
+
+def faults(truth: Any) -> list[tuple[str, str]]:
+    """The 3D boxes of a Detection3DArray that are none: the kind of each fault, and a sentence on it."""
+    marked = enumerate(map(messages.box_fault, truth.detections), 1)
+    return [
+        (fault[0], f"ground-truth box {number} of {len(truth.detections)} {fault[1]}")
+        for number, fault in marked
+        if fault
+    ]
 
 
 def _rectangles(types: Typestore, objects: Objects, ids: list[str], stamp: int, frame_id: str) -> Any:

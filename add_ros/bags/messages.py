@@ -170,24 +170,28 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
         names.append(best.class_id if best else "")
         scores.append(best.score if best else np.nan)
-        if box_fault(detection) is None:
+        if not box_fault(detection):
             row[:] = _box(detection)
     return np.array(names, dtype=str), np.array(scores, dtype=float), boxes
 
 
-def box_fault(detection: Any) -> str | None:
-    """Why a Detection3D gives no upright box, None where it does."""
+def box_fault(detection: Any) -> tuple[str, str] | None:
+    """Why a Detection3D gives no upright box, as the kind of fault and in words; None where it does."""
     size = detection.bbox.size
-    sides, turn = np.array([size.x, size.y, size.z]), _pose(detection)[1]
-    if not (np.isfinite(sides).all() and np.isfinite(turn).all()):
-        return "has a size or an orientation that is not finite"
+    sides, (position, turn) = np.array([size.x, size.y, size.z]), _pose(detection)
+    if not all(np.isfinite(values).all() for values in (sides, position, turn)):
+        return "not finite", "has a position, a size or an orientation that is not finite"
     if not (sides > 0).all():
-        return f"has no size ({size.x:g}, {size.y:g}, {size.z:g}): bbox.size must hold it"
+        return "without a size", f"has no size ({size.x:g}, {size.y:g}, {size.z:g}): bbox.size must hold it"
     if np.linalg.norm(turn) < _NO_TURN:
-        return "has the orientation 0 0 0 0, which is no rotation: the publisher must fill it in"
+        return "without an orientation", (
+            "has the orientation 0 0 0 0, which is no rotation: the publisher must fill it in"
+        )
     _, lean = _upright(turn)
     if lean > _MOST_LEAN:
-        return f"leans by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
+        return "leaning", (
+            f"leans by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
+        )
     return None
 
 

@@ -8,7 +8,8 @@ from support.bag_bench import STORE, Bag, indices
 from add_model.geometry.boxes import corners
 from add_ros.bags import messages
 from add_ros.bags.frames import BagFrames
-from add_ros.bags.ground_truth import GroundTruthError, decode
+from add_ros.bags.ground_truth import GroundTruthError, decode, encode
+from training.data.sample import Objects
 
 BOX = np.array([[2.0, 1.0, 14.0, 4.0, 1.6, 1.5, 0.7]])  # x, y, z, length, width, height, rotation_y
 UPRIGHT = Rotation.from_matrix(np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]))  # x forward, y left, z up at rotation_y 0
@@ -75,6 +76,49 @@ def test_what_is_no_upright_box_is_refused_by_name(changes, words):
         decode(message)
     _, _, boxes = messages.boxes_of(message)  # of recorded detections: left out and counted when they are scored
     assert np.isnan(boxes).all()
+
+
+def test_a_box_that_is_none_costs_no_other_of_its_frame(tmp_path):
+    stamp = 1_317_042_000_323_456_789
+    message = messages.detections(STORE, np.array(["Car"] * 6), np.ones(6), np.repeat(BOX, 6, 0), stamp, "eye")
+    leaning = Rotation.from_euler("z", 0.8).as_quat()
+    flat, lying, unturned, nowhere, other = (message.detections[i].bbox for i in (0, 1, 2, 3, 5))
+    flat.size.z = 0.0  # Isaac Sim's (vision_msgs PR 85)
+    for box in (lying, other):
+        box.center.orientation.x, box.center.orientation.y, box.center.orientation.z, box.center.orientation.w = leaning
+    unturned.center.orientation.y = unturned.center.orientation.w = 0.0
+    unturned.center.orientation.x = unturned.center.orientation.z = 0.0
+    nowhere.center.position.z = np.nan
+    np.testing.assert_allclose(decode(message).boxes, BOX, atol=1e-9)
+    with Bag(tmp_path / "bag") as bag:
+        bag.info(2)
+        bag.image(2)
+        bag.put("/cam/ground_truth", message, stamp)
+    frames = BagFrames(tmp_path / "bag")
+    (frame,) = frames
+    assert len(frame.truth) == 1 and not frames.skipped
+    kinds = {"without a size": 1, "leaning": 2, "without an orientation": 1, "not finite": 1}
+    assert frames.noted == {f"a ground-truth box was dropped, {kind}": count for kind, count in kinds.items()}
+    assert any(line.startswith("2 times a ground-truth box was dropped, leaning: ground-truth box 2 of 6 leans by 4")
+               for line in frames.summary())  # fmt: skip
+    assert (
+        list(frames)[0].truth.names.tolist() == ["Car"] and frames.noted["a ground-truth box was dropped, leaning"] == 2
+    )
+
+
+def test_the_2d_label_of_a_box_that_is_none_stays():
+    many = Objects(
+        np.array(["Car", "Van"]),
+        np.repeat(BOX, 2, 0),
+        np.array([[0, 0, 9, 9], [1, 1, 8, 8.0]]),
+        np.zeros(2),
+        np.zeros(2),
+    )
+    solid, flat = encode(STORE, many, ["a", "b"], 1, "eye")
+    solid.detections[1].bbox.size.x = 0.0
+    found = decode(solid, flat)
+    assert found.names.tolist() == ["Car", "Van"] and found.boxes2d[1].tolist() == [1, 1, 8, 8]
+    assert np.isfinite(found.boxes[0]).all() and np.isnan(found.boxes[1]).all()
 
 
 def test_a_pose_that_is_in_the_hypothesis_only_is_read():
