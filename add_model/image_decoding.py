@@ -32,6 +32,7 @@ _DECODERS_OWN = re.compile(
     r"^(Corrupt JPEG data|Premature end of JPEG|libpng (warning|error)|TIFF\w*:|Invalid SOS|Warning: unknown JFIF"
     r"|.*OpenCV TIFF|.*imdecode_\()"
 )
+_FEWER_BITS = 14  # cameras have 10, 12 or 14 bits
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*$")
 
 _one_at_a_time = threading.Lock()  # there is one standard error stream
@@ -43,6 +44,23 @@ class ImageDataError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def dark_range(values: np.ndarray, having: str) -> str | None:
+    """A sentence that begins with `having`, on uint16 pixels that seem to be of fewer bits and so look dark; else None.
+
+    Of 14 bits on a camera's images are bright enough in places: 15 bits and more are taken for 16.
+    """
+    most = int(values.max(initial=0))
+    bits = most.bit_length()
+    if not 0 < bits <= _FEWER_BITS:
+        return None
+    bits = max(8, bits + bits % 2)
+    look = "all but black" if bits <= 12 else "four times too dark"
+    return (
+        f"{having} no value above {most} of 65535: it seems to hold {bits} bits, which look {look} to the network; let "
+        "the driver shift them up to 16 bits, or publish 8 bits"
+    )
 
 
 def decode(data: bytes, flags: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from cv_bridge import CvBridge, CvBridgeError
 
-from add_model.image_decoding import ImageDataError, decode
+from add_model.image_decoding import ImageDataError, dark_range, decode
 from add_ros.errors import FrameRejectedError
 
 # Bytes per pixel; nv12 and nv21 carry half a row more of chroma for each row.
@@ -69,7 +69,7 @@ def rgb_from_image(message: Any, note: Callable[[str], None] | None = None) -> n
         values = np.frombuffer(message.data, ">u2" if message.is_bigendian else "<u2", rows * step // 2)
         # Padding has no meaning.
         values = values.reshape(rows, step // 2)[:, : row // 2] if step % 2 == 0 else values
-        if said := _dark_range(values, encoding):
+        if said := dark_range(values, f"the 16-bit image ({encoding}) has"):
             note(said)
     if encoding in _KNOWN_AS or step != row or bool(message.is_bigendian) != _BIG_ENDIAN:
         message = _plain(message, row, _KNOWN_AS.get(encoding, encoding))
@@ -127,23 +127,11 @@ def rgb_from_compressed(message: Any, note: Callable[[str], None] | None = None)
             f"the compressed image of format '{kind}' has one channel of 16 bits, as depth images have; where it is a "
             "picture, its publisher must say so in the format: 'mono16; png compressed '",
         )
-    if note and image.dtype == np.uint16 and (said := _dark_range(image, kind.strip())):
+    if note and image.dtype == np.uint16 and (said := dark_range(image, f"the 16-bit image ({kind.strip()}) has")):
         note(said)
     conversion = _conversion(kind, grey=image.ndim == 2)
     image = image if conversion is None else cv2.cvtColor(image, conversion)
     return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)
-
-
-def _dark_range(values: np.ndarray, encoding: str) -> str | None:
-    """A sentence where uint16 values seem to be of 12 bits or fewer, so that they look all but black; else None."""
-    most = int(values.max(initial=0))
-    bits = most.bit_length()
-    if not 0 < bits <= 12:
-        return None
-    return (
-        f"the 16-bit image ({encoding}) has no value above {most} of 65535: it seems to hold {max(8, bits + bits % 2)} "
-        "bits, which look all but black to the network; let the driver shift them up to 16 bits, or publish 8 bits"
-    )
 
 
 def _conversion(kind: str, grey: bool) -> int | None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.images import ImageError, image_size, read_image, read_unchanged
+from training.data.images import ImageError, dark_notes, image_size, read_image, read_unchanged
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 16, 3), dtype=np.uint8), (320, 180))
 
@@ -71,3 +71,21 @@ def test_what_is_no_picture_is_named(tmp_path):
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
     with pytest.raises(ImageError, match="git lfs pull"):
         image_size(pointer)
+
+
+@pytest.mark.parametrize(("bits", "told"), [(10, True), (12, True), (14, True), (16, False)])
+def test_fewer_bits_than_a_16_bit_file_has_are_told_once(tmp_path, bits, told):
+    files = [tmp_path / f"{i}.png" for i in range(5)]
+    for file in files:
+        cv2.imwrite(str(file), np.full((9, 16, 3), 2**bits - 1, np.uint16))
+    notes = dark_notes(files)
+    assert len(notes) == told
+    assert all(note.startswith("5 images have 16 bits, such as 0.png") and f"{bits} bits" in note for note in notes)
+
+
+def test_one_bright_frame_clears_dark_ones_and_8_bits_need_no_note(tmp_path, file):
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(files):
+        cv2.imwrite(str(path), np.full((9, 16, 3), (900, 900, 60000)[i], np.uint16))
+    assert dark_notes(files) == dark_notes([file]) == dark_notes([]) == []
+    assert dark_notes(files[:2]) != []
