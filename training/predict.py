@@ -29,11 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the result files, new or empty")
+    parser.add_argument(
+        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
+    )
     options = parser.parse_args(arguments)
     if options.out.is_dir() and any(options.out.iterdir()):
         return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     try:
-        frames = KittiFolder(options.kitti, read_ids(options.ids) if options.ids else None, options.split)
+        ids = read_ids(options.ids) if options.ids else None
+        frames = KittiFolder(options.kitti, ids, options.split, trust_calibration=options.trust_calibration)
         predictor = Predictor(options.model, options.device)
     except (ModelError, KittiError, ValueError, OSError) as error:
         return _failed(error)

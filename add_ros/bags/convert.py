@@ -57,6 +57,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the synthetic world (default 0)")
     parser.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
     parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    parser.add_argument(
+        "--trust-calibration",
+        action="store_true",
+        default=None,
+        help="give no warning about intrinsics that look wrong",
+    )
     parser.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
     parser.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
     parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
@@ -70,8 +76,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
         parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
-    idle = ("ids", "calib", "limit") if arguments.world else ("street", "seed")
-    if given := [f"--{name}" for name in idle if getattr(arguments, name) is not None]:
+    idle = ("ids", "calib", "limit", "trust_calibration") if arguments.world else ("street", "seed")
+    if given := [f"--{name.replace('_', '-')}" for name in idle if getattr(arguments, name) is not None]:
         parser.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
     return arguments
 
@@ -84,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         if a.world:
             source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
         else:
-            source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit)
+            source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit, bool(a.trust_calibration))
         with (
             raise_on_signals(),
             CameraBagWriter(

@@ -70,6 +70,7 @@ def open_source(
     ids: str | None = None,
     rate: float | None = None,
     limit: int | None = None,
+    trust_calibration: bool = False,
 ) -> FrameSource:
     """The frames of a folder that `training.data.kitti` reads.
 
@@ -79,13 +80,17 @@ def open_source(
         ids: frames of KITTI's object layout, see `read_ids`.
         rate: Hz, for the stamps; None for the recorded ones or 10 Hz.
         limit: how many frames to take at most.
+        trust_calibration: whether `notes` says nothing about intrinsics that look wrong.
 
     Raises:
         ValueError: for other folders, with what is missing.
     """
     if calib and not calib.is_file():
         raise ValueError(f"--calib {calib} is no file: give KITTI's calib.txt or camera_info YAML of these images")
-    sequence = object_sequence(KittiFolder(root, read_ids(ids))) if ids else open_sequence(root, calib)
+    if ids:
+        sequence = object_sequence(KittiFolder(root, read_ids(ids), trust_calibration=trust_calibration))
+    else:
+        sequence = open_sequence(root, calib, trust_calibration=trust_calibration)
     count = min(len(sequence), limit or len(sequence))
     labelled = sequence.objects is not None
     description = f"{count} frames of {sequence.name} ({sequence.layout})"

@@ -168,6 +168,7 @@ class KittiData(Loaders):
         eval_focal_length: Focal length in pixels at which sizes in the image are judged; null takes pictures as they
             are.
         visibility: Which objects are visible enough to train on.
+        trust_calibration: Whether no warning is given about intrinsics that look wrong for their images.
     """
 
     def __init__(
@@ -184,9 +185,10 @@ class KittiData(Loaders):
         cache_in_memory: bool = False,
         eval_focal_length: float | None = None,
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
+        trust_calibration: bool = False,
     ) -> None:
         super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
-        self.cache_in_memory = cache_in_memory
+        self.cache_in_memory, self.trust_calibration = cache_in_memory, trust_calibration
         self.root, self.train, self.val, self.test, self.depth = root, train, val, test, depth
 
     def setup(self, stage: str) -> None:
@@ -210,7 +212,7 @@ class KittiData(Loaders):
         return self._train_frames
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
-        return _labelled(self.root, split, depth, self._classes)
+        return _labelled(self.root, split, depth, self._classes, self.trust_calibration)
 
 
 def _require_folder(root: str) -> None:
@@ -218,11 +220,13 @@ def _require_folder(root: str) -> None:
         raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
 
 
-def _labelled(root: str, split: str, depth: DepthSource | None, classes: ClassSpec) -> KittiFolder:
+def _labelled(
+    root: str, split: str, depth: DepthSource | None, classes: ClassSpec, trust_calibration: bool
+) -> KittiFolder:
     _require_folder(root)
     ids = _ids(root, split)
     try:
-        return KittiFolder(root, ids, depth=depth, classes=classes)
+        return KittiFolder(root, ids, depth=depth, classes=classes, trust_calibration=trust_calibration)
     except KittiError as error:
         if split not in PUBLISHED or 2 * len(error.problems.get("image missing", ())) < len(ids):
             raise
@@ -258,17 +262,18 @@ class MixedSource:
     """Frames of a folder in KITTI's object layout, as `KittiData` names them, and how many of them an epoch takes.
 
     count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch, 0 none.
-    depth: as `KittiData` has it.
+    depth, trust_calibration: as `KittiData` has them.
     """
 
     root: str
     ids: str
     count: int | None = None
     depth: DepthSource | None = None
+    trust_calibration: bool = False
 
     def folder(self, classes: ClassSpec = KITTI_CLASSES) -> KittiFolder:
         """The frames, all of whose files have been looked at."""
-        return _labelled(self.root, self.ids, self.depth, classes)
+        return _labelled(self.root, self.ids, self.depth, classes, self.trust_calibration)
 
 
 class MixedData(Loaders):

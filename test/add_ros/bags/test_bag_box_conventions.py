@@ -101,9 +101,8 @@ def test_a_box_that_is_none_costs_no_other_of_its_frame(tmp_path):
     assert frames.noted == {f"a ground-truth box was dropped, {kind}": count for kind, count in kinds.items()}
     assert any(line.startswith("2 times a ground-truth box was dropped, leaning: ground-truth box 2 of 6 leans by 4")
                for line in frames.summary())  # fmt: skip
-    assert (
-        list(frames)[0].truth.names.tolist() == ["Car"] and frames.noted["a ground-truth box was dropped, leaning"] == 2
-    )
+    (again,) = frames
+    assert len(again.truth) == 1 and frames.noted["a ground-truth box was dropped, leaning"] == 2
 
 
 def test_the_2d_label_of_a_box_that_is_none_stays():

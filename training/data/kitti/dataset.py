@@ -16,7 +16,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.geometry.camera import Camera
 from add_model.geometry.plausibility import doubt
 from training.data.depth_sources import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
-from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
+from training.data.images import IMAGE_SUFFIXES, ImageError, dark_notes, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib, write_calib
 from training.data.kitti.labels import LabelError, listed_counts, read_objects, unknown_types
 from training.data.kitti.splits import PUBLISHED, lacking, published_split, read_ids
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DEPTH_SOURCES = ("lidar", "object", "dense")
+SILENCE = "trust_calibration silences this"
 _LISTED = 10  # files that an error names per kind of problem
 
 
@@ -56,6 +57,7 @@ class KittiFolder:
     split: 'training' reads labels, 'testing' has none
     depth: None, 'lidar' (velodyne), 'object' (surfaces of the labelled boxes) or 'dense' (depth_2)
     classes: types that are expected beside KITTI's
+    trust_calibration: whether `notes` says nothing about intrinsics that look wrong
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
     `types` counts their labelled types; `doubts` has the frames whose P2 can hardly be of their image, and why. `notes`
@@ -70,6 +72,7 @@ class KittiFolder:
         split: str = "training",
         depth: str | None = None,
         classes: ClassSpec = KITTI_CLASSES,
+        trust_calibration: bool = False,
     ) -> None:
         if depth is not None and depth not in DEPTH_SOURCES:
             raise ValueError(f"depth source {depth!r} is unknown; there are {', '.join(DEPTH_SOURCES)} and none (null)")
@@ -87,9 +90,12 @@ class KittiFolder:
                 f"{self.folder}: no frames: " + ("image_2 has no images" if ids is None else "no ids given")
             )
         self.check()
-        if self.doubts:
+        if self.doubts and not trust_calibration:
             frame, why = next(iter(self.doubts.items()))
-            self.notes.append(f"{len(self.doubts)} frames have a P2 that looks wrong for their images; {frame}: {why}")
+            self.notes.append(
+                f"{len(self.doubts)} frames have a P2 that looks wrong for their images; {frame}: {why} ({SILENCE})"
+            )
+        self.notes += dark_notes([self.image_path(index) for index in range(len(self))])
         if unknown := unknown_types(self.types, classes):
             self.notes.append(f"labels of types that KITTI does not have: {listed_counts(unknown)}")
 

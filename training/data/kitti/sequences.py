@@ -15,9 +15,9 @@ import numpy as np
 from add_model.geometry.camera import Camera
 from add_model.geometry.plausibility import doubt
 from training.data.camera_info import is_camera_info, read_camera_info
-from training.data.images import IMAGE_SUFFIXES, ImageError, image_size, read_image
+from training.data.images import IMAGE_SUFFIXES, ImageError, dark_notes, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, raw_image_sizes, read_calib
-from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.dataset import SILENCE, KittiFolder
 from training.data.kitti.timestamps import nominal, stamps_of
 from training.data.kitti.tracking import read_tracks
 from training.data.kitti.tracklets import TRACKLETS, read_tracklets
@@ -93,12 +93,18 @@ class ImageSequence:
         return ((int(self.stamps[i]), self.sample(i)) for i in range(len(self)))
 
 
-def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: bool | None = None) -> ImageSequence:
+def open_sequence(
+    path: str | Path,
+    calib: str | Path | None = None,
+    rectified: bool | None = None,
+    trust_calibration: bool = False,
+) -> ImageSequence:
     """Understand a folder as an image sequence.
 
     calib:     a calibration file (KITTI style, or camera_info YAML) for a folder that has none, or several
     rectified: for camera_info YAML, whether the images are rectified already; None takes them so where the distortion
                is zero, and undistorts the others
+    trust_calibration: whether `notes` says nothing about intrinsics that look wrong
 
     Raises SequenceError where the folder is not understood or images are broken, and CalibrationError, LabelError or
     TimestampError where a file in it is.
@@ -110,13 +116,15 @@ def open_sequence(path: str | Path, calib: str | Path | None = None, rectified: 
         for folder in (root, root / "training", root / "testing"):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():
                 labelled = (folder / "label_2").is_dir()
-                return object_sequence(KittiFolder(folder, split="training" if labelled else "testing"))
+                split = "training" if labelled else "testing"
+                return object_sequence(KittiFolder(folder, split=split, trust_calibration=trust_calibration))
         tracking = _tracking_folder(root)
         if tracking is not None:
-            return _tracking(tracking)
+            calibration = tracking.parents[1] / "calib" / f"{tracking.name}.txt"
+            return _noted(_tracking(tracking), calibration, trust_calibration)
     folder = _image_folder(root)
     calibration = Path(calib) if calib is not None else _calibration_file(folder, root)
-    return _images(folder, calibration, root, rectified)
+    return _noted(_images(folder, calibration, root, rectified), calibration, trust_calibration)
 
 
 def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None) -> ImageSequence:
@@ -132,10 +140,7 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
                 f"have {size[0]}x{size[1]}; give the calibration of these images"
             )
         camera, rectify, layout = info.camera, info.rectify, f"images with {calibration.name} ({info.source})"
-        notes = _doubts(camera, calibration)
-        return ImageSequence(
-            root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify, notes=notes
-        )
+        return ImageSequence(root.name, layout, images, stamps, [camera] * len(images), timing, rectify=rectify)
     calib = read_calib(calibration)
     camera = Camera(calib.P2, *size)
     raw_size, rectified_size = raw_image_sizes(calibration)
@@ -147,21 +152,21 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
     name = folder.parent.parent.name if raw else root.name
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
     calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
-    notes = _doubts(camera, calibration)
     if not raw:
-        return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs, notes=notes)
+        return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
     objects = tracks = None
     if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
         objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
     scans = scans_of(images, drive / "velodyne_points" / "data")
-    return ImageSequence(
-        name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans, notes=notes
-    )
+    return ImageSequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
 
 
-def _doubts(camera: Camera, calibration: Path) -> list[str]:
-    why = doubt(camera)
-    return [f"{calibration}: distances may be wrong: {why}"] if why else []
+def _noted(sequence: ImageSequence, calibration: Path, trust_calibration: bool) -> ImageSequence:
+    """With notes on its one camera and on its images."""
+    if not trust_calibration and (why := doubt(sequence.camera)):
+        sequence.notes.append(f"{calibration}: distances may be wrong: {why} ({SILENCE})")
+    sequence.notes.extend(dark_notes(sequence.images))
+    return sequence
 
 
 def _labelled(
@@ -240,7 +245,6 @@ def _tracking(folder: Path) -> ImageSequence:
         tracks,
         calibs=[calib] * len(images),
         scans=scans_of(images, base / "velodyne" / folder.name),
-        notes=_doubts(camera, calibration),
     )
 
 
