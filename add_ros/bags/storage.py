@@ -153,12 +153,12 @@ class Sqlite3(Sqlite3Reader):
         real = self.path
         logs = [log for log in (_beside(real, "-wal"), _beside(real, "-journal")) if _size(log)]
         readable = self._with_logs(logs) if logs else real
-        # rosbags makes a URI of the path, and appends that the file never changes.
-        self.path = Path(quote(str(readable.resolve())))
         try:
-            super().open()
+            self._open_whole(readable)
         except Exception as error:
             refuse_foreign(real, "sqlite3")
+            if readable != real and self._opens_alone(real):
+                return
             self.damage = reason(error)
             self.path = readable
             with suppress(sqlite3.Error):
@@ -168,9 +168,23 @@ class Sqlite3(Sqlite3Reader):
 
     def close(self) -> None:
         """Close the file and drop what was copied of it."""
-        super().close()
+        if self.dbconn:  # not where it could not even be opened as damaged
+            super().close()
         if self._copy:
             self._copy.cleanup()
+
+    def _open_whole(self, path: Path) -> None:
+        # rosbags makes a URI of the path, and appends that the file never changes.
+        self.path = Path(quote(str(path.resolve())))
+        super().open()
+
+    def _opens_alone(self, real: Path) -> bool:
+        """Whether the file can be read without its logs, which are another's then: SQLite itself does not notice."""
+        with suppress(Exception):
+            self._open_whole(real)
+            self.notes[-1:] = [f"{real.name}: the log beside it is not its own, and is not read"]
+            return True
+        return False
 
     def messages(
         self, connections: Collection[Connection], start: int | None = None, stop: int | None = None

@@ -107,3 +107,49 @@ def test_a_transaction_that_was_not_committed_is_taken_back(tmp_path, whole):
     live.close()
     found, (note,) = read(tmp_path / "bag.db3")
     assert found == expected and "bag.db3-journal" in note
+
+
+def test_a_wal_of_another_recording_changes_nothing(tmp_path, whole):
+    """SQLite takes it in, and finds the file malformed."""
+    other = killed_in_wal_mode(whole, tmp_path / "killed")
+    shutil.copy(other.with_name("bag.db3-wal"), whole.with_name("whole.db3-wal"))
+    expected = rows(shutil.copy(whole, tmp_path / "copy.db3"))
+    found, (note,) = read(whole)
+    assert found == expected and note == "whole.db3: the log beside it is not its own, and is not read"
+
+
+@pytest.mark.parametrize("content", [b"\0" * 4096, b"no log at all", b"\x37\x7f\x06\x82" + bytes(100)])
+@pytest.mark.parametrize("ending", ["-wal", "-journal"])
+def test_garbage_in_a_log_costs_no_message(whole, ending, content):
+    """A -journal whose head is zeros is what journal_mode=PERSIST leaves of every transaction."""
+    expected = rows(whole)
+    whole.with_name(f"whole.db3{ending}").write_bytes(content)
+    assert read(whole)[0] == expected
+
+
+def test_garbage_in_the_shm_is_no_matter(tmp_path, whole):
+    file = killed_in_wal_mode(whole, tmp_path / "killed")
+    file.with_name("bag.db3-shm").write_bytes(b"\xff" * 32768)
+    assert read(file)[0] == rows(whole)
+
+
+def test_a_file_in_wal_mode_without_its_logs_is_read_from_a_folder_that_cannot_be_written(tmp_path, whole):
+    """As macOS could not (rosbag2 485)."""
+    live = sqlite3.connect(whole)
+    live.execute("PRAGMA journal_mode=WAL")
+    live.close()
+    expected = rows(shutil.copy(whole, tmp_path / "copy.db3"))
+    whole.parent.chmod(0o500)
+    assert read(whole) == (expected, [])
+    whole.parent.chmod(0o700)
+
+
+def test_only_the_last_part_of_a_split_bag_has_a_log(tmp_path, whole):
+    last = killed_in_wal_mode(whole, tmp_path / "killed")
+    folder = tmp_path / "split"
+    folder.mkdir()
+    shutil.copy(whole, folder / "split_0.db3")
+    for ending in ("", "-wal"):
+        shutil.copy(f"{last}{ending}", folder / f"split_1.db3{ending}")
+    found, notes = read(folder)
+    assert found == 2 * rows(whole) and any("split_1.db3-wal is read" in note for note in notes)
