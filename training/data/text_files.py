@@ -13,11 +13,11 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_LEFT_BEHIND = {"thumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "__macosx"}
+_LEFT_BEHIND = {"thumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "__macosx", "@eadir", "lost+found"}
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether a file or folder is hidden (macOS's ._NAME and .DS_Store) or Windows' own: never data."""
+    """Whether a file or folder is hidden (macOS's ._NAME and .DS_Store), Windows' own or a disk's: never data."""
     return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 

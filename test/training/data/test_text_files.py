@@ -118,3 +118,33 @@ def test_texts_are_read_in_every_encoding(tmp_path, encoding):
         encode("image_width: 1242\nimage_height: 375\ncamera_matrix: [700, 0, 620, 0, 700, 180, 0, 0, 1]\n")
     )
     assert read_camera_info(yaml).camera.fu == 700
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", ".ipynb_checkpoints", "@eaDir", "THUMBS.DB", "Desktop.ini", "__MACOSX", "Icon\r", "lost+found"],
+)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_other_things_that_systems_leave_are_no_data(kitti, tmp_path, name, kind):
+    """fastai 488, MIST 33, openneuro 2520, cellfinder-napari 88; folders of Jupyter and of a Synology."""
+    drive = tmp_path / "drive"
+    shutil.copytree(kitti / "training" / "image_2", drive / "images")
+    write_calib(drive / "calib.txt", P2)
+    for folder in (*(kitti / "training").iterdir(), kitti, drive, drive / "images"):
+        if kind == "file":
+            (folder / name).write_bytes(APPLE)
+            continue
+        (folder / name).mkdir()
+        for file in ("000000.png", "000000.txt", "000000.bin"):
+            (folder / name / file).write_bytes(APPLE)
+    assert KittiFolder(kitti).ids == ["000000", "000001"] and KittiFolder(kitti).notes == []
+    assert [path.name for path in open_sequence(drive).images] == ["000000.png", "000001.png"]
+
+
+def test_a_number_with_a_mark_in_front_is_a_number(tmp_path):
+    """numpy 18861: the mark of UTF-8 makes the first value none for others."""
+    path = tmp_path / "timestamps.txt"
+    path.write_bytes(b"\xef\xbb\xbf1.25\n2.5\n")
+    assert read_timestamps(path).tolist() == [1_250_000_000, 2_500_000_000]
+    path.write_bytes("\ufeff\n000001\n\n000002  \n".encode("utf-16-le"))
+    assert read_ids(path) == ["000001", "000002"]
