@@ -333,3 +333,22 @@ def test_what_predicting_cannot_use_is_an_error_of_one_line(option, value, tmp_p
     assert predict_main([text for pair in given.items() for text in pair]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\r\noid sha256:00\r\nsize 12\r\n", "Git LFS pointer"),
+        (b"", "model.onnx"),
+        (b"<!DOCTYPE html><html>", "model.onnx"),  # the page of a download
+        (b"PK\x03\x04" + bytes(60), "model.onnx"),
+        (bytes(64), "model.onnx"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(tmp_path, content, words):
+    """commavq 12, onnxruntime-genai 376 and 684, AliParaformerAsr 25: 'Protobuf parsing failed'."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=words) as caught:
+        Predictor(path, device="cpu")
+    assert "\n" not in str(caught.value)

@@ -273,3 +273,97 @@ def test_a_refused_camera_info_does_not_stick():
     with pytest.raises(FrameRejectedError):
         calibrator(info(k=np.zeros(9), p=np.zeros(12)), WIDTH, HEIGHT)
     np.testing.assert_array_equal(calibrator(info(), WIDTH, HEIGHT).camera.P, good.camera.P)
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("rational_polynomial", [0.0] * 8),  # image_pipeline 154: a calibration that failed
+        ("plumb_bob", []),  # realsense-ros 2640: Gazebo
+        ("", []),
+        ("none", []),  # Kalibr's word
+        ("none", [0.0] * 5),
+        ("brown_conrady", [0.0] * 5),
+    ],
+)
+def test_a_lens_that_does_not_distort_may_have_any_model(model, d):
+    result = calibrate(info(distortion_model=model, d=d), "/c/image_raw")
+    assert result.maps is None and result.source.startswith("K, raw without distortion")
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("equidistant", [-0.006, 0.045, -0.0425, 0.0078, 0.0]),  # realsense-ros 1989: T265 with a fifth
+        ("rational_polynomial", [0.78, -2.98, 0.0007, 0.00006, 1.7, 0.66, -2.81, 1.63]),  # Azure Kinect, depthai-ros 54
+        ("plumb_bob", [-0.0306, 0.0352, -0.0001, -0.0001, -0.012, 0.0, 0.0, 0.0]),  # OrbbecSDK_ROS2 216
+        ("plumb_bob", [-0.0978, 0.0809, -0.0037, 0.002]),  # aruco_ros 130: four
+    ],
+)
+def test_coefficients_of_drivers_there_are(model, d):
+    used = {"equidistant": 4, "plumb_bob": 5}.get(model, 8)
+    own = (d + [0.0] * used)[: max(4, min(used, len(d)))]
+    assert calibrate(info(distortion_model=model, d=d), "/c/image_raw").maps is not None
+    maps = [calibrate(info(distortion_model=model, d=x), "/c/image_raw").maps for x in (d, own)]
+    for one, other in zip(*maps, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("radtan", PLUMB_BOB[:4]),  # kalibr 510
+        ("Brown Conrady", PLUMB_BOB),
+        ("", PLUMB_BOB),
+        ("kannala_brandt4", PLUMB_BOB[:4]),
+        ("thin_prism_fisheye", [0.1] * 12),
+    ],
+)
+def test_models_of_other_names_are_refused_by_name(model, d):
+    with pytest.raises(FrameRejectedError, match=f"distortion model '{model}' is not one of plumb_bob") as caught:
+        calibrate(info(distortion_model=model, d=d), "/c/image_raw")
+    assert caught.value.reason == "unsupported distortion" and "rectification" in str(caught.value)
+
+
+# 6
+@pytest.mark.parametrize(
+    ("changes", "topic", "matrix"),
+    [
+        ({"k": np.eye(3).ravel()}, "/depth/image", P),  # ensenso ros_driver 59: K is never filled in
+        ({"p": np.zeros(12), "d": PLUMB_BOB}, "/cam/image_rect", K),  # lsd_slam PR 12
+        ({"p": np.hstack([K, np.zeros((3, 1))]).ravel(), "d": PLUMB_BOB}, "/rgb/image_raw", K),  # Azure Kinect 44
+        ({"p": np.hstack([K, np.zeros((3, 1))]).ravel()}, "/zed2/zed_node/rgb/image_rect_color", K),  # zed 594
+        ({"k": P[:, :3].ravel(), "d": PLUMB_BOB}, "/left/image_rect_color/compressed", P),
+        ({"r": [0.0] * 9}, "/cam/image", P),
+    ],
+)
+def test_calibrations_of_drivers_there_are(changes, topic, matrix):
+    result = calibrate(info(**changes), topic)
+    np.testing.assert_array_equal(result.camera.P[:, :3], matrix[:, :3])
+
+
+def test_a_matrix_that_was_never_filled_in_is_refused_for_raw_images():
+    with pytest.raises(FrameRejectedError, match="no lens makes a 640x480 image so"):
+        calibrate(info(k=np.eye(3).ravel(), d=PLUMB_BOB), "/depth/image_raw")
+
+
+# 12
+@pytest.mark.parametrize(
+    ("changes", "reason", "words"),
+    [
+        ({"width": 0, "height": 0}, "size mismatch", "gives no size .0x0."),  # gscam 103
+        ({"width": 0}, "size mismatch", "gives no size .0x480."),
+        (
+            {"width": 0, "height": 0, "k": np.zeros(9), "p": np.zeros(12)},
+            "uncalibrated",
+            "not calibrated",
+        ),  # usb_cam 26
+        ({"k": np.zeros(9), "p": np.zeros(12)}, "uncalibrated", "not calibrated"),
+        ({"width": 480, "height": 640}, "size mismatch", "describes 480x640"),
+        ({"width": 1280, "height": 960}, "size mismatch", "resized by 0.5"),
+    ],
+)
+def test_a_driver_without_a_calibration_is_named(changes, reason, words):
+    with pytest.raises(FrameRejectedError, match=words) as caught:
+        calibrate(info(**changes))
+    assert caught.value.reason == reason

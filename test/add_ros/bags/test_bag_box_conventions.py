@@ -156,3 +156,32 @@ def test_a_bag_of_boxes_without_a_turn_says_so(tmp_path):
     frames = BagFrames(tmp_path / "bag")
     assert indices(frames) == [0, 1] and frames.skipped == {"malformed ground truth": 1}
     assert "0 0 0 0" in frames.problems["malformed ground truth"]
+
+
+@pytest.mark.parametrize(
+    ("size", "turn", "heading"),
+    [
+        ((4.0, 1.5, 1.6), (0, 0, 0, 1), 0.0),  # yolo_ros 122: boxes along the camera's axes
+        ((4.0, 1.6, 1.5), (1e-3 * (TURN * UPRIGHT).as_quat()), 0.7),  # rviz 1182: anything but normalised
+        ((4.0, 1.6, 1.5), (TURN * UPRIGHT * Rotation.from_euler("z", np.pi)).as_quat(), 0.7 - np.pi),  # backwards
+        ((4.0, 1.6, 1.5), (Rotation.from_euler("z", 0.3) * TURN * UPRIGHT).as_quat(), 0.7),  # a camera that rolls
+        ((1.6, 4.0, 1.5), (TURN * UPRIGHT * Rotation.from_euler("z", np.pi / 2)).as_quat(), 0.7 - np.pi / 2),
+    ],
+)
+def test_headings_of_other_publishers(size, turn, heading):
+    found = decode(array(size, turn)).boxes
+    assert np.angle(np.exp(1j * (found[0, 6] - heading))) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("image", "boxes", "same"),
+    [
+        ("/robot_0/cam", "robot_0/cam", True),  # stage_ros 68, rslidar_sdk 91
+        ("robot_0/cam", "cam", False),
+        ("cam", "Cam", False),
+        ("cam_link", "cam_optical_frame", False),
+        ("", "cam", True),
+    ],
+)
+def test_which_frames_are_the_same(image, boxes, same):
+    assert messages.same_frame(image, boxes) == messages.same_frame(boxes, image) == same

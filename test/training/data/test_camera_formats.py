@@ -265,3 +265,71 @@ def test_what_is_not_understood_is_refused_by_name(tmp_path, text, words):
     with pytest.raises(CalibrationError, match=words) as caught:
         read_camera_info(written(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+ROS = """image_width: 640
+image_height: 480
+camera_name: usb_cam
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [357, 0, 329, 0, 357, 240, 0, 0, 1]
+distortion_model: {model}
+distortion_coefficients:
+  rows: 1
+  cols: {count}
+  data: {data}
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [357, 0, 329, 0, 0, 357, 240, 0, 0, 0, 1, 0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "maps"),
+    [
+        (ROS.format(model="radtan", count=4, data="[0.0122, 0.0097, 0.0052, 0.0009]"), True),  # kalibr 510
+        (ROS.format(model="plumb_bob", count=0, data="[]"), False),
+        (ROS.format(model="none", count=5, data="[0, 0, 0, 0, 0]"), False),
+        (ROS.format(model="plumb_bob", count=5, data="[-0.28, .07, 1.9e-4, 1.76e-05, 0.]"), True),
+        (ROS.format(model="rational_polynomial", count=8, data=[0.0] * 8), False),
+        (ROS.format(model="fisheye", count=4, data="[0.05, -0.01, 0.002, -0.0005]").replace("\n", "\n\n"), True),
+        ("# of a robot\n---\n" + ROS.format(model="plumb_bob", count=5, data=D) + "---\n", True),
+        (ROS.format(model="plumb_bob", count=5, data=D).replace("image_", ""), True),
+        ("image_width: 640\nimage_height: 480\ncamera_matrix: [[357, 0, 329], [0, 357, 240], [0, 0, 1]]\n", False),
+    ],
+)
+def test_variants_of_camera_info(tmp_path, text, maps):
+    found = read_camera_info(written(tmp_path, text))
+    assert (found.camera.fu, found.camera.P[0, 2], found.camera.width, found.camera.height) == (357, 329, 640, 480)
+    assert (found.maps is not None) == maps
+
+
+def test_topic_echo_of_ros_1(tmp_path):
+    """With capitals, and flow lists (ensenso ros_driver 59)."""
+    text = (
+        "header:\n  seq: 1\n  stamp:\n    secs: 0\n    nsecs: 0\n  frame_id: cam\nheight: 480\nwidth: 640\n"
+        'distortion_model: "plumb_bob"\nD: [0.0, 0.0, 0.0, 0.0, 0.0]\nK: [357.0, 0.0, 329.0, 0.0, 357.0, 240.0,'
+        " 0.0, 0.0, 1.0]\nbinning_x: 0\nroi:\n  x_offset: 0\n  y_offset: 0\n  height: 0\n  width: 0\n---\n"
+    )
+    assert read_camera_info(written(tmp_path, text)).camera.fu == 357
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("D = [-0.01, 0.006, -0.0004, -0.001, 0.0]\nK = [700, 0, 320, 0, 700, 240, 0, 0, 1]\n", "image_width"),
+        ("# oST version 5.0 parameters\n[image]\nwidth\n640\n[narrow_stereo]\n", "not YAML|image_width"),
+        ("image_width: 640\nimage_height: 480\ncamera_matrix: [357, 329, 357, 240]\n", "needs 9 finite numbers"),
+        ("image_width: 640\nimage_height: 480\ncamera_matrix: [a, b]\n", "list of numbers"),
+        ("image_width: 640.5\nimage_height: 480\ncamera_matrix: [1]\n", "whole numbers"),
+        ("", "not a camera_info file"),
+    ],
+)
+def test_what_is_no_calibration_is_refused_by_name(tmp_path, text, words):
+    path = tmp_path / "camera.yaml"  # tiscamera 280: lines of Python; usb_cam 335, redtail 52
+    path.write_text(text)
+    with pytest.raises(CalibrationError, match=words) as caught:
+        read_camera_info(path)
+    assert "camera.yaml" in str(caught.value) and "\n" not in str(caught.value)

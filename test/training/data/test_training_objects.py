@@ -89,3 +89,45 @@ def test_the_counts_are_those_of_what_is_taught(tmp_path, kitti_mini):
             few = KittiFolder(frames.folder, frames.ids[:20])
             found = training_objects([few], KITTI_CLASSES, focal, 1.0, Visibility())
             assert found.used.total() == pytest.approx(taught, abs=1), "sides are rounded to whole pixels"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"box": (-1, -1, -1, -1)}, "whose 2D box has no height"),  # mmdetection3d 2242: labels of a lidar only
+        ({"box": (540, 230, 680, 150)}, "whose 2D box has no height"),  # y grows upwards
+        ({"size": (0, 0, 0)}, "without a 3D box"),  # OpenPCDet 252: what is not known is 0
+        ({"truncated": 35}, "truncated by more than 0.7"),  # per cent
+        ({"place": (0, 1.6, -20)}, "whose centre is outside the image"),  # behind the camera
+        ({"place": (-20, 0, 1.6)}, "whose centre is outside the image"),  # x forward, as a lidar has it
+    ],
+)
+def test_other_ways_to_label_nothing_that_can_be_trained_on(tmp_path, change, reason):
+    root = folder(tmp_path, [[label(**GOOD | change)] * 2])
+    with pytest.raises(KittiError, match=f"Car: 2 {reason}"):
+        attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("car", {}),  # rrc_detection 17: names in lower case match no class elsewhere
+        ("CAR", {}),
+        ("Car", {"truncated": -1, "occluded": -1}),  # not known
+        ("Car", {"occluded": 2, "truncated": 0.5}),
+        ("Car", {"ry": 12.0}),
+    ],
+)
+def test_labels_that_look_odd_are_trained_on(tmp_path, kind, change):
+    root = folder(tmp_path, [[label(kind, **GOOD | change)] * 10])
+    found = training_objects([KittiFolder(root)], KITTI_CLASSES, 360.0, 1.0, Visibility())
+    assert found.used == {"Car": 10} and not found.left_out
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"), [(("Sedan", "SUV"), "1 'Sedan', 1 'SUV'"), (("DontCare",), "1 'DontCare'"), ((), "nothing")]
+)
+def test_labels_of_other_names_only_are_told_by_name(tmp_path, kinds, said):
+    root = folder(tmp_path, [[label(kind, **GOOD) for kind in kinds]])
+    with pytest.raises(KittiError, match=f"no Car.* is labelled .*but {said}"):
+        attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")

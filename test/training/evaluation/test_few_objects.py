@@ -6,6 +6,7 @@ from support.label_lines import found, label
 
 from training.data.kitti.labels import parse_table
 from training.evaluation.average_precision import evaluate, tallies
+from training.evaluation.folders import read_frames
 from training.evaluation.table import attainable, count_notes, format_table
 
 
@@ -79,3 +80,30 @@ def test_enough_objects_need_no_note():
     labels = [[label(), label("Pedestrian"), label("Cyclist")]] * 41
     assert count_notes(evaluate(*frames(labels, [[]] * 41))) == []
     assert len(count_notes(evaluate(*frames(labels[:40], [[]] * 40)))) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "results", "said"),
+    [
+        # mmdetection3d 1173 and 2242, OpenPCDet 252: 2D boxes of 0 or -1 in labels, or in results
+        ([label(box=(-1, -1, -1, -1))], [found(0.9)], "1 of 1 labelled objects have no 2D box"),
+        ([label(box=(0, 0, 0, 0))], [found(0.9, box=(0, 0, 0, 0))], "1 of 1 results have no 2D box"),
+        ([label()], [found(0.9, box=(-1, -1, -1, -1))], "1 of 1 results have no 2D box"),
+        ([label()], [found(0.9, box=(10, 80, 50, 20))], "1 of 1 results have no 2D box"),
+        ([label(size=(0, 0, 0))], [found(0.9)], "1 of 1 labelled objects have no 3D box"),
+        ([label(size=(-1, -1, -1), place=(-1000, -1000, -1000))], [], "1 of 1 labelled objects have no 3D box"),
+        ([label()], [found(0.9, size=(1.5, 0, 4.0))], "1 of 1 results have no 3D box"),
+        ([label(), label("DontCare", size=(-1, -1, -1))], [found(0.9)], None),
+    ],
+)
+def test_rows_without_a_box_are_told_before_they_score_0(tmp_path, labels, results, said):
+    for name, lines in (("labels", labels), ("results", results)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "000000.txt").write_text("".join(line + "\n" for line in lines))
+    notes = read_frames(tmp_path / "labels", tmp_path / "results").notes()
+    assert [note for note in notes if said and note.startswith(said)] or (said is None and notes == [])
+
+
+def test_names_in_lower_case_are_the_same_classes():
+    scores = evaluate(*frames([[label("car")]] * 41, [[found(0.9, kind="CAR")]] * 41))
+    assert scores.percent("R40")["Car"]["3d"] == pytest.approx([100] * 3)
