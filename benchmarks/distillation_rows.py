@@ -244,11 +244,11 @@ def _folds(fold: int) -> Iterator[Row]:
     configs = ("recipes/monodle_lite0_mixed",)
     alone = {"model.init_weights": "runs/monodle_lite0_world/weights.safetensors"}  # a student that ADD did not train
     rendered = "runs/monodle_lite0_world+world_teacher/last.ckpt"
-    taught = {"model.init_weights": rendered, "model.objective": _TEACHER, "model.objective.depth_branch": rendered}
+    with_depth = {"model.init_weights": rendered, "model.objective": _TEACHER, "model.objective.depth_branch": rendered}
     images, depths = _held_out(fold, None), alone | {"model.objective": _ADD, **_held_out(fold, "object")}
     teacher = f"fold {fold}: teacher"
     yield Row(f"fold {fold}: student", configs, alone | images | _epochs(8), real=True)
-    yield Row(teacher, configs, taught | _held_out(fold, "object", "object") | _epochs(8), real=True)
+    yield Row(teacher, configs, with_depth | _held_out(fold, "object", "object") | _epochs(8), real=True)
     yield Row(f"fold {fold}: student + ADD", configs, depths | _epochs(8), teacher, real=True)
     yield Row(f"fold {fold}: student, 20 epochs", configs, alone | images, real=True)
     yield Row(f"fold {fold}: student + ADD, 20 epochs", configs, depths, teacher, real=True)

@@ -6,7 +6,7 @@ pixels, plus a learnt bias; its uncertainty is that of H, projected alike, plus 
 
 Where this differs from the paper and its published code:
 
-- The learnt bias and the coordinate maps that regions are told are at the reference focal length, and so is the
+- The learnt bias and the coordinate maps that regions get are at the reference focal length, and so is the
   uncertainty in training (`detectors.keypoint_encoder`). Where that is the camera's own they are equal.
 - Hierarchical Task Learning, the paper's schedule of loss weights, is left out: all weights are 1 from the start.
 - A detection's score is its heatmap peak times the probability that its depth is right to a metre, not exp(-sigma).

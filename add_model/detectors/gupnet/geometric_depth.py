@@ -1,4 +1,4 @@
-"""Depth from the height of an object and of its 2D box, and what regions are told of their place in the image.
+"""Depth from the height of an object and of its 2D box, and what regions get of their place in the image.
 
 Both are at the reference focal length (`detectors.keypoint_encoder`): images of the same pixels give the same values,
 whatever their camera's focal length.
@@ -19,7 +19,7 @@ def depth_from_height(height: Tensor, log_variance: Tensor, height_2d: Tensor, P
 
     Args:
         height: the means of Laplace distributions.
-        log_variance: (B, K) theirs.
+        log_variance: (B, K) of the heights.
         height_2d: of the 2D boxes.
         P: (B, 3, 4).
     """

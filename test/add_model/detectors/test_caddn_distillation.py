@@ -176,8 +176,8 @@ def test_class_scores_are_least_at_the_teachers_and_silent_where_nothing_is_taug
         found = parts.classification_loss(other, features, teacher_targets)
         student, teacher = other.class_logits(features).sigmoid(), detector.class_logits(features).sigmoid()
         apart = -(teacher * student.log() + (1 - teacher) * (1 - student).log()) * (student - teacher) ** 2
-        taught = batch.targets["anchor_object"].flatten(1) > -2
-        expected = apart[taught].sum() * batch.targets["mask"].sum() / len(teacher_targets.anchor)
+        counted = batch.targets["anchor_object"].flatten(1) > -2
+        expected = apart[counted].sum() * batch.targets["mask"].sum() / len(teacher_targets.anchor)
     assert found.item() == pytest.approx(expected.item(), rel=1e-3)
 
 

@@ -104,7 +104,7 @@ def test_coordinate_maps_follow_the_camera(sample):
 
 @pytest.mark.parametrize("zoom", [1.0, 1.7])
 def test_depth_is_projected_height_plus_bias(detector, zoom):
-    """And its variance is the sum of theirs, in metres for any camera."""
+    """And its variance is the sum of both variances, in metres for any camera."""
     fu, fv, stride = 150.0 * zoom, 200.0 * zoom, detector.target_encoder.stride
     P = projection(fu, fv)
     extra, height_std, bias_std, cells_high = 0.12, 0.09, 1.3, 2.75

@@ -185,7 +185,7 @@ def test_owners_by_brute_force(batch):
 
 
 def test_every_cell_of_an_object_decodes_to_its_box(batch):
-    """What is taught at a cell is what the target_encoder needs to answer with the labelled box from there."""
+    """The ground truth at a cell, decoded from there, is the labelled box."""
     detector = build("monodle_plain")
     cells = foreground(batch.targets, 24, 56)
     wanted = ground_truth_answers(cells)
