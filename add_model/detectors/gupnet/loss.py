@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from add_model.detectors.focal_losses import gaussian_focal_loss
-from add_model.detectors.losses import ONE_PROCESS, Normaliser, heading_loss, laplacian_loss
+from add_model.detectors.centre_loss import centre_losses
+from add_model.detectors.losses import ONE_PROCESS, Normaliser, laplacian_loss
 
 
 def gupnet_loss(
@@ -24,17 +24,11 @@ def gupnet_loss(
         targets: of `KeypointEncoder.encode`, stacked.
         normaliser: see `Detector.losses`.
     """
-    mask = targets["mask"]
-    count = normaliser.count(mask)
-    losses = {"heatmap": gaussian_focal_loss(heatmap_logits, targets["heatmap"], targets["ignore"]) / count}
-    outputs = {key: value[mask] for key, value in outputs.items()}
-    target = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
-    for key in ("offset_2d", "size_2d", "offset_3d"):
-        losses[key] = (outputs[key] - target[key]).abs().sum() / (2 * count)
-    losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], target["depth"]).sum() / count
-    losses["size_3d"] = size_loss(outputs["size_3d"], outputs["height_log_variance"], target["size_3d"]) / count
-    losses["heading"] = heading_loss(outputs["heading"], target["heading_bin"], target["heading_residual"]) / count
-    return losses
+
+    def sizes(outputs: Mapping[str, Tensor], target: Mapping[str, Tensor], count: Tensor) -> Tensor:
+        return size_loss(outputs["size_3d"], outputs["height_log_variance"], target["size_3d"]) / count
+
+    return centre_losses(heatmap_logits, outputs, targets, sizes, normaliser)
 
 
 def size_loss(size: Tensor, height_log_variance: Tensor, target: Tensor) -> Tensor:

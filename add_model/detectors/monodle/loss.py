@@ -6,14 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from add_model.detectors.focal_losses import gaussian_focal_loss
-from add_model.detectors.losses import (
-    ONE_PROCESS,
-    Normaliser,
-    dimension_aware_loss,
-    heading_loss,
-    laplacian_loss,
-)
+from add_model.detectors.centre_loss import centre_losses
+from add_model.detectors.losses import ONE_PROCESS, Normaliser, dimension_aware_loss
 
 
 def monodle_loss(
@@ -32,15 +26,9 @@ def monodle_loss(
         mean_sizes: (C, 3) metres.
         normaliser: see `Detector.losses`.
     """
-    mask = targets["mask"]
-    count = normaliser.count(mask)
-    losses = {"heatmap": gaussian_focal_loss(heatmap_logits, targets["heatmap"], targets["ignore"]) / count}
-    outputs = {key: value[mask] for key, value in outputs.items()}
-    target = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
-    for key in ("offset_2d", "size_2d", "offset_3d"):
-        losses[key] = (outputs[key] - target[key]).abs().sum() / (2 * count)
-    losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], target["depth"]).sum() / count
-    size = target["size_3d"] + mean_sizes[target["label"]]
-    losses["size_3d"] = dimension_aware_loss(outputs["size_3d"], target["size_3d"], size, normaliser) / (3 * count)
-    losses["heading"] = heading_loss(outputs["heading"], target["heading_bin"], target["heading_residual"]) / count
-    return losses
+
+    def size_loss(outputs: Mapping[str, Tensor], target: Mapping[str, Tensor], count: Tensor) -> Tensor:
+        size = target["size_3d"] + mean_sizes[target["label"]]
+        return dimension_aware_loss(outputs["size_3d"], target["size_3d"], size, normaliser) / (3 * count)
+
+    return centre_losses(heatmap_logits, outputs, targets, size_loss, normaliser)
