@@ -22,8 +22,8 @@ def initial_detector(model: str, init_weights: str | None, classes: ClassSpec = 
     Args:
         model: a name of `add_model.registry`.
         init_weights: a .safetensors file; a run's .ckpt, of which only the detector is taken; for the backbone
-            'imagenet', a .pth file, or 'backbone:' before the .ckpt of a run of any detector with the same one; None
-            for random ones.
+            'imagenet', a published .pth file (for CaDDN also one of DeepLabV3), or 'backbone:' before the .ckpt of a
+            run of any detector with the same one; None for random ones.
         classes: what it finds.
 
     Raises:
@@ -86,7 +86,7 @@ def _imagenet(model: str, classes: ClassSpec) -> Detector:
     detector = build(model, classes)
     if not hasattr(detector.backbone, "load_imagenet"):
         raise TrainingError(
-            f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.backbone)}"
+            f"no ImageNet weights of {model}'s backbone come with a package: {_published(detector.published_part)}"
         )
     detector.backbone.load_imagenet()
     return detector
@@ -94,10 +94,11 @@ def _imagenet(model: str, classes: ClassSpec) -> Detector:
 
 def _backbone(model: str, path: str, classes: ClassSpec) -> Detector:
     detector = build(model, classes)
-    if not hasattr(detector.backbone, "load_weights"):
-        raise TrainingError(f"model.init_weights {path}: {_published(detector.backbone)}")
+    part = detector.published_part
+    if not hasattr(part, "load_weights"):
+        raise TrainingError(f"model.init_weights {path}: {_published(part)}")
     try:
-        detector.backbone.load_weights(path)
+        part.load_weights(path)
     except ValueError as error:
         raise TrainingError(f"model.init_weights: {str(error).splitlines()[0].rstrip(':')}") from error
     return detector

@@ -80,6 +80,11 @@ class Detector(nn.Module, ABC, Generic[Features]):
     nms: NmsSettings | None = NmsSettings()
     target_encoder: TargetEncoder
 
+    @property
+    def published_part(self) -> nn.Module:
+        """The part that a published file of weights holds; it loads one by `load_weights`, where there is any."""
+        return self.backbone
+
     @abstractmethod
     def extract_features(self, images: Tensor, P: Tensor) -> Features:
         """Run the network up to what losses and decoding read.

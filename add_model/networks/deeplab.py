@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +11,14 @@ from torch.nn import functional
 from add_model.networks.initialise import kaiming
 
 _RATES = (12, 24, 36)  # for maps of stride 8
+# Names in torchvision's `classifier`, and here. Its mean over the map is a layer, so that those after it count from 1.
+_PUBLISHED = {
+    "0.convs.4.1.": "whole.0.",
+    "0.convs.4.2.": "whole.1.",
+    "0.convs.": "branches.",
+    "0.project.": "join.",
+    **{f"{layer}.": f"last.{layer - 1}." for layer in (1, 2, 4)},
+}
 
 
 class DeepLabHead(nn.Module):
@@ -23,6 +33,16 @@ class DeepLabHead(nn.Module):
         self.last = nn.Sequential(*_layer(width, width, 3), nn.Conv2d(width, classes, 1))
         kaiming(self)
 
+    def load_published(self, weights: Mapping[str, Tensor]) -> None:
+        """Load the `classifier` of torchvision's DeepLabV3, by its names there, but for the last layer's classes.
+
+        Raises RuntimeError where weights are missing, superfluous or of other shapes.
+        """
+        own = self.state_dict()
+        last = {name: own[name] for name in ("last.3.weight", "last.3.bias")}
+        renamed = {_own_name(name): value for name, value in weights.items()}
+        self.load_state_dict(renamed | last)
+
     def forward(self, x: Tensor) -> Tensor:
         parts = [branch(x) for branch in self.branches]
         parts.append(self._of_whole(x.mean((2, 3), keepdim=True)).expand_as(parts[0]))
@@ -35,6 +55,14 @@ class DeepLabHead(nn.Module):
         # The one value of a batch of one image has no spread: it is normalised as it will be in use.
         known = functional.batch_norm(convolution(mean), norm.running_mean, norm.running_var, norm.weight, norm.bias)
         return rectify(known)
+
+
+def _own_name(published: str) -> str:
+    """Of a weight of torchvision's `classifier`: four branches, that of the whole map's mean, their projection, ..."""
+    for name, own in _PUBLISHED.items():
+        if published.startswith(name):
+            return own + published.removeprefix(name)
+    return published
 
 
 def _layer(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:

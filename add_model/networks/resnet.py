@@ -82,13 +82,24 @@ class ResNet(Backbone):
 
         Raises FileNotFoundError, and ValueError where the file does not hold this network.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no ResNet weights at {path}: download torchvision's and name the file's path")
+        published = read_published(path)
         try:
-            published = torch.load(path, map_location="cpu", weights_only=True)
             self.load_state_dict({k: v for k, v in published.items() if not k.startswith("fc.")})
-        except (RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        except RuntimeError as error:
             raise ValueError(f"{path} does not hold this ResNet: {error}") from error
+
+
+def read_published(path: str | Path) -> dict[str, Tensor]:
+    """The weights in one of torchvision's files by their names there.
+
+    Raises FileNotFoundError, and ValueError where the file holds no weights.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no ResNet weights at {path}: download torchvision's and name the file's path")
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} does not hold this ResNet: {error}") from error
 
 
 class ResNet50(ResNet):

@@ -98,6 +98,11 @@ class CaDDN(Detector[BevFeatures]):
         """The part that ImageNet weights are for."""
         return self.frustum.backbone
 
+    @property
+    def published_part(self) -> nn.Module:
+        """See `Detector`."""
+        return self.frustum if hasattr(self.frustum, "load_weights") else self.backbone
+
     def extract_features(self, images: Tensor, P: Tensor) -> BevFeatures:
         """See `Detector`."""
         features, depth_logits = self.image_features(images)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from add_model.networks.backbone import Backbone
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.plain import PlainNet
 from add_model.networks.pyramid import FeaturePyramid
-from add_model.networks.resnet import ResNet101
+from add_model.networks.resnet import ResNet101, read_published
 
 _CLASSES_BESIDE_BINS = 1  # farther than the last bin
 
@@ -39,6 +41,9 @@ class Frustum(nn.Module, ABC):
 class DeepLabFrustum(Frustum):
     """The published one: DeepLabV3 on ResNet-101 predicts depth, the features are those of the first stage."""
 
+    PUBLISHED = "deeplabv3_resnet101_coco-586e9e4e.pth (or resnet101-63fe2227.pth, the backbone alone)"
+    """torchvision's files with weights for it."""
+
     def __init__(self, bins: int, channels: int = 64) -> None:
         super().__init__()
         self.backbone, self.channels = ResNet101(dilated=True), channels
@@ -53,6 +58,26 @@ class DeepLabFrustum(Frustum):
         logits = self.head(maps[-1])
         logits = functional.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
         return self.reduce(maps[0]), logits
+
+    def load_weights(self, path: str | Path) -> None:
+        """Load torchvision's DeepLabV3 on ResNet-101 but for its classes, or a file of the backbone alone.
+
+        Raises FileNotFoundError, and ValueError where the file holds neither.
+        """
+        weights = read_published(path)
+        head = _below(weights, "classifier.")
+        if not head:
+            self.backbone.load_weights(path)
+            return
+        try:
+            self.backbone.load_state_dict(_below(weights, "backbone."))
+            self.head.load_published({name: v for name, v in head.items() if not name.startswith("4.")})
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold DeepLabV3 on ResNet-101: {error}") from error
+
+
+def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 class PlainFrustum(Frustum):

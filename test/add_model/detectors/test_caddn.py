@@ -25,6 +25,8 @@ from add_model.networks.resnet import ResNet101
 from add_model.predictor import Predictor
 from add_model.registry import build
 from training.data.views import Visibility
+from training.errors import TrainingError
+from training.pretrained import initial_detector
 
 GRID = Grid(low=(2.0, -12.0, -3.0), high=(32.0, 12.0, 1.0), sides=(0.75, 0.75, 1.0))
 
@@ -111,6 +113,62 @@ def test_the_published_size():
     assert parameters(detector) == sum(parts.values()) == 67_548_761
     # No count is published, but a checkpoint of 774 MiB: the parameters and Adam's two means, 4 bytes each.
     assert 12 * parameters(detector) / 2**20 == pytest.approx(774, abs=1.5)
+
+
+def _norm(name, channels=256):
+    sizes = {"weight": (channels,), "bias": (channels,), "running_mean": (channels,), "running_var": (channels,)}
+    return {f"{name}.{key}": size for key, size in sizes.items()} | {f"{name}.num_batches_tracked": ()}
+
+
+# Names and shapes of torchvision 0.28's deeplabv3_resnet101, beside those of its backbone.
+DEEPLAB = {
+    "classifier.0.convs.0.0.weight": (256, 2048, 1, 1),
+    **{f"classifier.0.convs.{i}.0.weight": (256, 2048, 3, 3) for i in (1, 2, 3)},
+    **{key: size for i in range(4) for key, size in _norm(f"classifier.0.convs.{i}.1").items()},
+    "classifier.0.convs.4.1.weight": (256, 2048, 1, 1),
+    **_norm("classifier.0.convs.4.2"),
+    "classifier.0.project.0.weight": (256, 1280, 1, 1),
+    **_norm("classifier.0.project.1"),
+    "classifier.1.weight": (256, 256, 3, 3),
+    **_norm("classifier.2"),
+    "classifier.4.weight": (21, 256, 1, 1),
+    "classifier.4.bias": (21,),
+    "aux_classifier.0.weight": (256, 1024, 3, 3),
+    **_norm("aux_classifier.1"),
+    "aux_classifier.4.weight": (21, 256, 1, 1),
+    "aux_classifier.4.bias": (21,),
+}
+
+
+def test_the_published_start_is_coco_deeplab(tmp_path):
+    torch.manual_seed(0)
+    published = {f"backbone.{name}": torch.rand_like(v.float()) for name, v in ResNet101().state_dict().items()}
+    published |= {name: torch.rand(shape) for name, shape in DEEPLAB.items()}
+    torch.save(published, tmp_path / "deeplab.pth")
+    detector = initial_detector("caddn_resnet101", str(tmp_path / "deeplab.pth"))
+    backbone = detector.backbone.state_dict()
+    for name in ("conv1.weight", "layer3.22.bn3.running_var", "layer4.0.downsample.0.weight"):
+        torch.testing.assert_close(backbone[name], published[f"backbone.{name}"], rtol=0, atol=0)
+    head = detector.frustum.head.state_dict()
+    assert head["last.3.weight"].shape == (81, 256, 1, 1)  # of depth bins: COCO's classes are left out
+    pairs = {"branches.2.0.weight": "0.convs.2.0.weight", "branches.0.1.running_var": "0.convs.0.1.running_var"}
+    pairs |= {"whole.0.weight": "0.convs.4.1.weight", "whole.1.bias": "0.convs.4.2.bias"}
+    pairs |= {"join.0.weight": "0.project.0.weight", "join.1.weight": "0.project.1.weight"}
+    pairs |= {"last.0.weight": "1.weight", "last.1.running_mean": "2.running_mean"}
+    for own, name in pairs.items():
+        torch.testing.assert_close(head[own], published[f"classifier.{name}"], rtol=0, atol=0)
+    taken = [v for name, v in published.items() if name.startswith("classifier.") and name[11:13] != "4."]
+    loaded = [v for name, v in head.items() if not name.startswith("last.3.")]
+    total = lambda values: sum(v.double().sum() for v in values if v.ndim)  # noqa: E731
+    assert total(loaded).item() == pytest.approx(total(taken).item(), rel=1e-9)
+
+    torch.save({name: v for name, v in published.items() if "project" not in name}, tmp_path / "cut.pth")
+    with pytest.raises(TrainingError, match=r"cut\.pth does not hold DeepLabV3 on ResNet-101"):
+        initial_detector("caddn_resnet101", str(tmp_path / "cut.pth"))
+    plain = {name.removeprefix("backbone."): v for name, v in published.items() if name.startswith("backbone.")}
+    torch.save(plain, tmp_path / "resnet101.pth")
+    detector = initial_detector("caddn_resnet101", str(tmp_path / "resnet101.pth"))
+    torch.testing.assert_close(detector.backbone.state_dict()["conv1.weight"], plain["conv1.weight"])
 
 
 def test_a_batch_of_one_image_trains_deeplabs_head():
