@@ -68,10 +68,16 @@ _VANS = (
 )
 
 
-def _vehicle(body: _Body, panel_van: bool) -> Mesh:
-    b = Builder()
-    # Stations along the length: x, half-width share, height of the top edge.
-    stations = [
+_SILL = 0.14
+# Levels from the sill to the top edge: share of the way up, half-width share.
+_LEVELS = ((0.0, 0.90), (0.12, 0.97), (0.55, 1.0), (1.0, 0.93))
+_MIDDLE = (0, 0.3, 0)
+_Station = tuple[float, float, float]  # x, half-width share, height of the top edge
+
+
+def _stations(body: _Body) -> list[_Station]:
+    """Along the length, from the tail to the front."""
+    return [
         (-0.5, 0.80, body.deck * 0.97),
         (-0.47, 0.94, body.deck),
         (-0.36, 1.0, body.waist),
@@ -81,71 +87,24 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
         (0.485, 0.86, body.hood * 0.96),
         (0.5, 0.72, body.hood * 0.86),
     ]
-    # Levels from the sill to the top edge: share of the way up, half-width share.
-    levels = [(0.0, 0.90), (0.12, 0.97), (0.55, 1.0), (1.0, 0.93)]
-    sill = 0.14
 
-    def point(station, level, side):
-        x, width, top = station
-        share, narrow = level
-        return (x, sill + (top - sill) * share, side * 0.49 * width * narrow)
 
-    ends = []
-    for x_end, station in ((-0.5, stations[0]), (0.5, stations[-1])):
-        first = b.here
-        for low, high in pairwise(levels):
-            b.quad(
-                [point(station, low, -1), point(station, low, 1), point(station, high, 1), point(station, high, -1)],
-                DARK if low is levels[0] else PAINT,
-                (0, 0.3, 0),
-            )
-        ends.append((x_end, first, station))
-        x, width, top = station
-        half = 0.49 * width
-        up = lambda share, top=top: sill + (top - sill) * share  # noqa: E731
+def _point(station: _Station, level: tuple[float, float], side: int) -> tuple[float, float, float]:
+    x, width, top = station
+    share, narrow = level
+    return (x, _SILL + (top - _SILL) * share, side * 0.49 * width * narrow)
 
-        def panel(z0, z1, s0, s1, material, x=x, up=up, first=first):
-            b.quad([(x, up(s0), z0), (x, up(s0), z1), (x, up(s1), z1), (x, up(s1), z0)], material, (0, 0.3, 0), first)
 
-        panel(-0.13, 0.13, 0.34, 0.5, PLATE)
-        if x_end > 0:
-            panel(-0.5 * half, 0.5 * half, 0.6, 0.86, DARK)
-            panel(-0.75 * half, 0.75 * half, 0.14, 0.3, DARK)
-            for side in (-1, 1):
-                panel(*sorted((side * 0.58 * half, side * 0.97 * half)), 0.62, 0.92, LAMP)
-        else:
-            panel(-half, half, 0.1, 0.16, DARK)
-            for side in (-1, 1):
-                panel(*sorted((side * 0.66 * half, side * 0.97 * half)), 0.6, 0.96, TAIL)
+def _vehicle(body: _Body, panel_van: bool) -> Mesh:
+    b = Builder()
+    stations = _stations(body)
+    _end(b, stations[0], front=False)
+    _end(b, stations[-1], front=True)
     for side in (-1, 1):
-        first = b.here
-        for k in range(len(stations) - 1):
-            for low, high in pairwise(levels):
-                material = DARK if low is levels[0] else PAINT
-                a, c = stations[k], stations[k + 1]
-                b.quad(
-                    [point(a, low, side), point(c, low, side), point(c, high, side), point(a, high, side)],
-                    material,
-                    (0, 0.3, 0),
-                )
-        z = side * 0.49
-        for wheel in body.wheels:
-            _arch(b, wheel, z, side, first)
-        # Lamps reach around the corners: the tail's are taller and red, the front's are flat and bright.
-        for x0, x1, s0, s1, material in ((-0.5, -0.455, 0.6, 0.96, TAIL), (0.43, 0.5, 0.68, 0.95, LAMP)):
-            top = body.deck if x0 < 0 else body.hood
-            y0, y1 = sill + (top - sill) * s0, sill + (top - sill) * s1
-            b.quad([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], material, (0, 0.3, 0), first)
-        for x in (0.15, -0.12)[: 1 if panel_van else 2]:
-            b.quad(
-                [(x, 0.2, z), (x + 0.004, 0.2, z), (x + 0.004, body.waist, z), (x, body.waist, z)],
-                DARK,
-                (0, 0.3, 0),
-                first,
-            )
+        _flank(b, body, stations, side, doors=1 if panel_van else 2)
     for a, c in pairwise(stations):
         b.quad(
-            [point(a, levels[-1], -1), point(c, levels[-1], -1), point(c, levels[-1], 1), point(a, levels[-1], 1)],
+            [_point(s, _LEVELS[-1], side) for s, side in ((a, -1), (c, -1), (c, 1), (a, 1))],
             PAINT,
             (0, 0.0, 0),
         )
@@ -157,8 +116,54 @@ def _vehicle(body: _Body, panel_van: bool) -> Mesh:
     return b.mesh()
 
 
-def _arch(b: Builder, x: float, z: float, side: int, first: int) -> None:
-    _disc(b, x, 0.215, z, 0.098, 0.25, DARK, side, first)
+def _end(b: Builder, station: _Station, front: bool) -> None:
+    """The front or the tail, with plate, lamps and grille."""
+    first = b.here
+    for low, high in pairwise(_LEVELS):
+        b.quad(
+            [_point(station, level, side) for level, side in ((low, -1), (low, 1), (high, 1), (high, -1))],
+            DARK if low is _LEVELS[0] else PAINT,
+            _MIDDLE,
+        )
+    x, width, top = station
+    half = 0.49 * width
+
+    def panel(z0, z1, s0, s1, material):
+        low, high = (_SILL + (top - _SILL) * share for share in (s0, s1))
+        b.quad([(x, low, z0), (x, low, z1), (x, high, z1), (x, high, z0)], material, _MIDDLE, first)
+
+    panel(-0.13, 0.13, 0.34, 0.5, PLATE)
+    if front:
+        panel(-0.5 * half, 0.5 * half, 0.6, 0.86, DARK)
+        panel(-0.75 * half, 0.75 * half, 0.14, 0.3, DARK)
+        for side in (-1, 1):
+            panel(*sorted((side * 0.58 * half, side * 0.97 * half)), 0.62, 0.92, LAMP)
+    else:
+        panel(-half, half, 0.1, 0.16, DARK)
+        for side in (-1, 1):
+            panel(*sorted((side * 0.66 * half, side * 0.97 * half)), 0.6, 0.96, TAIL)
+
+
+def _flank(b: Builder, body: _Body, stations: list[_Station], side: int, doors: int) -> None:
+    """One side up to the waist, with wheel arches, the lamps' ends and the gaps of doors."""
+    first = b.here
+    for a, c in pairwise(stations):
+        for low, high in pairwise(_LEVELS):
+            b.quad(
+                [_point(s, level, side) for s, level in ((a, low), (c, low), (c, high), (a, high))],
+                DARK if low is _LEVELS[0] else PAINT,
+                _MIDDLE,
+            )
+    z = side * 0.49
+    for wheel in body.wheels:
+        _disc(b, wheel, 0.215, z, 0.098, 0.25, DARK, side, first)
+    # Lamps reach around the corners: the tail's are taller and red, the front's are flat and bright.
+    for x0, x1, s0, s1, material in ((-0.5, -0.455, 0.6, 0.96, TAIL), (0.43, 0.5, 0.68, 0.95, LAMP)):
+        top = body.deck if x0 < 0 else body.hood
+        y0, y1 = _SILL + (top - _SILL) * s0, _SILL + (top - _SILL) * s1
+        b.quad([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], material, _MIDDLE, first)
+    for x in (0.15, -0.12)[:doors]:
+        b.quad([(x, 0.2, z), (x + 0.004, 0.2, z), (x + 0.004, body.waist, z), (x, body.waist, z)], DARK, _MIDDLE, first)
 
 
 def _cabin(b: Builder, body: _Body, panel_van: bool) -> None:
@@ -166,9 +171,6 @@ def _cabin(b: Builder, body: _Body, panel_van: bool) -> None:
     (x_front, x_roof_front), (x_rear, x_roof_rear) = body.windscreen, body.rear_window
     foot, roof = 0.49 * 0.91, 0.49 * body.roof_width
     y0, y1, y2 = body.waist - 0.01, 0.965, 1.0
-
-    def ring(x_low, x_high, y, t, half):
-        return x_low + (x_high - x_low) * t, y, half
 
     def side_point(front: bool, t: float, side: int):
         """A point on the slanted pillar, t from waist to roof edge."""
