@@ -38,6 +38,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
+            "add-ros = add_ros.__main__:main",
             "detector = add_ros.node.detector_node:main",
             "lifecycle_detector = add_ros.node.lifecycle_node:main",
             "bag_convert = add_ros.bags.convert:main",

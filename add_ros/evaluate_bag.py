@@ -1,4 +1,4 @@
-"""Score a detector on a bag with ground truth: `python -m add_ros.evaluate_bag BAG --model FILE`.
+"""Score a detector on a bag with ground truth: `add-ros bag evaluate BAG --model FILE`.
 
 Neither a ROS installation nor torch is needed. Images are read, paired, calibrated and detected in as by the node, and
 the detections are scored by KITTI's rules and against distance. Without --model the detections that were recorded are
@@ -42,6 +42,7 @@ from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
 from add_ros.signals import raise_on_signals
+from training.arguments import command_parser
 from training.atomic_io import require_writable
 
 _PICTURES = 60
@@ -68,38 +69,52 @@ class _Detector:
     classes: ClassSpec | None = None
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "bag evaluate",
+        "Score a model on a bag with ground truth, or without --model the detections that were recorded: KITTI's "
+        "average precision and errors against distance. A --compare option adds a second run and the differences of "
+        "the two with confidence intervals.",
+        "bag --model weights.onnx --page evaluation.html",
+        usage="%(prog)s BAG [options]",
+    )
+    options.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
+    _add_scored(options)
+    _add_topics(options)
+    _add_comparison(options)
+    _add_output(options)
+    return options
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="add_ros.evaluate_bag", description=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
-    _add_scored(parser)
-    _add_comparison(parser)
-    _add_output(parser)
-    arguments = parser.parse_args(argv)
-    _require_together(parser, arguments)
+    command = parser()
+    arguments = command.parse_args(argv)
+    _require_together(command, arguments)
     return arguments
 
 
 def _add_scored(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is scored")
     what.add_argument(
-        "--model", metavar="FILE", help=".onnx or .safetensors, or the name of weights that ship here: monodle_lite0"
+        "--model", metavar="FILE", help=".onnx, .safetensors, or the name of weights that ship here: monodle_lite0"
     )
     what.add_argument(
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
     what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    what.add_argument("--threads", type=_at_least(0), default=0, help="CPU threads of the network; 0 (default): all")
+    what.add_argument("--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all")
     what.add_argument(
         "--score-threshold",
         type=_share,
-        help="leave out detections below it, like the node (there 0.15). By default none is left out, since average "
-        "precision needs the whole range of scores",
+        metavar="X",
+        help="leave out detections below it, as the node does (default: keep all, as average precision asks for)",
     )
     what.add_argument(
         "--classes",
         type=Path,
         metavar="FILE",
-        help="classes to score: a JSON file, or a model that names them (default: those of the model, else KITTI's)",
+        help="classes to score: a JSON file, or a model that names them (default: the model's, else KITTI's)",
     )
     what.add_argument(
         "--class",
@@ -108,19 +123,23 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=CLASS",
-        help="read this name in labels and recorded detections as another, such as vehicle=Car; may be repeated",
+        help="read a name in labels and detections as another, such as vehicle=Car; repeatable",
     )
     what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
     what.add_argument(
         "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
     )
+
+
+def _add_topics(parser: argparse.ArgumentParser) -> None:
+    topics = parser.add_argument_group("topics, found by type where there is one choice")
     for name, kind in (
         ("image", "Image or CompressedImage"),
         ("camera-info", "CameraInfo"),
         ("ground-truth", "Detection3DArray"),
         ("detections", "Detection3DArray"),
     ):
-        what.add_argument(f"--{name}-topic", metavar="TOPIC", help=f"{kind}; found by type where there is one choice")
+        topics.add_argument(f"--{name}-topic", metavar="TOPIC", help=kind)
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
@@ -133,27 +152,29 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         "--compare-detections", type=Path, metavar="BAG", help="recorded detections: those of this bag (BAG itself too)"
     )
     intervals = parser.add_argument_group("confidence intervals of a comparison")
-    intervals.add_argument("--resamples", type=_at_least(20), help="default 1000")
+    intervals.add_argument("--resamples", type=_at_least(20), metavar="N", help="default 1000")
     intervals.add_argument(
         "--block",
         type=_at_least(1),
-        help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20); with more than a tenth "
-        "there are no intervals",
+        metavar="N",
+        help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20)",
     )
-    intervals.add_argument("--seed", type=_at_least(0), help="default 0")
+    intervals.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
-    out.add_argument("--frames", type=_at_least(0), help=f"frames of each run with pictures (default {_PICTURES})")
-    out.add_argument("--title", help="heading of the page")
     out.add_argument(
-        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics with detections and markers beside"
+        "--frames", type=_at_least(0), metavar="N", help=f"frames of each run with pictures (default {_PICTURES})"
+    )
+    out.add_argument("--title", metavar="TEXT", help="heading of the page")
+    out.add_argument(
+        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics, detections and markers"
     )
     out.add_argument(
-        "--score", type=_share, help="least score in errors against distance and in frames (default: best F1 per class)"
+        "--score", type=_share, metavar="X", help="least score in errors and pictures (default: best F1 per class)"
     )
 
 
@@ -322,7 +343,7 @@ def _write(path: Path, text: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C and SIGTERM."""
     arguments = _arguments(argv)
-    command = shlex.join(["python", "-m", "add_ros.evaluate_bag", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(["add-ros", "bag", "evaluate", *(sys.argv[1:] if argv is None else argv)])
     try:
         with raise_on_signals():
             _evaluate(arguments, command)

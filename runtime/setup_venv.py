@@ -153,6 +153,22 @@ def add_paths(python: Path) -> None:
     (site / "add_ros.pth").write_text("\n".join(lines) + "\n")
 
 
+def add_command(python: Path) -> None:
+    """Write the command add-ros, as installing the package would."""
+    command = python.parent / "add-ros"
+    lines = [
+        f"#!{python}",
+        "# PYTHON_ARGCOMPLETE_OK",
+        "import sys",
+        "",
+        "from add_ros.__main__ import main",
+        "",
+        "sys.exit(main())",
+    ]
+    command.write_text("\n".join(lines) + "\n")
+    command.chmod(0o755)
+
+
 def check_imports(python: Path) -> None:
     """Try what the node imports."""
     program = "import rclpy, cv2, onnxruntime, cv_bridge, message_filters; from vision_msgs.msg import Detection3DArray"
@@ -178,6 +194,7 @@ def main() -> int:
         python = make_venv(venv)
         install(python, venv / "setup.log", args.requirements)
         add_paths(python)
+        add_command(python)
         builder = str(ROOT / "runtime" / "build_vision_msgs.py")
         if subprocess.run([str(python), builder], env=environment()).returncode:
             return 1

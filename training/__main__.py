@@ -1,10 +1,25 @@
-"""python -m training fit|validate|test|seeds|recipes: train and score detectors with Lightning."""
+"""add-ros fit, validate and test: train and score detectors with Lightning.
+
+`python -m training` is the same, and has seeds and recipes too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 
+from training.fit_options import ALL, fit_parser
 from training.reported_errors import exit_status
+
+SUBCOMMANDS = ("fit", "validate", "test")
+_USAGE = """usage: python -m training {fit,validate,test,seeds,recipes} [options]
+
+Train and score. Each has --help; add-ros --help lists all commands."""
+
+
+def parser(subcommand: str) -> argparse.ArgumentParser:
+    """The options of fit, validate or test that are used most."""
+    return fit_parser(subcommand)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,17 +28,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["seeds"]:
+    given = [word for word in arguments[:1] if word not in ("-h", "--help")]
+    if not given:
+        print(_USAGE)
+        return 0 if arguments else 2
+    if given == ["seeds"]:
         from training.seeds import main as seeds
 
         return seeds(arguments[1:])
-    if arguments[:1] == ["recipes"]:
+    if given == ["recipes"]:
         from training.recipes import main as recipes
 
         return recipes(arguments[1:])
+    if given[0] in SUBCOMMANDS and {"-h", "--help"} & set(arguments):
+        fit_parser(given[0]).print_help()
+        return 0
     from training.command import TrainingCommand
 
-    TrainingCommand(arguments)
+    TrainingCommand(["--help" if word == ALL else word for word in arguments])
     return 0
 
 

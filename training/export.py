@@ -1,4 +1,4 @@
-"""python -m training.export: a training checkpoint -> .onnx and .safetensors, as the predictor loads them."""
+"""add-ros export: a training checkpoint -> .onnx and .safetensors, as the predictor loads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.export import export_onnx
 from add_model.weights_file import load, save
+from training.arguments import command_parser
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
 from training.errors import TrainingError
 
@@ -51,12 +52,23 @@ def write(name: str, detector: Detector, out: Path) -> tuple[Path, Path]:
     return weights, graph
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "export",
+        "Write the detector of a training checkpoint as .safetensors and .onnx, which the node, the bag tools and "
+        "Predictor load.",
+        "--checkpoint runs/monodle_lite0_kitti/last.ckpt --out weights",
+    )
+    files = options.add_argument_group("files")
+    files.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="a .ckpt of add-ros fit")
+    files.add_argument("--out", type=Path, required=True, metavar="PATH", help="without suffix, such as weights/mine")
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; see --help."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a .ckpt of python -m training fit")
-    parser.add_argument("--out", type=Path, required=True, help="path without suffix, such as weights/my_model")
-    options = parser.parse_args(arguments)
+    """The command line; returns the exit status."""
+    options = parser().parse_args(arguments)
     out = options.out.with_suffix("") if options.out.suffix in _SUFFIXES else options.out
     try:
         name, detector = read_checkpoint(options.checkpoint)

@@ -1,4 +1,4 @@
-"""python -m training.predict: run a model over KITTI frames and write KITTI result files."""
+"""add-ros predict: run a model over KITTI frames and write KITTI result files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
+from training.arguments import command_parser
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, read_ids
@@ -20,19 +21,36 @@ def _failed(reason: object) -> int:
     return 2
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; see --help."""
-    parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__)
-    parser.add_argument("--kitti", type=Path, required=True, help="folder in KITTI's object layout")
-    parser.add_argument("--ids", default=None, help=f"file of frame ids, or {' or '.join(PUBLISHED)} (default: all)")
-    parser.add_argument("--split", choices=("training", "testing"), default="training")
-    parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the result files, new or empty")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "predict",
+        "Run a model over KITTI frames and write KITTI result files.",
+        "--kitti DIR --ids chen_val --model weights.onnx --out results",
+    )
+    frames = options.add_argument_group("frames")
+    frames.add_argument("--kitti", type=Path, required=True, metavar="DIR", help="folder in KITTI's object layout")
+    published = " or ".join(PUBLISHED)
+    frames.add_argument("--ids", metavar="FILE", help=f"file of frame ids, or {published} (default: all)")
+    frames.add_argument(
+        "--split", choices=("training", "testing"), default="training", help="folder of --kitti (default: training)"
+    )
+    frames.add_argument(
         "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
     )
-    options = parser.parse_args(arguments)
+    model = options.add_argument_group("model")
+    model.add_argument(
+        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
+    )
+    model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    out = options.add_argument_group("output")
+    out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result files, new or empty")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = parser().parse_args(arguments)
     if options.out.is_dir() and any(options.out.iterdir()):
         return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     try:

@@ -1,4 +1,4 @@
-"""python -m training recipes: the configurations that come with this package, and how they go together.
+"""add-ros recipes: the configurations that come with this package, and how they go together.
 
 A training is a recipe, perhaps with overlays: fit --config RECIPE --config OVERLAY. Its run folder is named after them.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.arguments import command_parser
 from training.errors import TrainingError
+from training.reported_errors import exit_status
 
 GROUPS = {
     "recipes": "one model on one data set",
@@ -56,12 +59,23 @@ ROWS = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training recipes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parser() -> argparse.ArgumentParser:
+    """There are no options."""
+    return command_parser(
+        "recipes",
+        "List the configurations that come with this package. A training is a recipe, perhaps with overlays: add-ros "
+        "fit --config RECIPE --config OVERLAY. Its run folder is named after them.",
+        "",
     )
-    parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return exit_status(_run, sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    parser().parse_args(arguments)
     folder = recipe_folder()
     for group, what in GROUPS.items():
         print(f"{_shown(folder / group)}/: {what}")
@@ -92,11 +106,11 @@ def run_name(files: Sequence[Path | str]) -> str:
 
 
 def words(composition: str) -> list[str]:
-    """The arguments of a composition, as `COMPOSITIONS` has it."""
-    arguments = []
+    """The arguments of a composition, as `COMPOSITIONS` has it, with its files where they are on this machine."""
+    arguments, folder = [], recipe_folder()
     for word in composition.split():
         group = word.partition("/")[0]
-        arguments += ["--config", f"config/train/{word}.yaml"] if group in GROUPS else [word]
+        arguments += ["--config", _shown(folder / f"{word}.yaml")] if group in GROUPS else [word]
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""python -m training seeds --config RECIPE --seeds 0 1 2: train with several seeds, report mean and spread.
+"""add-ros seeds --config RECIPE --seeds 0 1 2: train with several seeds, report mean and spread.
 
 Every seed has a run folder of its own within --out. Started again, finished seeds are kept and the others go on.
 Options it does not know are passed on to fit, such as --data DIR or --trainer.max_epochs 20.
@@ -14,9 +14,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from training.arguments import command_parser
 from training.atomic_io import write_atomically
 from training.errors import TrainingError
-from training.metrics import NAME, read_metrics
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.reported_errors import exit_status
@@ -24,9 +24,15 @@ from training.reported_errors import exit_status
 _SHOWN = ("3d_easy", "3d_moderate", "3d_hard", "bev_moderate", "3d_loose_moderate")
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options, fit_options = _parser().parse_known_args(arguments)
+    return exit_status(_run, sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    from training.metrics import NAME, read_metrics  # with Lightning, which takes seconds to import
+
+    options, fit_options = parser().parse_known_args(arguments)
     require_new_options(fit_options)
     out = options.out or Path("runs") / f"{run_name(options.config)}_seeds"
     seeds = list(dict.fromkeys(options.seeds))
@@ -46,20 +52,27 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training seeds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "seeds",
+        "Train with several seeds; report mean and spread. Every seed has a run folder of its own within --out. "
+        "Started again, finished seeds are kept and the others go on. Options that are not listed here go to fit.",
+        "--config config/train/recipes/monodle_lite0_kitti.yaml --data DIR --seeds 0 1 2",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-c", "--config", action="append", required=True, help="configuration, as for fit: once or several times"
+    runs = options.add_argument_group("runs")
+    runs.add_argument(
+        "-c", "--config", action="append", required=True, metavar="FILE", help="configuration, as for fit; repeatable"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--out", type=Path, help="folder for the run folders (default: runs/RECIPE+OVERLAY_seeds)")
-    parser.add_argument("--monitor", default="val/Car_3d_moderate", help="metric that says which epoch is the best")
-    return parser
+    runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    runs.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the run folders (default: runs/RECIPE+OVERLAY_seeds)"
+    )
+    runs.add_argument(
+        "--monitor", default="val/Car_3d_moderate", metavar="METRIC", help="which epoch is the best (%(default)s)"
+    )
+    return options
 
 
 def folder_of(out: Path, seed: int) -> Path:
@@ -124,4 +137,4 @@ def format_report(report: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main, sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Write frames of the synthetic world: python -m training.world --out DIR --frames N [--seed S] [--clip].
+"""Write frames of the synthetic world: add-ros world --out DIR --frames N [--seed S] [--clip].
 
 The folder has KITTI's object layout, with exact dense depth beside it: training/image_2, calib, label_2, depth_2
 (16-bit PNG, metres x 256, 0 for the sky), with --scanner velodyne, and ImageSets/NAME.txt. training/rendered.txt says
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from training.arguments import command_parser
 from training.data.kitti.calib import write_calib
 from training.data.kitti.labels import write_objects
 from training.data.sample import Sample
@@ -81,28 +82,42 @@ def reserve(root: Path, first: int, count: int, split: str, settings: str) -> No
         file.write(f"{settings}\n")
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    defaults = World()
+    options = command_parser(
+        "world",
+        "Render frames of the synthetic world into a folder in KITTI's object layout, with exact dense depth. The same "
+        "settings render the same frames.",
+        "--out data/world --frames 200",
+    )
+    frames = options.add_argument_group("frames")
+    frames.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write, in KITTI's layout")
+    frames.add_argument("--frames", required=True, type=int, metavar="N", help="how many frames")
+    frames.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
+    frames.add_argument("--scanner", action="store_true", help="write velodyne too: what a laser scanner would measure")
+    streets = options.add_argument_group("streets")
+    streets.add_argument("--seed", type=int, default=0, help="another seed is another world (default 0)")
+    streets.add_argument("--first", type=int, default=0, metavar="N", help="number of the first street (default 0)")
+    streets.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
+    streets.add_argument("--rate", type=float, metavar="HZ", help="frames a second of --clip (10)")
+    camera = options.add_argument_group("camera")
+    camera.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
+    camera.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
+    camera.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    defaults = World()
-    parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__.splitlines()[2])
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write, in KITTI's layout")
-    parser.add_argument("--frames", required=True, type=int, metavar="N", help="how many frames")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another world (default 0)")
-    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first street (default 0)")
-    parser.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
-    parser.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
-    parser.add_argument("--scanner", action="store_true", help="write velodyne too: what a laser scanner would measure")
-    parser.add_argument("--rate", type=float, metavar="HZ", help="frames a second of --clip (10)")
-    parser.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
-    parser.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
-    parser.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
-    options = parser.parse_args(arguments)
+    defaults, command = World(), parser()
+    options = command.parse_args(arguments)
     if options.frames < 1 or options.first < 0 or (options.rate is not None and options.rate <= 0):
-        parser.error("--frames must be 1 or more, --first 0 or more, --rate positive")
+        command.error("--frames must be 1 or more, --first 0 or more, --rate positive")
     if options.rate is not None and not options.clip:
-        parser.error("--rate would do nothing without --clip")
+        command.error("--rate would do nothing without --clip")
     if not re.fullmatch(r"[\w.-]+", options.split):
-        parser.error(f"--split {options.split!r} is no name: give letters, digits, '_', '-' and '.', such as val")
+        command.error(f"--split {options.split!r} is no name: give letters, digits, '_', '-' and '.', such as val")
     if options.clip and options.rate is None:
         options.rate = 10.0
     if options.focal is None:
@@ -110,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         world = World(width=options.width, height=options.height, focal=options.focal, seed=options.seed)
     except ValueError as error:
-        parser.error(str(error))
+        command.error(str(error))
     if options.clip:
         samples = world.clip(options.first, options.frames, options.rate)
     else:

@@ -1,4 +1,4 @@
-"""Make a rosbag2 from images: `python -m add_ros.bags.convert SOURCE BAG`, without a ROS installation.
+"""Make a rosbag2 from images: `add-ros bag convert SOURCE BAG`, without a ROS installation.
 
 SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images with a calibration (KITTI's calib.txt or
 camera_info YAML); --world makes a drive through the synthetic world instead. The bag holds image_rect, camera_info and,
@@ -21,6 +21,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from add_ros.signals import raise_on_signals
+from training.arguments import command_parser
 
 
 def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
@@ -45,40 +46,52 @@ def _rate(text: str) -> float:
     return value
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="add_ros.bags.convert",
-        description=__doc__.split("\n\n", 1)[1],
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "bag convert",
+        "Make a rosbag2 from images. SOURCE is a folder of KITTI's (object, tracking or raw) or any folder of images "
+        "with a calibration (KITTI's calib.txt or camera_info YAML). Labels, velodyne points and transforms go into "
+        "the bag where SOURCE has them.",
+        "DIR bag --rate 10",
         usage="%(prog)s [options] SOURCE BAG\n       %(prog)s [options] --world FRAMES BAG",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="SOURCE BAG", help="what to read, the bag to create")
-    parser.add_argument("--world", type=_number, metavar="FRAMES", help="make this many frames of the synthetic world")
-    parser.add_argument("--street", type=int, help="which street of the synthetic world (default 0)")
-    parser.add_argument("--seed", type=int, help="seed of the synthetic world (default 0)")
-    parser.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
-    parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
-    parser.add_argument(
+    options.add_argument("paths", nargs="+", type=Path, metavar="SOURCE BAG", help="what to read, the bag to create")
+    source = options.add_argument_group("what is read")
+    source.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
+    source.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    source.add_argument(
         "--trust-calibration",
         action="store_true",
         default=None,
         help="give no warning about intrinsics that look wrong",
     )
-    parser.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
-    parser.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
-    parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
-    parser.add_argument("--compress", action="store_true", help="compress the bag with zstd, without loss")
-    parser.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")
-    parser.add_argument("--camera", default="/camera", help="namespace of the topics (default /camera)")
-    parser.add_argument("--frame-id", default="camera_optical_frame", help="default camera_optical_frame")
-    parser.add_argument(
+    source.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
+    world = options.add_argument_group("synthetic world")
+    world.add_argument("--world", type=_number, metavar="FRAMES", help="drive through it for this many frames")
+    world.add_argument("--street", type=int, help="which street (default 0)")
+    world.add_argument("--seed", type=int, help="seed of the world (default 0)")
+    bag = options.add_argument_group("bag")
+    bag.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
+    bag.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
+    bag.add_argument("--compress", action="store_true", help="compress the bag with zstd, without loss")
+    bag.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")
+    bag.add_argument("--camera", default="/camera", metavar="NAME", help="namespace of the topics (default /camera)")
+    bag.add_argument("--frame-id", default="camera_optical_frame", metavar="NAME", help="default camera_optical_frame")
+    bag.add_argument(
         "--camera-height", type=float, default=CAMERA_HEIGHT, metavar="M", help=f"metres ({CAMERA_HEIGHT})"
     )
-    arguments = parser.parse_intermixed_args(argv)
+    return options
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    command = parser()
+    arguments = command.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
-        parser.error("give SOURCE and BAG, or --world FRAMES and BAG")
+        command.error("give SOURCE and BAG, or --world FRAMES and BAG")
     idle = ("ids", "calib", "limit", "trust_calibration") if arguments.world else ("street", "seed")
     if given := [f"--{name.replace('_', '-')}" for name in idle if getattr(arguments, name) is not None]:
-        parser.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
+        command.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""Play a rosbag2 over DDS: `python -m add_ros.bags.play BAG`, without a ROS installation.
+"""Play a rosbag2 over DDS: `add-ros bag play BAG`, without a ROS installation.
 
 Messages are published as the CDR bytes in the bag, at their own pace times --rate and with the QoS that was recorded.
 Message types that are not installed are skipped and counted.
@@ -25,6 +25,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import BagReader, open_bag, raw_messages
 from add_ros.signals import interrupt
+from training.arguments import command_parser
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
 
@@ -182,17 +183,25 @@ def _positive(text: str) -> float:
     return value
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="add_ros.bags.play", description=__doc__.splitlines()[0])
-    parser.add_argument("bag", help="a rosbag2 folder, or a .mcap or .db3 file")
-    parser.add_argument("--rate", type=_positive, default=1.0, help="times the recorded pace (default 1)")
-    parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The options; those of ROS follow --ros-args."""
+    options = command_parser(
+        "bag play",
+        "Play a rosbag2 over DDS, at its own pace and with the QoS that was recorded. What follows --ros-args is for "
+        "ROS.",
+        "bag --clock --rate 0.5",
+    )
+    options.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a .mcap or .db3 file")
+    pace = options.add_argument_group("time")
+    pace.add_argument("--rate", type=_positive, default=1.0, metavar="X", help="times the recorded pace (default 1)")
+    pace.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
+    pace.add_argument(
         "--clock", type=_positive, nargs="?", const=40.0, default=0.0, metavar="HZ",
         help="publish the bag's time on /clock, 40 times a second or HZ, for nodes with use_sim_time",
     )  # fmt: skip
-    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play these only")
-    parser.add_argument(
+    topics = options.add_argument_group("topics")
+    topics.add_argument("--topics", nargs="+", metavar="TOPIC", help="play these only")
+    topics.add_argument(
         "--remap",
         type=_remap,
         nargs="+",
@@ -200,18 +209,24 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         metavar="OLD:=NEW",
         help="publish a recorded topic by another name",
     )
-    parser.add_argument(
+    start = options.add_argument_group("start")
+    start.add_argument(
         "--wait-for-subscribers", type=_positive, metavar="SECONDS",
         help="hold the first message until every played topic has a subscriber, so that none is lost; "
         "fail after so many seconds",
     )  # fmt: skip
-    parser.add_argument(
+    start.add_argument(
         "--wait-for-nodes", nargs="+", default=[], metavar="NODE",
         help="with --wait-for-subscribers: nodes, by name, that must be among them",
     )  # fmt: skip
-    arguments = parser.parse_args(argv)
+    return options
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    command = parser()
+    arguments = command.parse_args(argv)
     if arguments.wait_for_nodes and not arguments.wait_for_subscribers:
-        parser.error("--wait-for-nodes needs --wait-for-subscribers SECONDS")
+        command.error("--wait-for-nodes needs --wait-for-subscribers SECONDS")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""Record topics from DDS into a rosbag2: `python -m add_ros.bags.record BAG TOPIC...`, without a ROS installation.
+"""Record topics from DDS into a rosbag2: `add-ros bag record BAG TOPIC...`, without a ROS installation.
 
 Messages are written as the CDR bytes that arrived, stamped with the time of their arrival. Each subscription takes
 the QoS that its publishers offer. Ctrl-C closes the bag.
@@ -27,6 +27,7 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, offered_qos, open_writer
+from training.arguments import command_parser
 
 if TYPE_CHECKING:  # the module has another name from Lyrical on: rclpy.endpoint_info
     from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -104,20 +105,26 @@ class Recorder:
         self.counts[topic] += 1
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="add_ros.bags.record", description=__doc__.splitlines()[0])
-    parser.add_argument("bag", type=Path, help="the bag folder to create")
-    parser.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
-    parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
-    parser.add_argument("--compress", action="store_true", help="compress with zstd")
-    return parser.parse_args(argv)
+def parser() -> argparse.ArgumentParser:
+    """The options; those of ROS follow --ros-args."""
+    options = command_parser(
+        "bag record",
+        "Record topics from DDS into a rosbag2, until Ctrl-C. What follows --ros-args is for ROS.",
+        "bag /camera/image_raw /camera/camera_info",
+    )
+    options.add_argument("bag", type=Path, metavar="BAG", help="the bag folder to create")
+    options.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
+    storage = options.add_argument_group("storage")
+    storage.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
+    storage.add_argument("--compress", action="store_true", help="compress with zstd")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0 when stopped by Ctrl-C or SIGTERM, 1 where a topic or the bag is unusable."""
     argv = sys.argv[1:] if argv is None else argv
     own, ros = split_arguments(argv)
-    arguments = _arguments(own)
+    arguments = parser().parse_args(own)
     stop = threading.Event()
     try:
         start_rclpy(ros, on_stop=stop.set)

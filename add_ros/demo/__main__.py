@@ -1,8 +1,8 @@
-"""The demo: `python -m add_ros.demo [--kitti DIR]` plays a clip through the detector node and shows the result.
+"""The demo: `add-ros demo [--kitti DIR]` plays a clip through the detector node and shows the result.
 
 Without --kitti the clip is a drive through the synthetic world. A bag is written, played over DDS by one process,
 detected in by a second and recorded by a third; the page that is made from both bags is OUT/index.html. Files of an
-earlier demo in OUT are replaced, nothing else. --model takes any detector that python -m training.export wrote.
+earlier demo in OUT are replaced, nothing else. --model takes any detector that add-ros export wrote.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
 from add_ros.signals import raise_on_signals
+from training.arguments import command_parser
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
@@ -41,28 +42,47 @@ _PAGE, _PARTS = "index.html", ("input", "result", "viewer", "logs")  # what a de
 _MARK = ".made_by_add_ros_demo"  # an empty file there, without which nothing is replaced
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="add_ros.demo", description=__doc__.split("\n\n", 1)[1])
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "demo",
+        "Play a clip through the detector node and make a page of the result, OUT/index.html. Without --kitti the clip "
+        "is a drive through the synthetic world. Files of an earlier demo in OUT are replaced, nothing else.",
+        "--kitti DIR",
+    )
+    clip = options.add_argument_group("clip")
+    clip.add_argument(
         "--kitti", type=Path, metavar="DIR", help="real frames: a KITTI folder or drive, or images with a calib.txt"
     )
-    parser.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page (default out/demo)")
-    parser.add_argument("--frames", type=int, help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})")
-    parser.add_argument(
+    clip.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    clip.add_argument(
+        "--frames", type=int, metavar="N", help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})"
+    )
+    node = options.add_argument_group("node")
+    node.add_argument(
         "--model",
         default=SHIPPED_MODEL.stem,
+        metavar="FILE",
         help="an exported .onnx file, or the name of weights that ship here (default %(default)s)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    parser.add_argument("--score-threshold", type=float, default=0.15, help="default 0.15")
-    arguments = parser.parse_args(argv)
+    node.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    node.add_argument("--score-threshold", type=float, default=0.15, metavar="X", help="default 0.15")
+    out = options.add_argument_group("output")
+    out.add_argument(
+        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder of the page (default out/demo)"
+    )
+    return options
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    command = parser()
+    arguments = command.parse_args(argv)
     if arguments.frames is not None and arguments.frames < 1:
-        parser.error("--frames must be at least 1")
+        command.error("--frames must be at least 1")
     if not 0 <= arguments.score_threshold <= 1:
-        parser.error("--score-threshold must be 0 to 1")
+        command.error("--score-threshold must be 0 to 1")
     if arguments.calib and not arguments.kitti:
-        parser.error("--calib would do nothing without --kitti")
+        command.error("--calib would do nothing without --kitti")
     return arguments
 
 
@@ -217,7 +237,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0 when every frame was answered, 1 otherwise with what failed, 130 on Ctrl-C and SIGTERM."""
     arguments = _arguments(argv)
-    command = shlex.join(["python", "-m", "add_ros.demo", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(["add-ros", "demo", *(sys.argv[1:] if argv is None else argv)])
     try:
         with raise_on_signals():
             return _run(arguments, command)

@@ -92,15 +92,20 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
     return code
 
 
-def _refuse_plain_arguments(args: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="detector",
+def parser(prog: str = "detector") -> argparse.ArgumentParser:
+    """The parser of what is not for ROS: there is nothing but --help."""
+    return argparse.ArgumentParser(
+        prog=prog,
         usage="%(prog)s --ros-args [-r image:=TOPIC] [-r camera_info:=TOPIC] [-p NAME:=VALUE] [--params-file FILE]",
         description="Camera images in, 3D detections out. docs/user/node.md has the topics and parameters.",
-        epilog=f"parameters: {', '.join(parameter.name for parameter in parameters.PARAMETERS)}",
+        epilog="example: %(prog)s --ros-args -r image:=/camera/image_raw -r camera_info:=/camera/camera_info. "
+        f"Parameters: {', '.join(parameter.name for parameter in parameters.PARAMETERS)}",
     )
+
+
+def _refuse_plain_arguments(args: list[str] | None) -> None:
     given = sys.argv if args is None else args
-    parser.parse_args(remove_ros_args(given)[1:])
+    (parser(args[0]) if args else parser()).parse_args(remove_ros_args(given)[1:])
 
 
 def _fail(message: str) -> int:

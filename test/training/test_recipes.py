@@ -10,9 +10,10 @@ import yaml
 from support.paths import CONFIG, ROOT
 from support.training_bench import depths
 
-from training.__main__ import main
+from training.__main__ import SUBCOMMANDS, main
 from training.command import TrainingCommand
 from training.errors import TrainingError
+from training.fit_options import ALL, fit_parser
 from training.parser import ConfigFile
 from training.recipes import COMPOSITIONS, GROUPS, ROWS, recipe_folder, replacement, run_name, summary, words
 
@@ -29,6 +30,13 @@ class ReadOnly(TrainingCommand):
         pass
 
     def _run_subcommand(self, subcommand):
+        pass
+
+
+class Parsed(ReadOnly):
+    """Stops before it looks for a checkpoint."""
+
+    def before_instantiate_classes(self):
         pass
 
 
@@ -157,3 +165,54 @@ def test_another_file_that_is_not_there_has_no_composition(tmp_path):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(TrainingError, match=f"bad.yaml {message}"):
             ConfigFile(option_strings=["--config"], dest="config")(None, {}, str(tmp_path / "bad.yaml"))
+
+
+TRIED = {
+    "--run-dir": "runs/x",
+    "--monitor": "val/Car_2d_easy",
+    "--seed_everything": "3",
+    "--data": "some/where",
+    "--data.train": "a.txt",
+    "--data.val": "b.txt",
+    "--data.test": "c.txt",
+    "--data.depth": "object",
+    "--data.batch_size": "3",
+    "--data.num_workers": "0",
+    "--model.init_weights": "imagenet",
+    "--model.lr": "1.0e-3",
+    "--model.objective": "ADDDistillation",
+    "--model.objective.teacher": "teacher.ckpt",
+    "--trainer.max_epochs": "2",
+    "--trainer.accumulate_grad_batches": "2",
+    "--trainer.precision": "32-true",
+    "--trainer.devices": "1",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_the_options_in_help_are_what_the_command_line_takes(subcommand):
+    """The list in fit_options.py is written by hand: each of its options is tried, and does what it says."""
+    shown = {option for action in fit_parser(subcommand)._actions for option in action.option_strings}
+    shown -= {"-h", "--help", ALL, "-c", "--config", "--print_config", "--resume", "--ckpt_path"}
+    assert shown <= set(TRIED)
+    given = [word for option in TRIED if option in shown for word in (option, TRIED[option])]
+    config = Parsed([subcommand, *words("recipes/monodle_lite0_kitti"), *given]).config[subcommand]
+    assert config.run_dir == "runs/x"
+    assert (config.data.init_args.root, config.data.init_args.num_workers) == ("some/where", 0)
+    if subcommand == "fit":
+        assert config.model.objective.init_args.teacher == "teacher.ckpt"
+        assert (config.trainer.max_epochs, config.data.init_args.depth) == (2, "object")
+
+
+@pytest.mark.parametrize("words", [["fit", "--help"], ["fit", "--config", "x.yaml", "-h"], ["--help"]])
+def test_help_of_the_module_form_is_short_too(words, capsys):
+    assert main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 55
+
+
+def test_hints_name_files_where_they_are(tmp_path, monkeypatch):
+    """From another folder, as with an installed package, config/train is not the current folder's."""
+    monkeypatch.chdir(tmp_path)
+    files = [word for word in replacement(Path("monodle_add_kitti.yaml")).split() if word.endswith(".yaml")][1:]
+    assert len(files) == 2 and all(Path(file).is_file() for file in files)

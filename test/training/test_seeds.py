@@ -67,4 +67,4 @@ def test_the_module_is_the_same_command():
     for module in (["training", "seeds"], ["training.seeds"]):
         done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "python -m training seeds: error: the following arguments are required: -c/--config" in done.stderr
+        assert "add-ros seeds: error: the following arguments are required: -c/--config" in done.stderr

@@ -1,4 +1,4 @@
-"""One HTML page about results: python -m training.report --labels DIR --results DIR --images DIR --out FILE.html.
+"""One HTML page about results: add-ros report --labels DIR --results DIR --images DIR --out FILE.html.
 
 AP table, precision-recall curves, errors against distance, and the worst misses and false positives as pictures.
 With --kitti DIR the folders are those of KITTI's layout, and with --model FILE the results are predicted first. The
@@ -18,6 +18,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_classes
+from training.arguments import command_parser
 from training.atomic_io import require_writable
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
@@ -26,36 +27,50 @@ from training.evaluation.folders import FolderError, read_frames
 from training.report.page import LoadImage, render
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status, 1 where there is nothing that can be reported."""
-    parser = argparse.ArgumentParser(prog="python -m training.report", description=__doc__.splitlines()[2])
-    parser.add_argument("--kitti", type=Path, metavar="DIR", help="KITTI object folder: gives labels, images, calib")
-    parser.add_argument("--labels", type=Path, metavar="DIR", help="label files (default: label_2 of --kitti)")
-    source = parser.add_mutually_exclusive_group(required=True)
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "report",
+        "Make one HTML page about results: AP table, precision-recall curves, errors against distance, and the worst "
+        "misses and false positives as pictures.",
+        "--kitti DIR --model weights.onnx --ids chen_val --out report.html",
+    )
+    frames = options.add_argument_group("frames and labels")
+    frames.add_argument("--kitti", type=Path, metavar="DIR", help="KITTI object folder: gives labels, images, calib")
+    frames.add_argument("--labels", type=Path, metavar="DIR", help="label files (default: label_2 of --kitti)")
+    frames.add_argument("--images", type=Path, metavar="DIR", help="images; without them the page has no pictures")
+    frames.add_argument("--calib", type=Path, metavar="DIR", help="calibrations (default: calib beside the images)")
+    frames.add_argument("--ids", metavar="FILE", help="frame ids, one per line, or chen_val (default: all labelled)")
+    what = options.add_argument_group("what is scored")
+    source = what.add_mutually_exclusive_group(required=True)
     source.add_argument("--results", type=Path, metavar="DIR", help="result files, one per frame")
     source.add_argument("--model", type=Path, metavar="FILE", help="predict with this model; needs --kitti")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="images; without them the page has no pictures")
-    parser.add_argument("--calib", type=Path, metavar="DIR", help="calibrations (default: calib beside the images)")
-    parser.add_argument(
+    what.add_argument(
         "--classes",
         type=Path,
         metavar="FILE",
         help="classes to score: a JSON file, or a model that names them (default: those of --model, else KITTI's)",
     )
-    parser.add_argument("--ids", metavar="FILE", help="frame ids, one per line, or chen_val; default: all labelled")
-    parser.add_argument("--score", type=float, help="least score in pictures and errors (default: best F1 per class)")
-    parser.add_argument("--pictures", type=int, default=6, help="misses and false positives shown per class (6)")
-    parser.add_argument("--title", default="Detection report", help="heading of the page")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
-    options = parser.parse_args(arguments)
+    page = options.add_argument_group("page")
+    page.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+    page.add_argument("--title", default="Detection report", help="heading of the page")
+    page.add_argument("--score", type=float, help="least score in pictures and errors (default: best F1 per class)")
+    page.add_argument("--pictures", type=int, default=6, help="misses and false positives shown per class (6)")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status, 1 where there is nothing that can be reported."""
+    command = parser()
+    options = command.parse_args(arguments)
     if options.kitti is None and (options.model or options.labels is None):
-        parser.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
+        command.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
     if options.calib and not (options.images or options.kitti):
-        parser.error("--calib is about pictures: give --images too, or leave it out")
+        command.error("--calib is about pictures: give --images too, or leave it out")
     if options.pictures < 0:
-        parser.error("--pictures must be 0 or more")
+        command.error("--pictures must be 0 or more")
     if options.score is not None and not 0 <= options.score <= 1:
-        parser.error("--score must be 0 to 1")
+        command.error("--score must be 0 to 1")
     try:
         require_writable(options.out)
         folder = None if options.kitti is None else _training(options.kitti)

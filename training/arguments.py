@@ -1,0 +1,22 @@
+"""What the parsers of all commands have in common: their name, one example, and help in the width of the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+
+def command_parser(name: str, description: str, example: str, **options: Any) -> argparse.ArgumentParser:
+    """The parser of `add-ros NAME`, without arguments yet.
+
+    Args:
+        name: The command's words, such as 'bag convert'.
+        description: What it does; line breaks are not kept.
+        example: What follows `add-ros NAME` in the example that ends --help.
+        options: Further ones of `argparse.ArgumentParser`.
+    """
+    prog = f"add-ros {name}"
+    epilog = f"example: {prog} {example}"
+    options = {"formatter_class": partial(argparse.HelpFormatter, max_help_position=32), **options}
+    return argparse.ArgumentParser(prog=prog, description=" ".join(description.split()), epilog=epilog, **options)
