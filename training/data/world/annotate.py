@@ -41,9 +41,12 @@ def _cut(ends: np.ndarray) -> np.ndarray:
     return (ends + share[..., None] * (ends[:, ::-1] - ends)).reshape(-1, 3).T
 
 
-def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reach: float, smallest: float) -> Objects:
-    """Objects in the frame of `camera`.P; the placements are in its own frame.
+def annotate(
+    placements: list[Placement], buffers: Buffers, camera: Camera, reach: float, smallest: float
+) -> tuple[Objects, np.ndarray]:
+    """Objects in the frame of `camera`.P, and the identity (N,) of each, -1 for DontCare.
 
+    The placements are in the camera's own frame.
     boxes2d enclose the whole shape as projected, also what is hidden, clipped to the image. Objects of which no pixel
     is seen are left out. Those that are nearly hidden, nearly outside, farther than `reach` metres or lower than
     `smallest` focal lengths are DontCare, with truncated and occluded -1 as KITTI has them.
@@ -51,7 +54,7 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
     present = [p for p in np.flatnonzero(buffers.seen).tolist() if placements[p].label is not None]
     extents = _extents([placements[p] for p in present], camera.P[:, :3])
     limit = np.array([camera.width - 1, camera.height - 1] * 2, float)
-    names, boxes, boxes2d, truncated, occluded = [], [], [], [], []
+    names, boxes, boxes2d, truncated, occluded, identities = [], [], [], [], [], []
     for p, full in zip(present, extents, strict=True):
         placement = placements[p]
         clipped = np.clip(full, 0, limit)
@@ -65,12 +68,16 @@ def annotate(placements: list[Placement], buffers: Buffers, camera: Camera, reac
             boxes.append(np.full(7, np.nan))
             truncated.append(-1.0)
             occluded.append(-1)
+            identities.append(-1)
             continue
         names.append(placement.label)
         boxes.append(np.concatenate([placement.box[:3] - camera.translation, placement.box[3:]]))
         truncated.append(outside)
         occluded.append(int(visible < PARTLY) + int(visible < LARGELY))
+        identities.append(placement.identity)
     if not names:
-        return Objects.empty()
+        return Objects.empty(), np.empty(0, dtype=np.int64)
     order = sorted(range(len(names)), key=lambda i: names[i] == DONT_CARE)
-    return Objects(*(np.array(values)[order] for values in (names, boxes, boxes2d, truncated, occluded)))
+    columns = (names, boxes, boxes2d, truncated, occluded, identities)
+    *fields, identity = (np.array(values)[order] for values in columns)
+    return Objects(*fields), identity

@@ -35,6 +35,8 @@ class Actor:
     steps:   one mesh, or STRIDES of them that take turns as it moves
     paper:   texture, with the metres that one repeat covers (0: once over each side)
     shadow:  casts one
+    identity: the same for one thing at all times, another for every thing of a street
+    in_convoy: drives in the camera's own lane: stops when the camera stops
     """
 
     label: str | None
@@ -50,6 +52,8 @@ class Actor:
     paper_metres: float = 0.0
     shadow: bool = True
     phase: float = 0.0
+    identity: int = -1
+    in_convoy: bool = False
 
 
 def _size(street: Street, rng: np.random.Generator, label: str) -> tuple[float, float, float]:

@@ -36,7 +36,10 @@ class Pose:
 
 
 def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
-    """The actor at this time as the camera at this pose has it: upright, its bottom on the ground below its centre."""
+    """The actor at this time as the camera at this pose has it: upright, its bottom on the ground below its centre.
+
+    `time` is the actor's own: in a convoy, the seconds that it has driven.
+    """
     along, lateral = actor.along + actor.speed[0] * time, actor.lateral + actor.speed[1] * time
     dx = street.centre(along) + lateral - street.centre(pose.along) - pose.lateral
     dz = along - pose.along
@@ -58,17 +61,24 @@ def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
         actor.paper,
         actor.paper_metres,
         actor.shadow,
+        actor.identity,
     )
 
 
-def placements(street: Street, pose: Pose, time: float, reach: float, sideways: float) -> list[Placement]:
-    """All that may be in view at this time, up to `reach` metres ahead and `sideways` times as far to the side."""
+def placements(
+    street: Street, pose: Pose, time: float, reach: float, sideways: float, driven: float | None = None
+) -> list[Placement]:
+    """All that may be in view at this time, up to `reach` metres ahead and `sideways` times as far to the side.
+
+    `driven` as `scene.actors` takes it.
+    """
     found = _backdrop(street, pose)
-    for actor in actors(street, pose.along - _BEHIND, pose.along + reach, time):
-        ahead = actor.along + actor.speed[0] * time - pose.along
+    for actor in actors(street, pose.along - _BEHIND, pose.along + reach, time, driven):
+        own = time if driven is None or not actor.in_convoy else driven
+        ahead = actor.along + actor.speed[0] * own - pose.along
         if not -_BEHIND < ahead < 1.1 * reach:
             continue
-        placement = place(street, pose, actor, time)
+        placement = place(street, pose, actor, own)
         x, _, z = placement.box[:3].tolist()
         radius = math.hypot(actor.size[0], actor.size[1]) / 2
         if -radius < z < reach and abs(x) - radius < sideways * (z + radius) + 1:

@@ -19,6 +19,7 @@ class Placement:
     label:   KITTI type, None for clutter
     paper:   what TEXTURE quads are papered with, and the metres that one repeat covers (0: once over each quad)
     shadow:  casts one
+    identity: as `Actor` has it; -1 for what is no actor
     """
 
     mesh: Mesh
@@ -28,3 +29,4 @@ class Placement:
     paper: Texture | None = None
     paper_metres: float = 0.0
     shadow: bool = True
+    identity: int = -1

@@ -8,6 +8,7 @@ moves along the road with the layer's speed. Lateral positions are metres to the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,13 +20,22 @@ from training.data.world.road import CHUNK
 from training.data.world.street import Street
 
 _STREAM = 2
+_MIDDLE = 1 << 24  # chunks lie on both sides of 0; streams and identities are not negative
 
 
-def actors(street: Street, start: float, end: float, time: float) -> Iterator[Actor]:
-    """All actors whose position along the road lies in [start, end) metres at this time, and a little around."""
+def actors(street: Street, start: float, end: float, time: float, driven: float | None = None) -> Iterator[Actor]:
+    """All actors whose position along the road lies in [start, end) metres at this time, and a little around.
+
+    Args:
+        street: where they are.
+        start, end: metres along the road.
+        time: seconds.
+        driven: seconds that the camera, and the convoy in its lane, have driven at full speed; None for `time`.
+    """
     for layer in range(-2 if street.crossing is not None else -1, len(street.layers)):
         pace = street.layers[layer][1] if layer >= 0 else 0.0
-        low, high = (start - pace * time) // CHUNK, (end - pace * time) // CHUNK
+        moved = pace * (time if driven is None or layer else driven)
+        low, high = (start - moved) // CHUNK, (end - moved) // CHUNK
         for chunk in range(int(low), int(high) + 1):
             yield from _chunk(street, layer, chunk)
             if layer == -2:
@@ -34,7 +44,7 @@ def actors(street: Street, start: float, end: float, time: float) -> Iterator[Ac
 
 @lru_cache(maxsize=512)
 def _chunk(street: Street, layer: int, chunk: int) -> tuple[Actor, ...]:
-    stream = [street.seed, street.index, _STREAM, layer + 2, chunk + (1 << 24)]
+    stream = [street.seed, street.index, _STREAM, layer + 2, chunk + _MIDDLE]
     rng = np.random.default_rng(np.random.SeedSequence(stream))
     if layer == -2:
         found = _crossing(street, rng)
@@ -42,6 +52,8 @@ def _chunk(street: Street, layer: int, chunk: int) -> tuple[Actor, ...]:
         found = _standing(street, rng, chunk * CHUNK)
     else:
         found = _moving(street, rng, layer, chunk * CHUNK)
+    first = (layer + 2 << 25 | chunk + _MIDDLE) << 12
+    found = [replace(actor, identity=first + i, in_convoy=layer == 0) for i, actor in enumerate(found)]
     if street.crossing is not None and layer > -2:
         # Nothing else stands where others cross before the waiting camera.
         return tuple(a for a in found if a.label is None or abs(a.along - street.crossing) > 4.5)

@@ -12,6 +12,7 @@ from add_model.geometry.camera import Camera
 from training.data.sample import Sample
 from training.data.world import raster, shading, textures
 from training.data.world.annotate import annotate
+from training.data.world.course import COURSES, Course
 from training.data.world.motion import Pose, placements
 from training.data.world.placement import Placement
 from training.data.world.shading import Light
@@ -97,15 +98,51 @@ class World:
 
         Frame k is at k / rate seconds; its id is '<index>' for the first frame and '<index>_<k>' after that.
         """
-        drive = _Drive.start(self, index)
+        return (frame.sample for frame in self.drive(index, frames, rate))
+
+    def drive(self, index: int, frames: int, rate: float = 10.0, course: str = "straight") -> Iterator[DriveFrame]:
+        """`clip` with each object's track and the camera's motion.
+
+        Args:
+            index: of the street.
+            frames: how many.
+            rate: Hz.
+            course: how the camera moves, one of `training.data.world.course.COURSES`.
+
+        Raises:
+            ValueError: where there is no such course.
+        """
+        if course not in COURSES:
+            raise ValueError(f"course must be one of {', '.join(COURSES)}, got {course!r}")
+        drive, tracks = _Drive.start(self, index), {-1: -1}
         for frame in range(frames):
             name = f"{index:06d}" if frame == 0 else f"{index:06d}_{frame:06d}"
-            moment = drive.at(frame / rate)
-            yield _photograph(name, moment, drive, (index * 131 + frame * 61, index * 17 + frame * 97))
+            moment = drive.at(frame / rate, COURSES[course])
+            grain = index * 131 + frame * 61, index * 17 + frame * 97
+            sample, identities = _photograph(name, moment, drive, grain)
+            ids = [tracks.setdefault(identity, len(tracks) - 1) for identity in identities.tolist()]
+            yield DriveFrame(frame / rate, sample, np.array(ids, dtype=np.int64), _rigid(moment, drive.scene))
 
     def moment(self, index: int, time: float = 0.0) -> Moment:
         """What the frame of street `index` at `time` seconds is a picture of."""
         return _Drive.start(self, index).at(time)
+
+
+@dataclass(frozen=True, eq=False)
+class DriveFrame:
+    """One frame of a drive.
+
+    time:   seconds
+    sample: as `World.clip` has it
+    tracks: (N,) the track of each object, numbered from 0 in the order in which they are seen first; -1 for DontCare
+    pose:   (4, 4) from the frame of the camera's P to one that is fixed to the road, y down. Exact in the plane; that
+            the car pitches and rolls is not in it, since objects stand upright in the camera's frame.
+    """
+
+    time: float
+    sample: Sample
+    tracks: np.ndarray
+    pose: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,21 +194,32 @@ class _Drive:
         lateral = scene.profile.own[0] + offset
         return cls(world, scene, camera, light, height, tilt, lateral, look, wander, bounce, tuple(phases.tolist()))
 
-    def at(self, time: float) -> Moment:
+    def at(self, time: float, course: Course = COURSES["straight"]) -> Moment:
         scene, phases, K = self.scene, self.phases, self.camera.P[:, :3]
-        along = scene.speed * time
+        driven, turn = course.driven(time), course.turn(time, scene.speed)
+        along = scene.speed * driven
         swing = along / _WANDER_SCALE + phases[0]
         bounce = self.bounce * min(scene.speed / 5, 1.0)
-        yaw = scene.direction(along) + math.atan(self.wander / _WANDER_SCALE * math.cos(swing)) + self.look
+        yaw = scene.direction(along) + math.atan(self.wander / _WANDER_SCALE * math.cos(swing)) + self.look + turn
         pitch = self.tilt[0] + bounce * (math.sin(7.0 * time + phases[1]) + 0.6 * math.sin(2.1 * time + phases[2]))
         roll = self.tilt[1] + 0.5 * bounce * math.sin(3.3 * time + phases[3])
-        lateral = self.lateral + self.wander * math.sin(swing)
+        lateral = self.lateral + self.wander * math.sin(swing) + course.aside(time, scene.speed)
         pose = Pose(along, lateral, yaw, self.height, (math.tan(pitch), math.tan(roll)))
         sideways = max(K[0, 2], self.world.width - 1 - K[0, 2]) / K[0, 0]
-        return Moment(self.camera, pose, placements(scene, pose, time, 1.25 * self.world.reach, sideways))
+        return Moment(self.camera, pose, placements(scene, pose, time, 1.25 * self.world.reach, sideways, driven))
 
 
-def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]) -> Sample:
+def _rigid(moment: Moment, scene: Street) -> np.ndarray:
+    """From the frame of P to one that is fixed to the road."""
+    pose, matrix = moment.pose, np.eye(4)
+    cosine, sine = math.cos(pose.yaw), math.sin(pose.yaw)
+    matrix[:3, :3] = [[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]
+    matrix[:3, 3] = scene.centre(pose.along) + pose.lateral, -pose.height, pose.along
+    matrix[:3, 3] += matrix[:3, :3] @ moment.camera.translation
+    return matrix
+
+
+def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]) -> tuple[Sample, np.ndarray]:
     world, camera, light = drive.world, moment.camera, drive.light
     K, pool = camera.P[:, :3], textures.pool(world.seed)
     faces = raster.faces(moment.things, K, world.width, world.height)
@@ -179,4 +227,5 @@ def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]
     image = shading.paint(buffers, faces, moment.things, drive.scene, moment.pose, light, K, pool)
     image = shading.expose(image, light, pool, grain)
     depth = np.divide(1, buffers.inverse, out=np.zeros_like(buffers.inverse), where=buffers.inverse > 0)
-    return Sample(name, image, camera, annotate(moment.things, buffers, camera, world.reach, world.smallest), depth)
+    objects, identities = annotate(moment.things, buffers, camera, world.reach, world.smallest)
+    return Sample(name, image, camera, objects, depth), identities
