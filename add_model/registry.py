@@ -15,7 +15,7 @@ from add_model.detectors.gupnet.variants import gupnet_dla34, gupnet_plain
 from add_model.detectors.monodetr.distillation import MonoDETRAdapter
 from add_model.detectors.monodetr.variants import monodetr_plain, monodetr_resnet50
 from add_model.detectors.monodle.distillation import MonoDLEAdapter
-from add_model.detectors.monodle.variants import monodle_dla34, monodle_lite0, monodle_plain
+from add_model.detectors.monodle.variants import monodle_dla34, monodle_lite0, monodle_lite0_960, monodle_plain
 from add_model.distillation.adapter import DistillationAdapter
 from add_model.errors import ModelError
 
@@ -31,6 +31,7 @@ class Model:
 MODELS: Mapping[str, Model] = {
     "monodle_plain": Model(monodle_plain, MonoDLEAdapter()),
     "monodle_lite0": Model(monodle_lite0, MonoDLEAdapter()),
+    "monodle_lite0_960": Model(monodle_lite0_960, MonoDLEAdapter()),
     "monodle_dla34": Model(monodle_dla34, MonoDLEAdapter()),
     "gupnet_plain": Model(gupnet_plain, GUPNetAdapter()),
     "gupnet_dla34": Model(gupnet_dla34, GUPNetAdapter()),

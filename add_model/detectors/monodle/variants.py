@@ -18,6 +18,13 @@ def monodle_lite0(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
     return MonoDLE(backbone, FeaturePyramid(backbone.channels, 64), hidden=128, classes=classes)
 
 
+def monodle_lite0_960(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
+    """`monodle_lite0` at 1.5 times its resolution: 960x288 for KITTI images."""
+    backbone = EfficientNetLite0()
+    neck = FeaturePyramid(backbone.channels, 64)
+    return MonoDLE(backbone, neck, hidden=128, focal=1.5 * REFERENCE_FOCAL, classes=classes)
+
+
 def monodle_plain(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
     """MonoDLE on a plain network of 1.1 M parameters at half of lite0's resolution: for studies on a CPU."""
     backbone = PlainNet()
