@@ -1,6 +1,9 @@
 """The figures of a model card: python benchmarks/model_card.py --kitti DIR [--val] [--model FILE]
 
     scores     of 300 streets that no training saw, with --val of the frames in DIR/ImageSets/val.txt too
+    errors     of the same frames, by class and distance: objects, share that is found, median error of the depth as a
+               share of the distance, share of headings that are off by more than 90 degrees
+    trust      how often detections of a score are right
     threshold  at which hits and misses of cars balance best (F1), on the frames in DIR/ImageSets/train.txt and on 100
                streets of another seed
     focal      the same 20 streets through other lenses: how many cars keep their distance within 10%
@@ -11,6 +14,7 @@ Frames of val.txt are for the end: score them once, when nothing is left to be c
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +27,13 @@ from training.data.kitti.labels import detections_table, objects_table
 from training.data.kitti.splits import read_ids
 from training.data.sample import Sample
 from training.data.world import World
-from training.evaluation.association import associate, best_threshold
+from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import evaluate
+from training.evaluation.distance import object_errors
 from training.evaluation.table import count_notes, rows
 
+_EDGES = (0, 20, 40, 80)  # metres
+_SCORES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _FACTORS = (0.7, 0.85, 1.2, 1.5)
 
 
@@ -64,6 +71,41 @@ def scores(predictor: Predictor, samples: Iterable[Sample]) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in count_notes(found))])
 
 
+def errors(predictor: Predictor, samples: Iterable[Sample], threshold: float) -> str:
+    """What is found above a score, how wrong it is, and how often detections of a score are right, as lines of a table.
+
+    Pairs are those of `associate`: an overlap of 0.5 in the image, however wrong the depth is.
+    """
+    objects, detections = [], []
+    for sample in samples:
+        objects.append(sample.objects)
+        detections.append(predictor.predict(sample.image, sample.camera, _SCORES[0]))
+    shown = [found[found.scores >= threshold] for found in detections]
+    lines = [f"  at a score of {threshold:.2f}, by metres: objects, found, depth error, turned round"]
+    for name in predictor.classes:
+        pairs = [associate(labelled, found, name) for labelled, found in zip(objects, shown, strict=True)]
+        measured = object_errors(objects, shown, pairs)
+        for near, far in itertools.pairwise(_EDGES):
+            inside = (measured.distance >= near) & (measured.distance < far)
+            hit = inside & measured.found
+            text = f"  {name:<11}{near:>3}-{far:<4}{inside.sum():>5}"
+            if hit.any():
+                depth = np.median(measured.error[hit, 0] / measured.distance[hit])
+                turned = np.mean(measured.error[hit, 3] > 90)
+                text += f"{hit.sum() / inside.sum():>7.0%}{depth:>7.1%}{turned:>7.0%}"
+            lines.append(text)
+        pairs = [associate(labelled, found, name) for labelled, found in zip(objects, detections, strict=True)]
+        scores = np.concatenate([f.scores[a.detection != IGNORED] for f, a in zip(detections, pairs, strict=True)])
+        right = np.concatenate([a.detection[a.detection != IGNORED] >= 0 for a in pairs])
+        for low, high in itertools.pairwise(_SCORES):
+            inside = (scores >= low) & (scores < high)
+            if inside.any():
+                lines.append(
+                    f"  {name:<11}score {low:.2f}-{high:<5.2f}{inside.sum():>5}{right[inside].mean():>7.0%} right"
+                )
+    return "\n".join(lines)
+
+
 def threshold(predictor: Predictor, samples: Iterable[Sample]) -> float:
     """The score at which hits and misses of cars balance best."""
     frames = []
@@ -95,11 +137,14 @@ def main() -> None:
     parser.add_argument("--kitti", type=Path, required=True, metavar="DIR", help="folder in KITTI's object layout")
     parser.add_argument("--val", action="store_true", help="score its validation frames")
     parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
+    parser.add_argument("--score", type=float, default=0.15, help="of the errors (default: %(default)s)")
     options = parser.parse_args()
     predictor = Predictor(options.model, device="cpu")
     if options.val:
         print(f"real frames, val:\n{scores(predictor, real(options.kitti, 'val'))}")
+        print(errors(predictor, real(options.kitti, "val"), options.score))
     print(f"300 streets of seed 1:\n{scores(predictor, streets(1, 300))}")
+    print(errors(predictor, streets(1, 300), options.score))
     print(f"threshold on real frames, train: {threshold(predictor, real(options.kitti, 'train')):.3f}")
     print(f"threshold on 100 streets of seed 2: {threshold(predictor, streets(2, 100)):.3f}")
     world = World(seed=91)
