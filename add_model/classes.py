@@ -22,6 +22,8 @@ class ObjectClass:
     neighbours: label types that scoring ignores beside this class, by KITTI's rule.
     min_overlap, loose_overlap: least intersection over union of a hit, strict (2D, BEV and 3D) and loose (BEV and 3D).
     colour: RGB in 0..255, for pictures; None picks one by the name.
+    score_calibration: slope and offset that make a network's score of this class the share of detections that are
+        right, see `add_model.score_calibration`; (1, 0) leaves it as it is.
     """
 
     name: str
@@ -31,13 +33,14 @@ class ObjectClass:
     min_overlap: float = 0.5
     loose_overlap: float = 0.25
     colour: tuple[int, int, int] | None = None
+    score_calibration: tuple[float, float] = (1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class ClassSpec:
     """A detector's classes, in the order of its labels: what weights, .onnx files, configurations and nodes carry.
 
-    Raises ModelError where there is none, two share a name, or a size or overlap is impossible.
+    Raises ModelError where there is none, two share a name, or a size, overlap or calibration is impossible.
     """
 
     classes: tuple[ObjectClass, ...]
@@ -61,6 +64,12 @@ class ClassSpec:
                 raise ModelError(
                     f"class {kind.name!r}: overlaps must be 0 < loose_overlap <= min_overlap < 1, got"
                     f" {kind.loose_overlap} and {kind.min_overlap}"
+                )
+            slope, offset = kind.score_calibration
+            if not (0 < slope < 1000 and abs(offset) < 1000):
+                raise ModelError(
+                    f"class {kind.name!r}: score_calibration must be slope and offset, the slope above 0, got"
+                    f" {slope} and {offset}"
                 )
 
     def __len__(self) -> int:

@@ -70,7 +70,7 @@ class Predictor:
                 f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
             )
         canvas, seen = preprocess(image, camera, self._backend.focal, self._backend.size_multiple, self._max_pixels)
-        found = postprocess(self._backend(canvas, seen.P), self.classes, camera, seen, self._backend.nms)
+        found = postprocess(self._backend(canvas, seen.P), self.class_spec, camera, seen, self._backend.nms)
         return found[found.scores >= score_threshold]
 
 

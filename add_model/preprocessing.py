@@ -7,16 +7,17 @@ number of pixels whatever the camera, so that one network serves all of them. Tr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from add_model.candidates import Candidates
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
 from add_model.nms import NmsSettings, nms
+from add_model.score_calibration import calibrated
 
 PADDING = (124, 116, 104)  # ImageNet's mean colour, which the networks' normalisation turns into about zero
 
@@ -81,14 +82,14 @@ def preprocess(
 
 def postprocess(
     candidates: Candidates,
-    names: Sequence[str],
+    classes: ClassSpec,
     camera: Camera,
     seen: Camera,
     suppression: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
 ) -> Detections:
     """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
 
-    names: of the classes, in the order of labels; suppression: the detector's.
+    classes: in the order of labels; suppression: the detector's.
     """
     scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
     # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
@@ -96,7 +97,9 @@ def postprocess(
     boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
     visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
     keep = visible & np.isfinite(boxes).all(axis=1)
+    scores = calibrated(scores, labels, classes)
     found = Detections(
-        np.array(names)[labels], *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std))
+        np.array(classes.names)[labels], *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std))
     )
-    return nms(found[keep], suppression)
+    found = found[keep]
+    return nms(found[np.argsort(-found.scores, kind="stable")], suppression)

@@ -104,7 +104,7 @@ def _measure(opened: dict[tuple[str, str], Backend], canvas: np.ndarray, repeats
             candidates = backend(canvas, camera.P)
             middle = time.perf_counter()
             scores[key] = np.sort(candidates.scores)[::-1]
-            postprocess(candidates, backend.classes, camera, camera, backend.nms_bev_iou)
+            postprocess(candidates, backend.classes, camera, camera, backend.nms)
             if turn >= warm:
                 taken[key].append((1e3 * (middle - start), 1e3 * (time.perf_counter() - start)))
     return {key: np.array(values) for key, values in taken.items()}, scores

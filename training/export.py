@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from add_model.classes import ClassSpec
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.export import export_onnx
+from add_model.metadata import read_classes
 from add_model.weights_file import load, save
 from training.arguments import command_parser
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
@@ -63,7 +65,19 @@ def parser() -> argparse.ArgumentParser:
     files = options.add_argument_group("files")
     files.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="a .ckpt of add-ros fit")
     files.add_argument("--out", type=Path, required=True, metavar="PATH", help="without suffix, such as weights/mine")
+    files.add_argument(
+        "--classes", type=Path, metavar="FILE", help="classes with calibrated scores, of add-ros calibrate"
+    )
     return options
+
+
+def _same_classes(classes: ClassSpec, own: ClassSpec, path: Path) -> ClassSpec:
+    if not classes.same_coding(own):
+        raise TrainingError(
+            f"--classes {path} has other classes or mean sizes than the checkpoint's {', '.join(own.names)}:"
+            " write the file from a model of the same run"
+        )
+    return classes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out.with_suffix("") if options.out.suffix in _SUFFIXES else options.out
     try:
         name, detector = read_checkpoint(options.checkpoint)
+        if options.classes:
+            detector.classes = _same_classes(read_classes(options.classes), detector.classes, options.classes)
         paths = write(name, detector, out)
     except (TrainingError, ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

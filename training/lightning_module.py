@@ -189,7 +189,7 @@ class LitDetector(lightning.LightningModule):
             decoded = self.detector.decode(features, scene.P[None])
         candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
         detector = self.detector
-        return postprocess(candidates, detector.classes.names, scene.camera, scene.seen, detector.nms)
+        return postprocess(candidates, detector.classes, scene.camera, scene.seen, detector.nms)
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.

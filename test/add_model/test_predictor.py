@@ -16,6 +16,7 @@ from add_model.backends.onnx_runtime import OLDEST, OnnxBackend
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import cuda_devices
 from add_model.candidates import Candidates
+from add_model.classes import KITTI_CLASSES
 from add_model.errors import ModelError
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
@@ -147,7 +148,7 @@ def test_postprocess_undoes_preprocess(street):
     expected = box3d.clip_to_image(box3d.project_boxes(in_front.boxes, street.camera), street.camera)
     for box, rectangle, answer in zip(in_front.boxes, rectangles, expected, strict=True):
         candidates = Candidates(np.ones(1), np.zeros(1, int), box[None], rectangle[None], np.ones(1))
-        found = postprocess(candidates, ("Car",), street.camera, seen)
+        found = postprocess(candidates, KITTI_CLASSES, street.camera, seen)
         np.testing.assert_allclose(found.boxes2d[0], answer, atol=1e-6)
         np.testing.assert_array_equal(found.boxes[0], box)
 

@@ -1,0 +1,105 @@
+"""add-ros calibrate: make a model's scores say how often its detections are right."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from add_model.classes import ClassSpec
+from add_model.errors import ModelError
+from add_model.predictor import Predictor
+from add_model.score_calibration import logit, sigmoid
+from training.arguments import command_parser
+from training.atomic_io import write_atomically
+from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.splits import read_ids
+from training.errors import TrainingError
+from training.evaluation.association import associate
+from training.evaluation.calibration import LEAST_HITS, fit_calibration, outcomes, reliability
+
+_EDGES = np.linspace(0, 1, 11)
+
+
+def calibrate(predictor: Predictor, frames: KittiFolder) -> tuple[ClassSpec, str]:
+    """The model's classes with their calibration, and a table of how often detections are right, before and after.
+
+    Args:
+        predictor: of the model; scores that it calibrates already are calibrated anew.
+        frames: labelled.
+    """
+    samples = [frames.sample(index) for index in range(len(frames))]
+    found = [predictor.predict(sample.image, sample.camera) for sample in samples]
+    classes, lines = [], []
+    for kind in predictor.class_spec:
+        pairs = [
+            (associate(sample.objects, detections, kind.name, predictor.class_spec), detections.scores)
+            for sample, detections in zip(samples, found, strict=True)
+        ]
+        scores, right = outcomes(pairs)
+        fitted = fit_calibration(scores, right)
+        if fitted is None:
+            lines.append(
+                f"{kind.name}: {right.sum()} right of {len(right)}; at least {LEAST_HITS} are needed: not changed"
+            )
+            classes.append(kind)
+            continue
+        slope, offset = fitted
+        before, after = scores, sigmoid(slope * logit(scores) + offset)
+        # Of what the network gives, whose scores the model may have calibrated before.
+        first, second = kind.score_calibration
+        classes.append(replace(kind, score_calibration=(slope * first, slope * second + offset)))
+        lines.append(f"{kind.name}: {right.sum()} right of {len(right)}, slope {slope:.3f}, offset {offset:.3f}")
+        lines += _table(before, after, right)
+    return ClassSpec(tuple(classes)), "\n".join(lines)
+
+
+def _table(before: np.ndarray, after: np.ndarray, right: np.ndarray) -> list[str]:
+    columns = [reliability(scores, right, _EDGES) for scores in (before, after)]
+    lines = [f"  {'score':<10}{'before':>10}{'right':>8}{'after':>10}{'right':>8}"]
+    for row, (low, high) in enumerate(itertools.pairwise(_EDGES)):
+        cells = "".join(
+            f"{n[row]:>10}" + ("       -" if n[row] == 0 else f"{share[row]:>8.0%}") for n, share in columns
+        )
+        lines.append(f"  {low:.1f}-{high:<6.1f}{cells}")
+    return lines
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "calibrate",
+        "Make a model's scores say how often its detections are right: measure it on labelled frames that its training "
+        "did not see, and write the classes with their calibration. add-ros export --classes puts it into the model. "
+        "The order of detections within a class stays.",
+        "--model runs/mine/weights.onnx --data KITTI --ids held_out.txt --out classes.json",
+    )
+    files = options.add_argument_group("files")
+    files.add_argument("--model", required=True, metavar="FILE", help="an .onnx or .safetensors file")
+    files.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder in KITTI's object layout")
+    files.add_argument("--ids", required=True, type=Path, metavar="FILE", help="its frames, one id a line")
+    files.add_argument("--out", required=True, type=Path, metavar="FILE", help="classes with calibration, JSON")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status, 1 where there is nothing to measure."""
+    options = parser().parse_args(arguments)
+    try:
+        frames = KittiFolder(options.data, read_ids(options.ids))
+        classes, text = calibrate(Predictor(options.model, device="cpu"), frames)
+        write_atomically(options.out, (classes.to_json() + "\n").encode())
+    except (ModelError, TrainingError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(text)
+    print(f"{options.out}: put it into a model with add-ros export --classes {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
