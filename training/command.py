@@ -5,6 +5,7 @@ A run folder has config.yaml, metrics.csv, curves.png, last.ckpt, best.ckpt, ten
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
 from training.objectives.base import CHECKPOINT_OPTIONS
 from training.parser import ConfigFile, TrainingParser
+from training.progress import Progress, say, silence_lightning
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
@@ -36,6 +38,7 @@ class TrainingCommand(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         require_new_options(arguments)
+        silence_lightning()
         super().__init__(
             LitDetector,
             Loaders,
@@ -141,9 +144,12 @@ class TrainingCommand(LightningCLI):
         given = self._get(self.config_init, "trainer")
         loggers = given.logger if isinstance(given.logger, list) else [given.logger]
         loggers = [logger for logger in loggers if isinstance(logger, Logger)]
+        bar = sys.stderr.isatty() if given.enable_progress_bar is None else given.enable_progress_bar
+        given.enable_progress_bar, given.enable_model_summary = bar, bool(given.enable_model_summary)
         self.metrics = MetricsFile(self.run_dir)
         if self.subcommand == "fit":
-            given.callbacks = [*self._callbacks(given.callbacks), self._keeper()]
+            keeper = self._keeper()
+            given.callbacks = [*self._callbacks(given.callbacks), Progress(keeper, lines=not bar), keeper]
             # Events after the checkpoint are those of the part that is done again.
             purge = self._resumed["global_step"] + 1 if self.checkpoint else None
             board = TensorBoardLogger(self.run_dir, "tensorboard", "", default_hp_metric=False, purge_step=purge)
@@ -208,12 +214,6 @@ class TrainingCommand(LightningCLI):
 
     def _scoring(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {**arguments, "ckpt_path": self.checkpoint, "weights_only": True, "verbose": False}
-
-
-@rank_zero_only
-def say(text: str) -> None:
-    """Print, in one process only."""
-    print(text, flush=True)
 
 
 @rank_zero_only

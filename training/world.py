@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = " ".join(f"{name}={value}" for name, value in vars(options).items() if name != "out")
     try:
         reserve(options.out, options.first, options.frames, options.split, settings)
-        progress = tqdm(samples, total=options.frames, unit="frame")
+        progress = tqdm(samples, total=options.frames, unit="frame", disable=None)
         names = write_folder(options.out, progress, options.first, options.split, options.scanner)
     except OSError as error:
         reason = f"cannot write to --out {options.out}: {error.strerror}" if error.strerror else error

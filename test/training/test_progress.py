@@ -1,0 +1,29 @@
+"""What a training prints where there is no terminal: what is trained, a line an epoch, the table; nothing else."""
+
+from __future__ import annotations
+
+import re
+
+from support.training_bench import Training, configure
+
+from training.metrics import read_metrics
+
+EPOCH = re.compile(
+    r"epoch (\d)/2, loss \d+\.\d{3}, val/Car_3d_moderate \d+\.\d\d \(best \d+\.\d\d\), "
+    r"\d+\.\d images/s, \d+:\d\d:\d\d left"
+)
+
+
+def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
+    trainer = {"max_epochs": 2, "log_every_n_steps": 50, "enable_progress_bar": None, "enable_model_summary": None}
+    run = Training(tmp_path, "fit", "--config", configure(tmp_path / "tiny.yaml", trainer=trainer))
+    assert run.finish() == 0, run.text()
+    first, *epochs = run.text().split("AP_R40, strict overlap")[0].splitlines()
+    assert first == "training monodle_lite0 on cpu: 3.5 of 3.5 M parameters, 2 steps an epoch -> runs/tiny"
+    assert [EPOCH.fullmatch(line)[1] for line in epochs] == ["1", "2"], epochs
+    assert epochs[-1].endswith(" 0:00:00 left")
+    *_, best, last = run.text().splitlines()
+    assert best.startswith("best val/Car_3d_moderate: ") and last == "2 epochs, 4 steps -> runs/tiny"
+    rows = read_metrics(tmp_path / "runs/tiny/metrics.csv")
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert len(losses) == 2 and [row["step"] for row in rows] == [1, 1, 3, 3]

@@ -1,0 +1,102 @@
+"""What a training says while it runs: what is trained, and where there is no terminal one line an epoch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from datetime import timedelta
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from training.checkpoints import KeepCheckpoints
+
+# Of Lightning and torch, about what nobody who trains can or should change.
+_IDLE_WARNINGS = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"The number of training batches .* is smaller than the logging interval",
+    r"The '\w+' does not have many workers",
+)
+
+
+def silence_lightning() -> None:
+    """Leave out Lightning's adverts and its remarks on devices and defaults; warnings and errors stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _IDLE_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Print, in one process only."""
+    print(text, flush=True)
+
+
+class Progress(Callback):
+    """Says what is trained, and with `lines` after each epoch its loss, score, images per second and the time left.
+
+    It also makes Lightning log at least once an epoch, however few steps that has.
+    """
+
+    def __init__(self, keeper: KeepCheckpoints, lines: bool) -> None:
+        self._keeper, self._lines = keeper, lines
+        self._began, self._first_step = 0.0, 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Say what is trained, and lower the interval of logging where it is longer than an epoch."""
+        self._began, self._first_step = time.monotonic(), trainer.global_step
+        batches = trainer.num_training_batches
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) if math.isfinite(batches) else batches
+        limits = [trainer.log_every_n_steps, steps, trainer.max_steps if trainer.max_steps > 0 else math.inf]
+        if trainer.log_every_n_steps:  # 0 is for no logging at all
+            trainer.log_every_n_steps = max(1, int(min(limits)))
+        sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+        all_of, trained = sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns)
+        device = pl_module.device.type + (f" x {trainer.world_size}" if trainer.world_size > 1 else "")
+        say(
+            f"training {pl_module.model_name} on {device}: {trained / 1e6:.1f} of {all_of / 1e6:.1f} M parameters, "
+            f"{steps} steps an epoch -> {self._keeper.folder}"
+        )
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Begin to count."""
+        self._images, self._losses, self._loss = 0, 0, 0.0
+        self._start, self._trained = time.monotonic(), None
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:
+        """Add a batch."""
+        self._images += len(batch.images)
+        self._losses += 1
+        self._loss = self._loss + outputs["loss"].detach() * trainer.accumulate_grad_batches
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Validation is no training: its time does not count in images per second."""
+        self._trained = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Print the epoch's line. The keeper of checkpoints, which knows the best so far, comes after this."""
+        if not self._lines:
+            return
+        now = time.monotonic()
+        seconds = (self._trained or now) - self._start
+        parts = [f"epoch {trainer.current_epoch + 1}"]
+        if trainer.max_epochs and trainer.max_epochs > 0:
+            parts[0] += f"/{trainer.max_epochs}"
+        if self._losses:
+            parts.append(f"loss {float(self._loss) / self._losses:.3f}")
+        monitor = self._keeper.monitor
+        if self._trained is not None and monitor in pl_module.validation:
+            value = pl_module.validation[monitor]
+            parts.append(f"{monitor} {value:.2f} (best {max(value, self._keeper.best):.2f})")
+        if seconds > 0:
+            parts.append(f"{self._images * trainer.world_size / seconds:.1f} images/s")
+        done, steps = trainer.global_step - self._first_step, trainer.estimated_stepping_batches
+        if done and math.isfinite(steps):
+            left = (now - self._began) * max(0, steps - trainer.global_step) / done
+            parts.append(f"{timedelta(seconds=round(left))} left")
+        say(", ".join(parts))
