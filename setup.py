@@ -44,6 +44,7 @@ setup(
             "bag_convert = add_ros.bags.convert:main",
             "bag_play = add_ros.bags.play:main",
             "bag_record = add_ros.bags.record:main",
+            "export_bag = add_ros.export_bag:main",
             "evaluate_bag = add_ros.evaluate_bag:main",
             "demo = add_ros.demo.__main__:main",
         ],

@@ -46,6 +46,7 @@ GROUPS = {
         Command("bag convert", "add_ros.bags.convert", "make a rosbag2 from images or the synthetic world"),
         Command("bag play", "add_ros.bags.play", "play a rosbag2 over DDS"),
         Command("bag record", "add_ros.bags.record", "record topics into a rosbag2"),
+        Command("bag export", "add_ros.export_bag", "make a data set to train on from bags"),
         Command("bag evaluate", "add_ros.evaluate_bag", "score a model or recorded detections on a bag"),
     ),
     "run": (

@@ -47,7 +47,7 @@ def test_only_offline_tools_use_training():
     users = {
         name for name in MODULES if name.startswith("add_ros") and "training" in top(imports(name, at_start=False))
     }
-    offline = ("add_ros.bag", "add_ros.demo", "add_ros.evaluate_bag")
+    offline = ("add_ros.bag", "add_ros.demo", "add_ros.evaluate_bag", "add_ros.export_bag")
     assert {name for name in users if not name.startswith(offline)} == set()
     assert "training" not in top(loaded_with("add_ros.node.detector_node"))
 

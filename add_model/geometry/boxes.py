@@ -73,6 +73,19 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     return boxes[:, None, :3] + offset
 
 
+def contains(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """Which points (N, 3) lie in a box (7,) that is widened by a margin in metres on every side: (N,) bool."""
+    cosine, sine = np.cos(box[6]), np.sin(box[6])
+    x, y, z = (points - box[:3]).T
+    length, width, height = box[3:6] / 2 + margin
+    return (np.abs(cosine * x - sine * z) <= length) & (np.abs(sine * x + cosine * z) <= width) & (np.abs(y) <= height)
+
+
+def count_inside(boxes: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """How many of the points (N, 3) lie in each box (M, 7), as `contains` has it: (M,) int; 0 for NaN."""
+    return np.array([np.count_nonzero(contains(box, points, margin)) for box in boxes], dtype=int)
+
+
 def flip(boxes: np.ndarray) -> np.ndarray:
     """The boxes of the mirrored world: x -> -x and rotation_y -> pi - rotation_y."""
     mirrored = boxes.copy()

@@ -177,8 +177,23 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def box_fault(detection: Any) -> tuple[str, str] | None:
     """Why a Detection3D gives no upright box, as the kind of fault and in words; None where it does."""
-    size = detection.bbox.size
-    sides, (position, turn) = np.array([size.x, size.y, size.z]), _pose(detection)
+    return _fault(detection.bbox.size, *_pose(detection))
+
+
+def box_of(pose: Any, size: Any) -> tuple[np.ndarray, tuple[str, str] | None]:
+    """The upright box (7,) of a pose and a size (geometry_msgs/Pose and Vector3), such as a Marker's cube has.
+
+    Returns:
+        The box, and None; where there is a fault NaN, and what `box_fault` says of such a Detection3D.
+    """
+    p, q = pose.position, pose.orientation
+    position, turn = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    fault = _fault(size, position, turn)
+    return (np.full(7, np.nan) if fault else _upright_box(size, position, turn)), fault
+
+
+def _fault(size: Any, position: np.ndarray, turn: np.ndarray) -> tuple[str, str] | None:
+    sides = np.array([size.x, size.y, size.z])
     if not all(np.isfinite(values).all() for values in (sides, position, turn)):
         return "not finite", "has a position, a size or an orientation that is not finite"
     if not (sides > 0).all():
@@ -196,13 +211,16 @@ def box_fault(detection: Any) -> tuple[str, str] | None:
 
 
 def _box(detection: Any) -> np.ndarray:
-    """The box (7,) of a Detection3D whose sides are given along any axes of its own; x is taken for forward.
+    """The box (7,) of a Detection3D."""
+    return _upright_box(detection.bbox.size, *_pose(detection))
+
+
+def _upright_box(size: Any, position: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """The box (7,) whose sides are given along any axes of its own; x is taken for forward.
 
     vision_msgs leaves the axes open: by REP 103 z is up, by KITTI's own convention y is down.
     """
-    position, turn = _pose(detection)
     axis, _ = _upright(turn)
-    size = detection.bbox.size
     sides = np.array([size.x, size.y, size.z])
     forward = 1 if axis == 0 else 0
     (beside,) = {0, 1, 2} - {axis, forward}

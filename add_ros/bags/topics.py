@@ -20,7 +20,7 @@ IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image"
 
 @dataclass(frozen=True)
 class TopicNames:
-    """The topics to use; None finds it by type, and "" for detections leaves out any that there are."""
+    """The topics to use; None finds it by type, and "" for ground truth or detections leaves out any that there are."""
 
     image: str | None = None
     camera_info: str | None = None
@@ -71,13 +71,14 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
             f"and P; record it with the images; {bag.contents()}"
         )
     boxes = (types.DETECTIONS,)
-    truth = bag.one(
-        "ground_truth", boxes, names.ground_truth, lambda topic: _is_truth(topic) and topic != names.detections
-    )
-    found = None
+    truth, found = None, None
+    if names.ground_truth != "":
+        truth = bag.one(
+            "ground_truth", boxes, names.ground_truth, lambda topic: _is_truth(topic) and topic != names.detections
+        )
     if names.detections != "":
         found = bag.one("detections", boxes, names.detections, lambda topic: not _is_truth(topic) and topic != truth)
-    flat = f"{truth}_2d" if f"{truth}_2d" in bag.of((types.RECTANGLES,)) else None
+    flat = f"{truth}_2d" if truth and f"{truth}_2d" in bag.of((types.RECTANGLES,)) else None
     for topic in filter(None, (image, info, truth, flat, found)):
         _check_fields(bag.connection[topic], store)
     return Topics(image, bag.connection[image].msgtype == COMPRESSED, info, truth, flat, found)

@@ -28,7 +28,7 @@ def read_timestamps(path: str | Path) -> np.ndarray:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            stamps.append(_nanoseconds(line.strip()))
+            stamps.append(nanoseconds(line.strip()))
         except (ValueError, OverflowError):
             raise TimestampError(
                 f"{path}, line {number}: {line.strip()!r} is not a time: a date and time, seconds such as 1.25, "
@@ -48,7 +48,7 @@ def stamps_of(images: list[Path], folders: list[Path]) -> tuple[np.ndarray, str]
     if path is not None:
         return _increasing(_pick(read_timestamps(path), images, path), images, str(path)), path.name
     if all(_is_time(image.stem) for image in images):
-        return _increasing(np.array([_nanoseconds(image.stem) for image in images]), images, "file names"), "file names"
+        return _increasing(np.array([nanoseconds(image.stem) for image in images]), images, "file names"), "file names"
     return nominal(len(images)), "10 Hz nominal"
 
 
@@ -86,7 +86,8 @@ def _is_time(stem: str) -> bool:
     )
 
 
-def _nanoseconds(text: str) -> int:
+def nanoseconds(text: str) -> int:
+    """A time as `read_timestamps` takes it, in nanoseconds. Raises ValueError or OverflowError for other text."""
     stamp = _parse(text)
     if not 0 <= stamp < 2**63:
         raise ValueError(text)

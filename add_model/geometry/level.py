@@ -1,0 +1,95 @@
+"""A level camera in the place of one that looks down or rolls.
+
+Networks see boxes that stand upright in the camera's frame. What the camera of a robot sees that leans is turned into
+the view of a virtual one in the same place that is level: a homography, since nothing moves. Boxes found there are
+upright on the floor, and turned back behind the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from add_model.geometry.camera import Camera
+
+_ROUNDING = 1e-6  # pixels
+_LARGEST = 2.0  # times the original's sides: where the view would grow beyond, its rim is cut
+
+
+@dataclass(frozen=True, eq=False)
+class LevelView:
+    """What turns a camera's image into a level one's.
+
+    camera:   the level camera, with points in its own frame
+    rotation: (3, 3), points of the original camera's own frame to the level one's
+    homography: (3, 3), pixels of the original image to those of the level one
+    """
+
+    camera: Camera
+    rotation: np.ndarray
+    homography: np.ndarray
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The rotation as (4, 4)."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.rotation
+        return matrix
+
+    def warp(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) as the level camera sees it; what the original does not show is black."""
+        size = (self.camera.width, self.camera.height)
+        return cv2.warpPerspective(image, self.homography, size, flags=cv2.INTER_LINEAR)
+
+
+def level_rotation(up: np.ndarray) -> np.ndarray:
+    """The smallest turn (3, 3) that takes the direction `up` (3,) of a camera's frame to -y, which is up when level.
+
+    Raises ValueError where the camera looks straight up or down, or lies on its head.
+    """
+    length = np.linalg.norm(up)
+    if not np.isfinite(length) or length < 1e-6:
+        raise ValueError(f"up {up} is no direction")
+    x, y, z = up / length
+    if -y < 0.3:
+        angle = np.degrees(np.arccos(np.clip(-y, -1, 1)))
+        raise ValueError(f"the camera leans by {angle:.0f} degrees, too far for a level view")
+    # Rodrigues' formula about the axis up x (0, -1, 0) = (z, 0, -x).
+    cross = np.array([[0, x, 0], [-x, 0, -z], [0, z, 0.0]])
+    return np.eye(3) + cross + cross @ cross / (1 - y)
+
+
+def level_view(camera: Camera, up: np.ndarray) -> LevelView:
+    """The level view of a camera.
+
+    It has the same focal lengths. Its image holds the whole original one, up to twice its size.
+
+    Args:
+        camera: with points in its own frame or another; the view is of its own.
+        up: (3,) direction in the camera's own frame that points up.
+
+    Raises:
+        ValueError: where there is no such view.
+    """
+    rotation = level_rotation(np.asarray(up, float))
+    K = camera.P[:, :3]
+    turned = K @ rotation @ np.linalg.inv(K)
+    right, bottom = camera.width - 0.5, camera.height - 0.5
+    corners = np.array([(-0.5, -0.5), (right, -0.5), (-0.5, bottom), (right, bottom)])
+    rays = np.c_[corners, np.ones(4)] @ turned.T
+    centre = turned @ np.array([(right - 0.5) / 2, (bottom - 0.5) / 2, 1.0])
+    middle = centre[:2] / centre[2]
+    reach = _LARGEST / 2 * np.array([camera.width, camera.height])
+    ahead = rays[:, 2] > 0.05
+    pixels = np.where(ahead[:, None], rays[:, :2] / np.where(ahead, rays[:, 2], 1)[:, None], np.nan)
+    low, high = middle - reach, middle + reach
+    if ahead.all():
+        low, high = np.maximum(low, pixels.min(axis=0)), np.minimum(high, pixels.max(axis=0))
+    # Whole pixels; what sticks out by rounding errors alone is none.
+    origin = np.floor(low + 0.5 + _ROUNDING)
+    width, height = np.maximum(1, np.ceil(high - 0.5 - _ROUNDING) - origin + 1).astype(int)
+    shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1.0]])
+    P = np.hstack([shift @ K, np.zeros((3, 1))])
+    return LevelView(Camera(P, int(width), int(height)), rotation, shift @ turned)

@@ -1,0 +1,1 @@
+"""From bags to a data set in KITTI's object layout."""

@@ -1,0 +1,144 @@
+"""Boxes in messages -> labelled objects in the camera's frame."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.geometry.level import LevelView
+from add_ros.bags import messages
+from add_ros.bags.ground_truth import NOT_GIVEN, GroundTruthError, decode
+from add_ros.errors import FrameRejectedError
+from training.data.kitti.tracking import outside_share
+from training.data.sample import Objects
+
+MARKERS = "visualization_msgs/msg/MarkerArray"
+_CUBE, _ADD = 1, 0  # Marker's type and action
+
+Lookup = Callable[[str], np.ndarray]  # a frame -> (4, 4), its points to the camera's frame
+MatrixFrom = Callable[[str], "np.ndarray | None"]
+
+
+def objects_of(
+    message: Any,
+    rectangles: Any | None,
+    frame_id: str,
+    camera: Camera,
+    lookup: Lookup,
+    view: LevelView | None = None,
+) -> Objects:
+    """The labelled objects of one frame.
+
+    Args:
+        message: Detection3DArray, or MarkerArray whose cubes are boxes: the class is the marker's text, else its
+            namespace.
+        rectangles: Detection2DArray that belongs to a Detection3DArray (see add_ros/bags/ground_truth.py), or None.
+        frame_id: of the camera.
+        camera: with points in its own frame; where there is a view, that one's.
+        lookup: tf at the stamp of the labels.
+        view: that the camera's image is turned to, or None.
+
+    Returns:
+        Objects in the frame of `camera`. Where no 2D box is given it is that of the projected box, and truncation the
+        share of it outside the image; occlusion is -1, not given. Boxes that the image does not show are left out.
+
+    Raises:
+        FrameRejectedError: where the boxes are malformed, or in a frame that tf does not connect.
+    """
+
+    def matrix_from(frame: str) -> np.ndarray | None:
+        """(4, 4) to the camera's frame, None where the boxes are in it."""
+        same = messages.same_frame(frame, frame_id)
+        if same and view is None:
+            return None
+        matrix = np.eye(4) if same else lookup(frame)
+        return matrix if view is None else view.matrix @ matrix
+
+    message = copy.deepcopy(message)  # others are given it, too
+    try:
+        if hasattr(message, "markers"):
+            found = _of_markers(message, matrix_from)
+        else:
+            found = _of_detections(message, rectangles, matrix_from)
+    except GroundTruthError as error:
+        raise FrameRejectedError("malformed labels", str(error)) from error
+    if view is not None:
+        found = replace(found, boxes2d=_seen_level(found, view))
+    return _in_view(found, camera)
+
+
+def _seen_level(found: Objects, view: LevelView) -> np.ndarray:
+    """2D boxes in the level image: those of boxes are projected anew, the others (DontCare) enclose their corners."""
+    left, top, right, bottom = found.boxes2d.T
+    corners = np.stack([(left, top), (right, top), (left, bottom), (right, bottom)], axis=0).transpose(2, 0, 1)
+    seen = np.concatenate([corners, np.ones((*corners.shape[:2], 1))], axis=2) @ view.homography.T
+    seen = seen[..., :2] / seen[..., 2:]
+    boxes2d = np.concatenate([seen.min(axis=1), seen.max(axis=1)], axis=1)
+    boxes2d[np.isfinite(found.boxes).all(axis=1)] = np.nan
+    return boxes2d
+
+
+def _of_detections(message: Any, rectangles: Any | None, matrix_from: MatrixFrom) -> Objects:
+    matrix = matrix_from(message.header.frame_id)
+    if matrix is None:
+        return decode(message, rectangles)
+    for found in message.detections:
+        for pose in (found.bbox.center, *(result.pose.pose for result in found.results)):
+            if any((pose.position.x, pose.position.y, pose.position.z)):  # else it is not filled in
+                _turn(pose, matrix)
+    return decode(message, rectangles)
+
+
+def _turn(pose: Any, matrix: np.ndarray) -> None:
+    """Move a pose into another frame; one without a rotation stays so."""
+    p, q = pose.position, pose.orientation
+    position, turn = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    if np.linalg.norm(turn) < 1e-6 or not np.isfinite(turn).all():
+        return
+    p.x, p.y, p.z = map(float, matrix[:3, :3] @ position + matrix[:3, 3])
+    rotation = Rotation.from_matrix(matrix[:3, :3]) * Rotation.from_quat(turn)
+    q.x, q.y, q.z, q.w = map(float, rotation.as_quat())
+
+
+def _of_markers(message: Any, matrix_from: MatrixFrom) -> Objects:
+    names, rows = [], []
+    for marker in message.markers:
+        if marker.type != _CUBE or marker.action != _ADD:
+            continue
+        name = "_".join((marker.text or marker.ns).split())
+        if not name:
+            raise FrameRejectedError(
+                "malformed labels", f"marker {marker.id} has neither a text nor a namespace that could name its class"
+            )
+        matrix = matrix_from(marker.header.frame_id)
+        if matrix is not None:
+            _turn(marker.pose, matrix)
+        box, fault = messages.box_of(marker.pose, marker.scale)
+        if fault:
+            raise FrameRejectedError("malformed labels", f"marker {marker.id} ({name}) {fault[1]}")
+        names.append(name)
+        rows.append(box)
+    count = len(rows)
+    boxes = np.array(rows, dtype=float).reshape(-1, 7)
+    nothing = np.full(count, NOT_GIVEN)
+    return Objects(np.array(names, dtype=str), boxes, np.full((count, 4), np.nan), nothing.astype(float), nothing)
+
+
+def _in_view(found: Objects, camera: Camera) -> Objects:
+    """With 2D boxes and truncation where there are none, without what the image does not show."""
+    open_ = np.isnan(found.boxes2d).any(axis=1)
+    if not open_.any():
+        return found
+    whole = box3d.project_boxes(found.boxes, camera)
+    inside = box3d.clip_to_image(whole, camera)
+    shown = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
+    boxes2d = np.where(open_[:, None], inside, found.boxes2d)
+    truncated = np.where(found.truncated == NOT_GIVEN, outside_share(found, camera), found.truncated)
+    return replace(found, boxes2d=boxes2d, truncated=truncated)[~open_ | shown]

@@ -1,0 +1,179 @@
+"""Export bags to a data set, one frame at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from add_model.geometry.camera import Camera
+from add_model.geometry.level import LevelView, level_view
+from add_ros.bag_export.checks import clocks
+from add_ros.bag_export.choice import FrameChoice, FrameChooser
+from add_ros.bag_export.dataset_writer import DatasetWriter
+from add_ros.bag_export.journal import Journal, Row
+from add_ros.bag_export.recording import RecordedFrame, Recording, Sweep
+from add_ros.errors import FrameRejectedError
+from training.data.sample import Objects
+
+REPEATED = "repeated stamp"
+
+
+@dataclass
+class Report:
+    """What happened, for people.
+
+    skipped: why -> how many images; noted: what -> how many frames; problems: a sentence on the first of each
+    lines: on each recording
+    """
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, recording: Recording) -> None:
+        """Take what a recording has counted."""
+        self.skipped += recording.skipped
+        self.noted += recording.noted
+        self.problems = recording.problems | self.problems
+        self.lines += [f"{recording.path}: {note}" for note in (*recording.notes, recording.damage) if note]
+        for topic, sources in recording.calibrations.items():
+            self.lines += [f"{topic}: calibration {source}" for source in sources]
+        self.lines += clocks(recording)
+
+
+def export(
+    recordings: Sequence[Callable[[], Recording]],
+    choice: FrameChoice,
+    level: bool,
+    writer: DatasetWriter,
+    journal: Journal,
+    progress: Callable[[Iterator[RecordedFrame], Recording], Iterator[RecordedFrame]],
+) -> Report:
+    """Write the frames of all recordings that the journal does not have yet.
+
+    Args:
+        recordings: opened one after the other.
+        choice: of frames.
+        level: whether images are turned to a level camera.
+        writer: of the files.
+        journal: an open one; frames up to its last row are decided.
+        progress: wraps the frames of a recording.
+
+    Raises:
+        OSError: where the disk is full or a file can't be written; frames with a row are whole.
+    """
+    report = Report()
+    for number, opened in enumerate(recordings):
+        recording = opened()
+        rows = [row for row in journal.rows if row.bag == number]
+        later = any(row.bag > number for row in journal.rows)
+        decided = {(row.topic, row.stamp): row for row in rows}
+        replaying = None if not rows else (rows[-1].topic, rows[-1].stamp)
+        choosers = {camera.image: FrameChooser(choice) for camera in recording.sources.cameras}
+        seen: set[tuple[str, int]] = set()
+        if later:
+            continue
+        for frame in progress(recording.frames(), recording):
+            key, chooser = (frame.topic, frame.stamp), choosers[frame.topic]
+            if key in seen:
+                recording.count(recording.skipped, REPEATED, f"two images of {frame.topic} have one stamp")
+                continue
+            seen.add(key)
+            due = chooser.due(frame.stamp)
+            if replaying is not None:
+                _replay(frame, decided.get(key), chooser, due)
+                replaying = None if key == replaying else replaying
+            elif due:
+                _export(frame, number, chooser, level, writer, journal, recording)
+        report.add(recording)
+    for row in journal.rows:
+        if not row.id:
+            report.skipped[row.note.partition(":")[0]] += 1
+            report.problems.setdefault(row.note.partition(":")[0], row.note.partition(": ")[2])
+        elif row.note:
+            report.noted[row.note] += 1
+    return report
+
+
+def _replay(frame: RecordedFrame, row: Row | None, chooser: FrameChooser, due: bool) -> None:
+    """Bring the choice to where it was when this frame had been decided."""
+    if due and row is not None and row.id:
+        chooser.moved(frame.place)
+        chooser.taken(frame.stamp)
+
+
+def _export(
+    frame: RecordedFrame,
+    number: int,
+    chooser: FrameChooser,
+    level: bool,
+    writer: DatasetWriter,
+    journal: Journal,
+    recording: Recording,
+) -> None:
+    try:
+        if not chooser.moved(frame.place):
+            return
+        image, camera = frame.load()
+        if not chooser.sharp(image):
+            raise FrameRejectedError("blurred", "sharpness below --min-sharpness")
+        up = frame.up()
+        view = _view(camera, up) if level else None
+    except FrameRejectedError as problem:
+        journal.add(Row("", number, frame.topic, frame.frame_id, frame.stamp, note=f"{problem.reason}: {problem}"))
+        return
+    if view is not None:
+        image, camera, up = view.warp(image), view.camera, np.array([0.0, -1.0, 0.0])
+    sweep, objects, notes = _beside(frame, camera, recording, view)
+    to_camera = None if sweep is None else sweep.to_camera if view is None else view.rotation @ sweep.to_camera
+    name = f"{len(journal.exported):06d}"
+    points = None if sweep is None else sweep.cloud.points
+    writer.write(name, image, camera, points, to_camera, objects)
+    journal.add(
+        Row(
+            name, number, frame.topic, frame.frame_id, frame.stamp,
+            None if sweep is None else sweep.stamp,
+            None if points is None else len(points),
+            None if objects is None else len(objects),
+            None if up is None else tuple(map(float, up)),
+            "; ".join(notes),
+        )
+    )  # fmt: skip
+    chooser.taken(frame.stamp)
+
+
+def _view(camera: Camera, up: np.ndarray | None) -> LevelView:
+    if up is None:
+        raise FrameRejectedError(
+            "no attitude", "nothing tells where up is: record /tf of a frame with z up, or name --imu"
+        )
+    try:
+        return level_view(camera, up)
+    except ValueError as error:
+        raise FrameRejectedError("no attitude", str(error)) from error
+
+
+def _beside(
+    frame: RecordedFrame, camera: Camera, recording: Recording, view: LevelView | None
+) -> tuple[Sweep | None, Objects | None, list[str]]:
+    """Scan and labels of a frame, and why it has none where the bag has such topics."""
+    sweep, objects, notes = None, None, []
+    try:
+        sweep = frame.sweep() if recording.sources.points else None
+        if recording.sources.points and sweep is None:
+            notes.append("no scan near the image")
+    except FrameRejectedError as problem:
+        notes.append(f"no points, {problem.reason}")
+        recording.problems.setdefault(notes[-1], str(problem))
+    try:
+        objects = frame.objects(camera, None if sweep is None else sweep.stamp, view)
+        if recording.sources.labels[frame.topic] and objects is None:
+            notes.append("no labels of this stamp")
+    except FrameRejectedError as problem:
+        notes.append(f"no labels, {problem.reason}")
+        recording.problems.setdefault(notes[-1], str(problem))
+    return sweep, objects, notes

@@ -1,0 +1,194 @@
+"""Make a data set from bags: `add-ros bag export BAG... --out DIR`, without a ROS installation.
+
+The data set has KITTI's object layout: images without distortion with their calibration, scans of a lidar in its own
+frame with the transform to the camera, and labels where the bag has boxes. frames.tsv names the bag, topic and stamp of
+each frame; ImageSets has splits by recording or by time; export.html shows scans over images, and what was found.
+
+Stopped at any time, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import shlex
+import sqlite3
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from add_ros.bag_export.checks import timing
+from add_ros.bag_export.choice import FrameChoice
+from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists, write_text
+from add_ros.bag_export.journal import Journal
+from add_ros.bag_export.recording import RecordedFrame, Recording
+from add_ros.bag_export.run import Report, export
+from add_ros.bag_export.sources import ExportTopics
+from add_ros.bag_export.splits import split
+from add_ros.bags.errors import BagError
+from add_ros.bags.types import UnknownTypeError
+from add_ros.signals import raise_on_signals
+from training.arguments import command_parser
+from training.data.kitti.timestamps import nanoseconds
+
+PAGE = "export.html"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _positive(kind: type, text: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
+    return value
+
+
+def _time(text: str) -> int:
+    try:
+        return nanoseconds(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: seconds since 1970 with a decimal point, nanoseconds, or 2026-11-29 12:00:00 (UTC)"
+        ) from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = command_parser(
+        "bag export",
+        "Make a data set in KITTI's object layout from bags: images without distortion, lidar scans by tf, boxes as "
+        "labels. frames.tsv names bag, topic and stamp of each frame; export.html shows scans over images and what was "
+        "found. Stopped at any time, the same command goes on where it was.",
+        "drive_1 drive_2 --out data --min-metres 0.5",
+    )
+    positive, whole = partial(_positive, float), partial(_positive, int)
+    made.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders or files, each a recording")
+    made.add_argument("--out", required=True, type=Path, metavar="DIR", help="of the data set, new or begun before")
+    topics = made.add_argument_group("topics (found by type where there is one)")
+    topics.add_argument("--camera", nargs="+", default=[], metavar="TOPIC", help="images, one topic for each camera")
+    topics.add_argument("--points", metavar="TOPIC", help="PointCloud2 of the lidar; '' for none")
+    topics.add_argument("--labels", metavar="TOPIC", help="Detection3DArray or MarkerArray; '' for none")
+    topics.add_argument("--odometry", metavar="TOPIC", help="Odometry, where /tf has none")
+    topics.add_argument("--imu", metavar="TOPIC", help="Imu that tells where up is, where tf does not")
+    chosen = made.add_argument_group("which frames")
+    chosen.add_argument("--every", type=whole, default=1, metavar="N", help="one of N")
+    chosen.add_argument("--min-seconds", type=positive, metavar="S", help="between frames")
+    chosen.add_argument("--min-metres", type=positive, metavar="M", help="that the camera moved, by odometry or tf")
+    chosen.add_argument("--min-sharpness", type=positive, metavar="V", help="variance of the Laplacian; 100 is a start")
+    chosen.add_argument("--around", nargs="+", type=_time, default=[], metavar="TIME", help="near these times only")
+    chosen.add_argument("--window", type=positive, default=1.0, metavar="S", help="how near (1 s)")
+    data = made.add_argument_group("what is written")
+    data.add_argument("--max-offset", type=positive, default=0.06, metavar="S", help="from an image to its scan (0.06)")
+    data.add_argument("--level", action="store_true", help="turn images to a level camera, by tf or --imu")
+    data.add_argument("--jpeg", action="store_true", help="JPEG at quality 95 instead of PNG")
+    data.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
+    data.add_argument("--val-share", type=_share, default=0.2, metavar="P", help="of the frames, to validate on (0.2)")
+    data.add_argument("--split-gap", type=positive, default=10.0, metavar="S", help="in time, between the splits (10)")
+    data.add_argument("--seed", type=int, default=0, help="of the split")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns 0, 1 where nothing can be exported or the disk is full, 130 when interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    a = parser().parse_args(given)
+    try:
+        with raise_on_signals():
+            _export(a, shlex.join(["add-ros", "bag", "export", *given]))
+    except OSError as error:
+        print(f"export_bag: {_io_error(error, a.out)}", file=sys.stderr)
+        return 1
+    except (BagError, UnknownTypeError, ValueError, sqlite3.Error) as error:
+        print(f"export_bag: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("export_bag: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _io_error(error: OSError, out: Path) -> str:
+    if error.errno in _FULL:
+        return f"the disk of {out} is full: make room, and give the same command again to go on; what is there is whole"
+    return str(error)
+
+
+def _export(a: argparse.Namespace, command: str) -> None:
+    wanted = ExportTopics(tuple(a.camera), a.points, a.labels, a.odometry, a.imu)
+    choice = FrameChoice(
+        int(a.every), a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
+    )
+    opened = [partial(Recording, bag, wanted, round(a.max_offset * 1e9), a.rectification) for bag in a.bags]
+    for recording in opened:
+        recording()  # a bag that cannot be read is named before the first is exported
+    with Journal(a.out, _settings(a)) as journal:
+        before = len(journal.exported)
+        report = export(opened, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
+        rows = journal.exported
+    if not rows:
+        reasons = "; ".join(f"{count} {why}" for why, count in report.skipped.most_common())
+        sentence = next(iter(report.problems.values()), "no image was chosen")
+        raise BagError(f"no frame could be exported ({reasons or 'none chosen'}): {sentence}")
+    lists, how = split(rows, a.val_share, a.split_gap, a.seed)
+    write_lists(a.out, lists, rows)
+    from add_ros.bag_export import page  # needs jinja2 and matplotlib, which take a while
+
+    pictures, checked = page.look(a.out, rows)
+    parts = [
+        ("Data set", _counts(a, rows, how, before)),
+        ("Timing", timing(rows)),
+        ("Recordings", report.lines),
+        ("Calibration", checked),
+        ("Passed over and noted", _faults(report)),
+    ]
+    for heading, lines in parts:
+        for line in lines:
+            print(f"{heading.lower()}: {line}")
+    write_text(a.out / PAGE, page.render(f"Data set {a.out.name}", command, parts, pictures))
+    print(f"written: {a.out / PAGE}")
+
+
+def _settings(a: argparse.Namespace) -> dict[str, object]:
+    kept = {name: value for name, value in vars(a).items() if name not in ("out", "val_share", "split_gap", "seed")}
+    return kept | {"bags": [str(bag.resolve()) for bag in a.bags]}
+
+
+def _progress(frames: Iterator[RecordedFrame], recording: Recording) -> Iterator[RecordedFrame]:
+    label = recording.path.name
+    return iter(tqdm(frames, total=recording.images, desc=label, unit="image", disable=None, leave=False))
+
+
+def _counts(a: argparse.Namespace, rows: list, how: str, before: int) -> list[str]:
+    went_on = f", {before} of them before" if before else ""
+    lines = [f"{len(rows)} frames of {len(a.bags)} recording{'s' * (len(a.bags) != 1)}{went_on}, in {a.out}", how]
+    labelled = [row.objects for row in rows if row.objects is not None]
+    lines.append(f"{len(labelled)} frames have labels, {sum(labelled)} objects in all")
+    return lines
+
+
+def _faults(report: Report) -> list[str]:
+    lines = []
+    for counted, text in ((report.skipped, "passed over"), (report.noted, "with a note")):
+        for why, count in counted.most_common():
+            sentence = report.problems.get(why)
+            lines.append(f"{count} {text}: {why}{f' ({sentence})' if sentence else ''}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""From a bag to a data set: every file against the geometry of the world that the bag was made from."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from support import bag_bench, robot_bench
+from support.robot_bench import BOX, CAMERA, PERIOD, POINTS, START, base_pose, eye_pose, moved, robot_bag
+
+from add_model.geometry import boxes as box3d
+from add_ros import export_bag
+from add_ros.bag_export.journal import read_rows
+from training.data.depth_sources import read_velodyne
+from training.data.kitti.calib import read_calib
+from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.splits import read_ids
+
+
+def exported(bag, out, *options):
+    assert export_bag.main([*map(str, [bag] if not isinstance(bag, list) else bag), "--out", str(out), *options]) == 0
+    return [row for row in read_rows(out / "frames.tsv") if row.id]
+
+
+def in_camera(stamp, points, pitch, roll=0.0):
+    """Points of odom in the camera's frame."""
+    return moved(np.linalg.inv(base_pose((stamp - START) / 1e9) @ eye_pose(pitch, roll)), points)
+
+
+def files(root):
+    return {p.relative_to(root): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file() and p.suffix != ".html"}
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory):
+    return robot_bag(tmp_path_factory.mktemp("robot") / "bag")
+
+
+def test_scans_are_moved_to_the_image_and_fall_where_the_world_is(robot, tmp_path):
+    rows = exported(robot, tmp_path / "out")
+    assert [row.stamp for row in rows] == [START + i * PERIOD + 30_000_000 for i in range(8)]
+    for row in rows:
+        folder = tmp_path / "out" / "training"
+        calib = read_calib(folder / "calib" / f"{row.id}.txt")
+        np.testing.assert_array_equal(calib.P2, CAMERA.P)
+        points = calib.velodyne_to_camera(read_velodyne(folder / "velodyne" / f"{row.id}.bin"))
+        # tf is interpolated between 50 Hz; without bringing points to the image's time they are up to 0.6 m off.
+        np.testing.assert_allclose(points, in_camera(row.stamp, POINTS, 5.0), atol=2e-3 + 0.008)
+        assert row.scan_stamp == row.stamp - 30_000_000 and row.points == len(POINTS)
+        np.testing.assert_allclose(row.up, [0, -np.cos(np.radians(5)), -np.sin(np.radians(5))], atol=1e-6)
+        image = cv2.imread(str(folder / "image_2" / f"{row.id}.png"))[..., ::-1]
+        np.testing.assert_array_equal(image, bag_bench.pixels(int(row.id)))
+
+
+@pytest.mark.parametrize("labels", [robot_bench.detection_labels, robot_bench.marker_labels])
+@pytest.mark.parametrize("pitch", [0.0, 8.0])
+def test_labels_of_another_frame_come_into_the_cameras(labels, pitch, tmp_path):
+    bag = robot_bag(tmp_path / "bag", count=4, labels=labels, pitch=pitch)
+    rows = exported(bag, tmp_path / "out")
+    frames = KittiFolder(tmp_path / "out")
+    assert frames.notes == ["labels of types that KITTI does not have: 4 'forklift'"]
+    for i, row in enumerate(rows):
+        objects, camera = frames.objects(i), frames.camera(i)
+        np.testing.assert_allclose(objects.boxes[0, :3], in_camera(row.stamp, BOX[0][None], pitch)[0], atol=1e-5)
+        np.testing.assert_allclose(objects.boxes[0, 3:6], BOX[1], atol=1e-6)
+        ahead = in_camera(row.stamp, np.array([BOX[0], BOX[0] + [np.cos(BOX[2]), np.sin(BOX[2]), 0]]), pitch)
+        x, _, z = ahead[1] - ahead[0]
+        assert box3d.wrap(objects.boxes[0, 6] - np.arctan2(-z, x)) == pytest.approx(0, abs=2e-2 if pitch else 1e-5)
+        whole = box3d.project_boxes(objects.boxes, camera)
+        np.testing.assert_allclose(objects.boxes2d, box3d.clip_to_image(whole, camera), atol=1e-5)
+        assert list(objects.occluded) == [-1] and row.objects == 1
+
+
+def test_a_level_export_stands_boxes_upright(tmp_path):
+    bag = robot_bag(tmp_path / "bag", count=3, pitch=15.0, roll=8.0)
+    rows = exported(bag, tmp_path / "out", "--level")
+    frames = KittiFolder(tmp_path / "out")
+    for i, row in enumerate(rows):
+        objects, calib = frames.objects(i), frames.calib(i)
+        signs = 2 * np.array(list(np.ndindex(2, 2, 2))) - 1
+        corners = BOX[0] + signs * BOX[1] / 2 @ Rotation.from_euler("z", BOX[2]).as_matrix().T
+        # The level frame differs from the camera's by a rotation about the camera's place.
+        eye = base_pose((row.stamp - START) / 1e9) @ eye_pose(15.0, 8.0)
+        expected = np.linalg.norm(corners - eye[:3, 3], axis=1)
+        got = np.linalg.norm(box3d.corners(objects.boxes)[0], axis=1)
+        np.testing.assert_allclose(np.sort(got), np.sort(expected), atol=1e-4)
+        height = box3d.corners(objects.boxes)[0][:, 1]
+        np.testing.assert_allclose(sorted(eye[2, 3] - height), sorted(corners[:, 2]), atol=1e-4)
+        points = calib.velodyne_to_camera(read_velodyne(frames.folder / "velodyne" / f"{row.id}.bin"))
+        np.testing.assert_allclose(eye[2, 3] - points[:, 1], POINTS[:, 2], atol=0.01)
+        assert row.up == (0.0, -1.0, 0.0)
+
+
+def test_kittis_frames_come_back_as_they_were(kitti_mini, tmp_path):
+    from add_ros.bags import convert
+
+    ids = tmp_path / "ids.txt"
+    ids.write_text("".join(f"{i}\n" for i in read_ids(kitti_mini / "ImageSets" / "train.txt")[:4]))
+    assert convert.main([str(kitti_mini), str(tmp_path / "bag"), "--ids", str(ids)]) == 0
+    exported(tmp_path / "bag", tmp_path / "out")
+    before, after = KittiFolder(kitti_mini, read_ids(ids)), KittiFolder(tmp_path / "out")
+    for i in range(4):
+        a, b = before.sample(i), after.sample(i)
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.objects.names, b.objects.names)
+        shift = np.r_[a.camera.translation, [0] * 4]
+        solid = np.isfinite(a.objects.boxes).all(axis=1)
+        np.testing.assert_allclose(a.objects.boxes[solid] + shift, b.objects.boxes[solid], atol=2e-6)
+        for name in ("boxes2d", "truncated", "occluded"):
+            np.testing.assert_allclose(getattr(a.objects, name), getattr(b.objects, name), atol=1e-6)
+
+
+def test_a_killed_export_goes_on_without_a_double_or_missing_frame(tmp_path):
+    bag = robot_bag(tmp_path / "bag", count=60, tf_late=False)
+    options = ["--every", "2", "--min-metres", "1.0"]
+    exported(bag, tmp_path / "whole", *options)
+    command = [sys.executable, "-m", "add_ros.export_bag", str(bag), "--out", str(tmp_path / "out"), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    table = tmp_path / "out" / "frames.tsv"
+    while process.poll() is None and (not table.is_file() or table.read_text().count("\n") <= 5):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with table.open("a") as file:
+        file.write("000011\t0\t/fro")  # a row that was not finished
+    exported(bag, tmp_path / "out", *options)
+    got, expected = files(tmp_path / "out"), files(tmp_path / "whole")
+    assert got.keys() == expected.keys() and all(got[name] == expected[name] for name in got)
+
+
+def test_a_full_disk_stops_it_cleanly_and_it_goes_on(robot, tmp_path, capsys):
+    folder = tmp_path / "out" / "training" / "velodyne"
+    exported(robot, tmp_path / "whole")
+    folder.mkdir(parents=True)
+    shutil.copy(tmp_path / "whole" / "export.json", tmp_path / "out")
+    (folder / ".000004.bin.part").symlink_to("/dev/full")
+    assert export_bag.main([str(robot), "--out", str(tmp_path / "out")]) == 1
+    assert "is full: make room, and give the same command again" in capsys.readouterr().err
+    assert len(read_rows(tmp_path / "out" / "frames.tsv")) == 4 and not list(folder.glob(".*"))
+    exported(robot, tmp_path / "out")
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_several_cameras_and_recordings_are_one_data_set(tmp_path):
+    bags = [
+        robot_bag(tmp_path / name, count=4, cameras=("/front", "/back"), start=START + i * 10**9)
+        for i, name in enumerate("ab")
+    ]
+    rows = exported(bags, tmp_path / "out", "--camera", "/front/image_raw", "/back/image_raw")
+    assert [row.id for row in rows] == [f"{i:06d}" for i in range(16)]
+    assert {(row.bag, row.topic) for row in rows} == {(b, f"/{c}/image_raw") for b in (0, 1) for c in ("front", "back")}
+    assert all(row.objects == 1 for row in rows)
+    train, val = (read_ids(tmp_path / "out" / "ImageSets" / f"{name}.txt") for name in ("train", "val"))
+    assert {row.bag for row in rows if row.id in train} != {row.bag for row in rows if row.id in val}
+    page = (tmp_path / "out" / "export.html").read_text()
+    assert page.count("<figure>") == 12 and "split by recording (2)" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--every", "3"], [0, 3, 6]),
+        (["--min-seconds", "0.25"], [0, 3, 6]),
+        (["--min-metres", "1.5"], [0, 2, 4, 6]),
+        (["--around", str(START + 2 * PERIOD + 30_000_000), "--window", "0.15"], [1, 2, 3]),
+    ],
+)
+def test_frames_are_chosen(robot, tmp_path, options, expected):
+    rows = exported(robot, tmp_path / "out", *options)
+    assert [(row.stamp - START) // PERIOD for row in rows] == expected
+
+
+def test_blurred_frames_are_passed_over_and_counted(robot, tmp_path, capsys):
+    from add_ros.bag_export.choice import sharpness
+
+    limit = sorted(sharpness(bag_bench.pixels(i)) for i in range(8))[5]
+    rows = exported(robot, tmp_path / "out", "--min-sharpness", f"{limit:.3f}")
+    assert len(rows) == 3 and "5 passed over: blurred" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_one_sentence(robot, tmp_path, capsys):
+    out = tmp_path / "out"
+    exported(robot, out)
+    capsys.readouterr()
+    for options, sentence in (
+        (["--every", "2"], "was exported with other settings (every)"),
+        (["--points", "/none"], "/none has no sensor_msgs/msg/PointCloud2; topics that have: /points"),
+        (["--camera", "/nothing"], "the bag has no topic /nothing for image"),
+        (["--imu", "/labels"], "a sensor_msgs/msg/Imu is needed"),
+    ):
+        assert export_bag.main([str(robot), "--out", str(out), *options]) == 1
+        assert sentence in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    assert export_bag.main([str(robot), "--out", str(tmp_path / "other")]) == 1
+    assert "exists and is no export" in capsys.readouterr().err
+    bare = bag_bench.drive(tmp_path / "bare", 3)
+    assert export_bag.main([str(bare), "--out", str(tmp_path / "b"), "--min-metres", "1"]) == 1
+    assert "no frame could be exported (3 no odometry): nothing in /tf moves" in capsys.readouterr().err

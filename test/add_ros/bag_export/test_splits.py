@@ -1,0 +1,57 @@
+"""Splits by recording or time: neighbours in time never come apart."""
+
+import numpy as np
+import pytest
+
+from add_ros.bag_export.journal import Row
+from add_ros.bag_export.splits import split
+
+SECOND = 10**9
+
+
+def rows(*stretches, bag=0, objects=1):
+    """Frames 0.1 s apart; a stretch is (start in seconds, count)."""
+    stamps = [round(start * SECOND) + i * SECOND // 10 for start, count in stretches for i in range(count)]
+    return [Row(f"{bag}{i:05d}", bag, "/cam", "eye", stamp, objects=objects) for i, stamp in enumerate(stamps)]
+
+
+def stamps_of(rows, ids):
+    of = {row.id: row.stamp for row in rows}
+    return np.array([of[i] for i in ids])
+
+
+def test_whole_recordings_go_to_one_side():
+    all_rows = [row for bag in range(5) for row in rows((100 * bag, 20), bag=bag)]
+    lists, how = split(all_rows, 0.2, 10, seed=0)
+    assert len(lists["val"]) == 20 and len(lists["train"]) == 80 and len({i[0] for i in lists["val"]}) == 1
+    assert lists["trainval"] == [row.id for row in all_rows] and "by recording (5)" in how
+    assert split(all_rows, 0.2, 10, seed=0)[0] == lists
+    assert {split(all_rows, 0.2, 10, seed=s)[0]["val"][0] for s in range(20)} != {lists["val"][0]}
+
+
+def test_stretches_of_one_recording_are_apart_by_more_than_the_gap():
+    all_rows = rows((0, 30), (60, 30), (120, 30))
+    lists, how = split(all_rows, 0.3, 10, seed=1)
+    apart = np.abs(stamps_of(all_rows, lists["train"])[:, None] - stamps_of(all_rows, lists["val"]))
+    assert len(lists["val"]) == 30 and apart.min() > 10 * SECOND and "3 stretches" in how
+
+
+def test_one_stretch_is_cut_with_a_gap():
+    all_rows = rows((0, 600))
+    lists, how = split(all_rows, 0.2, 5, seed=0)
+    train, val = stamps_of(all_rows, lists["train"]), stamps_of(all_rows, lists["val"])
+    assert len(val) == 120 and val.min() - train.max() > 5 * SECOND and len(train) + len(val) == 600 - 50
+    assert "50 frames within 5 s of the cut in neither list" in how
+
+
+def test_a_recording_too_short_to_be_cut_is_all_for_training():
+    lists, how = split(rows((0, 50)), 0.2, 10, seed=0)
+    assert len(lists["train"]) == 50 and not lists["val"] and "too short" in how
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_frames_without_labels_are_in_no_split(share):
+    bare = rows((0, 20), bag=1, objects=None)
+    lists, _ = split(rows((0, 20)) + rows((0, 20), bag=2) + bare, share, 10, seed=0)
+    assert lists["unlabelled"] == [row.id for row in bare]
+    assert sorted(lists["train"] + lists["val"]) == sorted(lists["trainval"]) and bool(lists["val"]) == bool(share)

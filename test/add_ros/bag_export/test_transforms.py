@@ -1,0 +1,91 @@
+"""Transforms of a recording: chains, interpolation and tf2's refusals, against matrices made by hand."""
+
+from types import SimpleNamespace as Of
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from add_ros.bag_export.transforms import TransformTree
+from add_ros.errors import FrameRejectedError
+
+SECOND = 10**9
+
+
+def transform(parent, child, matrix, stamp=0):
+    x, y, z, w = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    move = Of(**dict(zip("xyz", matrix[:3, 3], strict=True)))
+    header = Of(frame_id=parent, stamp=Of(sec=stamp // SECOND, nanosec=stamp % SECOND))
+    return Of(header=header, child_frame_id=child, transform=Of(translation=move, rotation=Of(x=x, y=y, z=z, w=w)))
+
+
+def pose(yaw, *position):
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = Rotation.from_euler("z", yaw, degrees=True).as_matrix(), position
+    return matrix
+
+
+def tree_of(*static, moving=()):
+    tree = TransformTree()
+    tree.add(static, True, 0)
+    tree.add(moving, False, 0)
+    return tree
+
+
+def test_a_chain_up_and_down_is_the_product_of_its_poses():
+    base, lidar, eye = pose(30, 1, 2, 0.5), pose(-90, 0.3, 0, 1), pose(12, -0.1, 0.4, 1.2)
+    tree = tree_of(transform("odom", "base", base), transform("base", "lidar", lidar), transform("/base", "/eye", eye))
+    np.testing.assert_allclose(tree.lookup("eye", "lidar", 5), np.linalg.inv(eye) @ lidar, atol=1e-12)
+    np.testing.assert_allclose(tree.lookup("odom", "/lidar", 5), base @ lidar, atol=1e-12)
+    np.testing.assert_allclose(tree.lookup("lidar", "odom", 5), np.linalg.inv(base @ lidar), atol=1e-12)
+    assert tree.root("eye") == "odom" and tree.moving_root("eye") is None
+
+
+def test_between_two_stamps_position_is_linear_and_rotation_uniform():
+    start = 1_700_000_000 * SECOND
+    tree = tree_of(
+        moving=[transform("odom", "base", pose(a, x, 0, 0), start + t) for t, a, x in ((0, 0, 0), (SECOND, 90, 8))]
+    )
+    stamps = start + np.array([0, SECOND // 4, SECOND // 2, SECOND])
+    expected = [pose(90 * s, 8 * s, 0, 0) for s in (0, 0.25, 0.5, 1)]
+    np.testing.assert_allclose(tree.lookup("odom", "base", stamps), expected, atol=1e-9)
+    assert tree.moving_root("base") == "odom"
+
+
+def test_nothing_is_extrapolated():
+    tree = tree_of(moving=[transform("odom", "base", np.eye(4), t * SECOND) for t in (10, 12)])
+    with pytest.raises(
+        FrameRejectedError, match=r"'base' in 'odom' is known from 10.000 to 12.000 s only, not at 12.5"
+    ):
+        tree.lookup("odom", "base", round(12.5 * SECOND))
+    assert tree.lookup("odom", "base", 11 * SECOND).shape == (4, 4)
+
+
+def test_frames_that_nothing_connects_are_named():
+    tree = tree_of(transform("base", "eye", np.eye(4)))
+    with pytest.raises(FrameRejectedError, match=r"no transform connects 'lidar' with 'eye'.*base, eye"):
+        tree.lookup("eye", "lidar", 0)
+
+
+def test_a_static_transform_that_is_published_again_holds_from_then_on():
+    tree = TransformTree()
+    for recorded, x in ((100, 1), (200, 1), (300, 2)):
+        tree.add([transform("base", "eye", pose(0, x, 0, 0))], True, recorded)
+    assert [tree.lookup("base", "eye", at)[0, 3] for at in (50, 250, 300, 900)] == [1, 1, 2, 2]
+
+
+def test_a_circle_ends_and_broken_transforms_are_passed_over():
+    tree = tree_of(transform("a", "b", np.eye(4)), transform("b", "a", np.eye(4)))
+    with pytest.raises(FrameRejectedError):
+        tree.lookup("c", "a", 0)
+    broken = transform("base", "eye", np.eye(4))
+    broken.transform.rotation = Of(x=0.0, y=0.0, z=0.0, w=0.0)
+    assert tree_of(broken).frames() == []
+
+
+def test_old_transforms_are_forgotten_and_those_around_stay():
+    tree = tree_of(moving=[transform("odom", "base", pose(0, t, 0, 0), t * SECOND) for t in range(1000)])
+    tree.forget(900 * SECOND + 1)
+    assert tree.lookup("odom", "base", 900 * SECOND + SECOND // 2)[0, 3] == pytest.approx(900.5)
+    with pytest.raises(FrameRejectedError):
+        tree.lookup("odom", "base", 500 * SECOND)
