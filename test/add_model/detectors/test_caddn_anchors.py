@@ -11,6 +11,7 @@ from add_model.classes import KITTI_CLASSES
 from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.target_assignment import Limits
+from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.labels import Labels
 
@@ -87,3 +88,130 @@ def test_a_2d_box_at_the_images_edge_marks_its_first_cells():
     expected = np.zeros_like(foreground)
     expected[:2, :3] = True
     np.testing.assert_array_equal(foreground, expected)
+
+
+def street(rng):
+    """Objects side by side, so that several overlap one anchor: names, boxes and which of them are seen."""
+    names, boxes = [], []
+    for _ in range(7):
+        name = rng.choice(["Car", "Car", "Car", "Pedestrian", "Cyclist", "Van"])
+        size = np.array(KITTI_CLASSES.mean_sizes[max(KITTI_CLASSES.index(name), 0)]) * rng.uniform(0.8, 1.2, 3)
+        names.append(name)
+        boxes.append([rng.uniform(-3, 3), 1, rng.uniform(8, 13), *size, rng.uniform(-math.pi, math.pi)])
+    return np.array(names), np.array(boxes), rng.random(7) < 0.7
+
+
+def overlap_from_above(anchor, box, turned):
+    """IoU of an anchor with a box that is turned to the nearest right angle."""
+    upright = abs(math.cos(box[6])) >= abs(math.sin(box[6]))
+    a = footprint(anchor[0], anchor[2], *(anchor[3:5] if turned == 0 else anchor[4:2:-1]))
+    b = footprint(box[0], box[2], *(box[3:5] if upright else box[4:2:-1]))
+    low = np.maximum(a.bounds[:2], b.bounds[:2])
+    common = np.prod(np.maximum(np.minimum(a.bounds[2:], b.bounds[2:]) - low, 0))
+    return common / (a.area + b.area - common)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_anchors_of_a_crowd_by_loops(seed):
+    """The object that overlaps most; every object has an anchor; what is hidden or looks like it is left open."""
+    encoder = AnchorTargetEncoder(
+        Grid(low=(7.0, -4.0, -3.0), high=(14.0, 4.0, 1.0), sides=(0.5, 0.4, 1.0)), 1, DepthBins(20, 2.0, 40.0), 4,
+        Limits(min_height=0),
+    )  # fmt: skip
+    names, boxes, visible = street(np.random.default_rng(seed))
+    camera = Camera(CAMERA.P + np.outer([90, 0, 0.1], [0, 0, 0, 1]), 640, 192)
+    boxes[:, :3] -= camera.translation  # given in P's frame
+    seen = all_visible(camera, names, boxes)
+    targets = encoder.encode(camera, Labels(seen.names, boxes, seen.boxes2d, visible), DEPTH)
+    own = boxes + np.append(camera.translation, np.zeros(4))
+    n = int(targets["mask"].sum())
+    used = [k for k in np.argsort(own[:, 2]) if visible[k] and names[k] != "Van"]
+    np.testing.assert_allclose(targets["box"][:n], own[used], rtol=1e-5)
+    assert not targets["box"][n:].any() and targets["mask"].tolist() == [True] * n + [False] * (50 - n)
+    assert [KITTI_CLASSES.names[i] for i in targets["label"][:n]] == names[used].tolist()
+    anchors, owner = encoder.anchors, targets["anchor_object"]
+    wanted = np.full(owner.shape, -1)
+    for kind, name in enumerate(KITTI_CLASSES.names):
+        enough, little = THRESHOLDS[name]
+        mine = [row for row, k in enumerate(used) if names[k] == name]
+        open_ = [k for k in range(7) if k not in used and (names[k] == name or (name, names[k]) == ("Car", "Van"))]
+        best_of = dict.fromkeys(mine, (0.0, None))
+        for place in np.ndindex(*owner.shape[:2], 2):
+            where = (*place[:2], kind, place[2])
+            overlaps = {row: overlap_from_above(anchors[where], own[used[row]], place[2]) for row in mine}
+            for row, value in overlaps.items():
+                best_of[row] = max(best_of[row], (value, where), key=lambda pair: pair[0])
+            row, value = max(overlaps.items(), key=lambda pair: pair[1], default=(None, 0.0))
+            hidden = any(overlap_from_above(anchors[where], own[k], place[2]) >= little for k in open_)
+            wanted[where] = row if value >= enough else -2 if value >= little or hidden else -1
+        for row in mine:
+            wanted[best_of[row][1]] = row
+    np.testing.assert_array_equal(owner, wanted)
+    assert {-2, -1, 0} <= set(np.unique(wanted).tolist())
+
+
+def test_of_equal_objects_the_first_has_the_anchors():
+    length, width, height = KITTI_CLASSES.mean_sizes[0]
+    boxes = np.array([[0.4, 1.65 - height / 2, 11.3, length, width, height, 0.0]] * 2)
+    owner = ENCODER.encode(CAMERA, all_visible(CAMERA, np.array(["Car"] * 2), boxes), DEPTH)["anchor_object"][:, :, 0]
+    assert (owner == 0).sum() > 3 and (owner == 1).sum() == 1  # its one best anchor, which it is given
+
+
+def test_a_grid_by_hand():
+    grid = Grid(low=(2.0, -4.0, -3.0), high=(10.0, 4.0, 1.0), sides=(2.0, 1.0, 2.0))
+    assert grid.shape == (4, 8, 2)
+    z, x, y = grid.centres()
+    assert (z.tolist(), y.tolist()) == ([3, 5, 7, 9], [2, 0])
+    assert x.tolist() == [3.5, 2.5, 1.5, 0.5, -0.5, -1.5, -2.5, -3.5]  # columns go left
+    z, x, y = grid.centres(2)
+    assert (z.tolist(), x.tolist(), y.tolist()) == ([4, 8], [3, 1, -1, -3], [2, 0])
+    published = Grid()  # CaDDN.yaml: POINT_CLOUD_RANGE and VOXEL_SIZE
+    assert (published.low, published.high) == ((2.0, -30.08, -3.0), (46.8, 30.08, 1.0)) and published.sides == (
+        0.16,
+    ) * 3
+
+
+@pytest.mark.parametrize(
+    ("x", "z", "inside"),
+    [(0, 2.01, 1), (0, 21.19, 1), (0, 21.21, 0), (6.39, 15, 1), (6.41, 15, 0), (-6.39, 15, 1), (-6.41, 15, 0)],
+)
+def test_objects_count_up_to_the_grids_sides(x, z, inside):
+    box = np.array([[x, 0.2, z, 0.8, 0.6, 1.7, 0.0]])
+    labels = Labels(np.array(["Pedestrian"]), box, np.array([[1.0, 1, 90, 90]]), np.ones(1, bool))
+    wide = Camera.pinhole(90, 360, 320, 96, 640, 192)
+    assert ENCODER.encode(wide, labels, DEPTH)["mask"].sum() == inside
+
+
+def test_an_object_beyond_the_grid_is_no_negative_where_its_anchors_reach_into_it():
+    box = np.array([[6.45, 0.9, 15.0, 3.9, 1.6, 1.5, 0.0]])
+    targets = ENCODER.encode(CAMERA, all_visible(CAMERA, np.array(["Car"]), box), DEPTH)
+    assert not targets["mask"].any() and set(np.unique(targets["anchor_object"][:, :, 0])) == {-2, -1}
+    assert (targets["anchor_object"][:, :, 1:] == -1).all()
+
+
+def test_regions_without_a_3d_box_leave_anchors_alone_and_depth_maps_are_needed():
+    labels = Labels(np.array(["DontCare"]), np.full((1, 7), np.nan), np.array([[9.0, 9, 99, 99]]), np.ones(1, bool))
+    targets = ENCODER.encode(CAMERA, labels, DEPTH)
+    assert (targets["anchor_object"] == -1).all() and not targets["depth_foreground"].any()
+    with pytest.raises(ModelError, match=r"CaDDN trains on depth maps: give data\.depth"):
+        ENCODER.encode(CAMERA, labels)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_cells_depth_is_its_nearest_known_one(scale):
+    """At the reference focal length; the last rows and columns that fill no cell are left out."""
+    rng = np.random.default_rng(3)
+    camera = Camera.pinhole(360 * scale, 360 * scale, 40, 30, 83, 62)
+    depth = (rng.uniform(1, 90, (62, 83)) * (rng.random((62, 83)) < 0.08)).astype(np.float32)
+    rectangles = np.array([[-9.0, -9, 3.6, 11.2], [40.2, 30, 90, 90]])
+    box = np.array([[0.0, 0.9, 15.0, 3.9, 1.6, 1.5, 0.0]] * 2)
+    targets = ENCODER.encode(camera, Labels(np.array(["Car", "Van"]), box, rectangles, np.ones(2, bool)), depth)
+    assert targets["depth_bin"].shape == targets["depth_foreground"].shape == (15, 20)
+    for row, column in np.ndindex(15, 20):
+        cell = depth[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        wanted = ENCODER.bins.label(cell[cell > 0].min() / scale) if cell.any() else -1
+        assert targets["depth_bin"][row, column] == wanted
+    touched = np.zeros((15, 20), bool)
+    touched[:3, :2] = True  # of the car; a van is none of the classes
+    np.testing.assert_array_equal(targets["depth_foreground"], touched)
+    assert (targets["depth_bin"] == -1).any() and (targets["depth_bin"] == 20).any()

@@ -1,0 +1,96 @@
+"""MonoDETR's targets by hand and by loops over a few labels."""
+
+import numpy as np
+import pytest
+
+from add_model.classes import KITTI_CLASSES
+from add_model.detectors.depth_bins import DepthBins
+from add_model.detectors.monodetr.target_encoder import SetTargetEncoder
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits
+from add_model.geometry.camera import Camera
+from add_model.labels import Labels
+
+CAMERA = Camera(np.array([[360.0, 0, 64, 36], [0, 360, 48, 0], [0, 0, 1, 0.1]]), 131, 97)
+ENCODER = SetTargetEncoder(16, DepthBins(20, 1.0, 60.0), Limits(min_height=0))
+# name, (u, v, depth), 2D box
+ROWS = [
+    ("Car", (60.2, 50.1, 20.0), (38.0, 30, 90, 70)),
+    ("Pedestrian", (75.0, 52.0, 9.0), (70.0, 25, 81, 69.4)),
+    ("Van", (20.0, 40.0, 15.0), (9.6, 30, 30, 80)),
+    ("Car", (120.5, 60.0, 30.0), (90.0, 47.4, 119.0, 75)),  # cut off before its own centre
+    ("DontCare", (1.0, 1.0, 10.0), (-20.0, -9, 14, 33)),
+    ("Tram", (64.0, 48.0, 10.0), (64.0, 40, 80, 60)),
+]
+
+
+def labels(rows):
+    names, places, boxes2d = zip(*rows, strict=True) if rows else ((), (), ())
+    centre = CAMERA.lift(np.array(places, float).reshape(-1, 3))
+    n = len(names)
+    boxes = np.hstack([centre, np.tile([3.9, 1.6, 1.5, 0.4], (n, 1)) + 0.1 * np.arange(n)[:, None]])
+    return Labels(np.array(names), boxes, np.array(boxes2d, float).reshape(-1, 4), np.ones(n, bool))
+
+
+def test_rows_are_the_objects_from_near_to_far():
+    given = labels(ROWS)
+    t = ENCODER.encode(CAMERA, given)
+    assert t["mask"].tolist() == [True] * 3 + [False] * (MAX_OBJECTS - 3)
+    for row, k in enumerate((1, 0, 3)):
+        name, place, box = ROWS[k]
+        u, v, depth = place
+        assert t["label"][row] == KITTI_CLASSES.index(name)
+        np.testing.assert_allclose(t["centre"][row], (u, v), rtol=1e-6)
+        left, top, right, bottom = box
+        sides = (u - left, v - top, max(right, u + 0.5) - u, bottom - v)
+        np.testing.assert_allclose(t["sides"][row], sides, rtol=1e-5)
+        assert t["depth"][row] == pytest.approx(depth)
+        np.testing.assert_allclose(t["size_3d"][row], given.boxes[k, 3:6], rtol=1e-6)
+        own = given.boxes[k, :3] + CAMERA.translation
+        heading = given.boxes[k, 6] - np.arctan2(own[0], own[2])
+        turn = t["heading_bin"][row] * np.pi / 6 + t["heading_residual"][row] - heading
+        assert np.cos(turn) == pytest.approx(1) and abs(t["heading_residual"][row]) <= np.pi / 12 + 1e-6
+    for name, value in t.items():
+        if name not in ("depth_bin", "ignored", "ignored_class"):
+            assert not value[3:].any(), name
+
+
+def test_boxes_reach_half_a_pixel_beyond_their_centre_at_least():
+    for box, sides in [((90, 20, 110, 30), (0.5, 30, 30, 0.5)), ((50, 70, 60, 80), (30, 0.5, 0.5, 30))]:
+        found = ENCODER.encode(CAMERA, labels([("Car", (80.0, 50.0, 20.0), box)]))["sides"][0]
+        np.testing.assert_allclose(found, sides, atol=1e-4)
+
+
+def test_what_is_not_trained_on_is_ignored_with_its_classes():
+    t = ENCODER.encode(CAMERA, labels(ROWS))
+    np.testing.assert_allclose(t["ignored"][:2], [ROWS[2][2], ROWS[4][2]], rtol=1e-6)
+    assert t["ignored_class"][:2].tolist() == [[True, False, False], [True] * 3]
+    assert not t["ignored"][2:].any() and not t["ignored_class"][2:].any()
+    many = ENCODER.encode(CAMERA, labels([ROWS[4]] * (MAX_OBJECTS + 7)))
+    assert many["ignored_class"].all() and not many["mask"].any()
+
+
+def test_the_depth_map_by_loops():
+    """Objects from far to near over ignored regions; a box has every cell that it touches."""
+    found = ENCODER.encode(CAMERA, labels(ROWS))["depth_bin"]
+    assert found.shape == (6, 8)
+    wanted = np.full((6, 8), 20)
+    paint = [(ROWS[k][2], -1) for k in (2, 4)]
+    paint += [(ROWS[k][2], int(ENCODER.bins.label(np.array(ROWS[k][1][2])))) for k in (3, 0, 1)]
+    for (left, top, right, bottom), value in paint:
+        for i, j in np.ndindex(6, 8):
+            if (
+                left + 0.5 < 16 * (j + 1)
+                and right + 0.5 > 16 * j
+                and top + 0.5 < 16 * (i + 1)
+                and bottom + 0.5 > 16 * i
+            ):
+                wanted[i, j] = value
+    np.testing.assert_array_equal(found, wanted)
+    assert set(np.unique(wanted)) > {-1, 20}
+    outside = ENCODER.encode(CAMERA, labels([("DontCare", (1.0, 1, 9), (-60.0, -50, -20, -10))]))["depth_bin"]
+    assert (outside == 20).all()
+
+
+def test_no_labels_are_an_empty_map():
+    t = ENCODER.encode(CAMERA, labels([]))
+    assert (t["depth_bin"] == 20).all() and not t["mask"].any() and not t["ignored_class"].any()
