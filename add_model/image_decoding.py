@@ -1,4 +1,4 @@
-"""Encoded images to pixels, judged by decoding: what the decoder complains of is no picture, what it takes is one.
+"""JPEG, PNG and TIFF to pixels, judged by decoding: what the decoder complains of is no picture, what it takes is one.
 
 OpenCV fills what is missing of a JPEG with grey, goes on behind broken data with colours that were never there, and
 says so on the standard error stream only. Its lines are read here. On the other hand, bytes behind the end of a whole
@@ -19,9 +19,14 @@ from typing import IO
 import cv2
 import numpy as np
 
+from add_model.image_headers import JPEG, PNG, image_format, image_size, other_format
+
 TRUNCATED, MALFORMED = "truncated image", "malformed image"
-_JPEG, _EOI = b"\xff\xd8\xff", b"\xff\xd9"
-_PNG, _IEND = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+UNSUPPORTED, OVERSIZED = "unsupported encoding", "oversized image"
+MAX_PIXELS = 100_000_000  # a few kilobytes can hold many times that, which would fill the memory
+_EOI = b"\xff\xd9"
+_PNG_START, _IEND = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+_BLOCK = 1 << 20  # bytes that are unpacked at a time
 _SOS, _PROGRESSIVE = 0xDA, (0xC2, 0xC6, 0xCA, 0xCE)
 # What follows a JPEG's coded data: any marker but a stuffed 0xff, a restart or a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -32,6 +37,7 @@ _DECODERS_OWN = re.compile(
     r"^(Corrupt JPEG data|Premature end of JPEG|libpng (warning|error)|TIFF\w*:|Invalid SOS|Warning: unknown JFIF"
     r"|.*OpenCV TIFF|.*imdecode_\()"
 )
+_FILL = 4  # bytes of one value, other than 0, that are no part of a scan
 _FEWER_BITS = 14  # cameras have 10, 12 or 14 bits
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9\s*$")
 
@@ -39,7 +45,10 @@ _one_at_a_time = threading.Lock()  # there is one standard error stream
 
 
 class ImageDataError(ValueError):
-    """Bytes that are no whole image. `reason`: TRUNCATED or MALFORMED; str(): what is wrong with them."""
+    """Bytes that are no whole image, or none that is read here.
+
+    `reason`: TRUNCATED, MALFORMED, UNSUPPORTED or OVERSIZED; str(): what is wrong with them.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -64,21 +73,33 @@ def dark_range(values: np.ndarray, having: str) -> str | None:
 
 
 def decode(data: bytes, flags: int) -> np.ndarray:
-    """The image of a JPEG, PNG or TIFF file, or any other that OpenCV knows, as cv2.imdecode gives it.
+    """The image of a JPEG, PNG or TIFF file as cv2.imdecode gives it, of at most `MAX_PIXELS`.
 
-    Raises ImageDataError where a part of it is missing or broken.
+    Raises ImageDataError where a part of it is missing or broken, or it is something else; by its header already where
+    it is too large.
     """
     if not data:
         raise ImageDataError(TRUNCATED, "it is empty")
+    kind, size = image_format(data), image_size(data)
+    if kind is None:
+        raise _foreign(data)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise ImageDataError(
+            OVERSIZED, f"its header says {size[0]}x{size[1]} pixels, {MAX_PIXELS / 1e6:.0f} million are read at most"
+        )
     end, cut = None, False
-    if data.startswith(_JPEG):
+    if kind == JPEG:
         end, cut = _jpeg_end(data)
         data = data if end is not None or cut else data + _EOI
-    elif data.startswith(_PNG):
+    elif kind == PNG:
         cut = not _is_whole_png(data)
         data = data if cut or b"IEND" in data else data + _IEND
+    if size is None:  # what has no size in its header might be of any
+        raise ImageDataError(
+            TRUNCATED if cut else MALFORMED, f"{len(data)} bytes that begin as {kind} and have no size in their header"
+        )
     image, said = _imdecode(data, flags)
-    faults = [line for line in said if (_JPEG_FAULT if data.startswith(_JPEG) else _OTHER_FAULT).search(line)]
+    faults = [line for line in said if (_JPEG_FAULT if kind == JPEG else _OTHER_FAULT).search(line)]
     if cut or any("remature end" in fault for fault in faults):
         raise ImageDataError(TRUNCATED, f"it ends too early, after {len(data)} bytes")
     if faults and not (end is not None and _is_padding(data, end, faults)):
@@ -86,6 +107,12 @@ def decode(data: bytes, flags: int) -> np.ndarray:
     if image is None:
         raise ImageDataError(MALFORMED, f"{len(data)} bytes that are no image which OpenCV can decode")
     return image
+
+
+def _foreign(data: bytes) -> ImageDataError:
+    if name := other_format(data):
+        return ImageDataError(UNSUPPORTED, f"it is {name}: JPEG, PNG and TIFF are read")
+    return ImageDataError(MALFORMED, f"{len(data)} bytes that are neither JPEG, PNG nor TIFF")
 
 
 def _jpeg_end(data: bytes) -> tuple[int | None, bool]:
@@ -112,14 +139,23 @@ def _jpeg_end(data: bytes) -> tuple[int | None, bool]:
 
 
 def _is_padding(data: bytes, end: int, faults: list[str]) -> bool:
-    """Whether all that is wrong is that a camera filled up its buffer with zeros before the end marker."""
+    """Whether all that is wrong is that a camera filled up its buffer before the end marker, with one byte repeated.
+
+    What a broken scan leaves behind is different bytes, or a few.
+    """
     counts = [int(found[1]) for found in map(_EXTRANEOUS.match, faults) if found]
-    return len(counts) == len(faults) and not any(any(data[end - count : end]) for count in counts)
+    return len(counts) == len(faults) and all(_is_fill(data[end - count : end]) for count in counts)
+
+
+def _is_fill(extra: bytes) -> bool:
+    return not any(extra) or (len(extra) >= _FILL and extra.count(extra[:1]) == len(extra))
 
 
 def _is_whole_png(data: bytes) -> bool:
     """Whether all pixels are there; the end marker may be missing."""
-    position, stream = len(_PNG), zlib.decompressobj()
+    position, stream = len(_PNG_START), zlib.decompressobj()
+    width, height = image_size(data) or (0, 0)
+    left = 2 * (8 * width + 8) * (height + 8)  # more bytes than any kind of PNG has pixels for
     try:
         while position + 12 <= len(data):
             (length,) = struct.unpack_from(">I", data, position)
@@ -127,11 +163,14 @@ def _is_whole_png(data: bytes) -> bool:
             if kind == b"IEND":
                 return True
             if kind == b"IDAT" and b"IEND" not in data[-64:]:
-                stream.decompress(data[position + 8 : following - 4])
+                rest = data[position + 8 : following - 4]
+                while rest and left > 0:  # by and by, since what comes out is not needed and may be large
+                    left -= len(stream.decompress(rest, _BLOCK))
+                    rest = stream.unconsumed_tail
             position = following
     except zlib.error:
         return True  # libpng says what is wrong
-    return stream.eof and position <= len(data)
+    return left <= 0 or (stream.eof and position <= len(data))
 
 
 def _imdecode(data: bytes, flags: int) -> tuple[np.ndarray | None, list[str]]:

@@ -13,6 +13,8 @@ import numpy as np
 from cv_bridge import CvBridge, CvBridgeError
 
 from add_model.image_decoding import ImageDataError, dark_range, decode
+from add_model.image_headers import image_size
+from add_ros.bounds import shown
 from add_ros.errors import FrameRejectedError
 
 # Bytes per pixel; nv12 and nv21 carry half a row more of chroma for each row.
@@ -39,6 +41,11 @@ _PATTERNS = {  # OpenCV names a pattern by its second row, ROS by its first
 _BAYER = {f"bayer_{pattern}{bits}": code for pattern, code in _PATTERNS.items() for bits in (8, 16)}
 
 
+def encoded_size(message: Any) -> tuple[int, int] | None:
+    """(width, height) in the header of a CompressedImage; None where it does not say, and for an Image."""
+    return None if hasattr(message, "width") else image_size(bytes(message.data))
+
+
 def rgb_from_image(message: Any, note: Callable[[str], None] | None = None) -> np.ndarray:
     """sensor_msgs/Image -> RGB (H, W, 3) uint8; 16-bit values are scaled by 255/65535. Raises FrameRejectedError.
 
@@ -48,7 +55,8 @@ def rgb_from_image(message: Any, note: Callable[[str], None] | None = None) -> n
     if encoding not in _PIXEL_BYTES:
         depth = " (it is a depth image's)" if encoding in _DEPTH else ""
         raise FrameRejectedError(
-            "unsupported encoding", f"image encoding '{encoding}'{depth} is not one of: {', '.join(sorted(ENCODINGS))}"
+            "unsupported encoding",
+            f"image encoding '{shown(encoding)}'{depth} is not one of: {', '.join(sorted(ENCODINGS))}",
         )
     if width < 1 or height < 1:
         raise FrameRejectedError("malformed image", f"the image is empty: {width}x{height}")
@@ -105,29 +113,29 @@ def rgb_from_compressed(message: Any, note: Callable[[str], None] | None = None)
     Pixels are read as compressed_image_transport writes them. note: as `rgb_from_image` has it. Raises
     FrameRejectedError.
     """
-    kind = message.format
+    kind, named = message.format, shown(message.format)
     source = kind.partition(";")[0].strip()
     if "compressedDepth" in kind or source in _DEPTH:
-        raise FrameRejectedError("unsupported encoding", f"compressed image format '{kind}' is a depth image")
+        raise FrameRejectedError("unsupported encoding", f"compressed image format '{named}' is a depth image")
     # The calibration is for the pixels as they are stored: an EXIF orientation must not turn them.
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = decode(bytes(message.data), flags)
     except ImageDataError as error:
         raise FrameRejectedError(
-            error.reason, f"the compressed image of format '{kind}' can't be used: {error}"
+            error.reason, f"the compressed image of format '{named}' can't be used: {error}"
         ) from error
     if image.dtype not in (np.uint8, np.uint16):
         raise FrameRejectedError(
-            "unsupported encoding", f"compressed image format '{kind}' has pixels of {image.dtype}"
+            "unsupported encoding", f"compressed image format '{named}' has pixels of {image.dtype}"
         )
     if image.dtype == np.uint16 and image.ndim == 2 and source not in _PIXEL_BYTES:
         raise FrameRejectedError(
             "unsupported encoding",
-            f"the compressed image of format '{kind}' has one channel of 16 bits, as depth images have; where it is a "
+            f"the compressed image of format '{named}' has one channel of 16 bits, as depth images have; where it is a "
             "picture, its publisher must say so in the format: 'mono16; png compressed '",
         )
-    if note and image.dtype == np.uint16 and (said := dark_range(image, f"the 16-bit image ({kind.strip()}) has")):
+    if note and image.dtype == np.uint16 and (said := dark_range(image, f"the 16-bit image ({named.strip()}) has")):
         note(said)
     conversion = _conversion(kind, grey=image.ndim == 2)
     image = image if conversion is None else cv2.cvtColor(image, conversion)

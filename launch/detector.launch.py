@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, TimerAction
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -19,6 +20,9 @@ from add_ros.transport import profile_variables
 
 FILE = Path(__file__).resolve()
 CONFIG = FILE.parents[1] / "config"
+RESPAWN_DELAY = 2.0  # seconds
+# The node's exit codes after which it is not started again: stopped, refused (a parameter, the model), wrong usage.
+FINAL = (0, 1, 2)
 
 
 def _argument(parameter: Parameter) -> DeclareLaunchArgument:
@@ -90,8 +94,10 @@ def unknown(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def rviz(value: dict[str, str], sim_time: dict[str, bool]) -> Node:
     """RViz with the topics' real names; of several cameras it shows the first."""
-    cameras = yaml.safe_load(value["cameras"]) if value["cameras"] else [""]
-    prefix = f"{cameras[0]}/" if cameras[0] else ""
+    cameras = yaml.safe_load(value["cameras"]) if value["cameras"] else None
+    # Of what is no list of names the node says what is wrong.
+    first = str(cameras[0]) if isinstance(cameras, list) and cameras else ""
+    prefix = f"{first}/" if first else ""
     names = ("image", "camera_info")
     image, info = (full_name(value["namespace"], f"{prefix}{name}" if prefix else value[name]) for name in names)
     compressed = value["image_transport"] == "compressed" and not image.endswith("/compressed")
@@ -118,17 +124,29 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameter.name: _typed(parameter, value[parameter.name]) for parameter in PARAMETERS if value[parameter.name]
     }
     sim_time = {"use_sim_time": value["use_sim_time"].lower() in ("true", "1")} if value["use_sim_time"] else {}
-    detector = Node(
-        package="add_ros",
-        executable="detector",
-        name="detector",
-        namespace=value["namespace"],
-        parameters=[value["params_file"], *([given | sim_time] if given or sim_time else [])],
-        remappings=[(name, value[name]) for name in ("image", "camera_info")],
-        output="screen",
-    )
+    overrides = given | sim_time
+
+    def detector() -> Node:
+        return Node(
+            package="add_ros",
+            executable="detector",
+            name="detector",
+            namespace=value["namespace"],
+            parameters=[value["params_file"], *([overrides] if overrides else [])],
+            remappings=[(name, value[name]) for name in ("image", "camera_info")],
+            output="screen",
+            on_exit=respawn,
+        )
+
+    def respawn(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        """Start the node again, but not where it would end the same way: launch's own respawn does not tell these."""
+        if context.is_shutdown or event.returncode in FINAL:
+            return []
+        said = f"the detector ended with {event.returncode}: starting it again in {RESPAWN_DELAY:g} s"
+        return [LogInfo(msg=said), TimerAction(period=RESPAWN_DELAY, actions=[detector()])]
+
     shown = [rviz(value, sim_time)] if value["rviz"].lower() in ("true", "1") else []
-    return [detector, *shown]
+    return [detector(), *shown]
 
 
 def generate_launch_description() -> LaunchDescription:

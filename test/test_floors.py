@@ -14,6 +14,7 @@ FLOORS = (
         "add_model.nms",
         "add_model.drawing",
         "add_model.image_decoding",
+        "add_model.image_headers",
         "add_model.pose_covariance",
     ),
     ("add_model.metadata", "add_model.preprocessing"),

@@ -21,6 +21,7 @@ from add_ros.bags import ground_truth, messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import decoded, open_bag, raw_messages
 from add_ros.bags.topics import TopicNames, Topics, find_topics
+from add_ros.bounds import require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
@@ -265,6 +266,10 @@ class BagFrames:
                 NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
             )
         found = self._answer(self._found, stamp, frame_id, self.topics.detections)
+        require_bounded(image)
+        require_bounded(info)
+        if size := images.encoded_size(image):  # what does not fit its CameraInfo is not decoded
+            calibrate(info, *size)
         to_rgb = images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image
         pixels = to_rgb(image, lambda said: self._count(self.noted, DARK, said))
         calibration = calibrate(info, pixels.shape[1], pixels.shape[0])

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from add_model.predictor import Predictor
 from add_ros import images
+from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
 from add_ros.errors import FrameRejectedError
@@ -89,7 +90,11 @@ class CameraStream:
         self.image = MatchedSubscription(
             node, kind, topic, IMAGE_DEPTH, settings["reliability"], self._on_image, self._on_missed
         )
-        self._refuse_shared_names()
+        try:
+            self._refuse_shared_names()
+        except ValueError:
+            self.destroy()
+            raise
         self._calibrator = Calibrator(settings["rectification"], self.image.topic)
 
     def __str__(self) -> str:
@@ -177,6 +182,8 @@ class CameraStream:
         return (self._node.get_clock().now().nanoseconds - stamped) / 1e6 if stamped else None
 
     def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
+        if size := images.encoded_size(image):  # what does not fit its CameraInfo is not decoded
+            self._calibrator(info, *size)
         pixels = self._to_rgb(image, self._note_once)
         calibration = self._calibrator(info, pixels.shape[1], pixels.shape[0])
         if calibration.source != self._source:
@@ -200,12 +207,22 @@ class CameraStream:
 
     def _on_image(self, message: Any) -> None:
         self.diagnostics.received()
-        self._synchronizer.add_image(message, self._ticks)
-        self._tick_while_waiting()
+        if self._is_bounded(message):
+            self._synchronizer.add_image(message, self._ticks)
+            self._tick_while_waiting()
 
     def _on_info(self, message: Any) -> None:
-        self._synchronizer.add_info(message)
-        self._tick_while_waiting()
+        if self._is_bounded(message):
+            self._synchronizer.add_info(message)
+            self._tick_while_waiting()
+
+    def _is_bounded(self, message: Any) -> bool:
+        try:
+            require_bounded(message)
+        except FrameRejectedError as problem:  # a message that waits for its pair would keep its memory
+            self._reject(problem.reason, str(problem))
+            return False
+        return True
 
     def _tick(self) -> None:
         self._ticks += 1
@@ -249,4 +266,5 @@ class CameraStream:
     def _reject(self, reason: str, message: str) -> None:
         count = self.diagnostics.dropped(reason)
         if self._throttle.ready(reason):
-            self._log.error(f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)")
+            line = f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)"
+            self._log.error(printable(line))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,9 @@ from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.messages import label_info
 from add_ros.node import parameters
-from add_ros.node.camera_stream import CameraStream
+from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
+from add_ros.node.parameter_checks import doubts
+from add_ros.node.stream_diagnostics import LogThrottle
 from add_ros.node.tf_transformer import TfTransformer
 from add_ros.transport import advice, config_folder
 
@@ -34,16 +39,26 @@ _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
 _LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
 
 
+def describe(error: Exception) -> str:
+    """One line on an exception of a callback: what, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return (
+        f"a callback failed, and the node goes on: {type(error).__name__}{where}: {' '.join(str(error).split())[:300]}"
+    )
+
+
 class DetectorCore:
     """The topics, the service and the worker of a node, with the values that `parameters.declare` returned.
 
-    `failure` says in one sentence why it can't go on, None while it can. Raises ValueError where a parameter cannot be
-    served.
+    `failure` says in one sentence why it can't go on, None while it can; `broken` whether that came in the midst of
+    work. Raises ValueError where a parameter cannot be served.
     """
 
     def __init__(self, node: Node, values: Mapping[str, Any], active: bool = True) -> None:
         self._node, self._values, self._log = node, values, node.get_logger()
         self.failure: str | None = None
+        self.broken = False
         self._predictor: Predictor | None = None
         self._threshold: float | None = None
         self._active, self._enabled = active, True
@@ -52,8 +67,20 @@ class DetectorCore:
         if values["target_frame"]:
             self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
-        self._streams = [
-            CameraStream(
+        self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
+        self._streams: list[CameraStream] = []
+        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        with ExitStack() as stack:  # where one of them fails, the others are taken away again
+            self._create(stack)
+            self._created = stack.pop_all()
+
+    def _create(self, stack: ExitStack) -> None:
+        node, values = self._node, self._values
+        if values["target_frame"]:
+            self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
+            stack.callback(self._to_target.destroy)
+        for name in values["cameras"]:
+            stream = CameraStream(
                 node,
                 name,
                 parameters.of_camera(values, name),
@@ -62,18 +89,25 @@ class DetectorCore:
                 self._wake.set,
                 self._transport_advice,
             )
-            for name in values["cameras"]
-        ]
+            self._streams.append(stream)
+            stack.callback(stream.destroy)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
+        stack.callback(node.destroy_publisher, self._label_info)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._service = node.create_service(SetBool, "~/set_enabled", self._set_enabled)
+        stack.callback(node.destroy_publisher, self._diagnostics)
+        stack.callback(node.destroy_service, node.create_service(SetBool, "~/set_enabled", self._set_enabled))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        self._timers = [
-            node.create_timer(_MATCH_PERIOD, self._match, clock=steady),
-            node.create_timer(_REPORT_PERIOD, self._report, clock=steady),
-        ]
-        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        for period, work in ((_MATCH_PERIOD, self._match), (_REPORT_PERIOD, self._report)):
+            stack.callback(node.destroy_timer, node.create_timer(period, work, clock=steady))
+
+    def callback_failed(self, error: Exception) -> None:
+        """Count an exception of a callback in the diagnostics, and log it, each kind every few seconds."""
+        for stream in self._streams:
+            stream.diagnostics.callback_failed()
+        said = describe(error)
+        if self._throttle.ready(said):
+            self._log.error(said)
 
     def load(self) -> None:
         """Load the model and run it once. Raises ModelError in one sentence."""
@@ -114,15 +148,7 @@ class DetectorCore:
         """After `stop`: take topics, service and timers away, so that another core can have their names."""
         if self._worker.ident is not None:
             self._worker.join()
-        if self._to_target is not None:
-            self._to_target.destroy()
-        for timer in self._timers:
-            self._node.destroy_timer(timer)
-        for stream in self._streams:
-            stream.destroy()
-        for publisher in (self._label_info, self._diagnostics):
-            self._node.destroy_publisher(publisher)
-        self._node.destroy_service(self._service)
+        self._created.close()
 
     def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
@@ -149,6 +175,7 @@ class DetectorCore:
         try:
             self._serve()
         except Exception as error:  # a worker that dies silently would leave a node that only seems to live
+            self.broken = True
             self.failure = f"the node can't go on: {type(error).__name__}: {error}"
 
     def _serve(self) -> None:
@@ -168,15 +195,11 @@ class DetectorCore:
         if self._values["class_id"] == "number":
             for stream in self._streams:
                 stream.outputs.class_ids = {name: str(i) for i, name in enumerate(predictor.classes)}
-        wanted = {name for key, value in self._values.items() if key.split(".")[-1] == "classes" for name in value}
-        if strange := sorted(wanted - {"", *predictor.classes}):
-            self._log.warning(
-                f"parameter classes: the model has no {', '.join(strange)}, but {', '.join(predictor.classes)}"
-            )
         for stream in self._streams:
             if self._active and self._enabled:
                 stream.outputs.open()
         self._predictor = predictor
+        self._warn_of_doubts()
         self._publish_labels()
         self._log.info(
             f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}"
@@ -195,6 +218,7 @@ class DetectorCore:
         if self._predictor is not None:
             for stream in self._streams:
                 stream.watch()
+            self._warn_of_doubts()
         self._publish_labels()
         device, model = "", "loading"
         if self._predictor is not None:
@@ -208,6 +232,22 @@ class DetectorCore:
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _warn_of_doubts(self) -> None:
+        """Of values that leave nothing to publish, and of a namesake, whenever there is a new one."""
+        live = {stream.name: parameters.live(self._node, stream.name) for stream in self._streams}
+        found = doubts(live, self._predictor.classes)
+        own = self._node.get_name(), self._node.get_namespace()
+        if (count := self._node.get_node_names_and_namespaces().count(own)) > 1:
+            found.append(
+                f"{count} nodes are named {self._node.get_fully_qualified_name()}: parameters and services reach any "
+                "of them; give one another name (-r __node:=NAME) or namespace (-r __ns:=/NAME). One that was killed "
+                "still counts for about 20 s"
+            )
+        for sentence in found:
+            if sentence not in self._said:
+                self._log.warning(sentence)
+        self._said = set(found)
 
     def _publish_labels(self) -> None:
         threshold = self._node.get_parameter("score_threshold").value

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,10 @@ from rclpy.utilities import remove_ros_args
 
 from add_ros.node import parameters
 from add_ros.node.detector_core import DetectorCore
+from add_ros.node.parameter_service import CheckedParameterService
+
+REFUSED, BROKEN = 1, 3  # exit codes: it can't be started so, and starting it again may help
+_AFTER_ERROR = 0.01  # seconds: an executor that fails each time must not take a whole core
 
 
 class DetectorNode(Node):
@@ -32,7 +37,8 @@ class DetectorNode(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("detector")
+        super().__init__("detector", start_parameter_services=False)
+        self._checked_parameters = CheckedParameterService(self)
         self._core = DetectorCore(self, parameters.declare(self))
         self._core.start()
 
@@ -40,6 +46,15 @@ class DetectorNode(Node):
     def failure(self) -> str | None:
         """Why the node can't go on, in one sentence; None while it can."""
         return self._core.failure
+
+    @property
+    def broken(self) -> bool:
+        """Whether the failure came in the midst of work, so that starting again may help."""
+        return self._core.broken
+
+    def callback_failed(self, error: Exception) -> None:
+        """Log and count an exception of a callback."""
+        self._core.callback_failed(error)
 
     def stop(self) -> bool:
         """Publish no more; whether the worker has come to its end."""
@@ -52,9 +67,11 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
-    """Make a node and run it until SIGINT or SIGTERM: exit code 0, or 1 with one line that says why the node can't run.
+    """Make a node and run it until SIGINT or SIGTERM, then 0.
 
-    Arguments that ROS would silently leave out end with usage and exit code 2.
+    What keeps it from running is one line and `REFUSED`, what ends it later one line and `BROKEN`. Arguments that ROS
+    would silently leave out end with usage and exit code 2. An exception in a callback ends nothing: the node logs and
+    counts it.
     """
     stop = threading.Event()
     try:
@@ -73,11 +90,11 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
     executor.add_node(node)
     try:
         while rclpy.ok() and not stop.is_set() and node.failure is None:
-            executor.spin_once(timeout_sec=0.1)
+            _spin_once(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     ended = node.stop() if rclpy.ok() else False
-    code = _fail(node.failure) if node.failure else 0
+    code = _fail(node.failure, BROKEN if node.broken else REFUSED) if node.failure else 0
     try:
         # Others would take a node that does not sign off for a living one, and its shared memory would stay.
         executor.shutdown()
@@ -90,6 +107,16 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
             sys.stderr.flush()
             os._exit(code)
     return code
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Any) -> None:
+    try:
+        executor.spin_once(timeout_sec=0.1)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:  # whatever a message or request holds, the next one is served
+        node.callback_failed(error)
+        time.sleep(_AFTER_ERROR)
 
 
 def parser(prog: str = "detector") -> argparse.ArgumentParser:
@@ -108,9 +135,9 @@ def _refuse_plain_arguments(args: list[str] | None) -> None:
     (parser(args[0]) if args else parser()).parse_args(remove_ros_args(given)[1:])
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, code: int = REFUSED) -> int:
     rclpy.logging.get_logger("detector").fatal(" ".join(message.split()))
-    return 1
+    return code
 
 
 if __name__ == "__main__":

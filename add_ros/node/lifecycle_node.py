@@ -12,15 +12,17 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from add_model.errors import ModelError
 from add_ros.node import parameters
-from add_ros.node.detector_core import DetectorCore
+from add_ros.node.detector_core import DetectorCore, describe
 from add_ros.node.detector_node import run
+from add_ros.node.parameter_service import CheckedParameterService
 
 
 class LifecycleDetectorNode(LifecycleNode):
     """Node `detector` with managed states. Raises ValueError where a parameter is refused."""
 
     def __init__(self) -> None:
-        super().__init__("detector")
+        super().__init__("detector", start_parameter_services=False)
+        self._checked_parameters = CheckedParameterService(self)
         self._values = parameters.declare(self)
         self._core: DetectorCore | None = None
 
@@ -28,6 +30,18 @@ class LifecycleDetectorNode(LifecycleNode):
     def failure(self) -> str | None:
         """Why the node can't go on, in one sentence; None while it can."""
         return self._core.failure if self._core else None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the failure came in the midst of work, so that starting again may help."""
+        return self._core is not None and self._core.broken
+
+    def callback_failed(self, error: Exception) -> None:
+        """Log an exception of a callback, and count it where the node is configured."""
+        if self._core is not None:
+            self._core.callback_failed(error)
+        else:
+            self.get_logger().error(describe(error))
 
     def stop(self) -> bool:
         """Publish no more; whether the worker has come to its end."""

@@ -59,15 +59,22 @@ class StreamOutputs:
         self._lock, self._open, self._cleared = threading.Lock(), False, False
         self.class_ids: Mapping[str, str] = {}
 
-        def create(kind: Any, name: str, depth: int = _DEPTH) -> Any:
-            return node.create_publisher(kind, f"{prefix}{name}", depth)
+        self._publishers: list[Any] = []
 
-        self._detections = create(Detection3DArray, "detections")
-        self._markers = create(MarkerArray, "markers")
-        self._rectangles = create(Detection2DArray, "detections_2d")
-        self._debug_image = create(Image, "debug_image", _IMAGE_DEPTH)
-        self._obstacles = create(PointCloud2, "obstacles", _IMAGE_DEPTH)
-        self._objects = create(message_type(), "detected_objects") if autoware else None
+        def create(kind: Any, name: str, depth: int = _DEPTH) -> Any:
+            self._publishers.append(node.create_publisher(kind, f"{prefix}{name}", depth))
+            return self._publishers[-1]
+
+        try:
+            self._detections = create(Detection3DArray, "detections")
+            self._markers = create(MarkerArray, "markers")
+            self._rectangles = create(Detection2DArray, "detections_2d")
+            self._debug_image = create(Image, "debug_image", _IMAGE_DEPTH)
+            self._obstacles = create(PointCloud2, "obstacles", _IMAGE_DEPTH)
+            self._objects = create(message_type(), "detected_objects") if autoware else None
+        except Exception:
+            self.destroy()
+            raise
 
     @property
     def topic_name(self) -> str:
@@ -76,11 +83,11 @@ class StreamOutputs:
 
     def types(self) -> dict[str, str]:
         """Topic -> its type."""
-        return {publisher.topic_name: type_name(publisher.msg_type) for publisher in self._publishers()}
+        return {publisher.topic_name: type_name(publisher.msg_type) for publisher in self._publishers}
 
     def wanted(self) -> bool:
         """Whether anybody subscribes to any of this."""
-        return any(publisher.get_subscription_count() for publisher in self._publishers())
+        return any(publisher.get_subscription_count() for publisher in self._publishers)
 
     def open(self) -> None:
         """Publish from now on."""
@@ -95,7 +102,7 @@ class StreamOutputs:
 
     def destroy(self) -> None:
         """Take the topics away."""
-        for publisher in self._publishers():
+        for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
     def publish(
@@ -129,7 +136,3 @@ class StreamOutputs:
                 self._obstacles.publish(point_cloud(obstacle_points(frame.found.boxes, obstacle_spacing), frame.header))
             if self._objects is not None and self._objects.get_subscription_count():
                 self._objects.publish(detected_objects(message, frame.found))
-
-    def _publishers(self) -> list[Any]:
-        made = [self._detections, self._markers, self._rectangles, self._debug_image, self._obstacles]
-        return made + ([self._objects] if self._objects is not None else [])

@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from add_model.backends.select import DEVICES, is_device
-from add_ros.node.topic_names import RULE, is_relative_name
+from add_ros.node.parameter_checks import cameras_problem, device_problem, range_problem, region_problem
 
 Value = bool | int | float | str | list[str] | list[float]
 
@@ -62,7 +61,7 @@ class Parameter:
             return f"{self.name} must be {self.limits[0]:g} to {self.limits[1]:g}, got {value:g}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, got '{value}'"
-        problems = {"cameras": _cameras_problem, "region": _region_problem, "device": _device_problem}
+        problems = {"cameras": cameras_problem, "region": region_problem, "device": device_problem}
         return problems[self.name](value) if self.name in problems else None
 
 
@@ -238,6 +237,9 @@ def declare(node: Any) -> dict[str, Value]:
     for name, (_, parameter) in _of_cameras(values["cameras"]).items():
         if name in given:
             values[name] = _declare(node, parameter, name, values[parameter.name])
+    for camera in values["cameras"]:
+        if problem := range_problem(of_camera(values, camera)):
+            raise ValueError(f"parameter {camera}.{problem}" if camera else f"parameter {problem}")
     for name in unknown(given, values["cameras"]):
         node.get_logger().warning(f"parameter {name} is given, but this node has no such parameter")
 
@@ -316,27 +318,6 @@ def table() -> str:
             f"| {parameter.description} |"
         )
     return "\n".join(rows)
-
-
-def _cameras_problem(names: Any) -> str | None:
-    if not names or len(set(names)) != len(names):
-        return f"cameras must be a list of different names, got {list(names or [])}"
-    for name in names:
-        if name and not is_relative_name(name):
-            return f"cameras: '{name}' is no valid ROS name ({RULE})"
-    return None
-
-
-def _device_problem(name: Any) -> str | None:
-    return None if is_device(str(name)) else f"device must be one of {', '.join(DEVICES)}, got '{name}'"
-
-
-def _region_problem(region: Any) -> str | None:
-    if len(region or ()) == 4:
-        left, top, right, bottom = region
-        if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
-            return None
-    return f"region must be left, top, right, bottom as shares of the image, 0 to 1, got {list(region or [])}"
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class StreamDiagnostics:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock, self._clock = threading.Lock(), clock
         self._received = self._published = self._objects = 0
+        self._callback_errors = 0
         self._dropped: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
@@ -55,7 +56,7 @@ class StreamDiagnostics:
         self._processing: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
-        self._window_received = self._window_missed = self._unstamped = 0
+        self._window_received = self._window_missed = self._unstamped = self._window_callback_errors = 0
 
     def idle(self, why: str) -> None:
         """Nothing is received, by intent; empty when it is again."""
@@ -96,6 +97,12 @@ class StreamDiagnostics:
                 self._unanswered = None  # this frame was to have no answer
             return self._dropped[reason]
 
+    def callback_failed(self) -> None:
+        """A callback of the node raised an exception: of a message, a request or a timer."""
+        with self._lock:
+            self._callback_errors += 1
+            self._window_callback_errors += 1
+
     def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
         """The state now; means and maxima are those since the last call.
 
@@ -121,6 +128,7 @@ class StreamDiagnostics:
                 "pipeline_latency_ms": _mean(self._latency),
                 "pipeline_latency_max_ms": _max(self._latency),
                 "detections_last_frame": self._objects,
+                "callback_errors": self._callback_errors,
             }
             self._start_window()
         return DiagnosticStatus(
@@ -148,6 +156,8 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
+        if self._window_callback_errors:
+            warnings.append(f"{self._window_callback_errors} callback(s) failed, see the log")
         missed, sent = self._window_missed, self._window_missed + self._window_received
         if missed > self._window_received:
             warnings.append(

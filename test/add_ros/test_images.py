@@ -2,18 +2,26 @@
 
 import os
 import re
+import struct
 import sys
+import tracemalloc
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from cv_bridge import CvBridge, CvBridgeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
+from add_model.image_headers import image_size
+from add_ros.bounds import require_bounded
 from add_ros.errors import FrameRejectedError
-from add_ros.images import ENCODINGS, rgb_from_compressed, rgb_from_image
+from add_ros.images import ENCODINGS, encoded_size, rgb_from_compressed, rgb_from_image
 
 HEIGHT, WIDTH = 12, 20
+SMALL = {s: cv2.imencode(s, np.full((9, 31, 3), 90, np.uint8))[1].tobytes() for s in (".png", ".jpg", ".tiff")}
 
 
 @pytest.fixture
@@ -244,7 +252,7 @@ def test_truncated_compressed_images_are_refused(picture, suffix, share):
 
 
 def test_compressed_rubbish_and_depth_are_refused():
-    with pytest.raises(FrameRejectedError, match="no image"):
+    with pytest.raises(FrameRejectedError, match="neither JPEG, PNG nor TIFF"):
         rgb_from_compressed(compressed(b"hello" * 100, "jpeg"))
     with pytest.raises(FrameRejectedError, match="depth"):
         rgb_from_compressed(compressed(b"hello", "16UC1; compressedDepth png"))
@@ -305,11 +313,103 @@ def test_a_png_without_its_end_chunk_is_whole():
     np.testing.assert_array_equal(decoded(data[:-12]), decoded(data))
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 300])
-def test_a_buffer_that_is_filled_up_before_the_end_marker_is_whole(count):
+@pytest.mark.parametrize(("fill", "count"), [(0, 1), (0, 2), (0, 5), (0, 300), (0x20, 4), (0xAA, 300)])
+def test_a_buffer_that_is_filled_up_before_the_end_marker_is_whole(fill, count):
     """Many USB cameras do so; libjpeg calls it corrupt."""
     data = coded(".jpg")
-    np.testing.assert_array_equal(decoded(data[:-2] + bytes(count) + data[-2:]), decoded(data))
+    np.testing.assert_array_equal(decoded(data[:-2] + bytes([fill] * count) + data[-2:]), decoded(data))
+
+
+def test_what_a_broken_scan_leaves_behind_is_no_fill():
+    data = coded(".jpg")
+    with pytest.raises(FrameRejectedError, match="corrupt"):
+        decoded(data[:-2] + bytes(range(1, 40)) + data[-2:])
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of which only the header says a size; the rest is that of a small picture."""
+    data = bytearray(coded(".png"))
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def jpeg_header(width: int, height: int) -> bytes:
+    data = bytearray(coded(".jpg", 0, *PROGRESSIVE))
+    start = data.index(b"\xff\xc2")
+    data[start + 5 : start + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def tiff_header(width: int, height: int) -> bytes:
+    """One strip of nothing, in a directory of big-endian numbers."""
+    tags = ((256, 4, width), (257, 4, height), (258, 4, 8), (259, 4, 1), (262, 4, 1), (273, 4, 8), (279, 4, 1))
+    entries = b"".join(struct.pack(">HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return b"MM\0*" + struct.pack(">I", 8) + struct.pack(">H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("make", [png_header, jpeg_header, tiff_header])
+def test_what_is_too_large_by_its_header_is_not_decoded(make, monkeypatch):
+    """A PNG of 32000x32000 has 3 MB and would take 6 GB; here the pixels are not even there."""
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(FrameRejectedError, match="32000x32001 pixels, 100 million are read at most") as caught:
+        decoded(make(32000, 32001))
+    assert caught.value.reason == "oversized image"
+    message = compressed(make(32000, 32001), "jpeg")
+    assert encoded_size(message) == (32000, 32001)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([".png", ".jpg", ".tiff"]), st.integers(0, 600), st.integers(0, 400), st.binary(max_size=12))
+def test_headers_of_any_bytes_give_a_size_or_none(suffix, keep, at, junk):
+    data = bytearray(SMALL[suffix][:keep])
+    data[at : at + len(junk)] = junk
+    size = image_size(bytes(data))
+    assert size is None or (len(size) == 2 and min(size) >= 0)
+
+
+def test_headers_give_the_size_that_decoding_gives():
+    for suffix, data in SMALL.items():
+        assert image_size(data) == cv2.imdecode(np.frombuffer(data, np.uint8), -1).shape[1::-1], suffix
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"), [(".webp", "WebP"), (".bmp", "BMP"), (".ppm", "PNM"), (".jp2", "JPEG 2000")]
+)
+def test_formats_that_no_document_names_are_refused_by_name(suffix, name):
+    try:
+        data = cv2.imencode(suffix, np.zeros((256, 256, 3), np.uint8))[1].tobytes()
+    except cv2.error:
+        pytest.skip(f"this OpenCV writes no {suffix}")
+    with pytest.raises(FrameRejectedError, match=f"it is {name}: JPEG, PNG and TIFF are read") as caught:
+        decoded(data)
+    assert caught.value.reason == "unsupported encoding"
+
+
+def test_what_a_png_unpacks_to_beyond_its_size_is_not_unpacked():
+    """Its end is missing, so that its pixels are counted: those that it says it has, not the megabytes that come."""
+    pixels = zlib.compress(bytes(64 << 20))
+    data = SMALL[".png"][:33] + struct.pack(">I", len(pixels)) + b"IDAT" + pixels + bytes(4)
+    tracemalloc.start()
+    with pytest.raises(FrameRejectedError):  # libpng has the check sum
+        decoded(data + bytes(60))
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("format", "j" * 300, "the format has 300 characters, 255 at most are taken: 'jjj"),
+        ("frame_id", "x\n\x1b" * 4_000_000, "the frame_id has 12000000 characters"),
+    ],
+)
+def test_endless_texts_are_refused_in_a_short_line(field, value, words):
+    message = compressed(coded(".jpg"), "jpeg")
+    setattr(message.header if field == "frame_id" else message, field, value)
+    with pytest.raises(FrameRejectedError, match=re.escape(words)) as caught:
+        require_bounded(message)
+    assert caught.value.reason == "oversized text" and len(str(caught.value)) < 200 and str(caught.value).isprintable()
 
 
 def test_an_embedded_preview_is_not_the_image():

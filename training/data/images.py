@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from add_model.image_decoding import ImageDataError, dark_range, decode
+from add_model.image_decoding import MAX_PIXELS, ImageDataError, dark_range, decode
+from add_model.image_headers import JPEG, PNG, image_format
+from add_model.image_headers import image_size as size_in_header
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
 _GREY_16 = b"\x10\0"  # a PNG's bits and colour type
 _LFS = b"version https://git-lfs"
-_JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class ImageError(ValueError):
@@ -79,12 +78,12 @@ def _decode(path: str | Path, mode: int) -> np.ndarray:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels from the file's header; one that does not end as its kind does is decoded, too.
 
-    Raises ImageError where the file is missing, empty, neither PNG nor JPEG, or cut off.
+    Raises ImageError where the file is missing, empty, neither PNG nor JPEG, too large, or cut off.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(64)
-            if head.startswith(_JPEG):
+            if image_format(head) == JPEG:
                 head += file.read(1 << 18)
             end = file.seek(0, 2)
             file.seek(max(0, end - (1 << 12)))
@@ -93,14 +92,18 @@ def image_size(path: str | Path) -> tuple[int, int]:
         raise ImageError(f"{path}: {error.strerror or error}") from None
     if not head:
         raise ImageError(f"{path}: the file is empty")
-    if head.startswith(_PNG) and len(head) >= 33:
-        ended, size = b"IEND" in tail, struct.unpack(">II", head[16:24])
-    elif head.startswith(_JPEG):
-        ended, size = b"\xff\xd9" in tail, _jpeg_size(head)
+    kind = image_format(head)
+    if kind == PNG and len(head) >= 33:
+        ended = b"IEND" in tail
+    elif kind == JPEG:
+        ended = b"\xff\xd9" in tail
     elif head.startswith(_LFS):
         raise ImageError(f"{path}: a Git LFS pointer, not the image itself: run 'git lfs pull' where it comes from")
     else:
         raise ImageError(f"{path}: neither a PNG nor a JPEG file")
+    size = size_in_header(head)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(f"{path}: {size[0]}x{size[1]} pixels, {MAX_PIXELS / 1e6:.0f} million are read at most")
     if ended and size is not None and 0 not in size:
         return size
     # Its end may be missing, or hidden behind other bytes, or a large preview lie before the size.
@@ -109,17 +112,3 @@ def image_size(path: str | Path) -> tuple[int, int]:
     except ImageError:
         raise ImageError(f"{path}: the file is cut off or damaged") from None
     return image.shape[1], image.shape[0]
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    position = 2
-    while position + 9 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in _JPEG_SIZE_MARKERS:
-            height, width = struct.unpack(">HH", head[position + 5 : position + 9])
-            return width, height
-        position += 2 + struct.unpack(">H", head[position + 2 : position + 4])[0]
-    return None

@@ -68,10 +68,11 @@ def test_the_transport_is_set_unless_the_user_chose_one(chosen, monkeypatch):
     assert values == ({} if chosen else dict.fromkeys(PROFILE_VARIABLES, str(ROOT / "config" / "fastdds.xml")))
 
 
-def started(folder, monkeypatch, *arguments, including=False):
+def started(folder, monkeypatch, *arguments, including=False, exits=(0,)):
     """The commands that the real launch library starts for a command line: `detector` and `rviz2` write theirs down.
 
-    Returns (program -> its words, all that was printed), with each parameter file replaced by what it holds.
+    Returns (program -> its words, all that was printed), with each parameter file replaced by what it holds. `exits`:
+    with which code each start ends in turn.
     """
     prefix = folder / "prefix"
     for package, program in (("add_ros", "detector"), ("rviz2", "rviz2")):
@@ -80,7 +81,7 @@ def started(folder, monkeypatch, *arguments, including=False):
         (index / package).touch()
         file = prefix / "lib" / package / program
         file.parent.mkdir(parents=True)
-        file.write_text(WRITE_DOWN.format(python=sys.executable, out=str(folder / program)))
+        file.write_text(WRITE_DOWN.format(python=sys.executable, out=str(folder / program), exits=exits))
         file.chmod(0o755)
     file = FILE
     if including:
@@ -102,6 +103,10 @@ WRITE_DOWN = """#!{python}
 import json, pathlib, sys, yaml
 words = [yaml.safe_load(pathlib.Path(w).read_text()) if w.startswith("/tmp/launch_params") else w for w in sys.argv[1:]]
 pathlib.Path({out!r}).write_text(json.dumps(words))
+with open({out!r} + ".starts", "a+") as starts:
+    starts.write(".")
+    starts.seek(0)
+    sys.exit({exits}[len(starts.read()) - 1])
 """
 INCLUDE = """from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -188,3 +193,16 @@ def test_rviz_gets_the_names_of_this_launch(tmp_path, monkeypatch, given, image,
     assert shown == {"Camera": image, "MarkerArray": markers}
     remapped = [word for flag, word in itertools.pairwise(words) if flag == "-r" and "camera_info" in word]
     assert remapped == ([info] if info else [])
+
+
+@pytest.mark.parametrize(("exits", "starts"), [((-9, 3, 0), 3), ((1,), 1), ((2,), 1)])
+def test_a_detector_that_breaks_down_is_started_again_and_a_refused_one_is_not(tmp_path, monkeypatch, exits, starts):
+    _, log = started(tmp_path, monkeypatch, "score_threshold:=0.9", exits=exits)
+    assert (tmp_path / "detector.starts").read_text() == "." * starts
+    assert log.count("starting it again in 2 s") == starts - 1
+
+
+@pytest.mark.parametrize("cameras", ["[]", "front", "{a: 1}"])
+def test_cameras_that_are_no_list_of_names_are_left_to_the_node(tmp_path, monkeypatch, cameras):
+    commands, _ = started(tmp_path, monkeypatch, "rviz:=true", f"cameras:={cameras}")
+    assert set(commands) == {"detector", "rviz2"}

@@ -83,3 +83,19 @@ def test_shutdown_finalises(bench):
         assert change(bench, Transition.TRANSITION_INACTIVE_SHUTDOWN)
         assert state(bench) == State.PRIMARY_STATE_FINALIZED
         assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
+
+
+def test_a_configuration_that_fails_half_way_leaves_no_topics(bench):
+    """The second topic of the name is refused when some publishers are there already."""
+    with LifecycleProcess("-r", "detections:=/one", "-r", "markers:=/one", model=MODEL) as detector:
+        for _ in range(2):
+            assert not change(bench, Transition.TRANSITION_CONFIGURE)
+            assert state(bench) == State.PRIMARY_STATE_UNCONFIGURED
+        own = ("detector", "/")
+        bench.spin_until(lambda: own in bench.node.get_node_names_and_namespaces(), "for the node")
+        kept = {"/rosout", "/parameter_events", "/detector/transition_event"}
+        bench.spin_until(
+            lambda: {name for name, _ in bench.node.get_publisher_names_and_types_by_node(*own)} <= kept,
+            "until the topics are gone",
+        )
+        assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log

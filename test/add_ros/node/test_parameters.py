@@ -4,6 +4,7 @@ import pytest
 import yaml
 from support.paths import ROOT
 
+from add_ros.node.parameter_checks import doubts
 from add_ros.node.parameters import PARAMETERS, table, unknown
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
@@ -51,6 +52,22 @@ def test_accepted_values(name, value):
 @pytest.mark.parametrize("names", [["front", "rear"], ["", "rear"], ["rig/left"]])
 def test_accepted_cameras(names):
     assert BY_NAME["cameras"].problem(names) is None
+
+
+FINE = {"classes": ["", "Car"], "min_range": 5.0, "max_range": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, []),
+        ({"classes": ["Car", "Tram"]}, ["rear.classes: the model has no Tram, but Car, Cyclist"]),
+        ({"min_range": 50.0, "max_range": 20.0}, ["rear.min_range 50 is above max_range 20"]),
+    ],
+)
+def test_values_that_leave_nothing_to_publish_are_doubted(values, words):
+    found = doubts({"": FINE, "rear": FINE | values}, ("Car", "Cyclist"))
+    assert len(found) == len(words) and all(word in sentence for word, sentence in zip(words, found, strict=True))
 
 
 def test_unknown_names_are_found():

@@ -1,0 +1,58 @@
+"""What is wrong, or looks wrong, with values of parameters: pure functions, each gives sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from add_model.backends.select import DEVICES, is_device
+from add_ros.node.topic_names import RULE, is_relative_name
+
+
+def cameras_problem(names: Any) -> str | None:
+    """What is wrong with the list of cameras, None where it is fine."""
+    if not names or len(set(names)) != len(names):
+        return f"cameras must be a list of different names, got {list(names or [])}"
+    for name in names:
+        if name and not is_relative_name(name):
+            return f"cameras: '{name}' is no valid ROS name ({RULE})"
+    return None
+
+
+def device_problem(name: Any) -> str | None:
+    """What is wrong with a device, None where it is fine."""
+    return None if is_device(str(name)) else f"device must be one of {', '.join(DEVICES)}, got '{name}'"
+
+
+def region_problem(region: Any) -> str | None:
+    """What is wrong with a region, None where it is fine."""
+    if len(region or ()) == 4:
+        left, top, right, bottom = region
+        if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
+            return None
+    return f"region must be left, top, right, bottom as shares of the image, 0 to 1, got {list(region or [])}"
+
+
+def range_problem(values: Mapping[str, Any]) -> str | None:
+    """What is wrong with min_range and max_range of one camera, None where a detection can lie between them."""
+    low, high = values["min_range"], values["max_range"]
+    if low <= high:
+        return None
+    return f"min_range {low:g} is above max_range {high:g}: no detection can be published"
+
+
+def doubts(cameras: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> list[str]:
+    """Sentences on values that are accepted, since parameters are set one by one, and that leave nothing to publish.
+
+    Args:
+        cameras: name of a camera -> its values now.
+        classes: those of the model.
+    """
+    found = []
+    for camera, values in cameras.items():
+        where = f"{camera}." if camera else ""
+        if strange := sorted(set(values["classes"]) - {"", *classes}):
+            found.append(f"parameter {where}classes: the model has no {', '.join(strange)}, but {', '.join(classes)}")
+        if problem := range_problem(values):
+            found.append(f"parameter {where}{problem}")
+    return found
