@@ -30,12 +30,12 @@ def nms(found: Detections, settings: NmsSettings | None = NmsSettings()) -> Dete
     """The detections (best first) without those that repeat a better one of their class; all of them for None."""
     if len(found) < 2 or settings is None:
         return found
-    same = _same_view(found) | _same_place(found.boxes)
+    same = _same_view(found) | same_place(found.boxes)
     if settings.bev_iou < 1:
         same |= _same_ground(found.boxes, settings.bev_iou)
     repeats = (found.names[:, None] == found.names) & same
     kept = np.ones(len(found), bool)
-    for k in range(1, len(found)):
+    for k in np.flatnonzero(np.tril(repeats, -1).any(axis=1)):
         kept[k] = not (repeats[k, :k] & kept[:k]).any()
     return found[kept]
 
@@ -52,7 +52,8 @@ def _same_view(found: Detections) -> np.ndarray:
     return near & (common > _OVERLAP * (area[:, None] + area - common))
 
 
-def _same_place(boxes: np.ndarray) -> np.ndarray:
+def same_place(boxes: np.ndarray) -> np.ndarray:
+    """(N, N): whether the centre of a box (N, 7), the row, lies in the footprint of another, the column."""
     apart = boxes[:, None, [0, 2]] - boxes[:, [0, 2]]
     cosine, sine = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
     along = np.abs(apart[..., 0] * cosine - apart[..., 1] * sine)

@@ -17,7 +17,7 @@ FLOORS = (
         "add_model.image_headers",
         "add_model.pose_covariance",
     ),
-    ("add_model.metadata", "add_model.preprocessing"),
+    ("add_model.metadata", "add_model.preprocessing", "add_model.tracking"),
     ("add_model.distillation",),
     ("add_model.detectors.base", "add_model.detectors"),
     ("add_model.registry", "add_model.renamed_keys"),

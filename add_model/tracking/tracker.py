@@ -1,0 +1,218 @@
+"""The tracker: detections of one image after the other in, tracks out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.nms import same_place
+from add_model.pose_covariance import position_covariances
+from add_model.tracking import heading
+from add_model.tracking.anchor import Anchor, headings_between
+from add_model.tracking.association import assign, pair_costs
+from add_model.tracking.settings import Motions, TrackerSettings
+from add_model.tracking.table import TrackTable
+from add_model.tracking.tracks import Tracks
+from add_model.tracking.transitions import Measurements, begun, corrected, first_velocity, predicted
+
+_NEAREST = 0.1  # metres before the camera
+_MOST_DOUBT = 10.0  # metres, standard deviation: a track whose place is less certain is lost
+
+
+class Tracker:
+    """Follows the objects in the images of one camera.
+
+    It is deterministic, keeps no more than the tracks that live, and works per second: 5 and 30 Hz behave alike, pauses
+    end tracks, and a stamp that lies farther back than a track lives begins anew.
+
+    Args:
+        settings: what it takes for granted.
+    """
+
+    def __init__(self, settings: TrackerSettings | None = None) -> None:
+        self.settings = settings or TrackerSettings()
+        self._next = 1
+        self._names: list[str] = []  # of all classes that were detected, in the order of votes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all tracks; their ids are not given again."""
+        self._stamp: int | None = None
+        self._table, self._anchor = TrackTable.empty(), Anchor()
+
+    def update(self, found: Detections, camera: Camera, stamp: int, pose: np.ndarray | None = None) -> Tracks | None:
+        """The tracks at the moment of one image.
+
+        Args:
+            found: what was detected in it, in the frame of the camera's P, scores in [0, 1]. Rows that are not finite
+                are passed over.
+            camera: that of the image.
+            stamp: nanoseconds.
+            pose: (4, 4) from the frame of the camera's P to any frame that is fixed to the ground; None where it is not
+                known. Then tracks live in the camera's frame, have no velocities, and follow the camera's turns worse.
+
+        Returns:
+            The tracks, or None for an image that is not newer than the last one, of which nothing can be said.
+
+        Raises:
+            ValueError: where `pose` is no rigid transform.
+        """
+        if pose is not None:
+            _require_rigid(pose)
+        time = 0.0 if self._stamp is None else (stamp - self._stamp) / 1e9
+        if time < -self.settings.confirmed_coast:
+            self.reset()
+        if self._stamp is not None and time <= 0:
+            return None
+        if self._stamp is None or time > self.settings.confirmed_coast:
+            self._table, time = TrackTable.empty(), 0.0 if self._stamp is None else time
+        self._stamp = stamp
+        if len(self._table):
+            motions = self._motions(self._table)
+            self._table = predicted(self._table, motions, self.settings, self._anchor.fixed, time)
+        self._follow(pose, time)
+        usable = (found.scores >= self.settings.low_score) & np.isfinite(found.boxes).all(axis=1)
+        chosen = np.flatnonzero(usable & (found.boxes[:, 2] > _NEAREST))
+        source = self._correct(self._measured(found[chosen]), stamp, time)
+        source[source >= 0] = chosen[source[source >= 0]]
+        return self._publish(found, source, camera, stamp)
+
+    def _follow(self, pose: np.ndarray | None, time: float) -> None:
+        """Move on with the camera. In a new frame places are known, but velocities are as unknown as at first."""
+        if not self._anchor.follow(pose, time):
+            return
+        table, back = self._table, np.linalg.inv(self._anchor.camera)
+        self._anchor.renew(pose)
+        if not len(table):
+            return
+        rotation, mean, covariance = back[:3, :3], np.zeros((len(table), 6)), np.zeros((len(table), 6, 6))
+        mean[:, :3] = table.mean[:, :3] @ rotation.T + back[:3, 3]
+        headings = replace(table.headings, angle=headings_between(table.headings.angle, rotation))
+        covariance[:, :3, :3] = rotation @ table.covariance[:, :3, :3] @ rotation.T
+        covariance[:, 3:, 3:] = first_velocity(headings.angle, self._motions(table), self.settings, self._anchor.fixed)
+        noise = rotation @ table.noise @ rotation.T
+        self._table = replace(table, mean=mean, covariance=covariance, noise=noise, headings=headings)
+
+    def _measured(self, found: Detections) -> Measurements:
+        rotation, origin = self._anchor.camera[:3, :3], self._anchor.camera[:3, 3]
+        names = [str(name) for name in found.names]
+        self._names += sorted(set(names) - set(self._names))
+        self._table = self._table.of_classes(len(self._names))
+        return Measurements(
+            found.boxes[:, :3] @ rotation.T + origin,
+            rotation @ position_covariances(found) @ rotation.T,
+            headings_between(found.boxes[:, 6], rotation),
+            found.boxes[:, 3:6],
+            found.scores,
+            np.array([self._names.index(name) for name in names], dtype=int),
+            self.settings.motions(names),
+        )
+
+    def _correct(self, measured: Measurements, stamp: int, time: float) -> np.ndarray:
+        """Continue and begin tracks; returns the (N,) measurement of each of them, -1 for none."""
+        settings, fixed = self.settings, self._anchor.fixed
+        rows, columns = self._pairs(measured)
+        source = np.full(len(self._table), -1)
+        source[rows] = columns
+        if len(self._table):
+            self._table = corrected(self._table, rows, measured[columns], settings, stamp, time)
+        free = measured.scores >= settings.high_score
+        free[columns] = False
+        new = np.flatnonzero(free)[: max(0, settings.max_tracks - len(self._table))]
+        if len(new):
+            ids = np.arange(self._next, self._next + len(new))
+            self._next += len(new)
+            self._table = self._table.joined(begun(measured[new], ids, len(self._names), settings, fixed, stamp))
+        return np.concatenate([source, new])
+
+    def _pairs(self, measured: Measurements) -> tuple[np.ndarray, np.ndarray]:
+        """Tracks and their measurements: first the sure ones, then what is left among the others."""
+        table, settings = self._table, self.settings
+        none = np.empty(0, int)
+        if not len(table) or not len(measured):
+            return none, none
+        costs = pair_costs(
+            (table.mean[:, :3], table.covariance[:, :3, :3]),
+            (measured.positions, (1 - settings.bias_share) * measured.noise),
+            settings.gate,
+        )
+        same = table.votes.argmax(axis=1)[:, None] == measured.labels
+        sure = measured.scores >= settings.high_score
+        costs += np.where(same, 0.0, settings.class_cost)
+        rows, columns = assign(np.where(sure, costs, np.inf))
+        rest = np.where(same & ~sure, costs, np.inf)
+        rest[rows] = np.inf
+        more_rows, more_columns = assign(rest)
+        return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+
+    def _publish(self, found: Detections, source: np.ndarray, camera: Camera, stamp: int) -> Tracks:
+        """What is known of the tracks now; those that have ended are dropped."""
+        tracks, visible = self._seen_from(camera, found, source, stamp)
+        table, settings, coasting = self._table, self.settings, tracks.coasting
+        limit = np.where(table.confirmed, settings.confirmed_coast, settings.tentative_coast)
+        doubt = np.sqrt(np.trace(tracks.position_covariances, axis1=1, axis2=2))
+        alive = (coasting <= limit) & (visible | (coasting <= settings.tentative_coast)) & (doubt < _MOST_DOUBT)
+        alive &= ~_superseded(tracks, source >= 0)
+        shown = alive & visible & table.confirmed & (coasting <= settings.publish_coast)
+        order = np.lexsort((table.ids, -table.scores))
+        self._table = table[alive]
+        return tracks[order[shown[order]]]
+
+    def _seen_from(
+        self, camera: Camera, found: Detections, source: np.ndarray, stamp: int
+    ) -> tuple[Tracks, np.ndarray]:
+        """All tracks in the frame of the camera's P, and which (N,) of them are in the image."""
+        table, motion = self._table, self._anchor.camera
+        back, ground = motion[:3, :3].T, np.ix_([0, 2], [0, 2])
+        velocities, spread = table.mean[:, 3:], table.covariance[:, 3:, 3:]
+        fixed = self._anchor.fixed
+        angles, heading_std = heading.resolved(
+            table.headings,
+            velocities[:, [0, 2]] * fixed,
+            spread[:, ground[0], ground[1]],
+        )
+        centres = (table.mean[:, :3] - motion[:3, 3]) @ back.T
+        boxes = np.column_stack([centres, table.sizes, headings_between(angles, back)])
+        boxes2d, now = np.empty((len(table), 4)), source >= 0
+        boxes2d[now], boxes2d[~now] = found.boxes2d[source[now]], _in_image(boxes[~now], camera)
+        visible = np.isfinite(boxes2d).all(axis=1) | now
+        names = np.array(self._names or [""])[table.votes.argmax(axis=1) if len(self._names) else table.ids]
+        return Tracks(
+            table.ids, names, np.clip(table.scores, 0, 1), boxes, boxes2d,
+            back @ (table.covariance[:, :3, :3] + self.settings.bias_share * table.noise) @ back.T, heading_std,
+            velocities @ back.T if fixed else None, back @ spread @ back.T if fixed else None,
+            (stamp - table.first) / 1e9, (stamp - table.last) / 1e9, source,
+        ), visible  # fmt: skip
+
+    def _motions(self, table: TrackTable) -> Motions:
+        names = [self._names[label] for label in table.votes.argmax(axis=1)]
+        return self.settings.motions(names)
+
+
+def _superseded(tracks: Tracks, now: np.ndarray) -> np.ndarray:
+    """Tracks (N,) that are not detected now, with one of their class in their place that is, or that is older."""
+    lost = np.flatnonzero(~now)
+    superseded = np.zeros(len(tracks), bool)
+    if len(lost):
+        same = same_place(tracks.boxes)
+        same = (same | same.T)[lost] & (tracks.names[lost, None] == tracks.names)
+        superseded[lost] = (same & (now | (tracks.ids < tracks.ids[lost, None]))).any(axis=1)
+    return superseded
+
+
+def _in_image(boxes: np.ndarray, camera: Camera) -> np.ndarray:
+    """The 2D boxes (N, 4) in pixels, clipped to the image; NaN where nothing of one is in it."""
+    clipped = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
+    empty = ~((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])) | (boxes[:, 2] < _NEAREST)
+    clipped[empty] = np.nan
+    return clipped
+
+
+def _require_rigid(pose: np.ndarray) -> None:
+    rotation = np.asarray(pose)[:3, :3] if np.shape(pose) == (4, 4) else None
+    if rotation is None or not np.isfinite(pose).all() or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+        raise ValueError(f"pose must be a rigid transform (4, 4), got {np.array(pose).tolist()}")
