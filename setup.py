@@ -34,7 +34,11 @@ setup(
         *((f"share/{PACKAGE}/{folder}", sorted(glob(f"{folder}/*.yaml"))) for folder in sorted(glob("config/train/*"))),
     ],
     install_requires=requirements("base.txt"),
-    extras_require={"train": requirements("train.txt"), "test": requirements("test.txt")},
+    extras_require={
+        "train": requirements("train.txt"),
+        "test": requirements("test.txt"),
+        "tracking": requirements("tracking.txt"),
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [
