@@ -71,7 +71,7 @@ format: $(READY)-test ## mend style and format
 	$(VENV)/bin/ruff format .
 
 clean: ## remove what builds and runs left behind (not .venv)
-	rm -rf out build install log .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf out build install log .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find add_model add_ros training runtime test launch -name __pycache__ -prune -exec rm -rf {} +
 
 clean-venv: ## remove .venv

@@ -16,7 +16,7 @@ def requirements(name: str) -> list:
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version="0.2.0",
     description="Monocular 3D object detection for ROS 2, with training and scoring on KITTI",
     author="add_ros maintainers",
     author_email="add_ros@users.noreply.github.com",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from add_model.errors import ModelError
 
@@ -121,7 +122,7 @@ class ClassSpec:
         return KITTI_CLASSES if classes is None else cls(tuple(classes))
 
 
-def _frozen(value: object) -> object:
+def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 

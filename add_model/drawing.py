@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import cv2
@@ -122,8 +122,8 @@ def draw_boxes(
         _lines(canvas, frame, colours[i], width)
         anchors[i] = frame.reshape(-1, 2).min(axis=0), frame.reshape(-1, 2).max(axis=0)
     taken: list[tuple[int, int, int, int]] = []
-    for i in reversed(far_first) if labels is not None else ():
-        if i in anchors and labels[i]:
+    for i in reversed(far_first):
+        if labels is not None and i in anchors and labels[i]:
             _label(canvas, labels[i], *anchors[i], colours[i], 0.42 * max(1.0, camera.width / 1000), taken)
     return canvas
 
@@ -183,7 +183,7 @@ def birds_eye_view(
     scale = height / (reach * 1.06)
     origin = np.array([(width - 1) / 2, height - 1 - 0.04 * reach * scale])
 
-    def pixels(ground: np.ndarray) -> np.ndarray:
+    def pixels(ground: np.ndarray | tuple[float, float]) -> np.ndarray:
         return origin + np.asarray(ground, float) * (scale, -scale)
 
     own = camera.own_frame()
@@ -266,9 +266,9 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(np.asarray(points) * (1 << _SHIFT)).astype(np.int32)
 
 
-def _lines(canvas: np.ndarray, segments: Sequence[np.ndarray], colour: Colour, width: int) -> None:
+def _lines(canvas: np.ndarray, segments: Sequence[np.ndarray] | np.ndarray, colour: Colour, width: int) -> None:
     if len(segments):
-        cv2.polylines(canvas, list(_fixed(np.stack(segments))), False, colour, width, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(canvas, list(_fixed(np.stack(list(segments)))), False, colour, width, cv2.LINE_AA, _SHIFT)
 
 
 def _fill(canvas: np.ndarray, polygon: np.ndarray, colour: Colour, opacity: float) -> None:
@@ -277,7 +277,14 @@ def _fill(canvas: np.ndarray, polygon: np.ndarray, colour: Colour, opacity: floa
     cv2.addWeighted(layer, opacity, canvas, 1 - opacity, 0, dst=canvas)
 
 
-def _footprint(canvas, box, colour, pixels, line: int, fill: float) -> None:
+def _footprint(
+    canvas: np.ndarray,
+    box: np.ndarray,
+    colour: Colour,
+    pixels: Callable[[np.ndarray], np.ndarray],
+    line: int,
+    fill: float,
+) -> None:
     height, width = canvas.shape[:2]
     points = pixels(box3d.corners(box[None])[0, :4][:, [0, 2]])
     centre = pixels(box[[0, 2]])
@@ -289,7 +296,15 @@ def _footprint(canvas, box, colour, pixels, line: int, fill: float) -> None:
     _lines(canvas, outline[:1], colour, line + 2)
 
 
-def _label(canvas, text: str, low: np.ndarray, high: np.ndarray, colour, size: float, taken: list) -> None:
+def _label(
+    canvas: np.ndarray,
+    text: str,
+    low: np.ndarray,
+    high: np.ndarray,
+    colour: Colour,
+    size: float,
+    taken: list[tuple[int, int, int, int]],
+) -> None:
     """Write above the box, or where that place is taken further up, then below; give up where all are taken."""
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, size, 1)
     box_width, box_height = text_width + 6, text_height + baseline + 3

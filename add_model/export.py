@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ OPSET = 20
 class _Flat(nn.Module):
     """The detector with a plain tuple as its output, which is what ONNX knows."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector[Any]) -> None:
         super().__init__()
         self.detector = detector
 
@@ -45,7 +46,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def export_onnx(detector: Detector, path: Path) -> None:
+def export_onnx(detector: Detector[Any], path: Path) -> None:
     """Write the detector (in eval mode) as ONNX: inputs `image` (1, H, W, 3) uint8 RGB and `P` (1, 3, 4), both sides
     free multiples of the detector's; outputs as `Candidates`, each with a leading 1.
     """

@@ -24,7 +24,7 @@ from add_model.errors import ModelError
 class Model:
     """How a detector is built, with fresh weights, and how it is distilled."""
 
-    build: Callable[[ClassSpec], Detector]
+    build: Callable[[ClassSpec], Detector[Any]]
     adapter: DistillationAdapter[Any, Any, Any]
 
 
@@ -42,7 +42,7 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def build(name: str, classes: ClassSpec = KITTI_CLASSES) -> Detector:
+def build(name: str, classes: ClassSpec = KITTI_CLASSES) -> Detector[Any]:
     """A detector with fresh weights. Raises ModelError for an unknown name."""
     return _entry(name).build(classes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
@@ -14,7 +15,7 @@ from add_model.registry import build
 from add_model.renamed_keys import rename_detector_keys
 
 
-def save(path: Path, name: str, detector: Detector) -> None:
+def save(path: Path, name: str, detector: Detector[Any]) -> None:
     """Write a detector's weights, its name and its classes, so that `load` can build it."""
     tensors = {key: value.contiguous() for key, value in detector.state_dict().items()}
     metadata = {"model": name, "class_spec": detector.classes.to_json()}
@@ -22,7 +23,7 @@ def save(path: Path, name: str, detector: Detector) -> None:
     path.write_bytes(serialised(tensors, metadata=metadata))
 
 
-def load(path: Path) -> Detector:
+def load(path: Path) -> Detector[Any]:
     """The detector that `save` wrote. Raises ModelError where the file is not one, or its weights don't fit."""
     try:
         with safe_open(path, framework="pt") as file:

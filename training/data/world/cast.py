@@ -102,7 +102,14 @@ def colours_of(rng: np.random.Generator, person: bool) -> np.ndarray:
     )  # fmt: skip
 
 
-def vehicle(street, rng, along, lateral, heading, speed=(0.0, 0.0)) -> Actor:
+def vehicle(
+    street: Street,
+    rng: np.random.Generator,
+    along: float,
+    lateral: float,
+    heading: float,
+    speed: tuple[float, float] = (0.0, 0.0),
+) -> Actor:
     """A car, or now and then a van."""
     label = "Van" if rng.random() < 0.085 else "Car"
     size = _size(street, rng, label)
@@ -115,7 +122,14 @@ _WALK = tuple(people.pedestrian(i) for i in range(people.STRIDES))
 _RIDE = tuple(people.cyclist(i) for i in range(people.STRIDES))
 
 
-def walker(street, rng, along, lateral, heading, speed=(0.0, 0.0)) -> Actor:
+def walker(
+    street: Street,
+    rng: np.random.Generator,
+    along: float,
+    lateral: float,
+    heading: float,
+    speed: tuple[float, float] = (0.0, 0.0),
+) -> Actor:
     """A person on foot."""
     phase = rng.uniform(0, people.STRIDES)
     steps = _WALK
@@ -123,7 +137,14 @@ def walker(street, rng, along, lateral, heading, speed=(0.0, 0.0)) -> Actor:
     return Actor("Pedestrian", along, lateral, heading, size, colours_of(rng, True), steps, speed=speed, phase=phase)
 
 
-def rider(street, rng, along, lateral, heading, speed=(0.0, 0.0)) -> Actor:
+def rider(
+    street: Street,
+    rng: np.random.Generator,
+    along: float,
+    lateral: float,
+    heading: float,
+    speed: tuple[float, float] = (0.0, 0.0),
+) -> Actor:
     """A cyclist."""
     size = _size(street, rng, "Cyclist")
     phase = rng.uniform(0, people.STRIDES)

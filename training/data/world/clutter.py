@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.data.world import mesh, people, props
 from training.data.world.cast import Actor, colours_of, vehicle
+from training.data.world.mesh import Mesh
 from training.data.world.road import CHUNK
+from training.data.world.street import Street
+from training.data.world.textures import Pool, Texture
 
 
-def _clutter(along, lateral, size, colours, mesh, heading=0.0, lift=0.0, paper=None, metres=0.0, shadow=True) -> Actor:
+def _clutter(
+    along: float,
+    lateral: float,
+    size: Sequence[float] | np.ndarray,
+    colours: np.ndarray,
+    mesh: Mesh,
+    heading: float = 0.0,
+    lift: float = 0.0,
+    paper: Texture | None = None,
+    metres: float = 0.0,
+    shadow: bool = True,
+) -> Actor:
     return Actor(
         None, float(along), float(lateral), float(heading), tuple(map(float, size)), colours, (mesh,), float(lift),
         paper=paper, paper_metres=metres, shadow=shadow,
@@ -23,7 +39,9 @@ def tint(rng: np.random.Generator, spread: float = 0.15) -> np.ndarray:
     return colours
 
 
-def verge(street, rng, pool, start, edge, outward) -> list[Actor]:
+def verge(
+    street: Street, rng: np.random.Generator, pool: Pool, start: float, edge: float, outward: float
+) -> list[Actor]:
     """Houses in a row, or what lines a road outside of towns."""
     found: list[Actor] = []
     if street.profile.verge_is_built:
@@ -71,7 +89,7 @@ def verge(street, rng, pool, start, edge, outward) -> list[Actor]:
     return found
 
 
-def _lining(rng, pool, start, lateral) -> Actor:
+def _lining(rng: np.random.Generator, pool: Pool, start: float, lateral: float) -> Actor:
     """A hedge, wall or fence along the whole chunk."""
     kind = rng.random()
     if kind < 0.45:
@@ -90,7 +108,7 @@ def _lining(rng, pool, start, lateral) -> Actor:
     return _clutter(start + CHUNK / 2, lateral, size, colours, props.block(), lift=-0.2, paper=paper, metres=metres)
 
 
-def _tree(rng, pool, along, lateral) -> list[Actor]:
+def _tree(rng: np.random.Generator, pool: Pool, along: float, lateral: float) -> list[Actor]:
     height, trunk = rng.uniform(4, 13), rng.uniform(1.2, 2.6)
     width = height * rng.uniform(0.45, 0.85)
     bark = tint(rng)
@@ -110,7 +128,9 @@ def _tree(rng, pool, along, lateral) -> list[Actor]:
     return [_clutter(along, lateral, (thick, thick, trunk + height * 0.3), bark, props.post(), shadow=False), crown]
 
 
-def furniture(street, rng, pool, start, kerb, outward, walk) -> list[Actor]:
+def furniture(
+    street: Street, rng: np.random.Generator, pool: Pool, start: float, kerb: float, outward: float, walk: float
+) -> list[Actor]:
     """Lamp posts, signs, bollards, bins, bicycles and trees beside the kerb."""
     found: list[Actor] = []
     lateral = kerb + outward * 0.45

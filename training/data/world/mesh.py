@@ -6,10 +6,13 @@ object's shape touches its label's box on all six sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+Points = Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray
 
 # Materials of a mesh: each placement brings one colour for every one of them.
 PAINT, GLASS, DARK, RUBBER, METAL, LAMP, TAIL, PLATE, SKIN, SHIRT, TROUSERS, HAIR, TEXTURE = range(13)
@@ -54,9 +57,28 @@ class Builder:
 
     @property
     def here(self) -> int:
+        """The index that the next quad gets."""
         return len(self.rows)
 
-    def quad(self, points, material, centre=None, decal_of=-1, two_sided=False, uv=None) -> None:
+    def quad(
+        self,
+        points: Points,
+        material: int,
+        centre: Sequence[float] | np.ndarray | None = None,
+        decal_of: int = -1,
+        two_sided: bool = False,
+        uv: Points | None = None,
+    ) -> None:
+        """Add a quad of four corners.
+
+        Args:
+            points: (4, 3) corners in order, in the unit box but with heights from 0 (bottom) to 1.
+            material: Which colour of a placement it takes.
+            centre: A point inside the shape: the quad is turned to face away from it. None: as the corners are ordered.
+            decal_of: The quad that this one lies on, -1 for none.
+            two_sided: Whether it is seen from behind.
+            uv: (4, 2) texture coordinates of the corners.
+        """
         points = np.array(points, float)
         points[:, 1] = 0.5 - points[:, 1]
         uv = np.array([(0, 1), (1, 1), (1, 0), (0, 0)] if uv is None else uv, float)
@@ -67,7 +89,9 @@ class Builder:
                 points, uv = points[::-1], uv[::-1]
         self.rows.append((points, material, decal_of, two_sided, uv))
 
-    def prism(self, lower, upper, material, top=None, bottom=None) -> None:
+    def prism(
+        self, lower: Points, upper: Points, material: int, top: int | None = None, bottom: int | None = None
+    ) -> None:
         """A closed shape between two rings of equally many points."""
         lower, upper = np.array(lower, float), np.array(upper, float)
         centre = (lower.mean(axis=0) + upper.mean(axis=0)) / 2
@@ -80,7 +104,8 @@ class Builder:
             for i in range(1, count - 1, 2):
                 self.quad([ring[0], ring[i], ring[i + 1], ring[min(i + 2, count - 1)]], cap, centre)
 
-    def box(self, low, high, material) -> None:
+    def box(self, low: Sequence[float], high: Sequence[float], material: int) -> None:
+        """A box between two opposite corners."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         self.prism(
             [(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)],
@@ -88,7 +113,16 @@ class Builder:
             material,
         )
 
-    def limb(self, start, end, radius0, radius1, material, sides=6, depth=1.0) -> None:
+    def limb(
+        self,
+        start: Sequence[float] | np.ndarray,
+        end: Sequence[float] | np.ndarray,
+        radius0: float,
+        radius1: float,
+        material: int,
+        sides: int = 6,
+        depth: float = 1.0,
+    ) -> None:
         """A tapered prism around a near-vertical axis, its rings horizontal."""
         turn = np.arange(sides) * 2 * np.pi / sides
         ring = np.stack([np.cos(turn) * depth, 0 * turn, np.sin(turn)], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -55,7 +56,9 @@ def cyclist(phase: int) -> Mesh:
     return _fit(_rider(phase), _rider(0).quads)
 
 
-def _bar(b: Builder, start, end, thick: float, material: int) -> None:
+def _bar(
+    b: Builder, start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray, thick: float, material: int
+) -> None:
     """A tube as two crossed strips, cheap and never edge-on."""
     start, end = np.array(start, float), np.array(end, float)
     along = (end - start) / np.linalg.norm(end - start)

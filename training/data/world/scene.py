@@ -117,7 +117,9 @@ def _standing(street: Street, rng: np.random.Generator, start: float) -> list[Ac
     return found
 
 
-def _parked(street, rng, start, lateral, share, heading) -> list[Actor]:
+def _parked(
+    street: Street, rng: np.random.Generator, start: float, lateral: float, share: float, heading: float
+) -> list[Actor]:
     found, position = [], start + rng.uniform(2.2, 4)
     while position < start + CHUNK - 2.6:
         if rng.random() < share:

@@ -13,7 +13,17 @@ from training.data.world.mesh import DARK, GLASS, LAMP, METAL, PAINT, PLATE, RUB
 CAR_STYLES, VAN_STYLES = 8, 3
 
 
-def _disc(builder, x, height, z, radius_x, radius_y, material, side, decal_of=-1) -> int:
+def _disc(
+    builder: Builder,
+    x: float,
+    height: float,
+    z: float,
+    radius_x: float,
+    radius_y: float,
+    material: int,
+    side: int,
+    decal_of: int = -1,
+) -> int:
     """An octagon at side +-1 in three quads; returns the index of the first."""
     first = builder.here
     turn = np.pi / 8 + np.arange(8) * np.pi / 4
@@ -23,7 +33,7 @@ def _disc(builder, x, height, z, radius_x, radius_y, material, side, decal_of=-1
     return first
 
 
-def _wheel(builder, x, radius_x, radius_y, side) -> None:
+def _wheel(builder: Builder, x: float, radius_x: float, radius_y: float, side: int) -> None:
     z = 0.5 * side
     # The tread is seen from the front and from behind, below the bumper.
     inner = z - 0.13 * side
@@ -128,7 +138,7 @@ def _end(b: Builder, station: _Station, front: bool) -> None:
     x, width, top = station
     half = 0.49 * width
 
-    def panel(z0, z1, s0, s1, material):
+    def panel(z0: float, z1: float, s0: float, s1: float, material: int) -> None:
         low, high = (_SILL + (top - _SILL) * share for share in (s0, s1))
         b.quad([(x, low, z0), (x, low, z1), (x, high, z1), (x, high, z0)], material, _MIDDLE, first)
 
@@ -172,7 +182,7 @@ def _cabin(b: Builder, body: _Body, panel_van: bool) -> None:
     foot, roof = 0.49 * 0.91, 0.49 * body.roof_width
     y0, y1, y2 = body.waist - 0.01, 0.965, 1.0
 
-    def side_point(front: bool, t: float, side: int):
+    def side_point(front: bool, t: float, side: int) -> np.ndarray:
         """A point on the slanted pillar, t from waist to roof edge."""
         x = x_front + (x_roof_front - x_front) * t if front else x_rear + (x_roof_rear - x_rear) * t
         return np.array([x, y0 + (y1 - y0) * t, side * (foot + (roof - foot) * t)])
