@@ -1,5 +1,7 @@
 """CameraInfo to Camera: which matrix counts, regions and binning, and undistortion against its definition."""
 
+from contextlib import suppress
+
 import cv2
 import numpy as np
 import pytest
@@ -367,3 +369,122 @@ def test_a_driver_without_a_calibration_is_named(changes, reason, words):
     with pytest.raises(FrameRejectedError, match=words) as caught:
         calibrate(info(**changes))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    ("share", "centre", "taken"),
+    [(0.0099, 0.5, False), (0.0101, 0.5, True), (999, 0.5, True), (1001, 0.5, False), (1, 999, True), (1, 1001, False),
+     (1, -999, True), (1, -1001, False)],
+)  # fmt: skip
+def test_focal_lengths_and_centres_that_no_lens_has_are_refused(axis, share, centre, taken):
+    """Of each side of the image: 0.01 to 1000 sides, and a principal point within 1000."""
+    k, side = K.copy(), (WIDTH, HEIGHT)[axis]
+    k[axis, axis], k[axis, 2] = share * side, centre * side
+    message = info(k=k.ravel())
+    if taken:
+        np.testing.assert_array_equal(calibrate(message, "/c/image_raw").camera.P[:, :3], k)
+    else:
+        with pytest.raises(FrameRejectedError, match="no lens makes a 640x480 image so") as caught:
+            calibrate(message, "/c/image_raw")
+        assert f"focal lengths {k[0, 0]:g}, {k[1, 1]:g} and principal point {k[0, 2]:g}, {k[1, 2]:g}" in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(("off", "taken"), [(5e-7, True), (2e-5, False)])
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_the_last_row_may_be_rounded(off, taken, column):
+    k = K.copy()
+    k[2, column] += off
+    if taken:
+        calibrate(info(k=k.ravel()), "/c/image_raw")
+    else:
+        with pytest.raises(FrameRejectedError, match="the last row of K must be 0 0 1"):
+            calibrate(info(k=k.ravel()), "/c/image_raw")
+
+
+ROI = {"x_offset": 240, "y_offset": 180, "width": 400, "height": 300}  # in the lower right corner
+
+
+@pytest.mark.parametrize(
+    ("change", "inside"),
+    [({}, True), ({"x_offset": 241}, False), ({"y_offset": 181}, False), ({"x_offset": 239, "y_offset": 179}, True)],
+)
+def test_regions_reach_to_the_edge(change, inside):
+    roi = ROI | change
+    message = info(roi=RegionOfInterest(**roi))
+    if inside:
+        camera = calibrate(message, "/c/image_raw", size=(400, 300)).camera
+        np.testing.assert_allclose(camera.P[:2, 2], K[:2, 2] - (roi["x_offset"], roi["y_offset"]))
+    else:
+        with pytest.raises(
+            FrameRejectedError, match=r"400x300 at \(24., 18.\) does not lie inside the camera_info's 640x480"
+        ):
+            calibrate(message, "/c/image_raw", size=(400, 300))
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "words", "unsaid"),
+    [
+        ({}, (320, 240), "describes 640x480 (640x480): they", ", binning"),
+        ({}, (320, 240), "it was resized by 0.5, and so must K and P be", "region"),
+        ({}, (320, 236), "it was resized by 0.5, and", "region"),  # sides are rounded
+        ({}, (320, 234), "same camera and resolution", "resized"),
+        ({}, (640, 360), "same camera and resolution", "resized"),
+        ({"binning_x": 2, "binning_y": 1}, (640, 480), "320x480 (640x480, binning 2x1)", "region"),
+        ({"binning_x": 1, "binning_y": 3}, (640, 480), "640x160 (640x480, binning 1x3)", "region"),
+        ({"binning_x": 1, "binning_y": 1}, (80, 480), "(640x480): they", "binning"),
+        ({"roi": RegionOfInterest(width=100)}, (640, 480), "100x480 (640x480, region of interest 100x0)", "binning"),
+        ({"roi": RegionOfInterest(height=90)}, (640, 480), "640x90 (640x480, region of interest 0x90)", "binning"),
+    ],
+)
+def test_sizes_that_differ_are_told_with_what_made_them(changes, size, words, unsaid):
+    with pytest.raises(FrameRejectedError) as caught:
+        calibrate(info(**changes), size=size)
+    assert caught.value.reason == "size mismatch"
+    assert words in str(caught.value) and unsaid not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 641}, {"height": 481}, {"p": (P * 2).ravel()}, {"k": (K + np.eye(3)).ravel()},
+        {"distortion_model": "rational_polynomial", "d": [0.1] * 8}, {"d": [0.1, *PLUMB_BOB[1:]]},
+        {"roi": RegionOfInterest(x_offset=1, width=640, height=480)},
+        {"roi": RegionOfInterest(y_offset=1, width=640, height=480)},
+        {"roi": RegionOfInterest(width=320)}, {"roi": RegionOfInterest(height=240)}, {"binning_x": 2}, {"binning_y": 2},
+    ],
+)  # fmt: skip
+def test_whatever_changes_is_calibrated_anew(changes):
+    calibrator = Calibrator("auto", "/cam/image_raw")
+    first = calibrator(info(d=PLUMB_BOB), WIDTH, HEIGHT)
+    with suppress(FrameRejectedError):  # of another size: told, not passed over
+        assert calibrator(info(**({"d": PLUMB_BOB} | changes)), WIDTH, HEIGHT) is not first
+    assert calibrator(info(d=PLUMB_BOB), WIDTH, HEIGHT).maps is not None
+    with pytest.raises(FrameRejectedError):
+        calibrator(info(d=PLUMB_BOB), WIDTH // 2, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("topic", "d", "model", "why"),
+    [
+        ("/cam/image_rect", [], "plumb_bob", "P, rectified: the topic is named image_rect"),
+        ("/cam/image_rect/compressed", [], "plumb_bob", "P, rectified: the topic is named image_rect"),
+        ("/cam/compressed", [], "plumb_bob", "P, rectified: D is zero"),
+        ("compressed", [], "plumb_bob", "P, rectified: D is zero"),
+        ("/cam/image_raw/compressed", PLUMB_BOB, "plumb_bob", "K and D, raw: the topic is named image_raw"),
+        ("/cam/image_raw", [], "plumb_bob", "K, raw without distortion: the topic is named image_raw"),
+        ("/cam/image", PLUMB_BOB, "plumb_bob", "K and D, raw: D has values"),
+        ("/cam/image", [0.0] * 4, "equidistant", "K and D, raw: the lens is a fisheye"),
+    ],
+)
+def test_each_calibration_says_why_it_was_chosen(topic, d, model, why):
+    assert calibrate(info(d=d, distortion_model=model), topic).source == why
+
+
+def test_a_parameter_says_so_and_an_empty_p_too():
+    assert calibrate(info(), rectification="rectified").source == "P, rectified: the parameter rectification says so"
+    assert calibrate(info(p=np.zeros(12)), "/c/image_rect").source.startswith("K (P is zero), rectified")
+    with pytest.raises(FrameRejectedError, match="the last row of K must be"):
+        calibrate(info(p=np.zeros(12), k=[500.0, 0, 310, 0, 510, 250, 0, 0, 2]), "/c/image_rect")

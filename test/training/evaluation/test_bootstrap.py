@@ -101,3 +101,25 @@ def test_an_interval_says_nothing_where_a_quantity_is_seldom_defined():
     low, high = interval(values)
     np.testing.assert_allclose(low, [2.475, 7, np.nan])
     np.testing.assert_allclose(high, [96.525, 7, np.nan])
+
+
+def test_nine_in_ten_resamples_must_have_a_value():
+    values = np.arange(100.0)[:, None] * [1, 1] + 0
+    values[:10, 0], values[:11, 1] = np.nan, np.nan
+    low, high = interval(values)
+    assert np.isfinite(low).tolist() == np.isfinite(high).tolist() == [True, False]
+    np.testing.assert_allclose([low[0], high[0]], np.percentile(np.arange(10.0, 100), [2.5, 97.5]))
+    np.testing.assert_allclose(interval(np.arange(101.0), 0.5), [25, 75])
+
+
+def test_blocks_by_hand():
+    """A twentieth of the frames, 1 to 20; ten of them at least; past the last frame the first follow."""
+    assert [usual_block(n) for n in (1, 19, 39, 40, 399, 400, 419, 420, 9999)] == [1, 1, 1, 2, 19, 20, 20, 20, 20]
+    assert [enough_blocks(n, 3) for n in (29, 30, 31)] == [False, True, True]
+    rng = np.random.default_rng(0)  # the seed that is used without one
+    for weights in resamples(7, 20, 3):
+        starts = rng.integers(0, 7, 3)  # three blocks of three, of which the last is cut to seven frames in all
+        drawn = [(start + k) % 7 for start in starts for k in range(3)][:7]
+        assert weights.tolist() == [drawn.count(frame) for frame in range(7)]
+    assert len(list(resamples(7, 20))) == 20 and next(resamples(5, 1, 5)).tolist() == [1] * 5
+    assert any(weights.max() > 1 for weights in resamples(7, 5))  # frames are drawn apart without a block

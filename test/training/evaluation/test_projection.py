@@ -8,7 +8,7 @@ from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.sample import Objects
-from training.evaluation.projection import complete_detections, complete_objects
+from training.evaluation.projection import Derived, complete_detections, complete_objects
 
 CAMERA = Camera.pinhole(500, 500, 399.5, 199.5, 800, 400)
 # Boxes of 2 x 2 x 2 m that face the camera, their near faces 9 m away: 1000 / 9 = 111.1 pixels wide and high.
@@ -79,3 +79,51 @@ def test_nothing_is_fine():
     detections, of_detections = complete_detections(Detections.empty(), CAMERA, True)
     assert len(objects) == len(detections) == 0
     assert not any(vars(of_objects + of_detections).values())
+
+
+def test_what_is_given_as_0_is_given():
+    """A truncation or an occlusion of 0 is no unknown, and a box with a side of 0 or below is none."""
+    boxes = cubes(7.2, 0, 0, 0, 0)
+    boxes[2, 3], boxes[3, 5], boxes[4, 0] = 0, -1, np.nan
+    given = Objects(np.array(["Car"] * 5), boxes, np.full((5, 4), np.nan), np.zeros(5), np.zeros(5, int))
+    objects, derived = complete_objects(given, CAMERA)
+    assert objects.truncated.tolist() == [0, 0] and len(objects) == 2
+    assert (derived.objects, derived.boxes2d, derived.truncation, derived.occlusion, derived.out_of_sight) == (
+        2,
+        2,
+        0,
+        0,
+        3,
+    )
+    seen = Objects(given.names, boxes, np.tile([1.0, 2, 3, 4], (5, 1)), np.full(5, -1.0), np.full(5, -1))
+    objects, derived = complete_objects(seen, CAMERA)  # a 2D box of its own keeps an object, whatever its 3D box is
+    assert len(objects) == 5 and (derived.objects, derived.truncation, derived.occlusion, derived.out_of_sight) == (
+        2,
+        2,
+        2,
+        0,
+    )
+    assert objects.truncated[2:].tolist() == [-1] * 3
+
+
+def test_objects_outside_that_have_a_2d_box_stay_and_are_truncated_wholly():
+    given = Objects(np.array(["Car"]), cubes(30), np.array([[780.0, 9, 799, 30]]), np.full(1, -1.0), np.zeros(1, int))
+    objects, derived = complete_objects(given, CAMERA)
+    assert objects.truncated.tolist() == [1] and (derived.objects, derived.boxes2d, derived.out_of_sight) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("project_all", [False, True])
+def test_detections_without_score_size_or_place_are_lost(project_all):
+    boxes = cubes(*[0] * 6, 30)
+    boxes[1, 4], boxes[2, 5], boxes[3, 2] = 0, -0.5, np.nan
+    scores = np.array([0.5, 0.5, 0.5, 0.5, np.nan, np.inf, 0.5])
+    found = Detections(np.array(["Car"] * 7), scores, boxes, np.tile([1.0, 2, 3, 4], (7, 1)), np.arange(7.0))
+    complete, derived = complete_detections(found, CAMERA, project_all)
+    kept = [0] if project_all else [0, 6]  # the last one lies outside, which its own 2D box does not say
+    assert complete.depth_std.tolist() == kept
+    assert (derived.detections, derived.detections2d, derived.lost) == (len(kept), int(project_all), 7 - len(kept))
+
+
+def test_counts_of_frames_add_up():
+    counts = [Derived(*range(8)), Derived(*[10] * 8)]
+    assert counts[0] + counts[1] == Derived(*range(10, 18)) and Derived() == Derived(*[0] * 8)
