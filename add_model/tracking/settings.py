@@ -28,9 +28,9 @@ class MotionModel:
     flip: float
 
 
-VEHICLE = MotionModel(speed=8.0, sideways=0.15, agility=2.0, turning=0.2, heading_std=0.12, flip=0.08)
-CYCLIST = MotionModel(speed=4.0, sideways=0.4, agility=1.0, turning=0.4, heading_std=0.2, flip=0.2)
-WALKER = MotionModel(speed=1.2, sideways=1.0, agility=0.6, turning=0.8, heading_std=0.4, flip=0.36)
+VEHICLE = MotionModel(speed=8.0, sideways=0.15, agility=1.2, turning=0.2, heading_std=0.12, flip=0.08)
+CYCLIST = MotionModel(speed=4.0, sideways=0.4, agility=0.6, turning=0.4, heading_std=0.2, flip=0.2)
+WALKER = MotionModel(speed=1.2, sideways=1.0, agility=0.35, turning=0.8, heading_std=0.4, flip=0.36)
 _KINDS = {
     "pedestrian": WALKER,
     "person": WALKER,
@@ -65,14 +65,14 @@ class TrackerSettings:
 
     low_score: float = 0.1
     high_score: float = 0.15
-    sure_score: float = 0.5
+    sure_score: float = 0.35
     confirm_time: float = 0.15
     publish_score: float = 0.15
-    publish_coast: float = 0.3
-    confirmed_coast: float = 1.0
+    publish_coast: float = 0.2
+    confirmed_coast: float = 0.8
     tentative_coast: float = 0.3
     gate: float = 25.0
-    class_cost: float = 4.0
+    class_cost: float = 8.0
     score_time: float = 0.4
     error_time: float = 0.1
     bias_share: float = 0.5

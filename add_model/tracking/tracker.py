@@ -20,6 +20,7 @@ from add_model.tracking.tracks import Tracks
 from add_model.tracking.transitions import Measurements, begun, corrected, first_velocity, predicted
 
 _NEAREST = 0.1  # metres before the camera
+_INSTANT = 1e-6  # seconds, of rounding
 _MOST_DOUBT = 10.0  # metres, standard deviation: a track whose place is less certain is lost
 
 
@@ -157,7 +158,7 @@ class Tracker:
         doubt = np.sqrt(np.trace(tracks.position_covariances, axis1=1, axis2=2))
         alive = (coasting <= limit) & (visible | (coasting <= settings.tentative_coast)) & (doubt < _MOST_DOUBT)
         alive &= ~_superseded(tracks, source >= 0)
-        shown = alive & visible & table.confirmed & (coasting <= settings.publish_coast)
+        shown = alive & visible & table.confirmed & (coasting <= settings.publish_coast + _INSTANT)
         order = np.lexsort((table.ids, -table.scores))
         self._table = table[alive]
         return tracks[order[shown[order]]]

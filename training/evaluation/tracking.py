@@ -111,7 +111,7 @@ def _trackeval() -> tuple[Any, Any, Any, Any]:
     except ImportError as error:
         raise MissingTrackevalError(
             f"scores of tracks need the package trackeval ({error}): pip install --no-deps trackeval pycocotools "
-            "(requirements/tracking.txt)"
+            "tabulate (requirements/tracking.txt)"
         ) from error
     quiet = {"PRINT_CONFIG": False}
 

@@ -13,6 +13,7 @@ from training.data.text_files import read_text
 _P2 = ("P2", "P_rect_02")
 _R0_RECT = ("R0_rect", "R_rect", "R_rect_00")
 _TR_VELO_TO_CAM = ("Tr_velo_to_cam", "Tr_velo_cam", "Tr")
+_TR_IMU_TO_VELO = ("Tr_imu_to_velo", "Tr_imu_velo")
 
 
 class CalibrationError(ValueError):
@@ -33,11 +34,13 @@ class KittiCalib:
     P2:             (3, 4) projection of the left colour camera from the rectified camera frame, pixels
     R0_rect:        (3, 3) rotation from camera 0's frame to the rectified frame; identity where the file has none
     Tr_velo_to_cam: (3, 4) velodyne frame to camera 0's frame, metres; None where the file has none
+    Tr_imu_to_velo: (3, 4) frame of the GPS/IMU to the velodyne's, metres; None likewise
     """
 
     P2: np.ndarray
     R0_rect: np.ndarray
     Tr_velo_to_cam: np.ndarray | None = None
+    Tr_imu_to_velo: np.ndarray | None = None
 
     @property
     def velodyne_transform(self) -> np.ndarray:
@@ -61,7 +64,8 @@ class KittiCalib:
 def read_calib(path: str | Path) -> KittiCalib:
     """Read a calibration file of KITTI's object, tracking, odometry or raw layout.
 
-    A raw `calib_cam_to_cam.txt` is joined by the `calib_velo_to_cam.txt` beside it, where there is one.
+    A raw `calib_cam_to_cam.txt` is joined by `calib_velo_to_cam.txt` and `calib_imu_to_velo.txt` beside it, where they
+    are there.
     Raises CalibrationError; OSError where the file cannot be opened.
     """
     path = Path(path)
@@ -81,8 +85,12 @@ def read_calib(path: str | Path) -> KittiCalib:
     Tr_velo_to_cam = _matrix(path, lines, _TR_VELO_TO_CAM, (3, 4))
     velodyne = path.with_name("calib_velo_to_cam.txt")
     if Tr_velo_to_cam is None and "P_rect_02" in lines and velodyne.is_file():
-        Tr_velo_to_cam = _read_raw_velodyne(velodyne)
-    return KittiCalib(P2, np.eye(3) if R0_rect is None else R0_rect, Tr_velo_to_cam)
+        Tr_velo_to_cam = _read_raw_transform(velodyne)
+    Tr_imu_to_velo = _matrix(path, lines, _TR_IMU_TO_VELO, (3, 4))
+    imu = path.with_name("calib_imu_to_velo.txt")
+    if Tr_imu_to_velo is None and "P_rect_02" in lines and imu.is_file():
+        Tr_imu_to_velo = _read_raw_transform(imu)
+    return KittiCalib(P2, np.eye(3) if R0_rect is None else R0_rect, Tr_velo_to_cam, Tr_imu_to_velo)
 
 
 def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | None = None) -> None:
@@ -103,7 +111,8 @@ def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:
     for number, line in enumerate(read_text(path).splitlines(), 1):
         key, *values = line.replace(":", ": ", 1).split() or [""]
         key = key.rstrip(":")
-        if key in lines and key in (*_P2, *_R0_RECT, *_TR_VELO_TO_CAM) and lines[key][1] != values:
+        read = (*_P2, *_R0_RECT, *_TR_VELO_TO_CAM, *_TR_IMU_TO_VELO)
+        if key in lines and key in read and lines[key][1] != values:
             raise CalibrationError(f"{path}, line {number}: '{key}' stands twice with different values; keep one")
         if key:
             lines.setdefault(key, (number, values))
@@ -129,7 +138,7 @@ def _matrix(
     return values.reshape(shape)
 
 
-def _read_raw_velodyne(path: Path) -> np.ndarray:
+def _read_raw_transform(path: Path) -> np.ndarray:
     lines = _keyed_lines(path)
     rotation, translation = _matrix(path, lines, ("R",), (3, 3)), _matrix(path, lines, ("T",), (3, 1))
     if rotation is None or translation is None:

@@ -18,6 +18,7 @@ from training.data.camera_info import is_camera_info, read_camera_info
 from training.data.images import IMAGE_SUFFIXES, ImageError, dark_notes, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, raw_image_sizes, read_calib
 from training.data.kitti.dataset import SILENCE, KittiFolder
+from training.data.kitti.oxts import camera_poses
 from training.data.kitti.timestamps import nominal, stamps_of
 from training.data.kitti.tracking import read_tracks
 from training.data.kitti.tracklets import TRACKLETS, read_tracklets
@@ -55,6 +56,8 @@ class ImageSequence:
     rectify: applied to each image after reading
     calibs:  the N calibrations where these are KITTI's, one and the same unless there is one for each image
     scans:   velodyne scans of the N images, or None where there are none
+    poses:   (N, 4, 4) from the frame of the camera's P to one fixed to the ground, metres, or None where they are not
+             known
     notes:   what is odd about the folder, a line each for people
     """
 
@@ -69,6 +72,7 @@ class ImageSequence:
     rectify: Callable[[np.ndarray], np.ndarray] = field(default=lambda image: image)
     calibs: list[KittiCalib] | None = None
     scans: Scans | None = None
+    poses: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -106,8 +110,8 @@ def open_sequence(
                is zero, and undistorts the others
     trust_calibration: whether `notes` says nothing about intrinsics that look wrong
 
-    Raises SequenceError where the folder is not understood or images are broken, and CalibrationError, LabelError or
-    TimestampError where a file in it is.
+    Raises SequenceError where the folder is not understood or images are broken, and CalibrationError, LabelError,
+    TimestampError or OxtsError where a file in it is.
     """
     root = Path(path)
     if not root.is_dir():
@@ -158,7 +162,10 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
     if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
         objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
     scans = scans_of(images, drive / "velodyne_points" / "data")
-    return ImageSequence(name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans)
+    return ImageSequence(
+        name, layout, images, stamps, cameras, timing, objects, tracks, calibs=calibs, scans=scans,
+        poses=camera_poses(calib, drive / "oxts", images),
+    )  # fmt: skip
 
 
 def _noted(sequence: ImageSequence, calibration: Path, trust_calibration: bool) -> ImageSequence:
@@ -245,6 +252,7 @@ def _tracking(folder: Path) -> ImageSequence:
         tracks,
         calibs=[calib] * len(images),
         scans=scans_of(images, base / "velodyne" / folder.name),
+        poses=camera_poses(calib, base / "oxts", images),
     )
 
 
