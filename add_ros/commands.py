@@ -49,6 +49,10 @@ GROUPS = {
         Command("bag export", "add_ros.export_bag", "make a data set to train on from bags"),
         Command("bag evaluate", "add_ros.evaluate_bag", "score a model or recorded detections on a bag"),
     ),
+    "data": (
+        Command("labels export", "training.labels", "labels or pre-labels to a labelling tool's files", ("export",)),
+        Command("labels import", "training.labels", "a labelling tool's files to a data set's labels", ("import",)),
+    ),
     "run": (
         Command("node", "add_ros.node.detector_node", "the detector node; takes --ros-args", ("add-ros node",)),
         Command("demo", "add_ros.demo.__main__", "a bag through the node, and a page that shows the result"),

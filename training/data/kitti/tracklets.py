@@ -5,6 +5,7 @@ Source: the readme and run_demoTracklets.m of KITTI's raw data development kit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +24,7 @@ _VISIBLE, _FULLY = 0, 2
 _UNKNOWN = 3  # what a label file has where the occlusion is not set
 _NAMES = {"Person (sitting)": "Person_sitting"}  # as label files have it
 _POSE = ("tx", "ty", "tz", "rz", "occlusion", "truncation")
+_LEAN = ("rx", "ry")  # which KITTI has, as 0
 
 
 def read_tracklets(path: str | Path, calib: KittiCalib, camera: Camera) -> dict[int, tuple[Objects, np.ndarray]]:
@@ -34,18 +36,13 @@ def read_tracklets(path: str | Path, calib: KittiCalib, camera: Camera) -> dict[
     """
     transform = calib.velodyne_transform
     rows: dict[int, list[tuple[str, int, int, np.ndarray]]] = {}
-    for track, item in enumerate(_root(path).findall("item")):
-        where = f"{path}, tracklet {track}"
-        name = (item.findtext("objectType") or "").strip()
-        if not name:
-            raise LabelError(f"{where}: no objectType")
-        size, first = _numbers(item, ("h", "w", "l", "first_frame"), where), item.find("poses")
-        for offset, pose in enumerate([] if first is None else first.findall("item")):
-            values = _numbers(pose, _POSE, f"{where}, pose {offset}")
-            if values[5] in (_IN_IMAGE, _TRUNCATED):
-                occluded = int(values[4]) if _VISIBLE <= values[4] <= _FULLY else _UNKNOWN
-                row = (_NAMES.get(name, name), track, occluded, np.r_[values[:4], size[:3]])
-                rows.setdefault(int(size[3]) + offset, []).append(row)
+    for track, (name, sizes, first, poses) in enumerate(tracklet_items(path)):
+        for offset, pose in enumerate(_poses(poses, f"{path}, tracklet {track}")):
+            if pose["truncation"] in (_IN_IMAGE, _TRUNCATED):
+                code = pose["occlusion"]
+                occluded = int(code) if _VISIBLE <= code <= _FULLY else _UNKNOWN
+                values = np.r_[[pose[key] for key in ("tx", "ty", "tz", "rz")], sizes]
+                rows.setdefault(first + offset, []).append((_NAMES.get(name, name), track, occluded, values))
     return {frame: _objects(found, transform, camera) for frame, found in rows.items()}
 
 
@@ -61,6 +58,32 @@ def _objects(
     objects = Objects(names, boxes, objects.boxes2d, outside_share(objects, camera), occluded)
     seen = np.isfinite(whole).all(axis=1)
     return objects[seen], tracks[seen]
+
+
+def tracklet_items(path: str | Path) -> Iterator[tuple[str, np.ndarray, int, list[ElementTree.Element]]]:
+    """(objectType, h w l (3,), first frame, poses) of each tracklet of a file. Raises LabelError."""
+    for track, item in enumerate(_root(path).findall("item")):
+        where = f"{path}, tracklet {track}"
+        name = (item.findtext("objectType") or "").strip()
+        if not name:
+            raise LabelError(f"{where}: no objectType")
+        size, poses = _numbers(item, ("h", "w", "l", "first_frame"), where), item.find("poses")
+        yield name, size[:3], int(size[3]), [] if poses is None else poses.findall("item")
+
+
+def pose_rows(poses: list[ElementTree.Element], where: str) -> Iterator[tuple[float, ...] | None]:
+    """tx, ty, tz, rx, ry, rz and the occlusion's code of each pose; None outside of the image. Raises LabelError."""
+    for pose in _poses(poses, where):
+        seen = pose["truncation"] in (_IN_IMAGE, _TRUNCATED)
+        yield tuple(pose[key] for key in ("tx", "ty", "tz", "rx", "ry", "rz", "occlusion")) if seen else None
+
+
+def _poses(poses: list[ElementTree.Element], where: str) -> Iterator[dict[str, float]]:
+    for offset, pose in enumerate(poses):
+        there = [name for name in _LEAN if pose.find(name) is not None]
+        names = (*_POSE, *there)
+        values = _numbers(pose, names, f"{where}, pose {offset}").tolist()
+        yield dict.fromkeys(_LEAN, 0.0) | dict(zip(names, values, strict=True))
 
 
 def _root(path: str | Path) -> ElementTree.Element:

@@ -1,0 +1,92 @@
+"""Datumaro's own format, which CVAT exports, too: one JSON file with cuboid_3d annotations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.data.label_formats.cuboids import (
+    NOT_GIVEN,
+    Cuboids,
+    Frames,
+    LabelFormatError,
+    ReadLabels,
+    one_word,
+    upright,
+)
+from training.data.label_formats.tool_files import entry, numbers, read_json, sides
+
+
+def write_datumaro(path: Path, frames: Frames) -> None:
+    """A file such as annotations/default.json. `scale` goes along the box's own x, y and z, as CVAT has it."""
+    kinds = sorted({str(name) for frame in frames.values() for name in frame.cuboids.names})
+    items = []
+    for number, (name, frame) in enumerate(frames.items()):
+        annotations = []
+        cuboids = frame.cuboids
+        rows = zip(
+            cuboids.names, cuboids.boxes.tolist(), cuboids.occluded.tolist(), cuboids.scores.tolist(), strict=True
+        )
+        for index, (kind, box, occluded, score) in enumerate(rows):
+            attributes: dict[str, Any] = {"occluded": occluded > 0, "occlusion_code": occluded}
+            if not np.isnan(score):
+                attributes["score"] = score
+            annotations.append(
+                {
+                    "id": index,
+                    "type": "cuboid_3d",
+                    "attributes": attributes,
+                    "group": 0,
+                    "label_id": kinds.index(str(kind)),
+                    "position": box[:3],
+                    "rotation": [0.0, 0.0, box[6]],
+                    "scale": box[3:6],
+                }
+            )
+        items.append(
+            {
+                "id": name,
+                "annotations": annotations,
+                "attr": {"frame": number},
+                "point_cloud": {"path": f"velodyne/{name}.bin"},
+                "related_images": [{"path": frame.image}],
+            }
+        )
+    labels = [{"name": kind, "parent": "", "attributes": []} for kind in kinds]
+    content = {"info": {}, "categories": {"label": {"labels": labels, "attributes": ["occluded"]}}, "items": items}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_datumaro(path: Path) -> ReadLabels:
+    """The inverse of `write_datumaro`; annotations of other types are refused. Raises LabelFormatError."""
+    content = read_json(path)
+    categories = entry(entry(content, "categories", dict, str(path)), "label", dict, f"{path}, categories")
+    kinds = [entry(label, "name", str, f"{path}, label {i}") for i, label in enumerate(categories.get("labels", []))]
+    read = ReadLabels()
+    for number, item in enumerate(entry(content, "items", list, str(path))):
+        name = entry(item, "id", str, f"{path}, item {number}").rsplit("/", 1)[-1]
+        rows, occluded = [], []
+        for index, found in enumerate(entry(item, "annotations", list, f"{path}, item {name}")):
+            where = f"{path}, item {name}, annotation {index}"
+            if found.get("type") != "cuboid_3d":
+                raise LabelFormatError(f"{where}: type {found.get('type')!r}, cuboid_3d is needed")
+            label = found.get("label_id")
+            if not isinstance(label, int) or not 0 <= label < len(kinds):
+                raise LabelFormatError(f"{where}: label_id {label} is none of the {len(kinds)} labels")
+            yaw = upright(where, tuple(numbers(found.get("rotation"), 3, where)))
+            size = sides(numbers(found.get("scale"), 3, where), where)
+            rows.append((one_word(kinds[label]), [*numbers(found.get("position"), 3, where), *size, yaw]))
+            occluded.append(_occlusion(found.get("attributes") or {}))
+        read.cuboids[name] = Cuboids.of(rows, occluded)
+    return read
+
+
+def _occlusion(attributes: dict[str, Any]) -> int:
+    code = attributes.get("occlusion_code")
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code
+    return {True: 1, False: 0}.get(attributes.get("occluded"), NOT_GIVEN)

@@ -1,0 +1,118 @@
+"""Omni3D's JSON, COCO-like, with boxes in the camera's frame (github.com/facebookresearch/omni3d, DATA.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from training.data.label_formats.cuboids import NOT_GIVEN, Frames, LabelFormatError, ReadLabels, in_image, one_word
+from training.data.label_formats.tool_files import entry, numbers, read_json, sides
+from training.data.sample import Objects
+
+# This project's corners in the order of bbox3D_cam: v0 is at -length/2, the top, -width/2.
+_ORDER = [6, 5, 1, 2, 7, 4, 0, 3]
+_LEAST_UPRIGHT = np.cos(np.radians(20.0))
+
+
+def write_omni3d(path: Path, frames: Frames) -> None:
+    """One file for all frames; K has no fourth column, so that boxes are in the camera's own frame."""
+    kinds = sorted({str(name) for frame in frames.values() for name in frame.objects.names})
+    images, annotations = [], []
+    for number, frame in enumerate(frames.values()):
+        camera = frame.camera
+        images.append(
+            {
+                "id": number, "dataset_id": 0, "width": camera.width, "height": camera.height,
+                "file_path": frame.image, "K": camera.P[:, :3].tolist(), "src_90_rotate": 0, "src_flagged": False,
+            }
+        )  # fmt: skip
+        annotations += _annotations(number, frame.objects, camera, kinds, len(annotations))
+    categories = [{"id": i, "name": kind, "supercategory": ""} for i, kind in enumerate(kinds)]
+    info = {"id": 0, "source": "add_ros", "name": path.stem, "split": path.stem, "version": "0.1", "url": ""}
+    content = {"info": info, "images": images, "categories": categories, "annotations": annotations}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _annotations(number: int, objects: Objects, camera: Camera, kinds: list[str], first: int) -> list[dict[str, Any]]:
+    found = []
+    whole = box3d.project_boxes(objects.boxes, camera)
+    rows = zip(
+        objects.names, objects.boxes, objects.boxes2d.tolist(), whole, objects.truncated, objects.occluded, strict=True
+    )
+    for name, box, tight, projected, truncated, occluded in rows:
+        cosine, sine = np.cos(box[6]), np.sin(box[6])
+        corners = box3d.corners(box[None])[0][_ORDER]
+        found.append(
+            {
+                "id": first + len(found), "image_id": number, "dataset_id": 0, "category_id": kinds.index(str(name)),
+                "category_name": str(name), "valid3D": True, "bbox2D_tight": tight,
+                "bbox2D_proj": projected.tolist(),
+                "bbox2D_trunc": box3d.clip_to_image(projected[None], camera)[0].tolist(),
+                "bbox3D_cam": corners.tolist(), "center_cam": box[:3].tolist(),
+                "dimensions": [box[4], box[5], box[3]],
+                "R_cam": [[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]],
+                "behind_camera": bool((corners[:, 2] <= 0).any()), "truncation": float(truncated),
+                "visibility": -1 if occluded not in _VISIBILITY else _VISIBILITY[int(occluded)],
+                "segmentation_pts": -1, "lidar_pts": -1, "depth_error": -1,
+            }
+        )  # fmt: skip
+    return found
+
+
+_VISIBILITY = {0: 1.0, 1: 0.6, 2: 0.2}  # of KITTI's codes: fully visible, partly, largely occluded
+
+
+def read_omni3d(path: Path) -> ReadLabels:
+    """The inverse of `write_omni3d`, also of data sets of others; objects without a valid 3D box are left out.
+
+    Frames are named by their images' files. Raises LabelFormatError.
+    """
+    content = read_json(path)
+    names, cameras, rows = {}, {}, {}
+    for i, image in enumerate(entry(content, "images", list, str(path))):
+        where = f"{path}, image {i}"
+        K = np.array([numbers(row, 3, where) for row in entry(image, "K", list, where)])
+        number = entry(image, "id", int, where)
+        names[number] = Path(entry(image, "file_path", str, where)).stem
+        size = entry(image, "width", int, where), entry(image, "height", int, where)
+        cameras[number], rows[number] = Camera(np.c_[K, np.zeros(3)], *size), []
+    for i, found in enumerate(entry(content, "annotations", list, str(path))):
+        where = f"{path}, annotation {found.get('id', i)}"
+        number = found.get("image_id")
+        if number not in rows:
+            raise LabelFormatError(f"{where}: image_id {number} is no image of the file")
+        if found.get("valid3D", True):
+            rows[number].append(_row(found, where))
+    return ReadLabels(objects={names[n]: _objects(rows[n], cameras[n]) for n in rows})
+
+
+def _row(found: Any, where: str) -> tuple[str, list[float], list[float], float, int]:
+    width, height, length = sides(numbers(found.get("dimensions"), 3, where), where)
+    turn = np.array([numbers(row, 3, where) for row in entry(found, "R_cam", list, where)])
+    if turn.shape != (3, 3) or abs(turn[1, 1]) < _LEAST_UPRIGHT:
+        raise LabelFormatError(f"{where}: R_cam is not upright in the camera's frame: only upright boxes can be learnt")
+    box = [*numbers(found.get("center_cam"), 3, where), length, width, height, np.arctan2(-turn[2, 0], turn[0, 0])]
+    tight = found.get("bbox2D_tight") or [-1] * 4
+    visibility = found.get("visibility", -1)
+    code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility)) if visibility >= 0 else NOT_GIVEN
+    name = one_word(entry(found, "category_name", str, where))
+    return name, box, numbers(tight, 4, where), float(found.get("truncation", -1)), code
+
+
+def _objects(rows: list, camera: Camera) -> Objects:
+    if not rows:
+        return Objects.empty()
+    names, boxes, tight, truncated, occluded = (list(column) for column in zip(*rows, strict=True))
+    tight, truncated = np.array(tight, float), np.array(truncated, float)
+    seen = in_image(np.array(names), np.array(boxes, float), np.arange(len(rows)), camera)
+    kept = seen.occluded  # which rows these are
+    given = (tight[kept] != -1).any(axis=1)
+    boxes2d = np.where(given[:, None], tight[kept], seen.boxes2d)
+    share = np.where(truncated[kept] >= 0, truncated[kept], seen.truncated)
+    return Objects(seen.names, seen.boxes, boxes2d, share, np.array(occluded)[kept])
