@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
@@ -20,7 +21,7 @@ def save(path: Path, name: str, detector: Detector[Any]) -> None:
     tensors = {key: value.contiguous() for key, value in detector.state_dict().items()}
     metadata = {"model": name, "class_spec": detector.classes.to_json()}
     # Not by save_file, whose files nobody but their owner may read.
-    path.write_bytes(serialised(tensors, metadata=metadata))
+    write_atomically(path, serialised(tensors, metadata=metadata))
 
 
 def load(path: Path) -> Detector[Any]:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
@@ -43,7 +44,6 @@ from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
 from add_ros.signals import raise_on_signals
 from training.arguments import command_parser
-from training.atomic_io import require_writable
 
 _PICTURES = 60
 
@@ -323,21 +323,15 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     else:
         result |= scored_json(scored[0])
     if a.json:
-        _write(a.json, json.dumps(result, indent=1) + "\n")
+        write_atomically(a.json, json.dumps(result, indent=1) + "\n")
     if a.page:
         from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
 
         title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
-        _write(a.page, render(scored, bags, comparison, title, command, _PICTURES if a.frames is None else a.frames))
+        count = _PICTURES if a.frames is None else a.frames
+        write_atomically(a.page, render(scored, bags, comparison, title, command, count))
     for written in filter(None, (a.json, a.page, a.out_bag)):
         print(f"written: {written}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BagError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def main(argv: list[str] | None = None) -> int:

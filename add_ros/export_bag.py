@@ -20,9 +20,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from add_model.atomic_io import write_atomically
 from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
-from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists, write_text
+from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
 from add_ros.bag_export.journal import Journal
 from add_ros.bag_export.recording import RecordedFrame, Recording
 from add_ros.bag_export.run import Report, export
@@ -159,7 +160,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
     for heading, lines in parts:
         for line in lines:
             print(f"{heading.lower()}: {line}")
-    write_text(a.out / PAGE, page.render(f"Data set {a.out.name}", command, parts, pictures))
+    write_atomically(a.out / PAGE, page.render(f"Data set {a.out.name}", command, parts, pictures))
     print(f"written: {a.out / PAGE}")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from add_model.atomic_io import write_atomically
+
 
 def write_rviz_config(template: Path, target: Path, image: str, compressed: bool, prefix: str = "") -> Path:
     """Write the configuration `template` to `target` with these topics; returns `target`.
@@ -24,7 +26,7 @@ def write_rviz_config(template: Path, target: Path, image: str, compressed: bool
         topic = display.get("Topic")
         if topic is not None:
             topic["Value"] = names[topic["Value"]]
-    target.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    write_atomically(target, yaml.safe_dump(document, sort_keys=False))
     return target
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec
 from add_model.errors import ModelError
 from add_model.predictor import Predictor
 from add_model.score_calibration import logit, sigmoid
 from training.arguments import command_parser
-from training.atomic_io import write_atomically
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
 from training.errors import TrainingError

@@ -15,12 +15,12 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
 from add_model.renamed_keys import rename_checkpoint_keys
-from training.atomic_io import write_atomically
 from training.errors import TrainingError
 from training.metrics import MetricsFile
 from training.plots import draw

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from add_model.errors import OutputError
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
 from training.data.data_module import Loaders
 from training.errors import TrainingError
@@ -184,7 +185,7 @@ class TrainingCommand(LightningCLI):
             _remove_leftovers(self.run_dir)
         try:
             self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
-        except TrainingError as error:
+        except (TrainingError, OutputError) as error:
             raise TrainingError(f"{error}\n{last_good(self.run_dir)}") from error
         keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepCheckpoints))
         if model.scores:

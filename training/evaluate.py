@@ -11,8 +11,9 @@ import json
 import sys
 from pathlib import Path
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES
-from add_model.errors import ModelError
+from add_model.errors import ModelError, OutputError
 from add_model.metadata import read_classes
 from training.arguments import command_parser
 from training.evaluation.average_precision import evaluate
@@ -61,11 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(note)
     if options.json:
         try:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
             result = scores.to_json() | {"objects": scores.objects}
-            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            print(f"error: cannot write --json {options.json}: {error.strerror or error}", file=sys.stderr)
+            write_atomically(options.json, json.dumps(result, indent=1) + "\n")
+        except OutputError as error:
+            print(f"error: --json: {error}", file=sys.stderr)
             return 1
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.atomic_io import write_atomically, write_error
+from add_model.atomic_io import write_atomically, write_error
 from training.renamed_options import translated_metrics
 
 NAME = "metrics.csv"

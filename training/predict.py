@@ -66,11 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
     for note in (*frames.notes, *filter(None, [predictor.device_note])):
         print(note, file=sys.stderr)
     found = 0
-    for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
-        sample = frames.sample(index)
-        detections = predictor.predict(sample.image, sample.camera)
-        write_results(options.out / f"{sample.id}.txt", detections, sample.camera)
-        found += len(detections)
+    try:
+        for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
+            sample = frames.sample(index)
+            detections = predictor.predict(sample.image, sample.camera)
+            write_results(options.out / f"{sample.id}.txt", detections, sample.camera)
+            found += len(detections)
+    except (KittiError, ValueError, OSError) as error:
+        return _failed(f"{error}; {options.out} has the results of {index} of {len(frames)} frames")
     print(f"{len(frames)} frames, {found} detections -> {options.out}")
     return 0
 

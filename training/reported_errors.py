@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from add_model.errors import ModelError
+from add_model.errors import ModelError, OutputError
 from training.data.images import ImageError
 from training.data.kitti.dataset import KittiError
 from training.errors import TrainingError
@@ -16,7 +16,7 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
     """Run a command with these arguments; 1 and a message on stderr where a user can mend what went wrong."""
     try:
         return command(arguments)
-    except (TrainingError, ModelError, KittiError, FileNotFoundError) as error:
+    except (TrainingError, ModelError, KittiError, OutputError, FileNotFoundError) as error:
         message = str(error)
     except (ImageError, RuntimeError) as error:
         broken = _broken_image(error)

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from add_model.atomic_io import write_atomically
 from training.arguments import command_parser
-from training.atomic_io import write_atomically
 from training.errors import TrainingError
 from training.recipes import run_name
 from training.renamed_options import require_new_options

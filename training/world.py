@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from add_model.atomic_io import write_atomically
 from training.arguments import command_parser
 from training.data.kitti.calib import write_calib
 from training.data.kitti.labels import write_objects
@@ -37,10 +38,10 @@ def write_frame(folder: Path, name: str, sample: Sample, scanner: bool = False) 
     depth = np.round(np.minimum(sample.depth, 65535 / 256) * 256).astype(np.uint16)
     for kind, picture in (("image_2", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)), ("depth_2", depth)):
         path = folder / kind / f"{name}.png"
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        write_atomically(path, cv2.imencode(".png", picture)[1].tobytes())
     if scanner:
         measured = scan(sample.depth, sample.camera, np.random.default_rng(int(name)))
-        (folder / "velodyne" / f"{name}.bin").write_bytes(points(measured, sample.camera).tobytes())
+        write_atomically(folder / "velodyne" / f"{name}.bin", points(measured, sample.camera).tobytes())
     velodyne = VELODYNE_TO_CAMERA if scanner else None
     write_calib(folder / "calib" / f"{name}.txt", sample.camera.P, velodyne)
     write_objects(folder / "label_2" / f"{name}.txt", sample.objects)
@@ -55,7 +56,7 @@ def write_folder(root: Path, samples: Iterable[Sample], first: int, split: str, 
         names.append(f"{number:06d}")
         write_frame(root / "training", names[-1], sample, scanner)
     (root / "ImageSets").mkdir(exist_ok=True)
-    (root / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_atomically(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in names))
     return names
 
 

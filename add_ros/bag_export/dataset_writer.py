@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.geometry.camera import Camera
 from add_ros.bag_export.journal import Row
 from training.data.kitti.calib import write_calib
@@ -57,21 +56,13 @@ class DatasetWriter:
             OSError: where a file cannot be written; none is left in part.
         """
         encoded = cv2.imencode(self._suffix, image[..., ::-1], self._options)[1]
-        self._put("image_2", name + self._suffix, lambda path: path.write_bytes(encoded))
-        self._put("calib", f"{name}.txt", lambda path: write_calib(path, camera.P, to_camera))
+        write_atomically(self._folder / "image_2" / (name + self._suffix), encoded.tobytes())
+        write_calib(self._folder / "calib" / f"{name}.txt", camera.P, to_camera)
         if points is not None:
-            self._put("velodyne", f"{name}.bin", lambda path: path.write_bytes(np.ascontiguousarray(points, "<f4")))
+            path = self._folder / "velodyne" / f"{name}.bin"
+            write_atomically(path, np.ascontiguousarray(points, "<f4").tobytes())
         if objects is not None:
-            self._put("label_2", f"{name}.txt", lambda path: write_objects(path, objects))
-
-    def _put(self, folder: str, name: str, write: Callable[[Path], object]) -> None:
-        path = self._folder / folder / name
-        part = path.with_name(f".{name}.part")
-        try:
-            write(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+            write_objects(self._folder / "label_2" / f"{name}.txt", objects)
 
 
 def write_lists(root: Path, lists: dict[str, list[str]], rows: list[Row]) -> None:
@@ -83,17 +74,7 @@ def write_lists(root: Path, lists: dict[str, list[str]], rows: list[Row]) -> Non
     folder.mkdir(exist_ok=True)
     for name, ids in lists.items():
         if ids:
-            write_text(folder / f"{name}.txt", "".join(f"{i}\n" for i in ids))
+            write_atomically(folder / f"{name}.txt", "".join(f"{i}\n" for i in ids))
         else:
             (folder / f"{name}.txt").unlink(missing_ok=True)
-    write_text(root / "training" / "timestamps.txt", "".join(f"{row.stamp}\n" for row in rows))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(root / "training" / "timestamps.txt", "".join(f"{row.stamp}\n" for row in rows))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
+from add_model.atomic_io import write_atomically
 from add_ros.bags.errors import BagError
 
 TABLE, SETTINGS = "frames.tsv", "export.json"
@@ -85,9 +86,7 @@ class Journal:
         # What a killed process left of a row is cut off.
         whole = "".join([HEADER, *(row.line() for row in self.rows)])
         if not self.path.is_file() or self.path.read_text(encoding="utf-8") != whole:
-            part = self.path.with_suffix(".part")
-            part.write_text(whole, encoding="utf-8")
-            part.replace(self.path)
+            write_atomically(self.path, whole)
         self._file = self.path.open("a", encoding="utf-8")
         return self
 
@@ -143,9 +142,7 @@ def _begin(root: Path, settings: dict[str, object]) -> list[Row]:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise BagError(f"{root} exists and is no export: name a new or an empty folder with --out")
     root.mkdir(parents=True, exist_ok=True)
-    part = made.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(made)
+    write_atomically(made, text)
     return []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_ros.demo.results import ResultFrame
@@ -49,9 +50,7 @@ def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> Non
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.j2")
     html = template.render(report=report, frames=pictures, stills=stills, classes=legend(report.classes), above=_ABOVE)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, html)
 
 
 def _picture(frame: ResultFrame, classes: ClassSpec) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_classes
 from training.arguments import command_parser
-from training.atomic_io import require_writable
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
 from training.data.text_files import is_left_behind
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             frames = read_frames(labels, results, options.ids, classes)
             load = None if images is None else _loader(images, calib, frames.ids)
             page = render(frames, options.title, load, options.pictures, options.score)
-        options.out.write_text(page, encoding="utf-8")
+        write_atomically(options.out, page)
     except (ModelError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

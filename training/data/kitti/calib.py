@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.geometry.camera import Camera
 from training.data.text_files import read_text
 
@@ -102,7 +103,7 @@ def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | N
     lines = [f"P{i}: {row(P2)}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
     if Tr_velo_to_cam is not None:
         lines.append(f"Tr_velo_to_cam: {row(Tr_velo_to_cam)}")
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(Path(path), "\n".join(lines) + "\n")
 
 
 def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:

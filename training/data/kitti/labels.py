@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
@@ -265,7 +266,7 @@ def _write(path: str | Path, table: LabelTable) -> None:
         if not np.isfinite(row[:-1]).all() or np.isinf(score):
             raise ValueError(f"cannot write {path}: a value of the {name} is not finite: {' '.join(fields)}")
         lines.append(" ".join(fields) + "\n")
-    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_atomically(Path(path), "".join(lines))
 
 
 def _text(value: float) -> str:

@@ -8,16 +8,18 @@ import os
 import shutil
 from pathlib import Path
 
-from training.errors import TrainingError
+from add_model.errors import OutputError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file by one with these bytes; at any moment it is the old one or the new one, and survives a crash.
+def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
+    """Replace a file by one with these bytes, or this text in UTF-8, and make its folder where there is none.
 
-    Raises TrainingError where the disk is full or the file can't be written; the old file stays.
+    At any moment it is the old one or the new one, and survives a crash. Raises OutputError where the disk is full or
+    the file can't be written; the old file stays.
     """
+    data = data.encode() if isinstance(data, str) else data
     # In the same folder, since a rename across file systems is a copy. What a killed process left is overwritten.
     part = path.with_name(path.name + ".part")
     try:
@@ -35,23 +37,27 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Make the folder of a file that long work is to write. Raises OSError where the file can't be written there."""
+    """Make the folder of a file that long work is to write. Raises OutputError where the file can't be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+        raise write_error(path, error, 0) from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OSError(f"cannot write {path}: it is a folder, or its folder is read-only")
+        raise OutputError(f"cannot write {path}: it is a folder, or its folder is read-only")
 
 
-def write_error(path: Path, error: OSError, size: int) -> TrainingError:
-    """What to tell where writing `size` bytes to a file failed."""
-    if error.errno in _FULL:
+def write_error(path: Path, error: OSError, size: int) -> OutputError:
+    """What to tell where writing `size` bytes to a file failed; its errno is that of the error."""
+    said = f"cannot write {path}: {error.strerror or error}"
+    if error.errno in FULL:
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-        return TrainingError(
-            f"the disk is full: {path} needs {size / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make room"
+        said = (
+            f"the disk is full: {path} needs {size / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make room. What was "
+            "there by that name is as it was"
         )
-    return TrainingError(f"cannot write {path}: {error.strerror or error}")
+    told = OutputError(said)
+    told.errno = error.errno
+    return told
 
 
 def _sync_folder(folder: Path) -> None:
