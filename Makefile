@@ -32,7 +32,7 @@ SEEN := --width 621 --height 188 --focal 360.5
 TRAIN := $(VENV)/bin/python -m training
 WORLD := --config config/train/recipes/monodle_lite0_world.yaml
 
-.PHONY: help setup demo test train-setup weights lint format clean clean-venv
+.PHONY: help setup demo test train-setup weights docs lint format clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -62,6 +62,10 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN) fit --config config/train/recipes/monodle_lite0_mixed.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out add_model/weights/monodle_lite0
 
+docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	@echo "out/site/index.html"
+
 lint: $(READY)-test ## check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -90,4 +94,8 @@ $(READY)-train: $(READY)-run $(REQ)/train.txt
 $(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/test.txt $(REQ)/tracking.txt
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/test.txt
 	@$(VENV)/bin/python -m pip install --quiet --no-deps -c $(REQ)/constraints.txt -r $(REQ)/tracking.txt
+	@touch $@
+
+$(READY)-docs: $(READY)-run $(REQ)/docs.txt
+	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/docs.txt
 	@touch $@

@@ -16,15 +16,17 @@ DONT_CARE = "DontCare"  # KITTI's type for regions where nothing was labelled
 class ObjectClass:
     """One class.
 
-    name: as labels and detections have it, such as 'Car'.
-    mean_size: length, width, height in metres, to which sizes are coded.
-    look_alikes: label types that look like this class without counting as it; where they are, the class is neither
-        trained nor counted as wrong in training.
-    neighbours: label types that scoring ignores beside this class, by KITTI's rule.
-    min_overlap, loose_overlap: least intersection over union of a hit, strict (2D, BEV and 3D) and loose (BEV and 3D).
-    colour: RGB in 0..255, for pictures; None picks one by the name.
-    score_calibration: slope and offset that make a network's score of this class the share of detections that are
-        right, see `add_model.score_calibration`; (1, 0) leaves it as it is.
+    Attributes:
+        name: as labels and detections have it, such as 'Car'.
+        mean_size: length, width, height in metres, to which sizes are coded.
+        look_alikes: label types that look like this class without counting as it; where they are, the class is neither
+            trained nor counted as wrong in training.
+        neighbours: label types that scoring ignores beside this class, by KITTI's rule.
+        min_overlap: least intersection over union of a hit in 2D, BEV and 3D.
+        loose_overlap: the same for the looser scores in BEV and 3D.
+        colour: RGB in 0..255, for pictures; None picks one by the name.
+        score_calibration: slope and offset that make a network's score of this class the share of detections that are
+            right, see `add_model.score_calibration`; (1, 0) leaves it as it is.
     """
 
     name: str

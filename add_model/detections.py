@@ -11,11 +11,12 @@ import numpy as np
 class Detections:
     """N detections of one image, best score first.
 
-    names:     (N,) class names, such as 'Car'
-    scores:    (N,) in [0, 1]
-    boxes:     (N, 7) 3D boxes as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
-    boxes2d:   (N, 4) left, top, right, bottom in pixels of the image that was given
-    depth_std: (N,) standard deviation of the predicted depth, metres
+    Attributes:
+        names: (N,) class names, such as 'Car'
+        scores: (N,) in [0, 1]
+        boxes: (N, 7) 3D boxes as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
+        boxes2d: (N, 4) left, top, right, bottom in pixels of the image that was given
+        depth_std: (N,) standard deviation of the predicted depth, metres
     """
 
     names: np.ndarray

@@ -22,14 +22,16 @@ SHIPPED_MODEL = _WEIGHTS / "monodle_lite0.onnx"
 class Predictor:
     """A loaded detector for images of any size and any pinhole camera.
 
-    model: as `model_file` takes it.
-    device: 'auto' (CUDA where there is a device), 'cpu', 'cuda' or 'cuda:N' (the GPU of that number). Where CUDA can't
-    be had, the CPU is used and
-    `device_note` says why. threads: CPU threads, None for all cores.
-    max_pixels: the most pixels the network is given, by default twice what it takes for a KITTI image. Images that
-    would have more at the network's focal length are scaled down further, and depths are scaled accordingly.
+    Args:
+        model: As `model_file` takes it.
+        device: 'auto' (CUDA where there is a device), 'cpu', 'cuda' or 'cuda:N' (the GPU of that number). Where CUDA
+            can't be had, the CPU is used and `device_note` says why.
+        threads: CPU threads, None for all cores.
+        max_pixels: The most pixels the network is given, by default twice what it takes for a KITTI image. Images that
+            would have more at the network's focal length are scaled down further, and depths are scaled accordingly.
 
-    Raises ModelError where the model can't be used.
+    Raises:
+        ModelError: Where the model can't be used.
     """
 
     def __init__(
@@ -61,7 +63,13 @@ class Predictor:
     def predict(self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0) -> Detections:
         """Detections with at least this score, best first, with boxes in the frame of camera.P.
 
-        image (H, W, 3) uint8 RGB, rectified. Raises ValueError where it is something else, or not the camera's size.
+        Args:
+            image: (H, W, 3) uint8 RGB, rectified.
+            camera: Of this image.
+            score_threshold: 0 to 1.
+
+        Raises:
+            ValueError: Where the image is something else, or not of the camera's size.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")

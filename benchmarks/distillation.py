@@ -5,6 +5,7 @@
                         development frames; stopped at any moment it goes on where it was
     final ROW --seed N  scores a row that is trained on the final frames: once, when all is decided
     table               prints the table of all rows in benchmarks/distillation.csv, to which every score is appended
+    docs                writes the tables of docs/research/ anew from that file
 
 Rows are in distillation_rows.py, their setting before the colon: 2000 steps on all training frames where there is none,
 or as many as it says. MonoDETR's take 3000 steps of 8 whole images, long ones 5000 of 16. Those of 400 frames take 6000
@@ -37,6 +38,7 @@ from distillation_rows import (
     arguments,
     folder,
 )
+from distillation_tables import with_tables
 from tqdm import tqdm
 
 ROOT = Path("data/add_world")
@@ -134,6 +136,15 @@ def table(split: str, accelerator: str) -> str:
     return "\n".join(lines)
 
 
+def write_docs() -> None:
+    """Make the tables of the pages in docs/research/ anew."""
+    for page in sorted((TABLE.parent.parent / "docs" / "research").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := with_tables(text, rows())) != text:
+            page.write_text(new, encoding="utf-8")
+            print(f"{page}: tables made anew")
+
+
 def _as_teacher(run: Path) -> None:
     """Beside a student's checkpoint, one of a teacher that answers as it does: its depth branch is untrained."""
     from add_model.registry import adapter_for
@@ -194,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("world")
+    commands.add_parser("docs")
     of_rows = {name: commands.add_parser(name) for name in ("run", "final")}
     for command in of_rows.values():
         command.add_argument("row", type=_row, metavar="ROW", help=f"one of: {'; '.join(ROWS)}")
@@ -211,6 +223,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "world":
         render()
+    elif options.command == "docs":
+        write_docs()
     elif options.command == "table":
         print(table(options.split, options.accelerator))
     elif options.command == "run":

@@ -31,11 +31,12 @@ Features = TypeVar("Features")  # a detector's own: what its losses, its decodin
 class CandidateBatch:
     """The best K candidates of each image, best first: what prediction and export return.
 
-    scores (B, K): in [0, 1]
-    labels (B, K): index of the class
-    boxes (B, K, 7): in P's frame
-    boxes2d (B, K, 4): pixels of the network's input
-    depth_std (B, K): metres
+    Attributes:
+        scores: (B, K), in [0, 1]
+        labels: (B, K), index of the class
+        boxes: (B, K, 7), in P's frame
+        boxes2d: (B, K, 4), pixels of the network's input
+        depth_std: (B, K), metres
     """
 
     scores: Tensor
@@ -65,12 +66,13 @@ class TargetEncoder(Protocol):
 class Detector(nn.Module, ABC, Generic[Features]):
     """A monocular 3D detector.
 
-    classes: what it finds, in the order of its labels
-    backbone: the part that ImageNet weights are for
-    focal: pixels; images are scaled to this focal length before the network sees them
-    size_multiple: sides of the network's input are multiples of this
-    nms: how detections of one object are merged after the network; None for a detector that needs no suppression
-    target_encoder: how labels become targets
+    Attributes:
+        classes: what it finds, in the order of its labels
+        backbone: the part that ImageNet weights are for
+        focal: pixels; images are scaled to this focal length before the network sees them
+        size_multiple: sides of the network's input are multiples of this
+        nms: how detections of one object are merged after the network; None for a detector that needs no suppression
+        target_encoder: how labels become targets
     """
 
     classes: ClassSpec

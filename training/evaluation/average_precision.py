@@ -38,11 +38,12 @@ _FOOTPRINT = [COLUMNS[name] for name in ("x", "z", "length", "width", "rotation_
 class Scores:
     """What `evaluate` finds. Dictionaries have the classes in the order of `classes`.
 
-    curves:  [strict, loose][class][metric] -> (3, 41) precision, for aos orientation similarity, 0 to 1, at the tally's
-             `RECALLS` for easy, moderate and hard, monotone; None where the official kit does not evaluate
-    objects: [class] -> how many labelled objects count for easy, moderate and hard
-    classes: those that were scored
-    left_out: [class][reason] -> how many of the others don't, the first reason of each counted
+    Attributes:
+        curves: `[strict, loose][class][metric]` is (3, 41) precision (for aos orientation similarity), 0 to 1, at the
+            tally's `RECALLS` for easy, moderate and hard, monotone; None where the official kit does not evaluate
+        objects: `[class]` is how many labelled objects count for easy, moderate and hard
+        classes: those that were scored
+        left_out: `[class][reason]` is how many of the others don't count, by the first reason of each
     """
 
     curves: dict[str, dict[str, dict[str, np.ndarray | None]]]
@@ -58,7 +59,7 @@ class Scores:
             overlaps: strict or loose, see `min_overlap`.
 
         Returns:
-            [class][metric] -> percent for easy, moderate, hard; None where not evaluated.
+            `[class][metric]`: percent for easy, moderate, hard; None where not evaluated.
         """
         return {
             name: {metric: _average(curve, POINTS[points]) for metric, curve in curves.items()}
@@ -66,7 +67,7 @@ class Scores:
         }
 
     def to_json(self) -> dict[str, dict[str, dict[str, dict[str, list[float] | None]]]]:
-        """[R40, R11][strict, loose][class][metric] -> percent for easy, moderate, hard."""
+        """`[R40, R11][strict, loose][class][metric]`: percent for easy, moderate, hard."""
         return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in POINTS}
 
 

@@ -51,7 +51,8 @@ class LossContext:
 class Objective(nn.Module, ABC):
     """What training holds beside the detector; nothing of it is exported.
 
-    sees_depth: whether `extract_features` looks at depth, so that validation frames must come with it
+    Attributes:
+        sees_depth: whether `extract_features` looks at depth, so that validation frames must come with it
     """
 
     sees_depth: bool = False

@@ -58,8 +58,9 @@ class LabelError(ValueError):
 class LabelTable:
     """The N rows of one file as they stand in it.
 
-    names:  N type names, in the file's own case (compare them case-insensitively)
-    values: (N, 15) float64, columns as `COLUMNS` names them; the score is NaN where a row has none
+    Attributes:
+        names: N type names, in the file's own case (compare them case-insensitively)
+        values: (N, 15) float64, columns as `COLUMNS` names them; the score is NaN where a row has none
     """
 
     names: list[str]
