@@ -50,6 +50,8 @@ GROUPS = {
         Command("bag evaluate", "add_ros.evaluate_bag", "score a model or recorded detections on a bag"),
     ),
     "data": (
+        Command("data check", "training.inspect_data", "look at a data set before training; a page", ("check",)),
+        Command("data classes", "training.inspect_data", "measure classes of your own from labels", ("classes",)),
         Command("labels export", "training.labels", "labels or pre-labels to a labelling tool's files", ("export",)),
         Command("labels import", "training.labels", "a labelling tool's files to a data set's labels", ("import",)),
     ),

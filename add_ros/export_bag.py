@@ -147,9 +147,10 @@ def _export(a: argparse.Namespace, command: str) -> None:
         raise BagError(f"no frame could be exported ({reasons or 'none chosen'}): {sentence}")
     lists, how = split(rows, a.val_share, a.split_gap, a.seed)
     write_lists(a.out, lists, rows)
-    from add_ros.bag_export import page  # needs jinja2 and matplotlib, which take a while
+    from add_ros.bag_export.page import look  # needs jinja2 and matplotlib, which take a while
+    from training.report.contact_sheet import render
 
-    pictures, checked = page.look(a.out, rows)
+    pictures, checked = look(a.out, rows)
     parts = [
         ("Data set", _counts(a, rows, how, before)),
         ("Timing", timing(rows)),
@@ -160,7 +161,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
     for heading, lines in parts:
         for line in lines:
             print(f"{heading.lower()}: {line}")
-    write_atomically(a.out / PAGE, page.render(f"Data set {a.out.name}", command, parts, pictures))
+    write_atomically(a.out / PAGE, render(f"Data set {a.out.name}", command, parts, pictures))
     print(f"written: {a.out / PAGE}")
 
 

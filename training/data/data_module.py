@@ -19,6 +19,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.data.augmentation import Augmentation
 from training.data.collation import collate, single_scene
 from training.data.frame_sources import CachedFrames, Frames, MixedFrames, WorldFrames
+from training.data.inspection.quick_look import require_sound, shared_frames
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import listed_counts
 from training.data.kitti.splits import PUBLISHED, published_split, read_ids
@@ -114,6 +115,7 @@ class Loaders(lightning.LightningDataModule):
                 f"{', '.join(str(frames.folder) for frames in folders)}: no labelled object can be trained on: "
                 f"{found.reasons()}. Labels with 3D boxes, and 2D boxes of some height, are needed"
             )
+        require_sound(folders)
         for warning in found.warnings(self._classes.names):
             rank_zero_info(warning)
 
@@ -201,6 +203,8 @@ class KittiData(Loaders):
             self.count = len(self._train_frames)
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val, self._depth_source(self.depth))
+        if stage == "fit" and (said := shared_frames(frames, self.val_frames)):
+            rank_zero_info(said)
         if stage == "test" and self.test is None:
             _require_folder(self.root)
             self.test_frames = KittiFolder(self.root, split="testing", depth=self._depth_source(self.depth))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from training.data.label_formats.cuboids import (
     NOT_GIVEN,
     Cuboids,
@@ -58,7 +59,7 @@ def write_datumaro(path: Path, frames: Frames) -> None:
     labels = [{"name": kind, "parent": "", "attributes": []} for kind in kinds]
     content = {"info": {}, "categories": {"label": {"labels": labels, "attributes": ["occluded"]}}, "items": items}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_datumaro(path: Path) -> ReadLabels:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from training.data.label_formats.cuboids import Cuboids, Frames, LabelFormatError, ReadLabels, one_word, upright
 from training.data.label_formats.tool_files import entry, numbers, read_json, sides
 
@@ -94,7 +95,7 @@ def _write(folder: Path, frames: Frames, content: Callable[[str, Cuboids], Any])
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in frames.items():
         text = json.dumps(content(name, frame.cuboids), indent=1) + "\n"
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        write_atomically(folder / f"{name}.json", text)
 
 
 def _read(folder: Path, cuboids: Callable[[Any, Path], Cuboids]) -> ReadLabels:

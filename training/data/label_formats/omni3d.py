@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from add_model.atomic_io import write_atomically
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.label_formats.cuboids import NOT_GIVEN, Frames, LabelFormatError, ReadLabels, in_image, one_word
@@ -36,7 +37,7 @@ def write_omni3d(path: Path, frames: Frames) -> None:
     info = {"id": 0, "source": "add_ros", "name": path.stem, "split": path.stem, "version": "0.1", "url": ""}
     content = {"info": info, "images": images, "categories": categories, "annotations": annotations}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content) + "\n")
 
 
 def _annotations(number: int, objects: Objects, camera: Camera, kinds: list[str], first: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from add_model.atomic_io import write_atomically
 from training.data.kitti.tracklets import pose_rows, tracklet_items
 from training.data.label_formats.cuboids import (
     NOT_GIVEN,
@@ -62,9 +63,9 @@ def write_tracklets(folder: Path, frames: Frames, cvat: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<!DOCTYPE boost_serialization>\n'
     text = head + ElementTree.tostring(root, encoding="unicode") + "\n"
-    (folder / TRACKLETS).write_text(text, encoding="utf-8")
+    write_atomically(folder / TRACKLETS, text)
     lines = "".join(f"{number} {name}\n" for number, name in enumerate(frames))
-    (folder / FRAME_LIST).write_text(lines, encoding="utf-8")
+    write_atomically(folder / FRAME_LIST, lines)
 
 
 def _texts(parent: ElementTree.Element, **values: object) -> None:

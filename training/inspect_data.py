@@ -1,0 +1,202 @@
+"""add-ros data: look at a data set before it is trained on, and measure its classes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from add_model.atomic_io import write_atomically
+from add_model.classes import ClassSpec, ObjectClass
+from add_model.errors import ModelError
+from add_model.geometry.camera import Camera
+from training.arguments import command_parser
+from training.data.depth_sources import read_velodyne
+from training.data.images import ImageError, read_image
+from training.data.inspection.class_sizes import chosen, measure
+from training.data.inspection.duplicates import across_splits, fingerprint
+from training.data.inspection.judgement import class_row, judge
+from training.data.inspection.survey import BINS, Survey, shared_ids
+from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.labels import LabelError
+from training.data.kitti.splits import PUBLISHED, read_ids
+from training.data.sample import Objects
+
+_ACTIONS = {
+    "check": (
+        "Look at a data set before it is trained on: counts by class, distance, size and heading, boxes "
+        "without points, 2D boxes beside their 3D boxes, calibrations that do not fit, pictures in two splits. With "
+        "--page a page of pictures.",
+        "data --page check.html",
+    ),
+    "classes": (
+        "Measure classes from labels: mean sizes, for model.classes of a training and --classes of evaluators.",
+        "data --out classes.yaml",
+    ),
+}
+
+
+def parser(action: str) -> argparse.ArgumentParser:
+    """The options of 'check' and 'classes'."""
+    options = command_parser(f"data {action}", *_ACTIONS[action])
+    options.add_argument("data", type=Path, metavar="DIR", help="data set in KITTI's object layout")
+    frames = options.add_argument_group("frames")
+    frames.add_argument("--ids", metavar="FILE", help=f"frames, or {' or '.join(PUBLISHED)} (default: all labelled)")
+    if action == "check":
+        page = options.add_argument_group("page")
+        page.add_argument("--page", type=Path, metavar="FILE", help="HTML page to write")
+        page.add_argument("--pictures", type=int, default=12, metavar="N", help="frames on the page (12)")
+        return options
+    classes = options.add_argument_group("classes")
+    classes.add_argument("--names", nargs="+", metavar="CLASS", help="classes, in this order (default: by frequency)")
+    classes.add_argument("--least", type=int, default=10, metavar="N", help="boxes a class needs without --names (10)")
+    classes.add_argument(
+        "--out", type=Path, metavar="FILE", help=".yaml: an overlay for --config; .json: for --classes (default: print)"
+    )
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line, 'check' or 'classes' first.
+
+    Returns the exit status: 1 where the data set cannot be read, or has faults that make training useless.
+    """
+    action, *rest = sys.argv[1:] if arguments is None else arguments
+    options = parser(action).parse_args(rest)
+    try:
+        ids = read_ids(options.ids) if options.ids else _labelled(options.data)
+        frames = KittiFolder(options.data, ids, trust_calibration=True)
+        if action == "classes":
+            return _classes(frames, options)
+        return _check(frames, options, shlex.join(["add-ros", "data", action, *rest]))
+    except (KittiError, LabelError, ImageError, ModelError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _labelled(root: Path) -> list[str] | None:
+    """The frames that have a label file, where others have none; None where all have."""
+    folder = root / "training" if (root / "training" / "image_2").is_dir() else root
+    labels = {path.stem for path in (folder / "label_2").glob("*.txt")}
+    images = {path.stem for path in (folder / "image_2").iterdir()} if (folder / "image_2").is_dir() else set()
+    return sorted(images & labels) if labels and images - labels else None
+
+
+def _classes(frames: KittiFolder, options: argparse.Namespace) -> int:
+    measured = measure(frames.objects(i) for i in range(len(frames)))
+    spec = chosen(measured, options.names, options.least)
+    for kind in measured:
+        mark = "" if spec.index(kind.name) >= 0 else "  (not a class: too few, or not named)"
+        mean, deviation = kind.sizes.mean(axis=0), kind.sizes.std(axis=0)
+        text = " x ".join(f"{m:.3f} ±{d:.3f}" for m, d in zip(mean, deviation, strict=True))
+        print(f"{kind.name}: {len(kind.sizes)} boxes, {text} m{mark}", file=sys.stderr)
+    as_json = options.out is not None and options.out.suffix == ".json"
+    text = spec.to_json() + "\n" if as_json else overlay(spec)
+    if options.out is None:
+        print(text, end="")
+    else:
+        write_atomically(options.out, text)
+        print(f"{', '.join(spec.names)} -> {options.out}", file=sys.stderr)
+    return 0
+
+
+def overlay(spec: ClassSpec) -> str:
+    """The classes as a configuration that `add-ros fit --config` takes beside a recipe."""
+    lines = ["# Classes measured from labels by add-ros data classes.", "model:", "  classes:"]
+    for kind in spec:
+        usual = asdict(ObjectClass(kind.name, kind.mean_size))
+        values = {k: v for k, v in asdict(kind).items() if k in ("name", "mean_size") or v != usual[k]}
+        # JSON is YAML.
+        fields = ", ".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
+        lines.append(f"    - {{{fields}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _check(frames: KittiFolder, options: argparse.Namespace, command: str) -> int:
+    survey, prints = Survey(), {}
+    for index in tqdm(range(len(frames)), unit="frame", disable=None, leave=False):
+        image, camera, points, objects = _frame(frames, index)
+        survey.add(frames.ids[index], objects, camera, points)
+        prints[frames.ids[index]] = fingerprint(image)
+    splits = dict(_splits(frames))
+    said = judge(survey, frames.doubts, across_splits(prints, splits), dict(shared_ids(splits)))
+    head = [
+        "class",
+        "boxes",
+        "2D alone",
+        *(f"from {edge} m" for edge in BINS),
+        "length x width x height, m",
+        "no points",
+    ]
+    rows = [class_row(name, kind, BINS) for name, kind in sorted(survey.classes.items())]
+    counts = [
+        f"{len(frames)} frames, {survey.objects} 3D boxes, {survey.dont_care} DontCare regions, {survey.scans} scans"
+    ]
+    counts += [f"{name}: {len(ids)} frames" for name, ids in splits.items()]
+    counts += frames.notes
+    print(f"{frames.folder}: {counts[0]}")
+    for row in [head, *rows]:
+        print("  " + "  ".join(cell.ljust(12) for cell in row).rstrip())
+    for line in [*counts[1:], *said.remarks]:
+        print(f"note: {line}")
+    for line in said.faults:
+        print(f"fault: {line}", file=sys.stderr)
+    if options.page:
+        _write_page(
+            frames, options, command, [("Faults", said.faults), ("Counts", counts), ("Notes", said.remarks)], head, rows
+        )
+    return 1 if said.faults else 0
+
+
+def _frame(frames: KittiFolder, index: int) -> tuple[np.ndarray, Camera, np.ndarray | None, Objects]:
+    image, calib = read_image(frames.image_path(index)), frames.calib(index)
+    camera = Camera(calib.P2, image.shape[1], image.shape[0])
+    path = frames.folder / "velodyne" / f"{frames.ids[index]}.bin"
+    points = None
+    if path.is_file() and calib.Tr_velo_to_cam is not None:
+        points = calib.velodyne_to_camera(read_velodyne(path))
+    return image, camera, points, frames.objects(index)
+
+
+def _splits(frames: KittiFolder) -> Iterator[tuple[str, list[str]]]:
+    """The lists of ImageSets that name frames of these."""
+    for path in sorted((frames.folder.parent / "ImageSets").glob("*.txt")):
+        try:
+            ids = read_ids(path)
+        except ValueError:
+            continue  # not a list of frames
+        if path.stem != "unlabelled" and set(ids) & set(frames.ids):
+            yield path.stem, ids
+
+
+def _write_page(
+    frames: KittiFolder,
+    options: argparse.Namespace,
+    command: str,
+    lines: Sequence[tuple[str, Sequence[str]]],
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    from training.report.contact_sheet import Table, picture, render  # needs jinja2 and matplotlib
+
+    pictures = []
+    count = min(options.pictures, len(frames))
+    for index in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int)) if count > 0 else ():
+        image, camera, points, objects = _frame(frames, int(index))
+        solid = np.isfinite(objects.boxes).all(axis=1)
+        caption = f"{frames.ids[index]}: {int(solid.sum())} boxes"
+        pictures.append(picture(image, camera, points, objects.boxes[solid], objects.names[solid].tolist(), caption))
+    page = render(f"Data set {options.data.name}", command, lines, pictures, [Table("Classes", head, rows)])
+    write_atomically(options.page, page)
+    print(f"written: {options.page}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
