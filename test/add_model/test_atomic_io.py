@@ -14,8 +14,8 @@ from add_ros import evaluate_bag
 from training import evaluate, predict
 from training.report import __main__ as report
 
-# The log of a process, unpacked parts of a bag, the decoder's memory, rows that are appended, and what another's program
-# reads in a temporary folder.
+# The log of a process, unpacked parts of a bag, the decoder's memory, rows that are appended, and what another's
+# program reads in a temporary folder.
 OTHERS = {
     "add_ros/demo/processes.py",
     "add_ros/bags/storage.py",
