@@ -89,9 +89,7 @@ def read_classes(path: str | Path) -> ClassSpec:
             return ClassSpec.from_json(metadata["class_spec"])
         return ClassSpec.from_json(path.read_text(encoding="utf-8"))
     except KeyError as error:
-        raise ModelError(
-            f"{path} names no classes: give a model that python -m training.export wrote, or a JSON file"
-        ) from error
+        raise ModelError(f"{path} names no classes: give a model that add-ros export wrote, or a JSON file") from error
     except ImportError as error:
         raise ModelError(f"cannot read classes from {path}: {error.name} is not installed") from error
     except (ModelError, ValueError, TypeError, OSError) as error:

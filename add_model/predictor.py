@@ -95,7 +95,7 @@ def model_file(model: str | Path | None) -> Path:
     if str(model) not in shipped:
         raise ModelError(
             f"model {str(model)!r} does not exist: it is neither a file nor one of the weights that ship here"
-            f" ({', '.join(shipped) or 'none'}); give the path of an .onnx or .safetensors file, as python -m"
-            " training.export writes them"
+            f" ({', '.join(shipped) or 'none'}); give the path of an .onnx or .safetensors file, as"
+            " add-ros export writes them"
         )
     return shipped[str(model)]

@@ -33,9 +33,7 @@ def load(path: Path) -> Detector[Any]:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a safetensors file: {error}") from error
     if "model" not in metadata:
-        raise ModelError(
-            f"{path} does not say which model its weights are for; export it with: python -m training.export"
-        )
+        raise ModelError(f"{path} does not say which model its weights are for; export it with: add-ros export")
     name = metadata["model"]
     # Older files do not name their classes: they are KITTI's.
     classes = ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES

@@ -59,7 +59,7 @@ def folder(row: str, seed: int) -> Path:
 
 
 def arguments(name: str, seed: int) -> list[str]:
-    """What `python -m training fit` is given for a row."""
+    """What `add-ros fit` is given for a row."""
     row = ROWS[name]
     words = [word for config in row.configs for word in ("--config", str(CONFIG / f"{config}.yaml"))]
     overrides = dict(row.overrides)

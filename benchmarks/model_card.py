@@ -44,7 +44,7 @@ def real(root: Path, split: str) -> Iterable[Sample]:
 
 
 def streets(seed: int, count: int) -> Iterable[Sample]:
-    """Streets of the synthetic world as `python -m training.world --seed` draws them."""
+    """Streets of the synthetic world as `add-ros world --seed` draws them."""
     return map(World(seed=seed).sample, range(count))
 
 

@@ -1,6 +1,8 @@
 """What the documents say holds: examples run, commands and their options exist, links lead somewhere."""
 
 import importlib
+import importlib.util
+import math
 import re
 import shlex
 import subprocess
@@ -8,6 +10,7 @@ import sys
 
 import cv2
 import pytest
+import yaml
 from support.paths import ROOT
 
 from add_ros.commands import COMMANDS
@@ -18,7 +21,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "add_model").rglob("*.md"))
     if path.name != "CHANGELOG.md"
 )
-OLD_FORMS = {"training": ("fit", "validate", "test", "seeds", "recipes")}
+TRAINING = ROOT / "docs/training/training.md"
 # LightningCLI has hundreds of options below these; test_recipes.py tries those that its --help shows.
 LIGHTNING = ("--model", "--data", "--trainer")
 
@@ -99,3 +102,24 @@ def test_links_lead_to_a_file_and_a_heading(page):
 def test_module_forms_name_modules(page):
     for module in re.findall(r"python -m ((?:training|add_ros|add_model)[\w.]*)", text_of(page)):
         assert importlib.util.find_spec(module.rstrip(".")), module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_repository_that_pages_name_exist(page):
+    folders = "add_model|add_ros|training|test|benchmarks|config|docs|launch|runtime|requirements"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]+)`", text_of(page)))
+    kitti = {name for name in named if name.startswith("training/") and not name.endswith(".py")}  # KITTI's own folder
+    assert {name for name in named - kitti if "NAME" not in name and not (ROOT / name).exists()} == set()
+
+
+def test_steps_in_the_table_of_recipes_follow_from_the_recipes():
+    table = re.findall(r"^\| (`\w+`.*?) \| (\d+)x(\d+) \| (\d+) \| (\d+) \| ([\d,]+) \|$", text_of(TRAINING), re.M)
+    recipes = [(name, numbers) for names, *numbers in table for name in re.findall(r"`(\w+)`", names)]
+    assert len(recipes) >= 8
+    for name, (width, height, batch, epochs, steps) in recipes:
+        config = yaml.safe_load((ROOT / f"config/train/recipes/{name}.yaml").read_text())
+        data = config["data"]["init_args"]
+        assert [int(width), int(height)] == data["augmentation"]["size"], name
+        assert (int(batch), int(epochs)) == (data["batch_size"], config["trainer"]["max_epochs"]), name
+        frames = data.get("count", 3712)  # KITTI's published training split
+        assert int(steps.replace(",", "")) == math.ceil(frames / int(batch)) * int(epochs), name

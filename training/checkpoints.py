@@ -29,7 +29,7 @@ LAST, BEST, CURVES = "last.ckpt", "best.ckpt", "curves.png"
 
 
 def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
-    """A checkpoint of python -m training, on the CPU. Unpickles no code.
+    """A checkpoint of add-ros fit, on the CPU. Unpickles no code.
 
     Raises TrainingError where there is none, or it is damaged or something else.
     """
@@ -42,7 +42,7 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for files that are not checkpoints
         raise TrainingError(f"{path} is {_fault(path, error)}") from None
     if not isinstance(checkpoint, dict) or not {"model_name", "state_dict"} <= checkpoint.keys():
-        raise TrainingError(f"{path} was not written by python -m training")
+        raise TrainingError(f"{path} was not written by add-ros fit")
     checkpoint["state_dict"] = rename_checkpoint_keys(checkpoint["state_dict"])
     return checkpoint
 

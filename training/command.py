@@ -49,8 +49,8 @@ class TrainingCommand(LightningCLI):
             parser_class=TrainingParser,
             # Abbreviations would take a misspelt key for another one.
             parser_kwargs={
-                "prog": "python -m training",
-                "description": "Train and score. See also: recipes, seeds --help",
+                "prog": "add-ros",
+                "description": "Train and score: fit, validate and test.",
                 "allow_abbrev": False,
             },
             trainer_defaults=_DEFAULTS,
@@ -72,7 +72,7 @@ class TrainingCommand(LightningCLI):
         """A parser whose --config composes files."""
         header = [f"lightning.pytorch=={lightning.__version__}"]
         parser = self.parser_class(**{"dump_header": header, **options})
-        how = "configuration (python -m training recipes lists some); a second one changes what the first one says"
+        how = "configuration (add-ros recipes lists some); a second one changes what the first one says"
         parser.add_argument("-c", "--config", action=ConfigFile, help=how)
         return parser
 

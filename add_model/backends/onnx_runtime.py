@@ -34,7 +34,7 @@ def _remedy(error: Exception) -> str:
         return ""
     return (
         f", since the installed onnxruntime {onnxruntime.__version__} is too old for it: pip install -U onnxruntime "
-        f"(the weights that ship need {OLDEST} or newer), or export it again with: python -m training.export"
+        f"(the weights that ship need {OLDEST} or newer), or export it again with: add-ros export"
     )
 
 
@@ -69,7 +69,7 @@ class OnnxBackend:
         else:
             usable = inputs == {"image", "P"} and outputs >= set(Candidates._fields)
         if not usable:
-            raise ModelError(f"{path} was not exported by this project; export it with: python -m training.export")
+            raise ModelError(f"{path} was not exported by this project; export it with: add-ros export")
         self.classes, self.focal, self.size_multiple, self.nms = settings
         self.device = device if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
 

@@ -1,1 +1,1 @@
-"""The demo: a clip goes through the real node over DDS, and a page shows the result. `python -m add_ros.demo`."""
+"""The demo: a clip goes through the real node over DDS, and a page shows the result. `add-ros demo`."""

@@ -120,7 +120,7 @@ def test_other_files_are_no_checkpoints(tmp_path):
     with pytest.raises(TrainingError, match="there is no checkpoint"):
         load_checkpoint(tmp_path / "none.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(TrainingError, match="was not written by python -m training"):
+    with pytest.raises(TrainingError, match="was not written by add-ros fit"):
         load_checkpoint(tmp_path / "foreign.ckpt")
     whole = (tmp_path / "foreign.ckpt").read_bytes()
     for data in (b"", b"hello, this is text\n", whole[: len(whole) // 2], whole[:-10]):
@@ -137,7 +137,7 @@ def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
     for name, message in (
         ("none", "there is no checkpoint"),
         ("bad", "no torch checkpoint"),
-        ("list", "was not written by python -m training"),
+        ("list", "was not written by add-ros fit"),
         ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
     ):
         assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 2
