@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,39 @@ def detection_array(
     """
     covariances = pose_covariances(detections)
     covariances[:, :3, :3] *= covariance_scale**2
-    rows = zip(_class_ids(detections, class_ids), detections.scores, detections.boxes, covariances, strict=True)
-    orientations = box3d.quaternions(detections.boxes)
+    return box_array(detections, covariances, header, class_ids)
+
+
+def box_array(
+    boxes: Detections,
+    covariances: np.ndarray,
+    header: Header,
+    class_ids: Mapping[str, str] | None = None,
+    identities: Sequence[str] | None = None,
+) -> Detection3DArray:
+    """Boxes with covariances (N, 6, 6) -> Detection3DArray, as `detection_array` describes it.
+
+    Args:
+        boxes: in the frame of the header.
+        covariances: of position and rotation, in the frame of the header.
+        header: of the message.
+        class_ids: as `detection_array` takes them.
+        identities: each box's id; None for none.
+    """
+    rows = zip(
+        _class_ids(boxes, class_ids),
+        boxes.scores,
+        boxes.boxes,
+        box3d.quaternions(boxes.boxes),
+        covariances,
+        [""] * len(boxes) if identities is None else identities,
+        strict=True,
+    )
     return Detection3DArray(
         header=header,
         detections=[
-            _detection(str(name), float(score), box, orientation, covariance, header)
-            for (name, score, box, covariance), orientation in zip(rows, orientations, strict=True)
+            _detection(str(name), float(score), box, orientation, covariance, header, identity)
+            for name, score, box, orientation, covariance, identity in rows
         ],
     )
 
@@ -104,6 +130,17 @@ def label_info(classes: ClassSpec, threshold: float) -> LabelInfo:
 
 def _class_ids(detections: Detections, class_ids: Mapping[str, str] | None) -> list[str]:
     return [(class_ids or {}).get(str(name), str(name)) for name in detections.names]
+
+
+def matrix_of(transform: Any) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/TransformStamped, from its child frame to its frame."""
+    from scipy.spatial.transform import Rotation  # slow to import, and only needed for other frames
+
+    turn, shift = transform.transform.rotation, transform.transform.translation
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_quat([turn.x, turn.y, turn.z, turn.w]).as_matrix()
+    matrix[:3, 3] = shift.x, shift.y, shift.z
+    return matrix
 
 
 def transformed(message: Detection3DArray, transform: Any) -> Detection3DArray:

@@ -100,6 +100,17 @@ class TrackerSettings:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name):g}")
 
+    @classmethod
+    def at(cls, score_threshold: float) -> TrackerSettings:
+        """The settings for a detector whose detections count from a score on; the defaults are those of 0.15."""
+        sure = score_threshold + 0.235 * (1 - score_threshold)
+        return cls(
+            low_score=2 / 3 * score_threshold,
+            high_score=score_threshold,
+            publish_score=score_threshold,
+            sure_score=sure,
+        )
+
     def motions(self, names: Sequence[str]) -> Motions:
         """The motion model of each class name, as columns; other names than those in `kinds` are vehicles'."""
         kinds = [self.kinds.get(str(name).lower(), VEHICLE) for name in names]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from add_model.detections import Detections
+from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.bounds import printable, require_bounded
@@ -22,6 +24,7 @@ from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
 from add_ros.node.outputs import Frame, StreamOutputs
 from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
+from add_ros.node.stream_tracking import StreamTracking
 from add_ros.node.tf_transformer import TfTransformer
 
 IMAGE_DEPTH = 1  # the newest wins
@@ -42,6 +45,7 @@ class CameraStream:
         settings: parameters of this camera at start.
         live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
+        to_ground: transforms to a frame that is fixed to the ground, for tracks; None where there is none.
         wake: called when a frame is ready for `process`.
         transport_advice: logged when images are missed, once; None for none.
 
@@ -56,6 +60,7 @@ class CameraStream:
         settings: Mapping[str, Any],
         live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
+        to_ground: TfTransformer | None,
         wake: Callable[[], None],
         transport_advice: str | None,
     ) -> None:
@@ -68,7 +73,9 @@ class CameraStream:
         self._source, self._fell_back_once, self._advised = "", False, False
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
-        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"])
+        self._tracking = StreamTracking(to_ground) if settings["tracking"] else None
+        velocities = self._tracking is not None and to_ground is not None
+        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"], self._tracking is not None, velocities)
         self._synchronizer = CameraInfoSynchronizer(
             self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS, LONG_PATIENCE_TICKS, same_size
         )
@@ -153,7 +160,10 @@ class CameraStream:
             image, calibration = self._decode(*frame)
             image, camera, live = calibration.rectify(image), calibration.camera, self._live()
             wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
-            found = wanted(predictor.predict(image, camera, wanted.score_threshold), camera)
+            threshold = wanted.score_threshold
+            least = threshold if self._tracking is None else self._tracking.least_score(threshold)
+            every = replace(wanted, score_threshold=least)(predictor.predict(image, camera, least), camera)
+            found = every[every.scores >= threshold]
             self.outputs.publish(
                 Frame(image, camera, header, found, predictor.class_spec),
                 self._to_target,
@@ -163,11 +173,26 @@ class CameraStream:
             )
             processing_ms = 1e3 * (time.perf_counter() - started)
             self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found))
+            if self._tracking is not None:
+                self._track(self._tracking, every, camera, header, live)
         except FrameRejectedError as problem:
             self._reject(problem.reason, str(problem))
         except Exception as error:  # whatever happens with one frame, the next one is processed
             self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
         return True
+
+    def _track(
+        self, tracking: StreamTracking, found: Detections, camera: Camera, header: Any, live: Mapping[str, Any]
+    ) -> None:
+        """Publish tracks, after the detections: these never wait for the camera's pose."""
+        try:
+            tracks, pose = tracking.update(found, camera, header, live["score_threshold"])
+            self.outputs.publish_tracks(
+                tracks, header, pose, self._to_target, live["marker_lifetime"], live["covariance_scale"]
+            )
+        except FrameRejectedError as problem:
+            if self._throttle.ready(f"tracks: {problem.reason}"):
+                self._log.error(f"{self.image.topic}: no tracks for an image: {problem}")
 
     def destroy(self) -> None:
         """Take all topics of this camera away."""

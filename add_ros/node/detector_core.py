@@ -64,8 +64,7 @@ class DetectorCore:
         self._active, self._enabled = active, True
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._to_target: TfTransformer | None = None
-        if values["target_frame"]:
-            self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
+        self._to_ground: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
         self._streams: list[CameraStream] = []
@@ -79,6 +78,11 @@ class DetectorCore:
         if values["target_frame"]:
             self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
             stack.callback(self._to_target.destroy)
+        if values["tracking"] and values["tracking_frame"]:
+            self._to_ground = TfTransformer(
+                node, values["tracking_frame"], values["transform_timeout"], "tracking_frame"
+            )
+            stack.callback(self._to_ground.destroy)
         for name in values["cameras"]:
             stream = CameraStream(
                 node,
@@ -86,6 +90,7 @@ class DetectorCore:
                 parameters.of_camera(values, name),
                 partial(parameters.live, node, name),
                 self._to_target,
+                self._to_ground,
                 self._wake.set,
                 self._transport_advice,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,14 @@ from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import draw_detections
 from add_model.geometry.camera import Camera
+from add_model.tracking import Tracks
 from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array, image_message, point_cloud, rectangle_array
-from add_ros.node.autoware import detected_objects, message_type
+from add_ros.node.autoware import detected_objects, message_type, tracked_objects
 from add_ros.node.matched_subscription import type_name
 from add_ros.node.obstacle_points import obstacle_points
+from add_ros.track_markers import TrackMarkers
+from add_ros.track_messages import track_array, velocity_cloud
 
 _DEPTH = 10
 _IMAGE_DEPTH = 1
@@ -51,11 +55,13 @@ class StreamOutputs:
     """The publishers below `prefix`.
 
     class_ids: what stands for each class name in messages, the name itself where it is not there. autoware: whether
-    DetectedObjects are published too; raises ValueError where its messages are missing.
+    Autoware's messages are published too; raises ValueError where they are missing. tracks: whether there are tracks,
+    and velocities of them.
     """
 
-    def __init__(self, node: Node, prefix: str, autoware: bool) -> None:
-        self._node, self._marker_publisher = node, MarkerPublisher()
+    def __init__(self, node: Node, prefix: str, autoware: bool, tracks: bool, velocities: bool) -> None:
+        self._node, self._marker_publisher, self._track_markers = node, MarkerPublisher(), TrackMarkers()
+        self._run = uuid.uuid4()
         self._lock, self._open, self._cleared = threading.Lock(), False, False
         self.class_ids: Mapping[str, str] = {}
 
@@ -71,7 +77,13 @@ class StreamOutputs:
             self._rectangles = create(Detection2DArray, "detections_2d")
             self._debug_image = create(Image, "debug_image", _IMAGE_DEPTH)
             self._obstacles = create(PointCloud2, "obstacles", _IMAGE_DEPTH)
-            self._objects = create(message_type(), "detected_objects") if autoware else None
+            self._objects = create(message_type("DetectedObjects"), "detected_objects") if autoware else None
+            self._tracks = create(Detection3DArray, "tracks") if tracks else None
+            self._track_marker_topic = create(MarkerArray, "track_markers") if tracks else None
+            self._velocities = create(PointCloud2, "track_velocities") if velocities else None
+            self._tracked = (
+                create(message_type("TrackedObjects"), "tracked_objects") if autoware and velocities else None
+            )
         except Exception:
             self.destroy()
             raise
@@ -98,6 +110,8 @@ class StreamOutputs:
         with self._lock:
             self._open = False
             self._markers.publish(self._marker_publisher.clear())
+            if self._track_marker_topic is not None:
+                self._track_marker_topic.publish(self._track_markers.clear())
         self._markers.wait_for_all_acked(Duration(seconds=0.1))
 
     def destroy(self) -> None:
@@ -136,3 +150,32 @@ class StreamOutputs:
                 self._obstacles.publish(point_cloud(obstacle_points(frame.found.boxes, obstacle_spacing), frame.header))
             if self._objects is not None and self._objects.get_subscription_count():
                 self._objects.publish(detected_objects(message, frame.found))
+
+    def publish_tracks(
+        self,
+        tracks: Tracks,
+        header: Header,
+        pose: np.ndarray | None,
+        to_target: Callable[[Detection3DArray], Detection3DArray] | None,
+        marker_lifetime: float,
+        covariance_scale: float,
+    ) -> None:
+        """Publish tracks in the camera's own frame, whose pose (4, 4) is that of the header's frame over ground.
+
+        Raises FrameRejectedError where they cannot be moved to the target frame.
+        """
+        message = track_array(tracks, header, self.class_ids, covariance_scale)
+        if to_target is not None:
+            message = to_target(message)
+        with self._lock:
+            if not self._open or self._tracks is None:
+                return
+            self._tracks.publish(message)
+            # Always made: trails go on while nobody looks.
+            markers = self._track_markers.update(tracks, header, marker_lifetime, pose)
+            if self._track_marker_topic.get_subscription_count():
+                self._track_marker_topic.publish(markers)
+            if self._velocities is not None and self._velocities.get_subscription_count():
+                self._velocities.publish(velocity_cloud(tracks, header))
+            if self._tracked is not None and self._tracked.get_subscription_count():
+                self._tracked.publish(tracked_objects(message, tracks, self._run))

@@ -202,9 +202,20 @@ PARAMETERS = (
         dynamic=True,
     ),
     Parameter(
+        "tracking",
+        True,
+        "Follow objects from image to image and publish tracks.",
+    ),
+    Parameter(
+        "tracking_frame",
+        "",
+        "A frame that is fixed to the ground, such as odom: through tf2, tracks know how the camera moves and have "
+        "velocities. Empty: they live in the camera's frame and have none.",
+    ),
+    Parameter(
         "autoware_objects",
         False,
-        "Publish autoware_perception_msgs/DetectedObjects too.",
+        "Publish autoware_perception_msgs/DetectedObjects too and, with tracking_frame, TrackedObjects.",
     ),
     Parameter(
         "latency_budget_ms",

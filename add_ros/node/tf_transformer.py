@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import numpy as np
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from add_ros.errors import FrameRejectedError
-from add_ros.messages import transformed
+from add_ros.messages import matrix_of, transformed
 
 _PAUSE = 0.01  # seconds
 
@@ -24,17 +27,18 @@ class TfTransformer:
         frame: the target.
         patience: seconds that a message waits for a transform which has not arrived, by the wall clock, since simulated
             time may stand still.
+        parameter: that asks for it, for messages.
 
     Raises:
         ValueError: where tf2_ros is missing.
     """
 
-    def __init__(self, node: Node, frame: str, patience: float) -> None:
+    def __init__(self, node: Node, frame: str, patience: float, parameter: str = "target_frame") -> None:
         try:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
-                f"parameter target_frame needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty"
+                f"parameter {parameter} needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty"
             ) from error
         self._frame, self._patience = frame, patience
         self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
@@ -66,11 +70,22 @@ class TfTransformer:
         Raises:
             FrameRejectedError: where the transform at its stamp does not arrive in time.
         """
-        source, stamp = message.header.frame_id, Time.from_msg(message.header.stamp)
+        return transformed(message, self._lookup(message.header))
+
+    def pose(self, header: Header) -> np.ndarray:
+        """(4, 4) metres from the header's frame to the target frame at its stamp.
+
+        Raises:
+            FrameRejectedError: where the transform does not arrive in time.
+        """
+        return matrix_of(self._lookup(header))
+
+    def _lookup(self, header: Header) -> Any:
+        source, stamp = header.frame_id, Time.from_msg(header.stamp)
         end = time.monotonic() + self._patience
         while True:
             try:
-                return transformed(message, self._buffer.lookup_transform(self._frame, source, stamp))
+                return self._buffer.lookup_transform(self._frame, source, stamp)
             except self._too_early as error:
                 if time.monotonic() > end:
                     raise self._rejected(source, error) from error

@@ -16,7 +16,7 @@ def test_defaults_are_fine_and_everything_is_described():
         assert parameter.description.endswith(".") and "|" not in parameter.description
     assert len(BY_NAME) == len(PARAMETERS)
     fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
-    fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration"}
+    fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration", "tracking", "tracking_frame"}
     assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
 
 

@@ -1,0 +1,121 @@
+"""Tracks -> RViz markers: one id for as long as a track lives, its speed as an arrow, and a short trail."""
+
+from __future__ import annotations
+
+import colorsys
+from collections import deque
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, Vector3
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from add_model.drawing import Colour
+from add_model.geometry import boxes as box3d
+from add_model.tracking import Tracks
+
+TRACKS, TRACK_LABELS, SPEEDS, TRAILS = "tracks", "track_labels", "speeds", "trails"
+_NAMESPACES = (TRACKS, TRACK_LABELS, SPEEDS, TRAILS)
+_LINE, _TRAIL, _ARROW = 0.06, 0.1, (0.12, 0.3, 0.4)  # metres: widths; an arrow's shaft, head and head's length
+_WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+_SLOW = 0.5  # m/s: an arrow of less says nothing
+_TRAIL_POINTS = 60
+_TRAIL_STEP = 0.2  # metres between two points of a trail
+_TEXT_ANGLE, _TEXT_HEIGHTS = 0.02, (0.15, 0.9)  # as `add_ros.markers` has them
+
+
+def track_colour(identity: int) -> Colour:
+    """RGB in 0..255 of a track, the same for one id everywhere; ids that follow each other differ most."""
+    red, green, blue = colorsys.hsv_to_rgb((identity * 0.6180339887) % 1.0, 0.7, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+class TrackMarkers:
+    """The markers of tracks on display: namespaces tracks, track_labels, speeds and trails, ids those of the tracks."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[str, int]] = set()
+        self._trails: dict[int, deque[np.ndarray]] = {}
+        self._fixed = False
+
+    def update(self, tracks: Tracks, header: Header, lifetime: float, pose: np.ndarray | None = None) -> MarkerArray:
+        """The markers of one image, and a DELETE for each one that is there no more.
+
+        Args:
+            tracks: in the frame of the header.
+            header: of all markers.
+            lifetime: seconds after which RViz drops them.
+            pose: (4, 4) from the frame of the header to one fixed to the ground, in which trails lie; None where it is
+                not known, then they are as the camera saw them.
+        """
+        if self._fixed != (pose is not None):
+            self._fixed, self._trails = pose is not None, {}
+        seconds, fraction = divmod(lifetime, 1.0)
+        common = {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
+        markers = [marker for n in range(len(tracks)) for marker in self._of_track(tracks, n, common, pose)]
+        shown = {(marker.ns, marker.id) for marker in markers}
+        markers += [
+            Marker(header=header, ns=ns, id=identity, action=Marker.DELETE)
+            for ns, identity in sorted(self._shown - shown)
+        ]
+        self._shown = shown
+        self._trails = {identity: self._trails[identity] for identity in tracks.ids.tolist()}
+        return MarkerArray(markers=markers)
+
+    def clear(self) -> MarkerArray:
+        """A message that removes all markers."""
+        self._shown, self._trails = set(), {}
+        return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
+
+    def _of_track(self, tracks: Tracks, n: int, common: dict, pose: np.ndarray | None) -> list[Marker]:
+        identity, box = int(tracks.ids[n]), tracks.boxes[n]
+        red, green, blue = (channel / 255 for channel in track_colour(identity))
+        # What is not seen now is there by prediction alone.
+        colour = ColorRGBA(r=red, g=green, b=blue, a=1.0 if tracks.coasting[n] == 0 else 0.4)
+        number = identity % 2**31
+        corners = [Point(x=x, y=y, z=z) for x, y, z in box3d.corners(box[None])[0].tolist()]
+        edges = _marker(common, TRACKS, number, Marker.LINE_LIST, colour, Vector3(x=_LINE))
+        edges.points = [corners[i] for i in np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()]
+        made = [edges, _label(tracks, n, number, common)]
+        if tracks.velocities is not None and np.linalg.norm(tracks.velocities[n]) > _SLOW:
+            shaft, head, length = _ARROW
+            arrow = _marker(common, SPEEDS, number, Marker.ARROW, colour, Vector3(x=shaft, y=head, z=length))
+            arrow.points = [_point(box[:3]), _point(box[:3] + tracks.velocities[n])]  # where it is in one second
+            made.append(arrow)
+        places = self._trail(identity, box[:3], np.eye(4) if pose is None else pose)
+        if len(places) > 2:  # it has moved
+            trail = _marker(common, TRAILS, number, Marker.LINE_STRIP, colour, Vector3(x=_TRAIL))
+            trail.points = [_point(place) for place in places]
+            made.append(trail)
+        return made
+
+    def _trail(self, identity: int, centre: np.ndarray, pose: np.ndarray) -> np.ndarray:
+        """Where it was, oldest first, and is, in the frame of the header."""
+        there = pose[:3, :3] @ centre + pose[:3, 3]
+        known = self._trails.setdefault(identity, deque(maxlen=_TRAIL_POINTS))
+        if not known or np.linalg.norm(there - known[-1]) > _TRAIL_STEP:
+            known.append(there)
+        return np.vstack([(np.array(known) - pose[:3, 3]) @ pose[:3, :3], centre])
+
+
+def _label(tracks: Tracks, n: int, number: int, common: dict) -> Marker:
+    box, distance = tracks.boxes[n], float(np.linalg.norm(tracks.boxes[n, :3]))
+    height = float(np.clip(_TEXT_ANGLE * distance, *_TEXT_HEIGHTS))
+    label = _marker(common, TRACK_LABELS, number, Marker.TEXT_VIEW_FACING, _WHITE, Vector3(z=height))
+    label.text = f"{tracks.ids[n]} {tracks.names[n]} {distance:.0f} m"
+    if tracks.velocities is not None:
+        label.text += f" {np.linalg.norm(tracks.velocities[n]):.1f} m/s"
+    label.pose.position = Point(x=float(box[0]), y=float(box[1] - box[5] / 2 - height), z=float(box[2]))
+    return label
+
+
+def _marker(common: dict, ns: str, number: int, kind: int, colour: ColorRGBA, scale: Vector3) -> Marker:
+    marker = Marker(**common, ns=ns, id=number, type=kind, action=Marker.ADD, scale=scale, color=colour)
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _point(place: np.ndarray) -> Point:
+    x, y, z = map(float, place)
+    return Point(x=x, y=y, z=z)
