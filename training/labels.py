@@ -85,9 +85,10 @@ def parser(action: str) -> argparse.ArgumentParser:
     frames = options.add_argument_group("frames")
     frames.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in KITTI's object layout")
     frames.add_argument("--ids", metavar="FILE", help=f"frames, or {' or '.join(PUBLISHED)} (default: all)")
-    named = "; ".join(f"{name}: {kind.what}" for name, kind in FORMATS.items())
+    formats = {name: kind for name, kind in FORMATS.items() if not out or kind.write}
+    named = "; ".join(f"{name}: {kind.what}" for name, kind in formats.items())
     tool = options.add_argument_group("tool")
-    tool.add_argument("--format", choices=FORMATS, required=True, metavar="TOOL", help=named)
+    tool.add_argument("--format", choices=formats, required=True, metavar="TOOL", help=named)
     tool.add_argument(
         "--camera-axes", action="store_true", help="boxes are about the camera, x ahead and z up, not the lidar"
     )
@@ -95,11 +96,11 @@ def parser(action: str) -> argparse.ArgumentParser:
     if out:
         files.add_argument("--out", type=Path, required=True, metavar="PATH", help="new file or folder to write")
         files.add_argument("--results", type=Path, metavar="DIR", help="pre-labels instead: result files of predict")
-        files.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out pre-labels below (0)")
     else:
         files.add_argument("--from", dest="source", type=Path, required=True, metavar="PATH", help="the tool's files")
         files.add_argument("--replace", action="store_true", help="write over label files that are there")
         files.add_argument("--trust", action="store_true", help="take labels that do not seem to fit the scans")
+    files.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out pre-labels below (0)")
     return options
 
 
@@ -144,6 +145,9 @@ def _import(options: argparse.Namespace) -> int:
     data = _DataSet.open(options.data, options.ids)
     ids = data.frames.ids
     read = FORMATS[options.format].read(options.source, ids)
+    read = _scored(read, options.min_score)
+    if not FORMATS[options.format].reference:
+        read.objects.update(_in_reference(read, data))
     mine = {name: index for index, name in enumerate(ids)}
     names = [name for name in (*read.cuboids, *read.objects) if name in mine]
     if not names:
@@ -157,6 +161,22 @@ def _import(options: argparse.Namespace) -> int:
     return _write(read, data, targets, options.camera_axes)
 
 
+def _scored(read: ReadLabels, least: float) -> ReadLabels:
+    """Without the pre-labels below a score."""
+    objects = {name: found[~(read.scores[name] < least)] for name, found in read.objects.items() if name in read.scores}
+    return replace(read, objects=read.objects | objects)
+
+
+def _in_reference(read: ReadLabels, data: _DataSet) -> dict[str, Objects]:
+    """Objects in the camera's own frame, in that of P2."""
+    moved = {}
+    for index, name in enumerate(data.frames.ids):
+        if name in read.objects:
+            shift = np.r_[data.frames.camera(index).translation, [0] * 4]
+            moved[name] = replace(read.objects[name], boxes=read.objects[name].boxes - shift)
+    return moved
+
+
 def _refuse(read: ReadLabels, data: _DataSet, options: argparse.Namespace) -> None:
     """Raise LabelFormatError for labels that do not fit the scans."""
 
@@ -165,10 +185,8 @@ def _refuse(read: ReadLabels, data: _DataSet, options: argparse.Namespace) -> No
             if name in read.cuboids:
                 yield read.cuboids[name], data.points(index, options.camera_axes)
             elif name in read.objects:
-                to_camera, camera = data.to_camera(index, options.camera_axes), data.frames.camera(index)
-                objects = read.objects[name]
-                objects = replace(objects, boxes=objects.boxes - np.r_[camera.translation, [0] * 4])
-                yield to_cuboids(objects, to_camera), data.points(index, options.camera_axes)
+                to_camera = data.to_camera(index, options.camera_axes)
+                yield to_cuboids(read.objects[name], to_camera), data.points(index, options.camera_axes)
 
     if found := faults(pairs(read)):
         raise LabelFormatError(f"{options.source}: {'; '.join(found)} (--trust takes the labels nevertheless)")
@@ -187,7 +205,6 @@ def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_ax
             lost += len(cuboids) - len(objects)
         else:
             objects = read.objects[name]
-            objects = replace(objects, boxes=objects.boxes - np.r_[camera.translation, [0] * 4])
         total += len(objects)
         kinds.update(map(str, objects.names))
         write_objects(targets[name], with_dont_care(objects, data.objects(index)))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
+from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.arguments import command_parser
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
-from training.data.kitti.splits import PUBLISHED, read_ids
+from training.data.kitti.splits import PUBLISHED, lacking, read_ids
+from training.errors import TrainingError
 
 
 def _failed(reason: object) -> int:
@@ -39,9 +42,12 @@ def parser() -> argparse.ArgumentParser:
         "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
     )
     model = options.add_argument_group("model")
-    model.add_argument(
+    which = model.add_mutually_exclusive_group()
+    which.add_argument(
         "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
     )
+    which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
+    model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: lidar)")
     model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result files, new or empty")
@@ -51,31 +57,70 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = parser().parse_args(arguments)
+    if options.teacher is None and options.depth is not None:
+        return _failed("--depth is what a --teacher sees; a student's model looks at images alone")
     if options.out.is_dir() and any(options.out.iterdir()):
         return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     try:
-        ids = read_ids(options.ids) if options.ids else None
-        frames = KittiFolder(options.kitti, ids, options.split, trust_calibration=options.trust_calibration)
-        predictor = Predictor(options.model, options.device)
-    except (ModelError, KittiError, ValueError, OSError) as error:
+        frames, notes = _frames(options)
+        predict, more = _predictor(options, frames)
+    except (ModelError, TrainingError, KittiError, ValueError, OSError) as error:
         return _failed(error)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _failed(f"--out {options.out} cannot be a folder: {error.strerror}; give one that is new or empty")
-    for note in (*frames.notes, *filter(None, [predictor.device_note])):
+    for note in (*frames.notes, *notes, *more):
         print(note, file=sys.stderr)
     found = 0
     try:
         for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
-            sample = frames.sample(index)
-            detections = predictor.predict(sample.image, sample.camera)
-            write_results(options.out / f"{sample.id}.txt", detections, sample.camera)
+            detections = predict(index)
+            write_results(options.out / f"{frames.ids[index]}.txt", detections, frames.camera(index))
             found += len(detections)
     except (KittiError, ValueError, OSError) as error:
         return _failed(f"{error}; {options.out} has the results of {index} of {len(frames)} frames")
     print(f"{len(frames)} frames, {found} detections -> {options.out}")
     return 0
+
+
+def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
+    """The frames, with or without labels, and notes on those that are left out."""
+    ids = read_ids(options.ids) if options.ids else None
+    folder, split = options.kitti, options.split
+    if split == "training" and not (_inside(folder) / "label_2").is_dir():
+        folder, split = _inside(folder), "testing"  # of an export without labels: nothing here looks at them
+    notes: list[str] = []
+    if options.teacher is not None and options.depth in (None, "lidar"):
+        every = ids if ids is not None else KittiFolder(folder, split=split, trust_calibration=True).ids
+        scans = {path.stem for path in (_inside(folder, split) / "velodyne").glob("*.bin")}
+        ids = [name for name in every if name in scans]
+        notes = lacking([name for name in every if name not in scans], "frame", "scan, and is left out")
+        if not ids:
+            raise KittiError(f"{folder}: no frame has a scan in velodyne, which --teacher with --depth lidar needs")
+    depth = (options.depth or "lidar") if options.teacher is not None else None
+    return KittiFolder(folder, ids, split, depth=depth, trust_calibration=options.trust_calibration), notes
+
+
+def _inside(root: Path, split: str = "training") -> Path:
+    """The folder that holds image_2, as `KittiFolder` finds it."""
+    return root / split if (root / split / "image_2").is_dir() else root
+
+
+def _predictor(options: argparse.Namespace, frames: KittiFolder) -> tuple[Callable[[int], Detections], list[str]]:
+    """What detects in a frame by its index, and notes on it."""
+    if options.teacher is not None:
+        from training.teacher_predictor import TeacherPredictor  # needs torch
+
+        teacher = TeacherPredictor(options.teacher, options.device)
+        return lambda index: teacher.predict(frames, index), []
+    predictor = Predictor(options.model, options.device)
+
+    def predict(index: int) -> Detections:
+        sample = frames.sample(index)
+        return predictor.predict(sample.image, sample.camera)
+
+    return predict, [predictor.device_note] if predictor.device_note else []
 
 
 if __name__ == "__main__":

@@ -73,10 +73,11 @@ Frames = Mapping[str, LabelledFrame]
 
 @dataclass
 class ReadLabels:
-    """What a tool's files hold by frame: `cuboids`, or `objects` in the camera's own frame."""
+    """What a tool's files hold by frame: `cuboids`, or `objects` in a camera's frame, with scores if there are any."""
 
     cuboids: dict[str, Cuboids] = field(default_factory=dict)
     objects: dict[str, Objects] = field(default_factory=dict)
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def one_word(name: str) -> str:

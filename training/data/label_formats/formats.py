@@ -10,6 +10,7 @@ from pathlib import Path
 from training.data.label_formats.cuboids import Frames, ReadLabels
 from training.data.label_formats.datumaro import read_datumaro, write_datumaro
 from training.data.label_formats.frame_files import read_labelcloud, read_sustech, write_labelcloud, write_sustech
+from training.data.label_formats.kitti_files import read_kitti
 from training.data.label_formats.omni3d import read_omni3d, write_omni3d
 from training.data.label_formats.tracklet_files import read_tracklet_files, write_tracklets
 
@@ -19,13 +20,15 @@ class LabelFormat:
     """What a tool reads and writes.
 
     what:  for people: what `path` is
-    write: (path, frames)
+    write: (path, frames); None for what is read only
     read:  (path, ids of the data set's frames in their order) -> labels
+    reference: whether objects are in the frame of P2, not in the camera's own
     """
 
     what: str
-    write: Callable[[Path, Frames], None]
+    write: Callable[[Path, Frames], None] | None
     read: Callable[[Path, list[str]], ReadLabels]
+    reference: bool = False
 
 
 def _alone(read: Callable[..., ReadLabels], **options: bool) -> Callable[[Path, list[str]], ReadLabels]:
@@ -55,5 +58,6 @@ FORMATS = {
         _alone(read_labelcloud, degrees=False),
     ),
     "sustechpoints": LabelFormat("label folder of SUSTechPOINTS", write_sustech, _alone(read_sustech)),
+    "kitti": LabelFormat("folder of KITTI's label or result files", None, read_kitti, reference=True),
     "omni3d": LabelFormat("JSON file of Omni3D, in the camera's frame", write_omni3d, _alone(read_omni3d)),
 }
