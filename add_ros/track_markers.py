@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections import deque
 
 import numpy as np
@@ -11,9 +10,8 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from add_model.drawing import Colour
 from add_model.geometry import boxes as box3d
-from add_model.tracking import Tracks
+from add_model.tracking import Tracks, track_colour
 
 TRACKS, TRACK_LABELS, SPEEDS, TRAILS = "tracks", "track_labels", "speeds", "trails"
 _NAMESPACES = (TRACKS, TRACK_LABELS, SPEEDS, TRAILS)
@@ -23,12 +21,6 @@ _SLOW = 0.5  # m/s: an arrow of less says nothing
 _TRAIL_POINTS = 60
 _TRAIL_STEP = 0.2  # metres between two points of a trail
 _TEXT_ANGLE, _TEXT_HEIGHTS = 0.02, (0.15, 0.9)  # as `add_ros.markers` has them
-
-
-def track_colour(identity: int) -> Colour:
-    """RGB in 0..255 of a track, the same for one id everywhere; ids that follow each other differ most."""
-    red, green, blue = colorsys.hsv_to_rgb((identity * 0.6180339887) % 1.0, 0.7, 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 class TrackMarkers:

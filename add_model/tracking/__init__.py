@@ -4,8 +4,9 @@
 be mixed up (`heading`), who is who (`association`), and the frame in which all of it lives (`anchor`).
 """
 
+from add_model.tracking.colours import track_colour
 from add_model.tracking.settings import MotionModel, TrackerSettings
 from add_model.tracking.tracker import Tracker
 from add_model.tracking.tracks import Tracks
 
-__all__ = ["MotionModel", "Tracker", "TrackerSettings", "Tracks"]
+__all__ = ["MotionModel", "Tracker", "TrackerSettings", "Tracks", "track_colour"]

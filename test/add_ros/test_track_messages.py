@@ -11,9 +11,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from add_model.geometry import boxes as box3d
-from add_model.tracking import Tracks
+from add_model.tracking import Tracks, track_colour
 from add_ros.node.autoware import _axes
-from add_ros.track_markers import SPEEDS, TRACK_LABELS, TRACKS, TRAILS, TrackMarkers, track_colour
+from add_ros.track_markers import SPEEDS, TRACK_LABELS, TRACKS, TRAILS, TrackMarkers
 from add_ros.track_messages import track_array, velocity_cloud
 
 HEADER = Header(frame_id="lens")

@@ -1,0 +1,175 @@
+"""add-ros track: follow objects through a drive, and write KITTI's tracking results, scores and a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from add_model.atomic_io import require_writable, write_atomically
+from add_model.classes import ClassSpec
+from add_model.errors import ModelError, OutputError
+from add_model.geometry.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, Predictor
+from add_model.tracking import Tracker, TrackerSettings, Tracks
+from training.arguments import command_parser
+from training.data.images import ImageError
+from training.data.kitti.labels import detections_table
+from training.data.kitti.sequences import ImageSequence, open_sequence
+from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, track_scores
+from training.report.tracks import ShownImage, render
+
+_PICTURES = 24
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = command_parser(
+        "track",
+        "Follow objects through a drive, with the camera's motion where the drive has it (oxts), and write KITTI's "
+        "tracking results. Where the drive is labelled with tracks, score them too.",
+        "tracking/training/image_02/0000 --out 0000.txt --page 0000.html",
+    )
+    options.add_argument("drive", type=Path, help="KITTI tracking or raw, or a folder of images with a calibration")
+    drive = options.add_argument_group("drive")
+    drive.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    drive.add_argument(
+        "--without-motion", action="store_true", help="as if the camera's motion were not known: no velocities"
+    )
+    model = options.add_argument_group("model")
+    model.add_argument(
+        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
+    )
+    model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    model.add_argument(
+        "--score-threshold", type=float, default=0.15, metavar="S", help="score of detections that count (%(default)s)"
+    )
+    out = options.add_argument_group("output")
+    out.add_argument("--out", type=Path, metavar="FILE", help="KITTI's tracking results, a line for each box")
+    out.add_argument("--page", type=Path, metavar="FILE", help="an HTML page: ids in pictures, each object over time")
+    out.add_argument(
+        "--pictures", type=int, default=_PICTURES, metavar="N", help="images on the page at most (default %(default)s)"
+    )
+    return options
+
+
+def followed(sequence: ImageSequence, predictor: Predictor, threshold: float, motion: bool) -> list[Tracks]:
+    """The tracks at each image of a drive.
+
+    Args:
+        sequence: the drive.
+        predictor: detects.
+        threshold: score from which on detections count.
+        motion: whether the camera's motion is used where the drive has it.
+    """
+    settings = TrackerSettings.at(threshold)
+    tracker, found = Tracker(settings), []
+    rows = tqdm(sequence.frames(), total=len(sequence), unit="frame", disable=not sys.stderr.isatty())
+    for number, (stamp, sample) in enumerate(rows):
+        detections = predictor.predict(sample.image, sample.camera, settings.low_score)
+        pose = sequence.poses[number] if motion and sequence.poses is not None else None
+        tracks = tracker.update(detections, sample.camera, stamp, pose)
+        if tracks is None:  # stamps of sequences increase
+            raise ValueError(f"{sequence.images[number]}: its time is not later than that of the image before it")
+        found.append(tracks)
+    return found
+
+
+def tracking_lines(number: int, tracks: Tracks, camera: Camera) -> list[str]:
+    """Lines of a KITTI tracking result file: frame, track, type and so on, score last."""
+    table = detections_table(tracks.detections, camera)
+    lines = []
+    for identity, name, row in zip(tracks.ids, table.names, table.values.tolist(), strict=True):
+        truncated, occluded, *numbers, score = row
+        values = " ".join(repr(round(value, 6)) for value in numbers)
+        lines.append(f"{number} {identity} {name} {truncated:.0f} {occluded:.0f} {values} {score!r}")
+    return lines
+
+
+def score_lines(sequence: ImageSequence, found: list[Tracks], classes: ClassSpec) -> list[str]:
+    """HOTA and its like of each class that is labelled. Raises MissingTrackevalError without trackeval."""
+    frames = labelled_frames(sequence, found)
+    lines = []
+    for on_ground in (False, True):
+        lines.append(f"by {'distance on the ground' if on_ground else 'overlap in the image'} (percent):")
+        for kind in classes:
+            s = track_scores({sequence.name: frames}, kind, on_ground)
+            if s.objects:
+                lines.append(
+                    f"  {kind.name:<12}HOTA {s.hota:5.1f}  DetA {s.deta:5.1f}  AssA {s.assa:5.1f}  MOTA {s.mota:6.1f}  "
+                    f"IDF1 {s.idf1:5.1f}  id switches {s.switches}  objects {s.objects}"
+                )
+    return lines
+
+
+def labelled_frames(sequence: ImageSequence, found: list[Tracks]) -> list[TrackedFrame]:
+    """The images of a labelled drive with their tracks."""
+    if sequence.objects is None or sequence.tracks is None:
+        raise ValueError(f"{sequence.name} has no labelled tracks")
+    rows = zip(sequence.objects, sequence.tracks, found, strict=True)
+    return [TrackedFrame(objects, tracks, of.detections, of.ids) for objects, tracks, of in rows]
+
+
+def shown_images(sequence: ImageSequence, found: list[Tracks]) -> list[ShownImage]:
+    """The images of a drive as a page shows them."""
+    return [
+        ShownImage(
+            sequence.stamps[k] / 1e9,
+            lambda k=k: sequence.sample(k).image,
+            sequence.cameras[k],
+            tracks,
+            None if sequence.objects is None else sequence.objects[k],
+            None if sequence.tracks is None else sequence.tracks[k],
+            None if sequence.poses is None else sequence.poses[k],
+        )
+        for k, tracks in enumerate(found)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        for path in filter(None, (options.out, options.page)):
+            require_writable(path)
+        sequence = open_sequence(options.drive, options.calib)
+        predictor = Predictor(options.model, options.device)
+        found = followed(sequence, predictor, options.score_threshold, not options.without_motion)
+        _write(options, sequence, predictor, found)
+    except (ModelError, ImageError, OutputError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(options: argparse.Namespace, sequence: ImageSequence, predictor: Predictor, found: list[Tracks]) -> None:
+    moving = sequence.poses is not None and not options.without_motion
+    count = len(np.unique(np.concatenate([tracks.ids for tracks in found])))
+    print(
+        f"{count} tracks in {len(found)} images of {sequence.name}, the camera's motion {'' if moving else 'not '}known"
+    )
+    scores: list[str] = []
+    if sequence.tracks is not None:
+        try:
+            scores = score_lines(sequence, found, predictor.class_spec)
+        except MissingTrackevalError as error:
+            scores = [f"not scored: {error}"]
+        print("\n".join(scores))
+    if options.out:
+        rows = zip(found, sequence.cameras, strict=True)
+        lines = [
+            line for number, (tracks, camera) in enumerate(rows) for line in tracking_lines(number, tracks, camera)
+        ]
+        write_atomically(options.out, "".join(f"{line}\n" for line in lines))
+    if options.page:
+        title = f"Tracks of {sequence.name}"
+        write_atomically(options.page, render(title, shown_images(sequence, found), scores, options.pictures))
+    for path in filter(None, (options.out, options.page)):
+        print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
