@@ -24,6 +24,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
 from add_model.predictor import Predictor
+from add_model.signals import raise_on_signals
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bag_evaluation.run import (
@@ -42,7 +43,6 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
-from add_ros.signals import raise_on_signals
 from training.arguments import command_parser
 
 _PICTURES = 60
@@ -344,9 +344,9 @@ def main(argv: list[str] | None = None) -> int:
     except (BagError, UnknownTypeError, ModelError, ValueError, OSError) as error:
         print(f"evaluate_bag: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("evaluate_bag: interrupted", file=sys.stderr)
-        return 130
+        return getattr(stop, "status", 130)
     return 0
 
 

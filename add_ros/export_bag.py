@@ -21,6 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from add_model.atomic_io import write_atomically
+from add_model.signals import raise_on_signals
 from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
 from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
@@ -31,7 +32,6 @@ from add_ros.bag_export.sources import ExportTopics
 from add_ros.bag_export.splits import split
 from add_ros.bags.errors import BagError
 from add_ros.bags.types import UnknownTypeError
-from add_ros.signals import raise_on_signals
 from training.arguments import command_parser
 from training.data.kitti.timestamps import nanoseconds
 
@@ -117,9 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BagError, UnknownTypeError, ValueError, sqlite3.Error) as error:
         print(f"export_bag: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("export_bag: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return getattr(stop, "status", 130)
     return 0
 
 

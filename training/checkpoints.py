@@ -22,6 +22,7 @@ from add_model.errors import ModelError
 from add_model.registry import build
 from add_model.renamed_keys import rename_checkpoint_keys
 from training.errors import TrainingError
+from training.guarded_loggers import tell
 from training.metrics import MetricsFile
 from training.plots import draw
 
@@ -117,6 +118,7 @@ class KeepCheckpoints(Checkpoint):
         self.best, self.best_epoch = -math.inf, -1
         self.left: int | None = None  # the epoch within which the training was stopped
         self._validated = False
+        self._told: set[str] = set()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Remember that there are new scores."""
@@ -135,8 +137,14 @@ class KeepCheckpoints(Checkpoint):
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
         if self._validated and trainer.is_global_zero:
-            write_atomically(self.folder / CURVES, draw(self.metrics.rows, self.folder.name))
+            self._draw()
         self._validated = False
+
+    def _draw(self) -> None:
+        try:
+            write_atomically(self.folder / CURVES, draw(self.metrics.rows, self.folder.name))
+        except Exception as error:  # a picture is no reason to end a training
+            tell(CURVES, error, self._told)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]

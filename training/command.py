@@ -21,6 +21,7 @@ from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepChec
 from training.data.data_module import Loaders
 from training.errors import TrainingError
 from training.evaluation.table import format_table
+from training.guarded_loggers import guard
 from training.lightning_module import LitDetector, logged_metrics
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
@@ -30,6 +31,7 @@ from training.progress import Progress, say, silence_lightning
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
+from training.run_lock import lock
 
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
@@ -99,6 +101,8 @@ class TrainingCommand(LightningCLI):
         self.run_dir = Path(options.run_dir or f"runs/{run_name(options.config or []) or 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
+            if rank_zero_only.rank == 0:
+                self._lock = lock(self.run_dir)
             self._choose_start(options.resume)
         else:
             self.save_config_callback = None
@@ -154,7 +158,7 @@ class TrainingCommand(LightningCLI):
             # Events after the checkpoint are those of the part that is done again.
             purge = self._resumed["global_step"] + 1 if self.checkpoint else None
             board = TensorBoardLogger(self.run_dir, "tensorboard", "", default_hp_metric=False, purge_step=purge)
-            loggers = [self.metrics, board, *loggers]
+            loggers = [guard(logger) for logger in (self.metrics, board, *loggers)]
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
         plugins = [*plugins, AtomicCheckpoints()]
         try:
@@ -187,6 +191,9 @@ class TrainingCommand(LightningCLI):
             self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
         except (TrainingError, OutputError) as error:
             raise TrainingError(f"{error}\n{last_good(self.run_dir)}") from error
+        except SystemExit:  # of a signal
+            print(f"what was trained since is lost; {last_good(self.run_dir)}", file=sys.stderr, flush=True)
+            raise
         keeper = next(c for c in self.trainer.callbacks if isinstance(c, KeepCheckpoints))
         if model.scores:
             say(format_table(model.scores))

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _SIZE = (11, 4.2)  # inches
@@ -19,6 +20,11 @@ def draw(rows: Sequence[dict[str, float]], title: str) -> bytes:
         rows: As `training.metrics` has them.
         title: Above both plots.
     """
+    with rc_context({"text.parse_math": False}):  # a folder may be named a$x^$b
+        return _drawn(rows, title)
+
+
+def _drawn(rows: Sequence[dict[str, float]], title: str) -> bytes:
     figure = Figure(figsize=_SIZE)
     figure.subplots_adjust(left=0.06, right=0.98, bottom=0.12, top=0.84)
     losses, precision = figure.subplots(1, 2)

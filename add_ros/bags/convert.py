@@ -16,11 +16,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from add_model.signals import raise_on_signals
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
-from add_ros.signals import raise_on_signals
 from training.arguments import command_parser
 
 
@@ -121,9 +121,9 @@ def main(argv: list[str] | None = None) -> int:
     except (BagError, types.UnknownTypeError, ValueError, OSError, sqlite3.Error) as error:
         print(f"convert: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("convert: interrupted; the unfinished bag was removed", file=sys.stderr)
-        return 130
+        return getattr(stop, "status", 130)
     for note in source.notes:
         print(f"convert: {note}", file=sys.stderr)
     print(f"{bag}: {source.description}")

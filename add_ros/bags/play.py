@@ -20,11 +20,11 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
+from add_model.signals import interrupt
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import BagReader, open_bag, raw_messages
-from add_ros.signals import interrupt
 from training.arguments import command_parser
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there

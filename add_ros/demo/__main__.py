@@ -21,6 +21,7 @@ import numpy as np
 from add_model.classes import ClassSpec
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
+from add_model.signals import raise_on_signals
 from add_ros.bags import types
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
@@ -31,7 +32,6 @@ from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
-from add_ros.signals import raise_on_signals
 from training.arguments import command_parser
 
 HERTZ = 10.0
@@ -244,9 +244,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ModelError, ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("demo: interrupted; all its processes have ended", file=sys.stderr)
-        return 130
+        return getattr(stop, "status", 130)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from vision_msgs.msg import Detection3DArray, LabelInfo
 
+from add_model.signals import defer_signals
 from add_ros.bags.write import CAMERA_INFO, IMAGE
 from add_ros.demo.processes import Child, ProcessError, wait_until
-from add_ros.signals import defer_signals
 
 CAMERA = "/camera"
 DETECTIONS, MARKERS = f"{CAMERA}/detections", f"{CAMERA}/markers"

@@ -21,6 +21,7 @@ OTHERS = {
     "add_ros/bags/storage.py",
     "add_model/image_decoding.py",
     "training/metrics.py",
+    "training/run_lock.py",
     "training/evaluation/tracking.py",
     "training/world.py",
     "add_ros/bag_export/journal.py",

@@ -8,11 +8,11 @@ import sys
 import pytest
 from support.paths import ROOT
 
-from add_ros.signals import defer_signals, raise_on_signals
+from add_model.signals import defer_signals, raise_on_signals
 
 CODE = """
 import contextlib, os, signal, subprocess
-from add_ros.signals import defer_signals, raise_on_signals
+from add_model.signals import defer_signals, raise_on_signals
 
 os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.{name}))
 children = []
@@ -42,7 +42,7 @@ def test_a_signal_within_code_that_is_made_of_a_string_leaves_the_exit_code(tmp_
     """Such as that of dataclasses and message types, when a module is run by `python -m`."""
     code = (
         "import os, signal, sys\n"
-        "from add_ros.signals import raise_on_signals\n"
+        "from add_model.signals import raise_on_signals\n"
         "try:\n"
         "    with raise_on_signals():\n"
         "        exec('os.kill(os.getpid(), signal.SIGINT); [None for _ in range(1000)]')\n"
@@ -60,3 +60,25 @@ def test_handlers_are_put_back():
     with raise_on_signals(), defer_signals():
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(("name", "status", "line"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "stopped by")])
+@pytest.mark.parametrize(
+    "module", ["training.export", "training", "add_ros.evaluate_bag", "add_ros.node.detector_node"]
+)
+def test_a_command_that_is_still_importing_ends_with_one_line(module, name, status, line):
+    command = [sys.executable, "-X", "importtime", "-m", module, "--help"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for imported in process.stderr:
+        if imported.split("|")[-1].strip() == module.split(".")[0]:  # the package, which arms first of all
+            process.send_signal(getattr(signal, name))
+            break
+    said = [text for text in process.communicate(timeout=60)[1].splitlines() if not text.startswith("import time:")]
+    assert process.returncode == status
+    assert len(said) == 1 and said[0].startswith(line)
+
+
+def test_what_imports_the_packages_keeps_its_own_handlers():
+    code = "import signal, training, add_ros; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.stdout.strip() == "True", run.stderr
