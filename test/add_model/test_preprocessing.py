@@ -63,7 +63,7 @@ def test_resampling_averages_where_it_shrinks_and_interpolates_where_it_grows():
 
 @pytest.mark.parametrize(("left", "top"), [(-2, -1), (3, 2), (0, 0), (-9, 0), (0, 9)])
 def test_a_window_is_filled_where_it_leaves_the_array(left, top):
-    array = np.arange(1, 31).reshape(5, 6)
+    array = np.arange(1, 31, dtype=np.float32).reshape(5, 6)
     found = window(array, left, top, 6, 5, 0)
     for row, column in np.ndindex(5, 6):
         y, x = row + top, column + left
