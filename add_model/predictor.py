@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,13 @@ class Predictor:
 
     Args:
         model: As `model_file` takes it.
-        device: 'auto' (CUDA where there is a device), 'cpu', 'cuda' or 'cuda:N' (the GPU of that number). Where CUDA
-            can't be had, the CPU is used and `device_note` says why.
-        threads: CPU threads, None for all cores.
+        device: 'auto' (CUDA where there is a device), 'cpu', 'cuda', 'cuda:N' (the GPU of that number), 'igpu' or 'npu'
+            (Intel's, by OpenVINO). Where it can't be had, the CPU is used and `device_note` says why.
+        threads: CPU threads, None for all cores that this process may use, but four at most.
         max_pixels: The most pixels the network is given, by default twice what it takes for a KITTI image. Images that
             would have more at the network's focal length are scaled down further, and depths are scaled accordingly.
+        engine: One of `add_model.backends.select.ENGINES`; 'auto' takes the fastest one for the device.
+        engine_options: Passed to the engine as they are, see docs/user/deployment.md.
 
     Raises:
         ModelError: Where the model can't be used.
@@ -40,9 +43,11 @@ class Predictor:
         device: str = "auto",
         threads: int | None = None,
         max_pixels: int | None = None,
+        engine: str = "auto",
+        engine_options: Mapping[str, str] | None = None,
     ) -> None:
         self.model_path = model_file(model)
-        self._backend, self.device_note = open_backend(self.model_path, device, threads)
+        self._backend, self.device_note = open_backend(self.model_path, device, threads, engine, engine_options)
         self._max_pixels = max_pixels
 
     @property
@@ -57,8 +62,18 @@ class Predictor:
 
     @property
     def device(self) -> str:
-        """The device in use: 'cpu', 'cuda' or 'cuda:N'."""
+        """The device in use: 'cpu', 'cuda', 'cuda:N', 'igpu' or 'npu'."""
         return self._backend.device
+
+    @property
+    def engine(self) -> str:
+        """The engine in use: 'onnxruntime', 'openvino', 'tensorrt' or 'torch'."""
+        return self._backend.engine
+
+    @property
+    def precision(self) -> str:
+        """Of the network's multiplications: 'float32', 'bfloat16' or 'float16'."""
+        return self._backend.precision
 
     def predict(self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0) -> Detections:
         """Detections with at least this score, best first, with boxes in the frame of camera.P.
@@ -71,15 +86,40 @@ class Predictor:
         Raises:
             ValueError: Where the image is something else, or not of the camera's size.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-        if image.shape[:2] != (camera.height, camera.width):
-            raise ValueError(
-                f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}"
-            )
-        canvas, seen = preprocess(image, camera, self._backend.focal, self._backend.size_multiple, self._max_pixels)
-        found = postprocess(self._backend(canvas, seen.P), self.class_spec, camera, seen, self._backend.nms)
-        return found[found.scores >= score_threshold]
+        return self.predict_batch([image], [camera], score_threshold)[0]
+
+    def predict_batch(
+        self, images: Sequence[np.ndarray], cameras: Sequence[Camera], score_threshold: float = 0.0
+    ) -> list[Detections]:
+        """What `predict` gives for each image. Those that the network sees at the same size go through it together.
+
+        Raises ValueError as `predict` does.
+        """
+        for image, camera in zip(images, cameras, strict=True):
+            _require_image(image, camera)
+        backend = self._backend
+        prepared = [
+            preprocess(image, camera, backend.focal, backend.size_multiple, self._max_pixels)
+            for image, camera in zip(images, cameras, strict=True)
+        ]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, (canvas, _) in enumerate(prepared):
+            by_size.setdefault(canvas.shape, []).append(i)
+        found: dict[int, Detections] = {}
+        for rows in by_size.values():
+            canvases = np.stack([prepared[i][0] for i in rows])
+            P = np.stack([prepared[i][1].P for i in rows])
+            for i, candidates in zip(rows, backend(canvases, P), strict=True):
+                answer = postprocess(candidates, self.class_spec, cameras[i], prepared[i][1], backend.nms)
+                found[i] = answer[answer.scores >= score_threshold]
+        return [found[i] for i in range(len(images))]
+
+
+def _require_image(image: np.ndarray, camera: Camera) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    if image.shape[:2] != (camera.height, camera.width):
+        raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}")
 
 
 def model_file(model: str | Path | None) -> Path:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from add_model.atomic_io import require_writable, write_atomically
+from add_model.backends.select import ENGINES
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
@@ -103,7 +104,10 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
     what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    what.add_argument("--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all")
+    what.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
+    what.add_argument(
+        "--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
+    )
     what.add_argument(
         "--score-threshold",
         type=_share,
@@ -243,7 +247,7 @@ def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
 def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> _Detector:
     """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
-        predictor = Predictor(side.model, a.device, a.threads or None)
+        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
         if predictor.device_note:
             print(predictor.device_note, file=sys.stderr)
         return _Detector(partial(run_model, bag, predictor, a.score_threshold or 0.0), predictor.class_spec)

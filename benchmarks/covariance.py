@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--streets", type=int, default=200, help="how many (default 200)")
     a = parser.parse_args()
     samples = frames(a.kitti) if a.kitti else streets(a.seed, a.first, a.streets)
-    print(report(*pairs(Predictor(a.model, "cpu"), samples)))
+    print(report(*pairs(Predictor(a.model, "cpu", engine="onnxruntime"), samples)))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
     parser.add_argument("--score", type=float, default=0.15, help="of the errors (default: %(default)s)")
     options = parser.parse_args()
-    predictor = Predictor(options.model, device="cpu")
+    predictor = Predictor(options.model, device="cpu", engine="onnxruntime")
     if options.val:
         print(f"real frames, val:\n{scores(predictor, real(options.kitti, 'val'))}")
         print(errors(predictor, real(options.kitti, "val"), options.score))

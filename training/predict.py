@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from add_model.backends.select import ENGINES
 from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
     model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: lidar)")
     model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    model.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result files, new or empty")
     return options
@@ -114,7 +116,7 @@ def _predictor(options: argparse.Namespace, frames: KittiFolder) -> tuple[Callab
 
         teacher = TeacherPredictor(options.teacher, options.device)
         return lambda index: teacher.predict(frames, index), []
-    predictor = Predictor(options.model, options.device)
+    predictor = Predictor(options.model, options.device, engine=options.engine)
 
     def predict(index: int) -> Detections:
         sample = frames.sample(index)

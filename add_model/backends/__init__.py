@@ -1,7 +1,9 @@
-"""What runs a network: ONNX Runtime (no torch needed) or torch. Both are called alike, see `Backend`."""
+"""What runs a network: ONNX Runtime (also with TensorRT), OpenVINO or torch. All are called alike, see `Backend`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,18 +15,30 @@ from add_model.errors import ModelError
 from add_model.nms import NmsSettings
 
 _LFS = b"version https://git-lfs"
+MOST_THREADS = 4  # by default: a robot's other nodes need cores too
 
 
 class Backend(Protocol):
-    """A loaded network. Called with a canvas (H, W, 3) uint8 RGB and its P (3, 4)."""
+    """A loaded network. Called with canvases (B, H, W, 3) uint8 RGB and their P (B, 3, 4); one Candidates for each.
 
+    engine:        one of `add_model.backends.select.ENGINES`, but never 'auto'
+    device:        where it runs: 'cpu', 'cuda', 'cuda:N', 'igpu' or 'npu'
+    precision:     of its multiplications, as numpy would call it: 'float32', 'bfloat16' or 'float16'
+    focal:         pixels: the focal length at which the network wants to see images
+    size_multiple: canvas sides are multiples of this
+    note:          what the user should know of how it was opened, None for nothing
+    """
+
+    engine: str
     device: str
+    precision: str
     classes: ClassSpec
-    focal: float  # pixels: the focal length at which the network wants to see images
-    size_multiple: int  # canvas sides are multiples of this
+    focal: float
+    size_multiple: int
     nms: NmsSettings | None
+    note: str | None
 
-    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates: ...
+    def __call__(self, canvases: np.ndarray, P: np.ndarray) -> list[Candidates]: ...
 
 
 def require_file(path: Path) -> None:
@@ -36,3 +50,37 @@ def require_file(path: Path) -> None:
             raise ModelError(
                 f"model {path} is a Git LFS pointer, not the model: run 'git lfs pull' where it comes from"
             )
+
+
+def default_threads() -> int:
+    """The CPU threads of a network where none are asked for: the cores this process may use, but four at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
+
+
+def cache_folder(engine: str) -> tuple[Path | None, str | None]:
+    """Where an engine keeps compiled models: (folder, None), or (None, why there is none)."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "add_ros" / engine
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return None, f"compiled models can't be kept in {folder} ({error.strerror}): every start compiles anew"
+    if not os.access(folder, os.W_OK):
+        return None, f"compiled models can't be kept in {folder} (it can't be written): every start compiles anew"
+    return folder, None
+
+
+def run_batches(
+    run: Callable[[np.ndarray, np.ndarray], list[np.ndarray]], any_batch: bool, canvases: np.ndarray, P: np.ndarray
+) -> list[Candidates]:
+    """Candidates of each canvas: all at once, or one by one where the graph was exported for one image.
+
+    run: (B, H, W, 3) and float32 (B, 3, 4) -> the graph's outputs in the order of `Candidates`, each (B, K, ...).
+    """
+    P = P.astype(np.float32)
+    step = len(canvases) if any_batch else 1
+    found = []
+    for start in range(0, len(canvases), step):
+        outputs = run(canvases[start : start + step], P[start : start + step])
+        found += [Candidates(*values) for values in zip(*outputs, strict=True)]
+    return found

@@ -1,13 +1,14 @@
-"""ONNX Runtime: the default on a CPU. Needs no torch."""
+"""ONNX Runtime: on a CPU, with CUDA, and with TensorRT. Needs no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from add_model.backends import require_file
+from add_model.backends import cache_folder, default_threads, require_file, run_batches
 from add_model.candidates import Candidates
 from add_model.errors import ModelError
 from add_model.metadata import read_metadata
@@ -22,10 +23,49 @@ except ImportError as error:
         "(on Ubuntu 22.04 as README.md says)"
     ) from error
 
+_CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_SESSION = "session."  # how ONNX Runtime's keys of a session begin; all others are of a provider
+
 
 def cuda_provider() -> bool:
     """Whether this ONNX Runtime build can run on CUDA."""
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return _CUDA in onnxruntime.get_available_providers()
+
+
+def tensorrt_provider() -> bool:
+    """Whether this ONNX Runtime build knows TensorRT."""
+    return _TENSORRT in onnxruntime.get_available_providers()
+
+
+def providers_for(
+    engine: str, device: str, options: Mapping[str, str], cache: Path | None
+) -> list[tuple[str, dict[str, str]]]:
+    """The execution providers in order of preference, each with its options.
+
+    Args:
+        engine: 'onnxruntime' or 'tensorrt'.
+        device: 'cpu', 'cuda' or 'cuda:N'.
+        options: of the first provider; these win over the defaults below.
+        cache: folder of TensorRT's engines, None for none.
+
+    Raises:
+        ModelError: for options on the CPU, whose provider has none.
+    """
+    if device == "cpu":
+        if options:
+            raise ModelError(
+                f"engine_options {', '.join(options)}: ONNX Runtime's CPU provider has no options; keys of its session "
+                f"begin with {_SESSION!r}"
+            )
+        return [(_CPU, {})]
+    number = {"device_id": device.partition(":")[2] or "0"}
+    if engine != "tensorrt":
+        return [(_CUDA, number | dict(options)), (_CPU, {})]
+    kept = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)} if cache else {}
+    if cache:
+        kept |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": str(cache)}
+    tensorrt = number | {"trt_fp16_enable": "True"} | kept | dict(options)
+    return [(_TENSORRT, tensorrt), (_CUDA, number), (_CPU, {})]
 
 
 def _remedy(error: Exception) -> str:
@@ -39,41 +79,71 @@ def _remedy(error: Exception) -> str:
 
 
 class OnnxBackend:
-    """A network exported by `add_model.export`. threads None leaves it to ONNX Runtime.
+    """A network exported by `add_model.export`.
 
-    device is 'cpu', 'cuda' or 'cuda:N', the GPU of that number.
+    Args:
+        path: of the .onnx file.
+        device: 'cpu', 'cuda' or 'cuda:N', the GPU of that number.
+        threads: on the CPU, None for `default_threads`.
+        options: keys that begin with 'session.' are the session's, others the execution provider's.
+        engine: 'onnxruntime' or 'tensorrt', which needs a CUDA device.
 
-    Raises ModelError where the file is missing, is no ONNX model, or was not exported by this project.
+    Raises:
+        ModelError: where the file is missing, is no ONNX model, or was not exported by this project, and where an
+            option is refused.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        options: Mapping[str, str] | None = None,
+        engine: str = "onnxruntime",
+    ) -> None:
         require_file(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if device.startswith("cuda"):
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)}))
+        options = options or {}
+        of_session = {key: value for key, value in options.items() if key.startswith(_SESSION)}
+        of_provider = {key: value for key, value in options.items() if key not in of_session}
+        cache, self.note = cache_folder("tensorrt") if engine == "tensorrt" else (None, None)
+        providers = providers_for(engine, device, of_provider, cache)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                str(path), _session_options(threads, of_session), providers=providers
+            )
         except Exception as error:  # ONNX Runtime's exception classes share no public base
             raise ModelError(f"{path} can't be loaded as an ONNX model{_remedy(error)}: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
-        inputs = {value.name for value in self._session.get_inputs()}
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
         try:
             settings = read_metadata(metadata)
         except (KeyError, ValueError, TypeError, ModelError):
             usable = False
         else:
-            usable = inputs == {"image", "P"} and outputs >= set(Candidates._fields)
+            usable = inputs.keys() == {"image", "P"} and outputs >= set(Candidates._fields)
         if not usable:
             raise ModelError(f"{path} was not exported by this project; export it with: add-ros export")
         self.classes, self.focal, self.size_multiple, self.nms = settings
-        self.device = device if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        self._any_batch = not isinstance(inputs["image"][0], int)
+        used = self._session.get_providers()[0]
+        self.engine = "tensorrt" if used == _TENSORRT else "onnxruntime"
+        self.device = device if used in (_TENSORRT, _CUDA) else "cpu"
+        half = used == _TENSORRT and providers[0][1]["trt_fp16_enable"].lower() in ("true", "1")
+        self.precision = "float16" if half else "float32"
 
-    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
-        inputs = {"image": canvas[None], "P": P[None].astype(np.float32)}
-        outputs = self._session.run(list(Candidates._fields), inputs)
-        return Candidates(*(output[0] for output in outputs))
+    def __call__(self, canvases: np.ndarray, P: np.ndarray) -> list[Candidates]:
+        return run_batches(self._run, self._any_batch, canvases, P)
+
+    def _run(self, canvases: np.ndarray, P: np.ndarray) -> Any:
+        return self._session.run(list(Candidates._fields), {"image": canvases, "P": P})
+
+
+def _session_options(threads: int | None, entries: Mapping[str, str]) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or default_threads()
+    # Idle threads that wait in a loop take a core each from the robot's other nodes; see docs/research/speed.md.
+    for key, value in ({"session.intra_op.allow_spinning": "0"} | dict(entries)).items():
+        options.add_session_config_entry(key, value)
+    return options

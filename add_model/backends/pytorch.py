@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,34 @@ except ImportError as error:
         f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.4' safetensors"
     ) from error
 
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 class TorchBackend:
-    """A network saved as safetensors by `add_model.registry.save`. device is 'cpu', 'cuda' or 'cuda:N'.
+    """A network saved as safetensors by `add_model.weights_file.save`.
 
-    Raises ModelError where the file is missing or holds other weights than it says.
+    Args:
+        path: of the .safetensors file.
+        device: 'cpu', 'cuda' or 'cuda:N'.
+        threads: on the CPU; None leaves torch's own setting, which is one for the whole process.
+        options: precision: float32, bfloat16 or float16, by torch's autocast; others are refused.
+
+    Raises:
+        ModelError: where the file is missing or holds other weights than it says, or an option is refused.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    engine = "torch"
+    note = None
+
+    def __init__(
+        self, path: Path, device: str = "cpu", threads: int | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         require_file(path)
+        options = dict(options or {})
+        self.precision = options.pop("precision", "float32")
+        if options or self.precision not in _PRECISIONS:
+            given = ", ".join(f"{key}={value}" for key, value in {**options, "precision": self.precision}.items())
+            raise ModelError(f"engine_options {given}: torch knows precision={', '.join(_PRECISIONS)} alone")
         if threads:
             torch.set_num_threads(threads)
         self.device = device
@@ -35,8 +55,12 @@ class TorchBackend:
         self.classes, self.nms = self._network.classes, self._network.nms
         self.focal, self.size_multiple = self._network.focal, self._network.size_multiple
 
-    def __call__(self, canvas: np.ndarray, P: np.ndarray) -> Candidates:
-        with torch.inference_mode():
-            image = torch.from_numpy(canvas)[None].to(self.device)
-            decoded = self._network(image, torch.from_numpy(P.astype(np.float32))[None].to(self.device))
-        return Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
+    def __call__(self, canvases: np.ndarray, P: np.ndarray) -> list[Candidates]:
+        kind, precision = torch.device(self.device).type, _PRECISIONS[self.precision]
+        with torch.inference_mode(), torch.autocast(kind, precision, enabled=precision != torch.float32):
+            images = torch.from_numpy(canvases).to(self.device)
+            decoded = self._network(images, torch.from_numpy(P.astype(np.float32)).to(self.device))
+        outputs = (getattr(decoded, name) for name in Candidates._fields)
+        # numpy has no bfloat16
+        outputs = (o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
+        return [Candidates(*values) for values in zip(*(output.cpu().numpy() for output in outputs), strict=True)]

@@ -12,12 +12,13 @@ import shlex
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from add_model.backends.select import ENGINES
 from add_model.classes import ClassSpec
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         help="an exported .onnx file, or the name of weights that ship here (default %(default)s)",
     )
     node.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    node.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
     node.add_argument("--score-threshold", type=float, default=0.15, metavar="X", help="default 0.15")
     out = options.add_argument_group("output")
     out.add_argument(
@@ -163,6 +165,7 @@ def _report(
         ("Marker messages for RViz", str(run.marker_messages)),
         ("Model", model),
         ("Device", run.diagnostics.get("device", "unknown")),
+        ("Engine", "{engine}, {precision}".format_map(defaultdict(lambda: "unknown", run.diagnostics))),
         ("Date", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")),
         ("Command", command),
         ("Time for everything but this page", f"{time.monotonic() - began:.0f} s"),
@@ -212,7 +215,8 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     print(f"writing {out / 'input'}: {source.description} ...", flush=True)
     with CameraBagWriter(out / "input", ground_truth=source.ground_truth) as writer:
         write_bag(source, writer)
-    given = {"model": model, "device": arguments.device, "score_threshold": arguments.score_threshold}
+    given = {"model": model, "device": arguments.device, "engine": arguments.engine}
+    given["score_threshold"] = arguments.score_threshold
     node = [text for name, value in given.items() for text in ("-p", f"{name}:={value}")]
     run, pace, earlier = _play(out / "input", out, source, node)
     report = _report(arguments, command, source, run, pace, earlier, began, classes)
@@ -227,7 +231,8 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     print(f"  objects  {values['Objects detected']}")
     print(f"  latency  {_milliseconds(run.latencies_ms())}, published to received")
     print(f"  view     {out / 'viewer'}, a bag for Foxglove (layout: config/foxglove.json) and RViz")
-    print(f"  model    {values['Model']} on {values['Device']}; everything took {time.monotonic() - began:.0f} s")
+    print(f"  model    {values['Model']} on {values['Device']}, in {values['Engine']}")
+    print(f"  time     {time.monotonic() - began:.0f} s for everything")
     if report.problem:
         print(f"demo: {report.problem} Logs: {out / 'logs'}", file=sys.stderr)
         return 1

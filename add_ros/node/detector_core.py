@@ -24,6 +24,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import SetBool
 from vision_msgs.msg import LabelInfo
 
+from add_model.backends.select import parse_options
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
@@ -119,7 +120,11 @@ class DetectorCore:
         path = self._values["model"] or SHIPPED_MODEL
         try:
             predictor = Predictor(
-                self._values["model"] or None, self._values["device"], self._values["threads"] or None
+                self._values["model"] or None,
+                self._values["device"],
+                self._values["threads"] or None,
+                engine=self._values["engine"],
+                engine_options=parse_options(self._values["engine_options"]),
             )
             predictor.predict(np.zeros((384, 1280, 3), np.uint8), Camera.pinhole(720, 720, 640, 192, 1280, 384))
         except ModelError:
@@ -207,7 +212,8 @@ class DetectorCore:
         self._warn_of_doubts()
         self._publish_labels()
         self._log.info(
-            f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}"
+            f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}, "
+            f"in {predictor.engine} ({predictor.precision})"
         )
 
     def _match(self) -> None:
@@ -225,13 +231,18 @@ class DetectorCore:
                 stream.watch()
             self._warn_of_doubts()
         self._publish_labels()
-        device, model = "", "loading"
-        if self._predictor is not None:
-            device, model = self._predictor.device, str(self._predictor.model_path)
+        running = {"device": "", "engine": "", "precision": "", "model": "loading"}
+        if (predictor := self._predictor) is not None:
+            running = {
+                "device": predictor.device,
+                "engine": predictor.engine,
+                "precision": predictor.precision,
+                "model": str(predictor.model_path),
+            }
         name = self._node.get_fully_qualified_name()
         budget = self._node.get_parameter("latency_budget_ms").value
         statuses = [
-            stream.diagnostics.status(f"{name}: {stream.name}" if stream.name else name, device, model, budget)
+            stream.diagnostics.status(f"{name}: {stream.name}" if stream.name else name, running, budget)
             for stream in self._streams
         ]
         message = DiagnosticArray(status=statuses)

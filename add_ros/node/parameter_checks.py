@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from add_model.backends.select import DEVICES, is_device
+from add_model.backends.select import DEVICES, is_device, parse_options
+from add_model.errors import ModelError
 from add_ros.node.topic_names import RULE, is_relative_name
 
 
@@ -22,6 +23,15 @@ def cameras_problem(names: Any) -> str | None:
 def device_problem(name: Any) -> str | None:
     """What is wrong with a device, None where it is fine."""
     return None if is_device(str(name)) else f"device must be one of {', '.join(DEVICES)}, got '{name}'"
+
+
+def options_problem(options: Any) -> str | None:
+    """What is wrong with an engine's options, None where each is KEY=VALUE."""
+    try:
+        parse_options(options or ())
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def region_problem(region: Any) -> str | None:

@@ -12,7 +12,14 @@ from typing import Any
 
 import yaml
 
-from add_ros.node.parameter_checks import cameras_problem, device_problem, range_problem, region_problem
+from add_model.backends.select import ENGINES
+from add_ros.node.parameter_checks import (
+    cameras_problem,
+    device_problem,
+    options_problem,
+    range_problem,
+    region_problem,
+)
 
 Value = bool | int | float | str | list[str] | list[float]
 
@@ -61,7 +68,12 @@ class Parameter:
             return f"{self.name} must be {self.limits[0]:g} to {self.limits[1]:g}, got {value:g}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, got '{value}'"
-        problems = {"cameras": cameras_problem, "region": region_problem, "device": device_problem}
+        problems = {
+            "cameras": cameras_problem,
+            "region": region_problem,
+            "device": device_problem,
+            "engine_options": options_problem,
+        }
         return problems[self.name](value) if self.name in problems else None
 
 
@@ -77,10 +89,27 @@ PARAMETERS = (
     Parameter(
         "device",
         "auto",
-        "Where the network runs: auto, cpu, cuda, or cuda:N for one of several GPUs. auto takes CUDA where there is "
-        "one, and cuda falls back to cpu with a warning.",
+        "Where the network runs: auto, cpu, cuda, cuda:N for one of several GPUs, or igpu and npu, which are Intel's "
+        "and need OpenVINO. auto takes CUDA where there is one; what is not there falls back to cpu with a warning.",
     ),
-    Parameter("threads", 0, "CPU threads of the network; 0 for all cores.", limits=(0, 256)),
+    Parameter(
+        "engine",
+        "auto",
+        "What runs the network. auto on a CPU: OpenVINO where it is installed and the CPU multiplies bfloat16 (AMX, "
+        "AVX-512 BF16), else ONNX Runtime.",
+        choices=ENGINES,
+    ),
+    Parameter(
+        "engine_options",
+        [""],
+        "Options of the engine, as ['KEY=VALUE', ...], in its own words; see docs/user/deployment.md.",
+    ),
+    Parameter(
+        "threads",
+        0,
+        "CPU threads of the network; 0 for all cores that the node may use, but four at most.",
+        limits=(0, 256),
+    ),
     Parameter(
         "cameras",
         [""],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -103,21 +103,19 @@ class StreamDiagnostics:
             self._callback_errors += 1
             self._window_callback_errors += 1
 
-    def status(self, name: str, device: str, model: str, budget_ms: float) -> DiagnosticStatus:
+    def status(self, name: str, detector: Mapping[str, str], budget_ms: float) -> DiagnosticStatus:
         """The state now; means and maxima are those since the last call.
 
         Args:
             name: of the status.
-            device: in use.
-            model: path of the model.
+            detector: what runs, by key: 'device', 'model' and more.
             budget_ms: processing time and latency above it are a warning.
         """
         with self._lock:
             level, message = self._summary(budget_ms)
             elapsed = max(self._clock() - self._window_start, 1e-6)
             values = {
-                "device": device,
-                "model": model,
+                **detector,
                 "frames_in": self._received,
                 "frames_out": self._published,
                 "frames_dropped": self._dropped.total(),
@@ -135,7 +133,7 @@ class StreamDiagnostics:
             level=level,
             name=name,
             message=message,
-            hardware_id=device,
+            hardware_id=detector["device"],
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
 

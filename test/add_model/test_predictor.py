@@ -60,7 +60,8 @@ def in_full_view(objects):
 def test_onnx_and_torch_agree(street, width, height):
     canvas, seen = preprocess(street.image, street.camera, street.camera.fu * width / street.camera.width, 32, 10**9)
     assert abs(seen.width - width) <= 32
-    onnx, torch = (backend(canvas, seen.P) for backend in (OnnxBackend(SHIPPED_MODEL), TorchBackend(WEIGHTS)))
+    backends = OnnxBackend(SHIPPED_MODEL), TorchBackend(WEIGHTS)
+    [onnx], [torch] = (backend(canvas[None], seen.P[None]) for backend in backends)
     top = onnx.scores > 1e-3  # below, near-ties may swap places
     assert top.sum() >= 3
     np.testing.assert_array_equal(onnx.labels[top], torch.labels[top])
@@ -272,13 +273,13 @@ def test_a_cuda_device_that_cannot_run_the_network_leaves_it_to_the_cpu(monkeypa
     real = select._open
 
     class WithoutKernels:
-        size_multiple, focal = 32, 360.0
+        size_multiple, focal, note = 32, 360.0, None
 
         def __call__(self, *_):
             raise RuntimeError("no kernel image is available for execution on the device")
 
-    def opened(path, device, threads):
-        return WithoutKernels() if device == "cuda" else real(path, device, threads)
+    def opened(path, device, *others):
+        return WithoutKernels() if device == "cuda" else real(path, device, *others)
 
     monkeypatch.setattr(select, "cuda_devices", lambda: 1)
     monkeypatch.setattr(select, "_open", opened)

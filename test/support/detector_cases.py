@@ -93,7 +93,7 @@ def exported(detector: torch.nn.Module, path: Path) -> OnnxBackend:
 
 def assert_agree(onnx: OnnxBackend, detector: torch.nn.Module, canvas: np.ndarray, P: np.ndarray, least: int) -> None:
     """Equal up to rounding on all candidates above a score that near-ties don't reach, of which there are `least`."""
-    found = onnx(canvas, P)
+    [found] = onnx(canvas[None], P[None])
     with torch.no_grad():
         decoded = detector(torch.from_numpy(canvas)[None], torch.from_numpy(P.astype(np.float32))[None])
     wanted = {name: getattr(decoded, name)[0].numpy() for name in found._fields}

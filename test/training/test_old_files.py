@@ -153,7 +153,7 @@ def test_an_old_student_is_read_whole(tmp_path):
 def test_an_old_model_finds_what_it_found(suffix, backend, tmp_path):
     expected = np.load(OLD / "model" / "expected.npz")
     image = np.random.RandomState(0).randint(0, 256, (96, 320, 3), dtype=np.uint8)
-    found = backend(unpack(f"model/student.{suffix}", tmp_path), "cpu", 1)(image, expected["P"])
+    [found] = backend(unpack(f"model/student.{suffix}", tmp_path), "cpu", 1)(image[None], expected["P"][None])
     # Scores that differ by less than other processors round may have changed places.
     wanted = {name: expected[f"{suffix}_{name}"] for name in found._fields}
     for name, tolerance in (("scores", 1e-5), ("boxes", 1e-3), ("boxes2d", 1e-2), ("depth_std", 1e-3)):

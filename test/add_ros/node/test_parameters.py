@@ -17,6 +17,7 @@ def test_defaults_are_fine_and_everything_is_described():
     assert len(BY_NAME) == len(PARAMETERS)
     fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
     fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration", "tracking", "tracking_frame"}
+    fixed |= {"engine", "engine_options"}
     assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
 
 
@@ -28,6 +29,9 @@ def test_defaults_are_fine_and_everything_is_described():
         ("score_threshold", float("nan"), "finite"),
         ("device", "gpu", "auto, cpu, cuda"),
         ("device", "cuda:x", "cuda:N"),
+        ("engine", "tflite", "auto, onnxruntime, openvino, tensorrt, torch"),
+        ("engine_options", ["trt_fp16_enable"], "KEY=VALUE, got 'trt_fp16_enable'"),
+        ("engine_options", ["=1"], "KEY=VALUE"),
         ("region", [0.0, 0.0, 1.0], "left, top, right, bottom"),
         ("region", [0.5, 0.0, 0.5, 1.0], "left, top, right, bottom"),
         ("threads", -1, "0 to 256"),

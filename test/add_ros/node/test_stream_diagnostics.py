@@ -24,7 +24,7 @@ def diagnostics(clock):
 
 
 def status(diagnostics, budget=100.0):
-    message = diagnostics.status("/detector", "cpu", "m.onnx", budget)
+    message = diagnostics.status("/detector", {"device": "cpu", "model": "m.onnx"}, budget)
     return message.level, message.message, {value.key: value.value for value in message.values}
 
 
