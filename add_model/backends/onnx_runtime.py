@@ -143,7 +143,7 @@ def _session_options(threads: int | None, entries: Mapping[str, str]) -> onnxrun
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or default_threads()
-    # Idle threads that wait in a loop take a core each from the robot's other nodes; see docs/research/speed.md.
+    # Idle threads that wait in a loop take a core each from the robot's other nodes; see docs/research/performance.md.
     for key, value in ({"session.intra_op.allow_spinning": "0"} | dict(entries)).items():
         options.add_session_config_entry(key, value)
     return options

@@ -44,7 +44,7 @@ def multiplies_bfloat16(cpuinfo: str) -> bool:
 
 @cache
 def openvino_is_faster() -> bool:
-    """Whether OpenVINO is installed and this CPU has what makes it the faster engine, see docs/research/speed.md."""
+    """Whether OpenVINO is installed and this CPU has what makes it the faster one (docs/research/performance.md)."""
     cpuinfo = Path("/proc/cpuinfo")
     known = cpuinfo.is_file() and multiplies_bfloat16(cpuinfo.read_text())
     return known and importlib.util.find_spec("openvino") is not None

@@ -57,7 +57,7 @@ def test_float32_is_what_onnx_runtime_finds(streets, width, height):
 
 
 def test_boxes_move_by_less_than_the_networks_own_error(found):
-    """docs/research/speed.md states the limits: half of the cars by less than 0.5% of their distance, 95% by 2%."""
+    """The limits that docs/research/performance.md states: half of the cars by 0.5% of their distance, 95% by 2%."""
     moved, lost = [], 0
     for wanted, here in zip(found["onnxruntime"], found["openvino"], strict=True):
         wanted = wanted[wanted.scores > 0.2]
@@ -71,7 +71,7 @@ def test_boxes_move_by_less_than_the_networks_own_error(found):
 
 
 def test_as_many_labelled_cars_are_found(found, streets):
-    """By the evaluator's own rule; docs/research/speed.md has the average precision on 200 streets."""
+    """By the evaluator's own rule; docs/research/performance.md has the average precision on 200 streets."""
     hits = {
         engine: sum((associate(s.objects, a, "Car").truth >= 0).sum() for a, s in zip(answers, streets, strict=True))
         for engine, answers in found.items()
