@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 from support.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_public_modules_are_strictly_typed():

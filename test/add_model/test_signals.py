@@ -10,6 +10,8 @@ from support.paths import ROOT
 
 from add_model.signals import defer_signals, raise_on_signals
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 import contextlib, os, signal, subprocess
 from add_model.signals import defer_signals, raise_on_signals

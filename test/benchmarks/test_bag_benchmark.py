@@ -4,7 +4,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from support.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def benchmark(*arguments):

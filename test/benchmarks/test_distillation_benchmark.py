@@ -15,6 +15,8 @@ from training import recipes
 from training.command import TrainingCommand
 from training.objectives.add import frozen_teacher
 
+pytestmark = pytest.mark.slow
+
 sys.path.insert(0, str(ROOT / "benchmarks"))
 benchmark = importlib.import_module("distillation")
 del sys.path[0]

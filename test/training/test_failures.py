@@ -24,6 +24,8 @@ from training.checkpoints import history, load_checkpoint
 from training.errors import TrainingError
 from training.parser import is_folder
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_loss_that_is_not_finite_stops_and_names_loss_step_and_frames(tmp_path):
     """The learning rate leaps by 1e30 in the third of four epochs, whose second step then has no finite loss."""

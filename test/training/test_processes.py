@@ -11,6 +11,8 @@ from support.training_bench import Training, configure
 
 from training.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 4
 
 

@@ -16,6 +16,8 @@ from training.data.kitti.labels import read_table
 from training.errors import TrainingError
 from training.resume import require_same
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 3
 
 

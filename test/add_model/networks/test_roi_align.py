@@ -23,28 +23,27 @@ SPECIAL = (
 
 
 def sampled(feature_map, y, x):
-    """Linear interpolation of a map (C, h, w) whose cell (i, j) is centred on (j, i); 0 from one cell outside on."""
+    """Linear interpolation of a map (C, h, w) at y, x (N,): cell (i, j) is centred on (j, i), 0 from one outside on."""
     rows, columns = feature_map.shape[1:]
-    if not (-1 <= y <= rows and -1 <= x <= columns):
-        return torch.zeros_like(feature_map[:, 0, 0])
-    y, x = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
-    i, j = min(int(y), max(rows - 2, 0)), min(int(x), max(columns - 2, 0))
-    below, right = min(i + 1, rows - 1), min(j + 1, columns - 1)
+    inside = (y >= -1) & (y <= rows) & (x >= -1) & (x <= columns)
+    y, x = y.clip(0, rows - 1), x.clip(0, columns - 1)
+    i, j = (np.minimum(at.astype(int), max(count - 2, 0)) for at, count in ((y, rows), (x, columns)))
+    below, right = np.minimum(i + 1, rows - 1), np.minimum(j + 1, columns - 1)
     upper = (1 - (x - j)) * feature_map[:, i, j] + (x - j) * feature_map[:, i, right]
     lower = (1 - (x - j)) * feature_map[:, below, j] + (x - j) * feature_map[:, below, right]
-    return (1 - (y - i)) * upper + (y - i) * lower
+    return ((1 - (y - i)) * upper + (y - i) * lower) * inside
 
 
 def brute_force(feature_map, box, bins):
     left, top, right, bottom = (side - 0.5 for side in box)
     height, width = max(bottom - top, 1) / bins, max(right - left, 1) / bins
     down, across = math.ceil(height), math.ceil(width)
-    pooled = torch.zeros(feature_map.shape[0], bins, bins, dtype=feature_map.dtype)
+    i, j = np.indices((down, across)).reshape(2, -1)
+    pooled = np.zeros((feature_map.shape[0], bins, bins))
     for p, q in np.ndindex(bins, bins):
-        for i, j in np.ndindex(down, across):
-            y, x = top + (p + (i + 0.5) / down) * height, left + (q + (j + 0.5) / across) * width
-            pooled[:, p, q] += sampled(feature_map, y, x) / (down * across)
-    return pooled
+        y, x = top + (p + (i + 0.5) / down) * height, left + (q + (j + 0.5) / across) * width
+        pooled[:, p, q] = sampled(feature_map, y, x).mean(axis=1)
+    return torch.from_numpy(pooled)
 
 
 def random_boxes(count, rows, columns, seed=0):
@@ -63,7 +62,7 @@ def test_roi_align_by_brute_force(shape, bins):
     found = roi_align(features, boxes, bins)
     assert found.shape == (2, 15, 3, bins, bins)
     for b, k in np.ndindex(2, 15):
-        torch.testing.assert_close(found[b, k], brute_force(features[b], boxes[b, k].tolist(), bins))
+        torch.testing.assert_close(found[b, k], brute_force(features[b].numpy(), boxes[b, k].tolist(), bins))
 
 
 def test_a_linear_map_gives_the_centres_of_bins():

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from support.detector_bench import MODEL, DetectorProcess
 from support.paths import ROOT
 
@@ -19,6 +20,8 @@ from add_ros.bags.messages import boxes_of, stamp_of
 from add_ros.bags.reading import read
 from add_ros.bags.write import CameraBagWriter
 from training.data.world import World
+
+pytestmark = pytest.mark.slow
 
 FRAMES, PERIOD, START = 12, 100_000_000, 1_700_000_000 * 10**9
 THRESHOLD = 0.05

@@ -15,6 +15,8 @@ from support.paths import ROOT
 
 from add_ros.bags import play, types
 
+pytestmark = pytest.mark.slow
+
 
 def offered(reliability, durability, depth=1, history=QosHistory.KEEP_LAST):
     forever = QosTime(0, 0)

@@ -11,6 +11,8 @@ from add_model.registry import build
 from add_ros.bags.frames import BagFrames
 from add_ros.demo.results import read_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["caddn_plain", "monodetr_plain"])
 def test_the_demo_publishes_what_an_exported_detector_finds(name, tmp_path):

@@ -24,6 +24,8 @@ from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError
 from add_ros.demo.results import ResultFrame
 
+pytestmark = pytest.mark.slow
+
 CAMERA = Camera(np.array([[720.0, 0, 320, 0], [0, 720, 100, 0], [0, 0, 1, 0]]), 640, 200)
 HOSTILE = 'a <b onclick="x">&amp; </script> title'
 

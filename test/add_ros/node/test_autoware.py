@@ -28,6 +28,8 @@ from add_model.geometry.camera import Camera
 from add_model.pose_covariance import pose_covariances
 from add_model.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = importlib.util.find_spec("autoware_perception_msgs") is not None
 HEAR = """
 import json, rclpy

@@ -21,6 +21,8 @@ from add_model.drawing import class_colour
 from add_model.predictor import SHIPPED_MODEL
 from add_ros.transport import PROFILE_VARIABLES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench():

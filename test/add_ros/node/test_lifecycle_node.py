@@ -6,6 +6,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
 from visualization_msgs.msg import Marker
 
+pytestmark = pytest.mark.slow
+
 
 class LifecycleProcess(DetectorProcess):
     START = ("-m", "add_ros.node.lifecycle_node")

@@ -13,6 +13,8 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
 
+pytestmark = pytest.mark.slow
+
 FAILING = """
 import sys
 from add_ros.node.detector_node import DetectorNode, run

@@ -18,6 +18,8 @@ from training.metrics import read_metrics
 from training.objectives import ADDDistillation, Baseline, LossWeight, TeacherTraining
 from training.objectives.add import frozen_teacher
 
+pytestmark = pytest.mark.slow
+
 TEACHER = {"class_path": "training.objectives.TeacherTraining"}
 LOSSES = ("features", "adapted", "targets", "regression", "classification")
 DETECTORS = ("monodle_plain", "caddn_plain", "monodetr_plain")
