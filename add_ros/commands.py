@@ -33,6 +33,7 @@ GROUPS = {
         Command("test", "training.__main__", "write the result files of the test frames", ("test",)),
         Command("seeds", "training.seeds", "train with several seeds; mean and spread"),
         Command("recipes", "training.recipes", "list the configurations that come with the package"),
+        Command("memory", "training.memory", "say how much memory a recipe needs, and what fits which GPU"),
         Command("calibrate", "training.calibrate_scores", "measure how often detections of a score are right"),
         Command("export", "training.export", "write a checkpoint as .onnx and .safetensors"),
         Command("world", "training.world", "render frames of the synthetic world"),

@@ -1,6 +1,6 @@
 """add-ros fit, validate and test: train and score detectors with Lightning.
 
-`python -m training` is the same, and has seeds and recipes too.
+`python -m training` is the same, and has seeds, recipes and memory too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from training.fit_options import ALL, fit_parser
 from training.reported_errors import exit_status
 
 SUBCOMMANDS = ("fit", "validate", "test")
-_USAGE = """usage: python -m training {fit,validate,test,seeds,recipes} [options]
+_USAGE = """usage: python -m training {fit,validate,test,seeds,recipes,memory} [options]
 
 Train and score. Each has --help; add-ros --help lists all commands."""
 
@@ -40,6 +40,10 @@ def _run(arguments: list[str]) -> int:
         from training.recipes import main as recipes
 
         return recipes(arguments[1:])
+    if given == ["memory"]:
+        from training.memory import main as memory
+
+        return memory(arguments[1:])
     if given[0] in SUBCOMMANDS and {"-h", "--help"} & set(arguments):
         fit_parser(given[0]).print_help()
         return 0

@@ -114,7 +114,12 @@ class TrainingCommand(LightningCLI):
             load_checkpoint(self.checkpoint, mmap=True)
         if self.checkpoint:
             self._forget_files(options.model)
-        elif (options.model.objective.get("init_args") or {}).get("teacher", "") is None:
+        else:
+            self._require_files(options.model)
+
+    def _require_files(self, model: Any) -> None:
+        """Of weights that no checkpoint of the run holds."""
+        if (model.objective.get("init_args") or {}).get("teacher", "") is None:
             raise TrainingError(
                 "model.objective.teacher is null: give the checkpoint of a run with model.objective TeacherTraining"
             )
