@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import numpy as np
@@ -39,12 +40,14 @@ class LitDetector(lightning.LightningModule):
         init_weights: Weights to begin with: a .safetensors file, a run's .ckpt (of a student or a teacher, without its
             depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; null
             for random ones.
-        lr: AdamW's learning rate.
-        weight_decay: AdamW's weight decay.
+        lr: The learning rate.
+        weight_decay: Of AdamW decoupled from the gradient, of Adam a term of it.
         schedule: Factor on the learning rate over the whole training, stepped every batch.
         freeze: Parts of the detector that are not trained, such as backbone.layer1.
         freeze_bn: Whether the detector's BatchNorms keep the statistics that they begin with, for batches too small to
             have their own.
+        optimizer: AdamW, or Adam as some published detectors have it.
+        betas: Of the optimizer.
         objective: What is minimised: Baseline, TeacherTraining or ADDDistillation.
         classes: What is found: name, mean size and so on of each class; null for KITTI's Car, Pedestrian, Cyclist.
 
@@ -61,6 +64,8 @@ class LitDetector(lightning.LightningModule):
         schedule: Schedule = Cosine(),  # noqa: B008 - frozen
         freeze: list[str] = [],  # noqa: B006 - not changed
         freeze_bn: bool = False,
+        optimizer: Literal["AdamW", "Adam"] = "AdamW",
+        betas: tuple[float, float] = (0.9, 0.999),
         objective: TrainingObjective = Baseline(),  # noqa: B008 - frozen
         classes: list[ObjectClass] | None = None,
     ) -> None:
@@ -76,6 +81,7 @@ class LitDetector(lightning.LightningModule):
         self.frozen = [_part(self.detector, part).requires_grad_(False) for part in freeze]
         self.objective = objective.build(self.detector, adapter_for(name))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
+        self.optimizer, self.betas = getattr(torch.optim, optimizer), betas
         self.scores: Scores | None = None
         self.validation: dict[str, float] = {}
         self.results: Path | None = None
@@ -94,14 +100,14 @@ class LitDetector(lightning.LightningModule):
         return self
 
     def configure_optimizers(self) -> dict:
-        """AdamW; norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
+        """Norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
         learnt = [p for p in self.parameters() if p.requires_grad]
         decayed, others = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision.
         fused = not (mixed and self.trainer.gradient_clip_val)
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
+        optimizer = self.optimizer(groups, lr=self.lr, betas=self.betas, fused=fused)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -111,14 +117,21 @@ class LitDetector(lightning.LightningModule):
         if index == 0:
             words = np.random.SeedSequence((self._seed, self.current_epoch, self.global_rank)).generate_state(1)
             torch.manual_seed(int(words[0]))
+        momentum = self.schedule.momentum(self._progress)
+        for group in self.optimizers().param_groups if momentum is not None else ():
+            group["betas"] = (momentum, group["betas"][1])
+
+    @property
+    def _progress(self) -> float:
+        """The share of the training that is done."""
+        return self.global_step / self.trainer.estimated_stepping_batches
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The sum of the losses by the objective's weights. Raises TrainingError where it is not finite."""
-        progress = self.global_step / self.trainer.estimated_stepping_batches
         losses = self.objective.losses(
             self.detector, LossContext(batch, Normaliser(self._total, self.trainer.world_size))
         )
-        weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(progress))
+        weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(self._progress))
         loss = sum(weights[name] * value for name, value in losses.items())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
         values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 
 class Schedule(ABC):
@@ -13,6 +14,10 @@ class Schedule(ABC):
     @abstractmethod
     def __call__(self, progress: float) -> float:
         """The factor when this share of the training is done."""
+
+    def momentum(self, progress: float) -> float | None:
+        """Adam's first beta when this share of the training is done; None leaves it as it is."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,18 @@ class StepDecay(Schedule):
         milestones: Shares of the training.
         factor: On the learning rate, at each of them.
         warmup_fraction: Share of the training over which the learning rate rises from a hundredth.
+        warmup: Along what it rises.
     """
 
     milestones: tuple[float, ...]
     factor: float = 0.1
     warmup_fraction: float = 0.0
+    warmup: Literal["line", "cosine"] = "line"
 
     def __call__(self, progress: float) -> float:
         """See `Schedule`."""
-        return _warmup(progress, self.warmup_fraction) * self.factor ** sum(progress >= m for m in self.milestones)
+        rise = _warmup(progress, self.warmup_fraction, cosine=self.warmup == "cosine")
+        return rise * self.factor ** sum(progress >= m for m in self.milestones)
 
 
 @dataclass(frozen=True)
@@ -53,5 +61,41 @@ class Cosine(Schedule):
         return cosine * _warmup(progress, self.warmup_fraction)
 
 
-def _warmup(progress: float, fraction: float) -> float:
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """The learning rate rises and falls along half cosines, and momentum against it (Smith, 2018; as fastai has it).
+
+    Args:
+        warmup_fraction: Share of the training over which the learning rate rises.
+        start: The factor at the start.
+        final: The factor at the end.
+        momenta: Adam's first beta at the start and the end, and where the learning rate is highest.
+    """
+
+    warmup_fraction: float = 0.4
+    start: float = 0.1
+    final: float = 1e-5
+    momenta: tuple[float, float] = (0.95, 0.85)
+
+    def __call__(self, progress: float) -> float:
+        """See `Schedule`."""
+        return self._between(progress, self.start, 1.0, self.final)
+
+    def momentum(self, progress: float) -> float:
+        """See `Schedule`."""
+        return self._between(progress, self.momenta[0], self.momenta[1], self.momenta[0])
+
+    def _between(self, progress: float, first: float, middle: float, last: float) -> float:
+        if progress < self.warmup_fraction:
+            return _along_cosine(first, middle, progress / self.warmup_fraction)
+        return _along_cosine(middle, last, min(1.0, (progress - self.warmup_fraction) / (1 - self.warmup_fraction)))
+
+
+def _along_cosine(start: float, end: float, along: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * along)) / 2
+
+
+def _warmup(progress: float, fraction: float, cosine: bool = False) -> float:
+    if cosine and progress < fraction:
+        return _along_cosine(0.01, 1.0, progress / fraction)
     return min(1.0, 0.01 + 0.99 * progress / fraction) if fraction > 0 else 1.0

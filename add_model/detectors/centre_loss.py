@@ -25,17 +25,25 @@ def centre_losses(
         heatmap_logits: (B, C, h, w).
         outputs: of the detector's `regress` at the objects' cells (B, M).
         targets: of `KeypointEncoder.encode`, stacked.
-        size_loss: from outputs and targets of the N real objects and what sums are divided by, the 3D size's loss.
+        size_loss: from outputs and targets of the N objects whose 3D size is trained on, and what sums are divided by,
+            the 3D size's loss.
         normaliser: see `Detector.losses`.
     """
-    mask = targets["mask"]
-    count = normaliser.count(mask)
+    mask, mask_3d = targets["mask"], targets["mask_3d"]
+    count, count_3d = normaliser.count(mask), normaliser.count(mask_3d)
     losses = {"heatmap": gaussian_focal_loss(heatmap_logits, targets["heatmap"], targets["ignore"]) / count}
-    outputs = {key: value[mask] for key, value in outputs.items()}
-    target = {key: targets[key][mask] for key in targets if key not in ("heatmap", "ignore", "mask", "cell")}
-    for key in ("offset_2d", "size_2d", "offset_3d"):
-        losses[key] = (outputs[key] - target[key]).abs().sum() / (2 * count)
-    losses["depth"] = laplacian_loss(outputs["depth"], outputs["log_variance"], target["depth"]).sum() / count
-    losses["size_3d"] = size_loss(outputs, target, count)
-    losses["heading"] = heading_loss(outputs["heading"], target["heading_bin"], target["heading_residual"]) / count
+    of_objects = [key for key in targets if key not in ("heatmap", "ignore", "mask", "mask_3d", "cell")]
+
+    def chosen(which: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {key: value[which] for key, value in outputs.items()}, {key: targets[key][which] for key in of_objects}
+
+    output, target = chosen(mask)
+    output_3d, target_3d = chosen(mask_3d)
+    for key in ("offset_2d", "size_2d"):
+        losses[key] = (output[key] - target[key]).abs().sum() / (2 * count)
+    losses["offset_3d"] = (output_3d["offset_3d"] - target_3d["offset_3d"]).abs().sum() / (2 * count_3d)
+    depth = laplacian_loss(output_3d["depth"], output_3d["log_variance"], target_3d["depth"])
+    losses["depth"] = depth.sum() / count_3d
+    losses["size_3d"] = size_loss(output_3d, target_3d, count_3d)
+    losses["heading"] = heading_loss(output["heading"], target["heading_bin"], target["heading_residual"]) / count
     return losses

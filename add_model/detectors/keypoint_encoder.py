@@ -9,6 +9,7 @@ optical frame, so that P = [K | 0] and P = [K | K t] of one camera mean the same
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
 from add_model.geometry.camera import Camera, reference_focal_scale
 from add_model.geometry.heading import encode_heading
 from add_model.labels import Labels
+
+Radius = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:
@@ -35,20 +38,36 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7)
     return np.minimum(np.minimum(inner, outer), around)
 
 
+def published_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:
+    """The radius that the published codes of CenterNet, MonoDLE and GUPNet draw.
+
+    They divide the roots of CornerNet's three equations by 2 where 2 a is due, so that the last one, with a = 4
+    overlap, always is the smallest.
+    """
+    total, area = height + width, width * height
+    scale = 4 * overlap
+    return (-2 * overlap * total + np.sqrt((2 * overlap * total) ** 2 + 4 * scale * (1 - overlap) * area)) / 2
+
+
 @dataclass(frozen=True)
 class KeypointEncoder:
-    """Targets and decoding for maps of `stride` pixels."""
+    """Targets and decoding for maps of `stride` pixels.
+
+    radius: heights and widths of 2D boxes (N,) -> radii of the heatmap's peaks (N,), cells
+    """
 
     classes: ClassSpec = KITTI_CLASSES
     stride: int = 4
     limits: Limits = field(default_factory=Limits)
+    radius: Radius = gaussian_radius
 
     def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image with M = MAX_OBJECTS rows, see `TargetEncoder`.
 
-        Keys: heatmap and ignore (C, h, w); mask (M,); cell (M,) = row * w + column; label (M,); offset_3d, offset_2d,
-        size_2d (M, 2) in cells; depth (M,) at the reference focal length; size_3d (M, 3) metres off the class mean;
-        heading_bin (M,); heading_residual (M,).
+        Keys: heatmap and ignore (C, h, w); mask (M,); mask_3d (M,) which of them have their depth, 3D size and 3D
+        offset trained on; cell (M,) = row * w + column; label (M,); offset_3d, offset_2d, size_2d (M, 2) in cells;
+        depth (M,) at the reference focal length; size_3d (M, 3) metres off the class mean; heading_bin (M,);
+        heading_residual (M,).
         """
         rows, columns = camera.height // self.stride, camera.width // self.stride
         targets = self._blank(rows, columns)
@@ -62,7 +81,7 @@ class KeypointEncoder:
             return targets
         cell = np.floor(centre[chosen]).astype(np.int64)
         low, high2d = (boxes2d[chosen, :2] + 0.5) / self.stride, (boxes2d[chosen, 2:] + 0.5) / self.stride
-        targets["mask"][:n] = True
+        targets["mask"][:n], targets["mask_3d"][:n] = True, labels.trains_3d
         targets["label"][:n] = label[chosen]
         targets["cell"][:n] = cell[:, 1] * columns + cell[:, 0]
         targets["offset_3d"][:n] = centre[chosen] - (cell + 0.5)
@@ -71,7 +90,7 @@ class KeypointEncoder:
         targets["depth"][:n] = choice.depth[chosen]
         targets["size_3d"][:n] = labels.boxes[chosen, 3:6] - np.array(self.classes.mean_sizes)[label[chosen]]
         targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
-        radius = np.maximum(0, gaussian_radius(*np.maximum(high2d - low, 0.1).T[::-1])).astype(int)
+        radius = np.maximum(0, self.radius(*np.maximum(high2d - low, 0.1).T[::-1])).astype(int)
         # Farthest first, so that where objects share a cell the nearest one's peak stays exact.
         for k in range(n - 1, -1, -1):
             _draw_gaussian(targets["heatmap"][label[chosen[k]]], cell[k], radius[k])
@@ -82,6 +101,7 @@ class KeypointEncoder:
             "heatmap": np.zeros((len(self.classes), rows, columns), np.float32),
             "ignore": np.zeros((len(self.classes), rows, columns), bool),
             "mask": np.zeros(MAX_OBJECTS, bool),
+            "mask_3d": np.zeros(MAX_OBJECTS, bool),
         }
         targets |= {key: np.zeros(MAX_OBJECTS, np.int64) for key in ("cell", "label", "heading_bin")}
         targets |= {key: np.zeros(MAX_OBJECTS, np.float32) for key in ("depth", "heading_residual")}

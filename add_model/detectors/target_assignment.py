@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.classes import DONT_CARE, ClassSpec
+from add_model.errors import ModelError
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera, reference_focal_scale
 from add_model.labels import Labels
 
@@ -69,16 +70,24 @@ def assign(camera: Camera, labels: Labels, classes: ClassSpec, limits: Limits, s
     with np.errstate(invalid="ignore"):
         centre, cells = (uvd[:, :2] + 0.5) / stride, (camera.width // stride, camera.height // stride)
         inside = ((centre >= 0) & (centre < cells)).all(axis=1) & (depth > _NEAREST)
-        high = boxes2d[:, 3] - boxes2d[:, 1] >= limits.min_height
-        used = (label >= 0) & inside & high & (depth <= limits.max_depth) & labels.visible
+        within = (boxes2d[:, 3] - boxes2d[:, 1] >= limits.min_height) & (depth <= limits.max_depth)
+        used = (label >= 0) & inside & (within | (not labels.limited)) & labels.visible
         heading = boxes[:, 6] - np.arctan2(own[:, 0], own[:, 2])
     chosen = np.flatnonzero(used)
     chosen = chosen[np.argsort(depth[chosen], kind="stable")][:MAX_OBJECTS]
     return Assignment(label, uvd[:, :2], depth, heading, chosen, _ignored(labels, label, used, classes))
 
 
+def require_3d(labels: Labels, detector: str) -> None:
+    """Raises ModelError for labels whose 3D boxes are not to be trained on."""
+    if not labels.trains_3d:
+        raise ModelError(f"{detector} learns 3D boxes from all views: give data.augmentation.crop.train_3d true")
+
+
 def _ignored(labels: Labels, label: np.ndarray, used: np.ndarray, classes: ClassSpec) -> np.ndarray:
     ignored = np.zeros((len(label), len(classes)), bool)
+    if labels.background:
+        return ignored
     for k in np.flatnonzero(~used):
         name = str(labels.names[k])
         kind = label[k] if label[k] >= 0 else classes.looks_like(name)

@@ -136,6 +136,30 @@ def _hue_rotation(angle: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class RandomCrop:
+    """How the published codes of MonoDLE, GUPNet and MonoDETR scale and shift some of the frames.
+
+    Args:
+        prob: Share of the frames that are scaled and shifted; the others are whole.
+        scale: Standard deviation of the factor on the crop's sides around 1, and how far it is from 1 at most.
+        shift: Standard deviation of the crop's place as a share of the image's sides, and half of what it is at most.
+        train_3d: Whether depth, 3D size and 3D offset are trained on in these views.
+    """
+
+    prob: float = 0.5
+    scale: float = 0.4
+    shift: float = 0.1
+    train_3d: bool = False
+
+    def draw(self, rng: np.random.Generator) -> tuple[bool, float, np.ndarray]:
+        """Whether a frame is cropped, the factor on the crop's sides, and its shift (2,) as a share of the image."""
+        if rng.random() >= self.prob:
+            return False, 1.0, np.zeros(2)
+        factor = float(np.clip(1 + self.scale * rng.standard_normal(), 1 - self.scale, 1 + self.scale))
+        return True, factor, np.clip(self.shift * rng.standard_normal(2), -2 * self.shift, 2 * self.shift)
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """How a training view differs from the frame.
 
@@ -145,24 +169,43 @@ class Augmentation:
         scale_range: Range of factors on the model's focal length, log-uniform; the camera follows exactly, so metres
             stay metres.
         size: Of the view, (width, height) in pixels.
+        crop: How frames are scaled and shifted instead, as published; then scale_range is not used.
     """
 
     flip_prob: float = 0.5
     color_jitter: bool = True
     scale_range: tuple[float, float] = (0.75, 1.35)
     size: tuple[int, int] = (640, 192)
+    crop: RandomCrop | None = None
+
+    @property
+    def max_scale(self) -> float:
+        """The largest factor on the focal length."""
+        return self.scale_range[1] if self.crop is None else 1 / (1 - self.crop.scale)
 
     def __call__(self, sample: Sample, rng: np.random.Generator, focal: float = REFERENCE_FOCAL) -> Sample:
         """A view of the sample at this focal length, pixels, times a random factor."""
         if rng.random() < self.flip_prob:
             sample = flip(sample)
+        sample = self._scaled_anywhere(sample, rng, focal) if self.crop is None else self._cropped(sample, rng, focal)
+        if self.color_jitter:
+            sample = replace(sample, image=color_jitter(sample.image, rng))
+        return sample
+
+    def _scaled_anywhere(self, sample: Sample, rng: np.random.Generator, focal: float) -> Sample:
         focal = focal * float(np.exp(rng.uniform(*np.log(self.scale_range))))
         sample = resize(sample, *scaled_size(sample.camera, focal))
         left, top = (
             int(rng.integers(min(0, have - want), max(0, have - want) + 1))
             for have, want in zip((sample.camera.width, sample.camera.height), self.size, strict=True)
         )
+        return crop(sample, left, top, *self.size, fill=PADDING)
+
+    def _cropped(self, sample: Sample, rng: np.random.Generator, focal: float) -> Sample:
+        cropped, factor, shift = self.crop.draw(rng)
+        sample = resize(sample, *scaled_size(sample.camera, focal / factor))
+        # The crop's centre is that of the view; the shift is one of the image, whatever the crop's size.
+        centre = (0.5 + shift) * (sample.camera.width, sample.camera.height)
+        left, top = (round(float(c - side / 2)) for c, side in zip(centre, self.size, strict=True))
         sample = crop(sample, left, top, *self.size, fill=PADDING)
-        if self.color_jitter:
-            sample = replace(sample, image=color_jitter(sample.image, rng))
-        return sample
+        return replace(sample, trains_3d=self.crop.train_3d or not cropped)

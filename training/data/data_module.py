@@ -108,7 +108,7 @@ class Loaders(lightning.LightningDataModule):
 
     def _require_objects(self, folders: Sequence[KittiFolder]) -> None:
         """Raise KittiError where no object is left to train on; tell which classes have few."""
-        focal, largest = self.trainer.lightning_module.detector.focal, self.augmentation.scale_range[1]
+        focal, largest = self.trainer.lightning_module.detector.focal, self.augmentation.max_scale
         found = training_objects(folders, self._classes, focal, largest, self.visibility)
         if not found.used.total():
             raise KittiError(
@@ -144,6 +144,9 @@ def _require_usable(augmentation: Augmentation, batch_size: int, num_workers: in
         raise TrainingError(
             f"data.augmentation.scale_range {augmentation.scale_range}: the lowest factor, above 0, goes first"
         )
+    crop = augmentation.crop
+    if crop and not (0 <= crop.prob <= 1 and 0 <= crop.scale < 1 and crop.shift >= 0):
+        raise TrainingError(f"data.augmentation.crop {crop}: prob is in [0, 1], scale in [0, 1), shift not negative")
     if any(side < multiple or side % multiple for side in augmentation.size):
         raise TrainingError(f"data.augmentation.size {augmentation.size}: sides are multiples of {multiple}")
 

@@ -45,7 +45,8 @@ class Objects:
 class Sample:
     """An image (H, W, 3) uint8 RGB with its camera, its objects and optionally depth (H, W) float32.
 
-    Depth is the camera's projective depth in metres (see `add_model.geometry.camera`), 0 where unknown.
+    Depth is the camera's projective depth in metres (see `add_model.geometry.camera`), 0 where unknown. trains_3d says
+    whether depth, 3D size and 3D offset of its objects are trained on.
     """
 
     id: str
@@ -53,3 +54,4 @@ class Sample:
     camera: Camera
     objects: Objects = field(default_factory=Objects.empty)
     depth: np.ndarray | None = None
+    trains_3d: bool = True

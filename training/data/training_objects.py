@@ -84,7 +84,7 @@ def _reasons(objects: Objects, camera: Camera, focal: float, scale: float, visib
     """Why each object is not trained on, None where it is; the first that holds of what `Limits` and codes say."""
     if not len(objects):
         return []
-    limits = Limits.seen_at(focal)
+    limits, frame = Limits.seen_at(focal), visibility.frame
     magnified = focal * scale / camera.fu
     height = objects.boxes2d[:, 3] - objects.boxes2d[:, 1]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -95,8 +95,8 @@ def _reasons(objects: Objects, camera: Camera, focal: float, scale: float, visib
             "whose 2D box has no height": ~(height > 0),
             f"occluded beyond code {visibility.max_occlusion}": objects.occluded > visibility.max_occlusion,
             f"truncated by more than {visibility.max_truncation:g}": objects.truncated > visibility.max_truncation,
-            "too low in the image": height * magnified < limits.min_height,
-            "too far away": depth > limits.max_depth,
+            "too low in the image": height < frame.min_height if frame else height * magnified < limits.min_height,
+            "too far away": objects.boxes[:, 2] > frame.max_depth if frame else depth > limits.max_depth,
             "whose centre is outside the image": ~(
                 (u >= -0.5) & (v >= -0.5) & (u < camera.width) & (v < camera.height) & (along > 0)
             ),

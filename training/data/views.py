@@ -17,7 +17,27 @@ from training.data.augmentation import Augmentation, resize_depth
 from training.data.collation import Scene, View
 from training.data.frame_sources import Frames
 from training.data.rng import generator
-from training.data.sample import Objects
+from training.data.sample import Objects, Sample
+
+_HIDDEN = 9  # an occlusion beyond KITTI's codes: of objects that are not trained on, judged by their frame
+
+
+@dataclass(frozen=True)
+class FrameLimits:
+    """Which objects are large and near enough in their frame, before it is scaled or cropped.
+
+    Args:
+        min_height: Of the 2D box, pixels of the frame.
+        max_depth: Metres.
+    """
+
+    min_height: float = 24.0
+    max_depth: float = 65.0
+
+    def hold(self, objects: Objects) -> np.ndarray:
+        """(N,) bool."""
+        height = objects.boxes2d[:, 3] - objects.boxes2d[:, 1]
+        return (height >= self.min_height) & (objects.boxes[:, 2] <= self.max_depth)
 
 
 @dataclass(frozen=True)
@@ -27,15 +47,33 @@ class Visibility:
     Args:
         max_occlusion: 0 fully visible, 1 partly, 2 largely occluded, 3 unknown.
         max_truncation: Share of the object outside the image.
+        frame: Limits by which objects are judged in the whole frame, as published detectors do. Null judges them in the
+            view that is trained on, by the codes above and the detector's own limits of height and depth.
+        background: Whether what is found where objects are not trained on counts as wrong, as published; otherwise it
+            is ignored.
     """
 
     max_occlusion: int = 2
     max_truncation: float = 0.7
+    frame: FrameLimits | None = None
+    background: bool = False
 
-    def labels(self, objects: Objects) -> Labels:
+    def judged(self, sample: Sample) -> Sample:
+        """A frame whose objects bear what is known of them before it is cropped."""
+        if self.frame is None:
+            return sample
+        objects = sample.objects
+        occluded = np.where(self._visible(objects) & self.frame.hold(objects), objects.occluded, _HIDDEN)
+        return replace(sample, objects=replace(objects, occluded=occluded))
+
+    def labels(self, objects: Objects, trains_3d: bool = True) -> Labels:
         """The labels of one image as detectors take them."""
-        visible = (objects.occluded <= self.max_occlusion) & (objects.truncated <= self.max_truncation)
-        return Labels(objects.names, objects.boxes, objects.boxes2d, visible)
+        visible = self._visible(objects) if self.frame is None else objects.occluded < _HIDDEN
+        names, boxes, boxes2d = objects.names, objects.boxes, objects.boxes2d
+        return Labels(names, boxes, boxes2d, visible, trains_3d, self.background, limited=self.frame is None)
+
+    def _visible(self, objects: Objects) -> np.ndarray:
+        return (objects.occluded <= self.max_occlusion) & (objects.truncated <= self.max_truncation)
 
 
 class TrainingViews(Dataset):
@@ -69,8 +107,10 @@ class TrainingViews(Dataset):
 
     def __getitem__(self, key: int) -> View:
         epoch, index = divmod(key, self.count)
-        view = self.augmentation(self.frames(epoch).sample(index), generator(self.seed, epoch, index), self.focal)
-        targets = self.target_encoder.encode(view.camera, self.visibility.labels(view.objects), view.depth)
+        frame = self.visibility.judged(self.frames(epoch).sample(index))
+        view = self.augmentation(frame, generator(self.seed, epoch, index), self.focal)
+        labels = self.visibility.labels(view.objects, view.trains_3d)
+        targets = self.target_encoder.encode(view.camera, labels, view.depth)
         return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)
 
 

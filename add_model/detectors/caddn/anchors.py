@@ -15,7 +15,7 @@ from torch import Tensor
 
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.detectors.depth_bins import DepthBins
-from add_model.detectors.target_assignment import MAX_OBJECTS, Assignment, Limits, assign
+from add_model.detectors.target_assignment import MAX_OBJECTS, Assignment, Limits, assign, require_3d
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera, reference_focal_scale
 from add_model.labels import Labels
@@ -93,6 +93,7 @@ class AnchorTargetEncoder:
         """
         if depth_map is None:
             raise ModelError("CaDDN trains on depth maps: give data.depth lidar, object or dense")
+        require_3d(labels, "CaDDN")
         choice = assign(camera, labels, self.classes, self.limits)
         own_boxes = labels.boxes.copy()
         own_boxes[:, :3] += camera.translation
@@ -102,7 +103,7 @@ class AnchorTargetEncoder:
         targets = {"mask": np.arange(MAX_OBJECTS) < n, "label": np.zeros(MAX_OBJECTS, np.int64)}
         targets["box"] = np.zeros((MAX_OBJECTS, 7), np.float32)
         targets["label"][:n], targets["box"][:n] = choice.label[chosen], own_boxes[chosen]
-        ignored = _ignored(choice, chosen) & np.isfinite(own_boxes).all(axis=1)[:, None]
+        ignored = _ignored(choice, chosen, labels.background) & np.isfinite(own_boxes).all(axis=1)[:, None]
         targets["anchor_object"] = self._assign_anchors(own_boxes[chosen], choice.label[chosen], own_boxes, ignored)
         targets |= self._depth(camera, labels.boxes2d[choice.label >= 0], depth_map)
         return targets
@@ -155,8 +156,10 @@ class AnchorTargetEncoder:
         return {"depth_bin": np.where(known, bins, -1), "depth_foreground": foreground}
 
 
-def _ignored(choice: Assignment, chosen: np.ndarray) -> np.ndarray:
+def _ignored(choice: Assignment, chosen: np.ndarray, background: bool) -> np.ndarray:
     """`Assignment.ignored` (N, C) of a detector that trains on `chosen` alone, since the others lie beyond its grid."""
+    if background:
+        return choice.ignored
     ignored = choice.ignored.copy()
     ignored[chosen] = False
     outside = np.setdiff1d(choice.chosen, chosen)

@@ -32,7 +32,7 @@ from add_model.detectors.gupnet.features import MapFeatures
 from add_model.detectors.gupnet.geometric_depth import coordinate_maps, depth_from_height
 from add_model.detectors.gupnet.loss import gupnet_loss
 from add_model.detectors.gupnet.roi_heads import RoIHeads
-from add_model.detectors.keypoint_encoder import KeypointEncoder
+from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.sparse_heads import SparseHeads
 from add_model.detectors.target_assignment import Limits
@@ -42,6 +42,7 @@ from add_model.geometry.heading import HEADING_BINS
 from add_model.networks.backbone import Backbone
 from add_model.networks.normalise import Normalise
 from add_model.networks.roi_align import roi_align
+from add_model.nms import NmsSettings
 
 BINS = 7  # along each side of a region
 OUTPUTS_2D = {"offset_2d": 2, "size_2d": 2}
@@ -64,6 +65,8 @@ class GUPNet(Detector[MapFeatures]):
         focal: pixels; depth stays coded at the reference focal length, and objects within the same limits are trained
             on, seen larger or smaller.
         classes: what it finds.
+        radius: of the heatmap's peaks, see `KeypointEncoder`.
+        nms: how repeated detections are suppressed; None for not at all.
     """
 
     def __init__(
@@ -74,11 +77,14 @@ class GUPNet(Detector[MapFeatures]):
         max_detections: int = 50,
         focal: float = REFERENCE_FOCAL,
         classes: ClassSpec = KITTI_CLASSES,
+        radius: Radius = gaussian_radius,
+        nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
         self.focal, self.classes = focal, classes
-        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal))
+        self.nms = nms
+        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(classes), 1)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.gupnet.detector import GUPNet
+from add_model.detectors.keypoint_encoder import published_radius
 from add_model.geometry.camera import REFERENCE_FOCAL
 from add_model.networks.dla import DLA34
 from add_model.networks.dla_up import DLAUp
@@ -19,6 +20,14 @@ def gupnet_plain(classes: ClassSpec = KITTI_CLASSES) -> GUPNet:
 
 
 def gupnet_dla34(classes: ClassSpec = KITTI_CLASSES) -> GUPNet:
-    """GUPNet in its published size: DLA-34 and DLAUp, on KITTI images of about 1280x384."""
+    """GUPNet as published: DLA-34 and DLAUp, on KITTI images of about 1280x384, without suppression."""
     backbone = DLA34()
-    return GUPNet(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL, classes=classes)
+    return GUPNet(
+        backbone,
+        DLAUp(backbone.channels),
+        hidden=256,
+        focal=2 * REFERENCE_FOCAL,
+        classes=classes,
+        radius=published_radius,
+        nms=None,
+    )

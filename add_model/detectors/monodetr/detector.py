@@ -65,9 +65,8 @@ class MonoDETR(Detector[DecoderOutputs]):
         focal: pixels; depth stays coded at the reference focal length, and objects within the same limits are trained
             on, seen larger or smaller.
         classes: what it finds.
+        nms: how repeated detections are suppressed; None for not at all.
     """
-
-    nms = NmsSettings(bev_iou=1.0)  # queries are trained not to repeat one another
 
     def __init__(
         self,
@@ -83,10 +82,11 @@ class MonoDETR(Detector[DecoderOutputs]):
         groups: int = 11,
         focal: float = 2 * REFERENCE_FOCAL,
         classes: ClassSpec = KITTI_CLASSES,
+        nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups = backbone, first, queries, groups
-        self.focal, self.classes = focal, classes
+        self.focal, self.classes, self.nms = focal, classes, nms
         zoom = focal / REFERENCE_FOCAL
         strides = list(backbone.strides[first:])
         inputs = list(backbone.channels[first:])

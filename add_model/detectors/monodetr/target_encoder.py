@@ -8,7 +8,7 @@ import numpy as np
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.depth_bins import DepthBins
-from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign, require_3d
 from add_model.geometry.camera import Camera
 from add_model.geometry.heading import encode_heading
 from add_model.labels import Labels
@@ -37,6 +37,7 @@ class SetTargetEncoder:
         heading_bin, heading_residual (M,); ignored (M, 4) 2D boxes in pixels where the classes of ignored_class (M, C)
         do not count as wrong; depth_bin (h, w) the nearest object's bin, the number of bins for none, -1 where ignored.
         """
+        require_3d(labels, "MonoDETR")
         choice = assign(camera, labels, self.classes, self.limits)
         boxes2d, chosen, n = labels.boxes2d, choice.chosen, len(choice.chosen)
         targets = {key: np.zeros(MAX_OBJECTS, np.int64) for key in ("label", "heading_bin")}

@@ -28,5 +28,5 @@ def monodetr_plain(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
 
 
 def monodetr_resnet50(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
-    """MonoDETR in its published size, on KITTI images of about 1280x384."""
-    return MonoDETR(ResNet50(), first=1, classes=classes)
+    """MonoDETR as published, on KITTI images of about 1280x384, without suppression."""
+    return MonoDETR(ResNet50(), first=1, classes=classes, nms=None)

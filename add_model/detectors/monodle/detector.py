@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import CandidateBatch, Detector, best_first, depth_certainty
 from add_model.detectors.decoding import decode_depth, top_peaks
-from add_model.detectors.keypoint_encoder import KeypointEncoder
+from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.monodle.loss import monodle_loss
 from add_model.detectors.sparse_heads import SparseHeads
@@ -26,6 +26,7 @@ from add_model.geometry.camera import REFERENCE_FOCAL
 from add_model.geometry.heading import HEADING_BINS
 from add_model.networks.backbone import Backbone
 from add_model.networks.normalise import Normalise
+from add_model.nms import NmsSettings
 
 OUTPUTS = {
     "offset_3d": 2,
@@ -48,6 +49,8 @@ class MonoDLE(Detector[Tensor]):
         focal: pixels; depth stays coded at the reference focal length, and objects within the same limits are trained
             on, seen larger or smaller.
         classes: what it finds.
+        radius: of the heatmap's peaks, see `KeypointEncoder`.
+        nms: how repeated detections are suppressed; None for not at all.
     """
 
     def __init__(
@@ -58,11 +61,14 @@ class MonoDLE(Detector[Tensor]):
         max_detections: int = 50,
         focal: float = REFERENCE_FOCAL,
         classes: ClassSpec = KITTI_CLASSES,
+        radius: Radius = gaussian_radius,
+        nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
         self.focal, self.classes = focal, classes
-        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal))
+        self.nms = nms
+        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(classes), 1)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.keypoint_encoder import published_radius
 from add_model.detectors.monodle.detector import MonoDLE
 from add_model.geometry.camera import REFERENCE_FOCAL
 from add_model.networks.dla import DLA34
@@ -33,6 +34,14 @@ def monodle_plain(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
 
 
 def monodle_dla34(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
-    """MonoDLE in its published size: DLA-34 and DLAUp, on KITTI images of about 1280x384."""
+    """MonoDLE as published: DLA-34 and DLAUp, on KITTI images of about 1280x384, without suppression."""
     backbone = DLA34()
-    return MonoDLE(backbone, DLAUp(backbone.channels), hidden=256, focal=2 * REFERENCE_FOCAL, classes=classes)
+    return MonoDLE(
+        backbone,
+        DLAUp(backbone.channels),
+        hidden=256,
+        focal=2 * REFERENCE_FOCAL,
+        classes=classes,
+        radius=published_radius,
+        nms=None,
+    )

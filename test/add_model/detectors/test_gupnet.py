@@ -226,7 +226,8 @@ def test_the_size_loss_by_hand():
 def test_losses_by_hand():
     """Means over the two objects, and over the two numbers of each offset."""
     mask = torch.tensor([[True, True, False]])
-    target = {"mask": mask, "heatmap": torch.zeros(1, 3, 1, 1), "ignore": torch.zeros(1, 3, 1, 1, dtype=torch.bool)}
+    target = {"mask": mask, "mask_3d": mask, "heatmap": torch.zeros(1, 3, 1, 1)}
+    target["ignore"] = torch.zeros(1, 3, 1, 1, dtype=torch.bool)
     outputs = {"heading": torch.zeros(1, 3, 24), "height_log_variance": torch.zeros(1, 3)}
     outputs["log_variance"] = torch.tensor([[0.0, 2 * math.log(3.0), 0.0]])
     for name in ("offset_2d", "size_2d", "offset_3d"):

@@ -1,5 +1,7 @@
 """The target_encoder's two halves are inverses, and its targets are what closed forms say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from support.detector_cases import all_visible
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius
+from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius, published_radius
 from add_model.detectors.target_assignment import Limits
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
@@ -151,3 +153,41 @@ def test_type_names_compare_in_any_case():
     assert expected["mask"].any() and expected["ignore"].any()
     for key, value in expected.items():
         np.testing.assert_array_equal(targets[key], value)
+
+
+@given(reals(1, 60), reals(1, 60))
+def test_the_published_radius_has_the_roots_times_a(height, width):
+    """CenterNet's known slip, for all three of CornerNet's equations a r^2 + b r + c = 0 at IoU 0.7."""
+    total, area = height + width, width * height
+    equations = [(1, -total, area * 0.3 / 1.7), (4, -2 * total, 0.3 * area), (2.8, 1.4 * total, -0.3 * area)]
+    expected = min(a * max(np.roots([a, b, c])) for a, b, c in equations)
+    found = published_radius(np.array([height]), np.array([width]))[0]
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert found > 2.7 * gaussian_radius(np.array([height]), np.array([width]))[0]
+
+
+def test_published_peaks_differ_in_their_width_alone():
+    camera = camera_of(360, 0)
+    boxes = np.array([[x, 1.0, 12.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 3.0)])
+    labels = all_visible(camera, np.array(["Car", "Car"]), boxes)
+    narrow = KeypointEncoder().encode(camera, labels)
+    wide = KeypointEncoder(radius=published_radius).encode(camera, labels)
+    assert (wide["heatmap"] > 0).sum() > 4 * (narrow["heatmap"] > 0).sum()
+    for key in narrow.keys() - {"heatmap"}:
+        np.testing.assert_array_equal(narrow[key], wide[key])
+
+
+def test_what_is_not_taught_is_background_where_labels_say_so():
+    camera = camera_of(360, 0)
+    boxes = np.array([[x, 1.0, 15.0, 4, 1.7, 1.5, 0.3] for x in (-4.0, 0.0, 4.0)])
+    labels = all_visible(camera, np.array(["Car", "Van", "DontCare"]), boxes)
+    assert KeypointEncoder().encode(camera, labels)["ignore"].any()
+    targets = KeypointEncoder().encode(camera, replace(labels, background=True))
+    assert targets["mask"].sum() == 1 and not targets["ignore"].any()
+
+
+def test_limits_hold_but_for_labels_that_were_judged_before():
+    camera, encoder = camera_of(360, 0), KeypointEncoder(limits=Limits(min_height=1000, max_depth=1))
+    labels = all_visible(camera, np.array(["Car"]), np.array([[0.0, 1.0, 15.0, 4, 1.7, 1.5, 0.3]]))
+    assert not encoder.encode(camera, labels)["mask"].any()
+    assert encoder.encode(camera, replace(labels, limited=False))["mask"].sum() == 1

@@ -112,6 +112,22 @@ def test_the_loss_of_a_batch_is_the_sum_over_its_objects(detector):
         torch.testing.assert_close(whole[key], (halves[0][key] + halves[1][key]) / 2)
 
 
+def test_a_view_without_3d_teaches_what_the_image_shows(detector):
+    """Depth, 3D size and 3D offset are means over the other views' objects; all else is as if it were one of them."""
+    boxes = np.array([[-2.0, 1, 12, 4, 1.7, 1.5, 0.3], [2.0, 1, 9, 1.7, 0.6, 1.7, -1.0]])
+    features = torch.randn(2, 64, 24, 64, generator=torch.Generator().manual_seed(0))
+    targets = _targets([boxes, boxes[:1]])
+    whole = detector.losses(features, targets)
+    targets["mask_3d"][1] = False
+    found = detector.losses(features, targets)
+    first = detector.losses(features[:1], {key: v[:1] for key, v in targets.items()})
+    for key, value in found.items():
+        torch.testing.assert_close(value, (first if key in ("depth", "size_3d", "offset_3d") else whole)[key])
+    targets["mask_3d"][:] = False
+    nothing = {key for key, value in detector.losses(features, targets).items() if value == 0}
+    assert nothing == {"depth", "size_3d", "offset_3d"}
+
+
 def _total_of(targets):
     return lambda value: targets["mask"].sum().float()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data import augmentation as augment
-from training.data.augmentation import Augmentation
+from training.data.augmentation import Augmentation, RandomCrop
 from training.data.depth_sources import object_depth
 from training.data.kitti.dataset import KittiFolder
 from training.data.rng import generator
@@ -309,3 +309,40 @@ def test_real_frames_keep_their_geometry(kitti_mini):
             found = changed.camera.project(mirrored)
             np.testing.assert_allclose(found[:, 0], 639 - expected[:, 0], atol=1e-4)
             np.testing.assert_allclose(found[:, 1], expected[:, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_published_crop_maps_pixels_as_the_published_affine_transform(seed):
+    """The crop of factor f around a shifted centre fills a view whose zoom is that of the whole image."""
+    camera = Camera(np.array([[720.0, 0, 600, 40], [0, 720, 180, 0], [0, 0, 1, 0.003]]), 1242, 375)
+    sample, zoom, size = Sample("0", np.zeros((375, 1242, 3), np.uint8), camera), 0.5, (640, 192)
+    crop = RandomCrop(prob=1.0)
+    view = Augmentation(0.0, False, size=size, crop=crop)(sample, np.random.default_rng(seed), zoom * 720)
+    # The draws of the flip, of the crop or not, of the factor and of the two shifts.
+    rng = np.random.default_rng(seed)
+    rng.random(), rng.random()
+    factor = np.clip(1 + 0.4 * rng.standard_normal(), 0.6, 1.4)
+    shift = np.clip(0.1 * rng.standard_normal(2), -0.2, 0.2)
+    centre = np.array([1242, 375]) * (0.5 + shift)
+    points = camera.lift(np.array([[300.0, 100, 20], [900, 250, 8], [640, 180, 50]]))
+    pixels = camera.project(points)[:, :2] + 0.5
+    expected = (pixels - centre) * zoom / factor + np.array(size) / 2 - 0.5
+    np.testing.assert_allclose(view.camera.project(points)[:, :2], expected, atol=1.1)  # sizes and places are rounded
+    assert not view.trains_3d
+    # The published depth target is the depth times the factor, metres: ours is that at the focal length of whole views.
+    assert view.camera.fu == pytest.approx(360 / factor, rel=2e-3)
+
+
+def test_a_share_of_the_frames_is_cropped_and_the_others_are_whole():
+    sample = random_sample(5)
+    augmentation = Augmentation(0.0, False, size=(64, 32), crop=RandomCrop(prob=0.3))
+    rng = np.random.default_rng(0)
+    views = [augmentation(sample, rng, sample.camera.fv) for _ in range(400)]
+    cropped = [not view.trains_3d for view in views]
+    assert 0.22 < np.mean(cropped) < 0.38
+    ratios = np.array([view.camera.fv / sample.camera.fv for view in views])
+    whole = ratios[~np.array(cropped)]
+    assert np.ptp(whole) == 0 and whole[0] == pytest.approx(1, abs=0.05)
+    assert 1 / 1.4 * 0.97 < ratios.min() < 0.85 and 1.3 < ratios.max() < augmentation.max_scale * 1.03
+    taught = replace(augmentation, crop=RandomCrop(prob=1.0, train_3d=True))
+    assert taught(sample, rng, sample.camera.fv).trains_3d

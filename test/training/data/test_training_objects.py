@@ -10,12 +10,12 @@ from support.label_lines import label
 from add_model.classes import KITTI_CLASSES
 from add_model.detectors.target_assignment import Limits, assign
 from training.data import data_module
-from training.data.augmentation import resize
+from training.data.augmentation import crop, resize
 from training.data.data_module import KittiData, MixedData, MixedSource
 from training.data.kitti.calib import write_calib
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.training_objects import training_objects
-from training.data.views import Visibility
+from training.data.views import FrameLimits, Visibility
 
 P2 = np.array([[721.5, 0, 609.6, 44.9], [0, 721.5, 172.9, 0.2], [0, 0, 1, 0.003]])
 GOOD = {"place": (0, 1.6, 20), "box": (540, 150, 680, 230)}
@@ -131,3 +131,23 @@ def test_labels_of_other_names_only_are_told_by_name(tmp_path, kinds, said):
     root = folder(tmp_path, [[label(kind, **GOOD) for kind in kinds]])
     with pytest.raises(KittiError, match=f"no Car.* is labelled .*but {said}"):
         attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")
+
+
+def test_objects_are_judged_in_their_frame_where_published_limits_hold(tmp_path):
+    """By MonoDLE's: 25 rows of pixels, the last included, up to 65 m, half truncated at most; a crop changes none."""
+    rows = {"good": {}, "low": {"box": (600, 150, 640, 173)}, "far": {"place": (0, 1.7, 66)}, "cut": {"truncated": 0.6}}
+    root = folder(tmp_path, [[label(**GOOD | change) for change in rows.values()]])
+    frame = KittiFolder(root).sample(0)
+    visibility = Visibility(max_truncation=0.5, frame=FrameLimits(), background=True)
+    judged = visibility.judged(frame)
+    assert visibility.labels(judged.objects).visible.tolist() == [True, False, False, False]
+    # Most of the good one is cropped off, and it is scaled to a few pixels: that is no fault of its frame.
+    left, _, right, _ = frame.objects.boxes2d[0]
+    view = resize(crop(judged, int(right - 0.2 * (right - left)), 0, 200, judged.camera.height), 20, 40)
+    labels = visibility.labels(view.objects)
+    assert labels.visible[0] and labels.background and not labels.limited
+    assert view.objects.truncated[0] > 0.5
+    assert not Visibility(max_truncation=0.5).labels(view.objects).visible[0]
+    found = training_objects([KittiFolder(root)], KITTI_CLASSES, 720.0, 1.0, visibility)
+    assert found.used.total() == 1
+    assert set(found.left_out["Car"]) == {"too low in the image", "too far away", "truncated by more than 0.5"}
