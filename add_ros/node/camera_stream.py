@@ -114,8 +114,11 @@ class CameraStream:
             if kinds.setdefault(name, kind) != kind or name in self.outputs.types():
                 raise ValueError(f"{name} is remapped to two topics, of type {kinds[name]} and of type {kind}")
 
-    def match(self, enabled: bool) -> None:
-        """Subscribe, and follow the publishers' quality of service; where nobody wants what is found, do neither."""
+    def match(self, enabled: bool) -> bool:
+        """Subscribe, and follow the publishers' quality of service; where nobody wants what is found, do neither.
+
+        Returns whether it waits for a publisher's offer, and so should be called again soon.
+        """
         if not enabled:
             self._rest("disabled")
         elif self._live()["lazy"] and not self.outputs.wanted():
@@ -125,6 +128,8 @@ class CameraStream:
             self._started = self._started or time.monotonic()
             self.info.match()
             self.image.match()
+            return not (self.info.active and self.image.active)
+        return False
 
     def _rest(self, why: str) -> None:
         self.diagnostics.idle(why)

@@ -37,6 +37,7 @@ from add_ros.node.tf_transformer import TfTransformer
 from add_ros.transport import advice, config_folder
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
+_OFFER_PERIOD = 0.05  # seconds between two looks for a publisher, as long as none is found
 _LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
 
 
@@ -104,8 +105,10 @@ class DetectorCore:
         stack.callback(node.destroy_publisher, self._diagnostics)
         stack.callback(node.destroy_service, node.create_service(SetBool, "~/set_enabled", self._set_enabled))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        for period, work in ((_MATCH_PERIOD, self._match), (_REPORT_PERIOD, self._report)):
-            stack.callback(node.destroy_timer, node.create_timer(period, work, clock=steady))
+        self._match_timer = node.create_timer(_OFFER_PERIOD, self._match, clock=steady)
+        report_timer = node.create_timer(_REPORT_PERIOD, self._report, clock=steady)
+        for timer in (self._match_timer, report_timer):
+            stack.callback(node.destroy_timer, timer)
 
     def callback_failed(self, error: Exception) -> None:
         """Count an exception of a callback in the diagnostics, and log it, each kind every few seconds."""
@@ -218,10 +221,10 @@ class DetectorCore:
 
     def _match(self) -> None:
         if self._predictor is None:
-            return  # by the time the model is loaded, publishers that are there have been discovered
+            return  # no frame could be answered
         try:
-            for stream in self._streams:
-                stream.match(self._active and self._enabled)
+            waiting = [stream.match(self._active and self._enabled) for stream in self._streams]
+            self._match_timer.timer_period_ns = round(1e9 * (_OFFER_PERIOD if any(waiting) else _MATCH_PERIOD))
         except RuntimeError as error:  # two remappings of different types to one name
             self.failure = f"the node can't subscribe: {error}"
 

@@ -7,6 +7,7 @@ one would get: neither fixed choice suits all cameras.
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,14 +25,17 @@ Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
 # While there is no publisher. Reliable, since a first message can't get lost then between the two sides' discoveries; a
 # best-effort publisher does not match this, but is discovered and followed at the next `match`.
 _INITIAL: Choice = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+# Seconds from the start in which publishers that are there already are discovered, on a busy machine too. Subscribing
+# before would be a guess, and where it is wrong, messages are lost until the second subscription is discovered in turn.
+OFFER_PATIENCE = 2.0
 
 
 class MatchedSubscription:
-    """Subscribes when `match` is first called, and again whenever it finds that the offers have changed.
+    """Subscribes when `match` finds the first offer, and again whenever it finds that the offers have changed.
 
-    `match` is to be called a few times per second; the first time a little after the node's creation, when existing
-    publishers have been discovered. During a change the old subscription stays until the new one has received a
-    message, so nothing is missed; a message that both receive is passed on once.
+    `match` is to be called a few times per second, and more often while it is not `active`. Where no publisher is found
+    within OFFER_PATIENCE of the start, it subscribes for one that is still to come. During a change the old one stays
+    until the new one has received a message, so nothing is missed; a message that both receive is passed on once.
 
     Args:
         node: has the subscription.
@@ -41,6 +45,7 @@ class MatchedSubscription:
         reliability: reliable, best_effort, or anything else to follow the publishers.
         callback: called with each message.
         on_missed: called with the number of messages that were sent and did not arrive.
+        clock: gives seconds that only go forward.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class MatchedSubscription:
         reliability: str,
         callback: Callable[[Any], None],
         on_missed: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock, self._wait_until = clock, clock() + OFFER_PATIENCE
         self._node, self._kind, self._depth, self._callback, self._on_missed = node, kind, depth, callback, on_missed
         self._fixed = _FIXED.get(reliability)
         self._given = topic  # rclpy remaps each name that it is given: a resolved one would be remapped twice
@@ -75,6 +82,8 @@ class MatchedSubscription:
         if self._starved:
             self._explain_starving()
         choice = choose(p.qos_profile for p in self._publishers_of_type())
+        if choice is None and self._fixed is None and not self.active and self._clock() < self._wait_until:
+            return
         choice = self._choice if choice is None else (self._fixed or choice[0], choice[1])
         if self._subscription is None:
             self._choice = choice
@@ -180,8 +189,10 @@ class MatchedSubscription:
         return gids[0] if len(gids) == 1 else None
 
     def _incompatible(self, _: Any) -> None:
-        # With auto, `match` is about to follow the new publisher.
-        self._starved = self._fixed is not None
+        if self._fixed is None:
+            self.match()  # at once: until the new subscription is discovered in turn, messages are lost
+        else:
+            self._starved = True
 
     def _explain_starving(self) -> None:
         starving = [p for p in self._publishers() if not _satisfies(p.qos_profile, self._choice)]

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import rclpy
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from add_ros.node.matched_subscription import MatchedSubscription, choose, similar, type_name
+from add_ros.node.matched_subscription import OFFER_PATIENCE, MatchedSubscription, choose, similar, type_name
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
@@ -58,7 +59,7 @@ class Topic:
     """As much of a node as a subscription needs, with publishers that are numbers and come and go."""
 
     def __init__(self, distribution, monkeypatch):
-        self.distribution, self.missed = distribution, 0
+        self.distribution, self.missed, self.now, self.profiles = distribution, 0, 0.0, []
         if distribution == "humble":  # callbacks get the message alone
             monkeypatch.setattr("add_ros.node.matched_subscription.Subscription", object)
         self._subscription = MatchedSubscription(self, Image, "image", 1, "auto", lambda _: None, self._add)
@@ -88,7 +89,74 @@ class Topic:
 
     def create_subscription(self, kind, name, callback, profile, event_callbacks):
         self._callback = callback
+        self.profiles.append(profile)
         return object()
+
+    def destroy_subscription(self, _):
+        pass
+
+
+class Start:
+    """A subscription of a fake node whose publishers are still to be discovered."""
+
+    def __init__(self, reliability, monkeypatch):
+        self.topic = Topic("kilted", monkeypatch)
+        self.topic.publishers()
+        self.topic.profiles.clear()
+        ignore = lambda _: None  # noqa: E731
+        self.subscription = MatchedSubscription(
+            self.topic, Image, "image", 1, reliability, ignore, ignore, lambda: self.topic.now
+        )
+
+    def match(self, now):
+        """What it has subscribed with by then, in order."""
+        self.topic.now = now
+        self.subscription.match()
+        return [profile.reliability for profile in self.topic.profiles]
+
+
+def test_it_waits_for_an_offer_before_it_chooses(monkeypatch):
+    start = Start("auto", monkeypatch)
+    assert start.match(0.1) == [] and not start.subscription.active
+    start.topic.publishers(1)
+    start.topic._infos[0].qos_profile = QoSProfile(depth=1, reliability=BEST_EFFORT)
+    assert start.match(0.2) == [BEST_EFFORT] and start.subscription.active
+
+
+def test_it_waits_no_longer_than_publishers_that_are_there_take_to_be_found(monkeypatch):
+    start = Start("auto", monkeypatch)
+    assert start.match(OFFER_PATIENCE - 0.01) == []
+    assert start.match(OFFER_PATIENCE) == [RELIABLE]
+    start.subscription.release()
+    assert start.match(OFFER_PATIENCE + 0.1) == [RELIABLE] * 2
+
+
+def test_a_fixed_choice_waits_for_nobody(monkeypatch):
+    assert Start("best_effort", monkeypatch).match(0.0) == [BEST_EFFORT]
+
+
+def test_an_offer_that_does_not_suit_a_guess_is_followed_at_once():
+    """Over DDS, and without a further call of `match`: the middleware tells of the publisher."""
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node, camera, arrived = rclpy.create_node("follower"), rclpy.create_node("late_camera"), []
+    ticks = iter([0.0])
+    subscription = MatchedSubscription(
+        node, Image, "late_image", 1, "auto", arrived.append, lambda _: None, lambda: next(ticks, OFFER_PATIENCE)
+    )
+    subscription.match()
+    assert subscription.active
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)
+    publisher = camera.create_publisher(
+        Image, "late_image", QoSProfile(depth=1, reliability=BEST_EFFORT), event_callbacks=quiet
+    )
+    end = time.monotonic() + 30
+    while not arrived:
+        assert time.monotonic() < end
+        publisher.publish(Image())
+        rclpy.spin_once(node, timeout_sec=0.02)
+    for one in (node, camera):
+        one.destroy_node()
 
 
 @pytest.mark.parametrize(("distribution", "missed"), [("kilted", 4), ("jazzy", 4), ("humble", 0)])
