@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from add_model.atomic_io import require_writable, write_atomically
-from add_model.backends.select import ENGINES
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
 from add_model.predictor import Predictor
 from add_model.signals import raise_on_signals
 from add_ros.bag_evaluation.compare import compare
+from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bag_evaluation.run import (
     EvaluatedRun,
@@ -44,9 +44,8 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
-from training.arguments import command_parser
 
-_PICTURES = 60
+__all__ = ["main", "parser"]
 
 
 @dataclass(frozen=True)
@@ -68,158 +67,6 @@ class _Detector:
 
     run: Callable[[Sink | None], EvaluatedRun]
     classes: ClassSpec | None = None
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    options = command_parser(
-        "bag evaluate",
-        "Score a model on a bag with ground truth, or without --model the detections that were recorded: KITTI's "
-        "average precision and errors against distance. A --compare option adds a second run and the differences of "
-        "the two with confidence intervals.",
-        "bag --model weights.onnx --page evaluation.html",
-        usage="%(prog)s BAG [options]",
-    )
-    options.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
-    _add_scored(options)
-    _add_topics(options)
-    _add_comparison(options)
-    _add_output(options)
-    return options
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    command = parser()
-    arguments = command.parse_args(argv)
-    _require_together(command, arguments)
-    return arguments
-
-
-def _add_scored(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what is scored")
-    what.add_argument(
-        "--model", metavar="FILE", help=".onnx, .safetensors, or the name of weights that ship here: monodle_lite0"
-    )
-    what.add_argument(
-        "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
-    )
-    what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    what.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
-    what.add_argument(
-        "--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
-    )
-    what.add_argument(
-        "--score-threshold",
-        type=_share,
-        metavar="X",
-        help="leave out detections below it, as the node does (default: keep all, as average precision asks for)",
-    )
-    what.add_argument(
-        "--classes",
-        type=Path,
-        metavar="FILE",
-        help="classes to score: a JSON file, or a model that names them (default: the model's, else KITTI's)",
-    )
-    what.add_argument(
-        "--class",
-        dest="new_names",
-        type=_renaming,
-        action="append",
-        default=[],
-        metavar="NAME=CLASS",
-        help="read a name in labels and detections as another, such as vehicle=Car; repeatable",
-    )
-    what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
-    what.add_argument(
-        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
-    )
-
-
-def _add_topics(parser: argparse.ArgumentParser) -> None:
-    topics = parser.add_argument_group("topics, found by type where there is one choice")
-    for name, kind in (
-        ("image", "Image or CompressedImage"),
-        ("camera-info", "CameraInfo"),
-        ("ground-truth", "Detection3DArray"),
-        ("detections", "Detection3DArray"),
-    ):
-        topics.add_argument(f"--{name}-topic", metavar="TOPIC", help=kind)
-
-
-def _add_comparison(parser: argparse.ArgumentParser) -> None:
-    against = parser.add_argument_group(
-        "comparison: a second run, like the first but for"
-    ).add_mutually_exclusive_group()
-    against.add_argument("--compare-model", metavar="FILE", help="another model")
-    against.add_argument("--compare-bag", type=Path, metavar="BAG", help="another bag")
-    against.add_argument(
-        "--compare-detections", type=Path, metavar="BAG", help="recorded detections: those of this bag (BAG itself too)"
-    )
-    intervals = parser.add_argument_group("confidence intervals of a comparison")
-    intervals.add_argument("--resamples", type=_at_least(20), metavar="N", help="default 1000")
-    intervals.add_argument(
-        "--block",
-        type=_at_least(1),
-        metavar="N",
-        help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20)",
-    )
-    intervals.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    out = parser.add_argument_group("what comes out, beside the text")
-    out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
-    out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
-    out.add_argument(
-        "--frames", type=_at_least(0), metavar="N", help=f"frames of each run with pictures (default {_PICTURES})"
-    )
-    out.add_argument("--title", metavar="TEXT", help="heading of the page")
-    out.add_argument(
-        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics, detections and markers"
-    )
-    out.add_argument(
-        "--score", type=_share, metavar="X", help="least score in errors and pictures (default: best F1 per class)"
-    )
-
-
-def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    if arguments.model and arguments.detections:
-        parser.error("give --model or --detections, not both")
-    if len(_sides(arguments)) == 1:
-        alone = [f"--{name}" for name in ("resamples", "block", "seed") if getattr(arguments, name) is not None]
-        if alone:
-            which = "--compare-model, --compare-bag or --compare-detections"
-            parser.error(f"{alone[0]} is about the intervals of a comparison: give {which} too, or leave it out")
-    if arguments.page is None:
-        for name in ("frames", "title"):
-            if getattr(arguments, name) is not None:
-                parser.error(f"--{name} is about the page: give --page too, or leave it out")
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return int(text)
-
-    return number
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
-def _renaming(text: str) -> tuple[str, str]:
-    name, equals, other = text.partition("=")
-    if not (name and equals and other):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CLASS")
-    return name, other
 
 
 def _sides(a: argparse.Namespace) -> list[_Side]:
@@ -332,7 +179,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
         from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
 
         title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
-        count = _PICTURES if a.frames is None else a.frames
+        count = PICTURES if a.frames is None else a.frames
         write_atomically(a.page, render(scored, bags, comparison, title, command, count))
     for written in filter(None, (a.json, a.page, a.out_bag)):
         print(f"written: {written}")
@@ -340,7 +187,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C and SIGTERM."""
-    arguments = _arguments(argv)
+    arguments = read_arguments(argv)
     command = shlex.join(["add-ros", "bag", "evaluate", *(sys.argv[1:] if argv is None else argv)])
     try:
         with raise_on_signals():

@@ -103,7 +103,13 @@ def rows_of(setting: str, found: list[Group]) -> str:
     order = {name: n for n, name in enumerate(dict.fromkeys(group.name for group in mine))}
     for group in sorted(mine, key=lambda g: (list(SCORED_ON).index(g.split), g.accelerator, order[g.name])):
         numbers = ", ".join(map(str, sorted(group.runs)))
-        cells = [SHOWN_AS.get(group.name, group.name), SCORED_ON[group.split], group.accelerator, str(group.steps), numbers]
+        cells = [
+            SHOWN_AS.get(group.name, group.name),
+            SCORED_ON[group.split],
+            group.accelerator,
+            str(group.steps),
+            numbers,
+        ]
         cells += [_mean(group.values(metric), 2) for metric in SCORES] + [_mean(group.values(DEPTH_ERROR), 3)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
