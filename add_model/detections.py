@@ -17,6 +17,7 @@ class Detections:
         boxes: (N, 7) 3D boxes as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
         boxes2d: (N, 4) left, top, right, bottom in pixels of the image that was given
         depth_std: (N,) standard deviation of the predicted depth, metres
+        impossible: how many more the network gave that cannot be, such as with a size below 0; they are left out
     """
 
     names: np.ndarray
@@ -24,6 +25,7 @@ class Detections:
     boxes: np.ndarray
     boxes2d: np.ndarray
     depth_std: np.ndarray
+    impossible: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -31,7 +33,12 @@ class Detections:
     def __getitem__(self, index: np.ndarray | slice) -> Detections:
         """The detections that a mask, index array or slice picks."""
         return Detections(
-            self.names[index], self.scores[index], self.boxes[index], self.boxes2d[index], self.depth_std[index]
+            self.names[index],
+            self.scores[index],
+            self.boxes[index],
+            self.boxes2d[index],
+            self.depth_std[index],
+            self.impossible,
         )
 
     @classmethod

@@ -12,6 +12,10 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.nms import NmsSettings
 
+_LFS = b"version https://git-lfs"
+_LEAST_FOCAL, _MOST_FOCAL = 10.0, 100_000.0  # pixels
+_MOST_MULTIPLE = 1024
+
 
 class NetworkSettings(NamedTuple):
     """What prediction needs to know of a network, see `add_model.detectors.base.Detector`."""
@@ -56,7 +60,22 @@ def read_metadata(metadata: Mapping[str, str]) -> NetworkSettings:
         suppression = None if values is None else NmsSettings(**values)
     else:
         suppression = NmsSettings(float(metadata.get("footprint_overlap", 1.0)))
-    return NetworkSettings(classes, float(metadata["focal"]), int(metadata["multiple"]), suppression)
+    return _checked(NetworkSettings(classes, float(metadata["focal"]), int(metadata["multiple"]), suppression))
+
+
+def _checked(settings: NetworkSettings) -> NetworkSettings:
+    """Raises ModelError for values of the right type with which no image can be prepared."""
+    if not _LEAST_FOCAL <= settings.focal <= _MOST_FOCAL:
+        raise ModelError(
+            f"its focal length of {settings.focal:g} pixels is not {_LEAST_FOCAL:g} to {_MOST_FOCAL:g}: export it again"
+        )
+    if not 1 <= settings.size_multiple <= _MOST_MULTIPLE:
+        raise ModelError(
+            f"its sides are to be multiples of {settings.size_multiple}, not of 1 to {_MOST_MULTIPLE}: export it again"
+        )
+    if settings.nms is not None and not 0 <= settings.nms.bev_iou <= 1:
+        raise ModelError(f"its nms has bev_iou {settings.nms.bev_iou}, not 0 to 1: export it again")
+    return settings
 
 
 def _known(names: tuple[str, ...]) -> ClassSpec:
@@ -79,6 +98,7 @@ def read_classes(path: str | Path) -> ClassSpec:
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no file {path} to read classes from")
+    refuse_lfs_pointer(path)
     try:
         if path.suffix == ".onnx":
             return read_metadata(_onnx_metadata(path)).classes
@@ -94,6 +114,15 @@ def read_classes(path: str | Path) -> ClassSpec:
         raise ModelError(f"cannot read classes from {path}: {error.name} is not installed") from error
     except (ModelError, ValueError, TypeError, OSError) as error:
         raise ModelError(f"cannot read classes from {path}: {error}") from error
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raise ModelError where a file only says which one Git LFS would put in its place."""
+    with path.open("rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            raise ModelError(
+                f"model {path} is a Git LFS pointer, not the model: run 'git lfs pull' where it comes from"
+            )
 
 
 def _onnx_metadata(path: Path) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from add_model.backends.select import open_backend
 from add_model.classes import ClassSpec
+from add_model.cores import capped_threads
 from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
@@ -47,7 +48,9 @@ class Predictor:
         engine_options: Mapping[str, str] | None = None,
     ) -> None:
         self.model_path = model_file(model)
+        threads, too_many = capped_threads(threads)
         self._backend, self.device_note = open_backend(self.model_path, device, threads, engine, engine_options)
+        self.device_note = "; ".join(filter(None, (self.device_note, too_many))) or None
         self._max_pixels = max_pixels
 
     @property

@@ -84,6 +84,11 @@ def preprocess(
     return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
 
 
+MAX_CANDIDATES = 1000  # of one image; networks give 50 or so
+_FARTHEST, _LARGEST = 1e5, 1e3  # metres
+_ROUNDING = 1e-5  # of a sigmoid in half precision
+
+
 def postprocess(
     candidates: Candidates,
     classes: ClassSpec,
@@ -93,17 +98,34 @@ def postprocess(
 ) -> Detections:
     """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
 
-    classes: in the order of labels; suppression: the detector's.
+    classes: in the order of labels; suppression: the detector's. What cannot be is left out and counted.
     """
-    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values) for values in candidates)
+    possible = _possible(candidates, len(classes), seen)
+    chosen = np.flatnonzero(possible)
+    if len(chosen) > MAX_CANDIDATES:  # each is compared with each
+        chosen = np.sort(chosen[np.argsort(-candidates.scores[chosen], kind="stable")[:MAX_CANDIDATES]])
+    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values)[chosen] for values in candidates)
+    labels = labels.astype(int)
     # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
     scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
     boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
     visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
-    keep = visible & np.isfinite(boxes).all(axis=1)
     scores = calibrated(scores, labels, classes)
     found = Detections(
-        np.array(classes.names)[labels], *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std))
+        np.array(classes.names)[labels],
+        *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)),
+        int((~possible).sum()),
     )
-    found = found[keep]
+    found = found[visible]
     return nms(found[np.argsort(-found.scores, kind="stable")], suppression)
+
+
+def _possible(candidates: Candidates, classes: int, seen: Camera) -> np.ndarray:
+    """(K,) whether all values are finite, and such as an object before the camera can have."""
+    scores, labels, boxes, boxes2d, depth_std = (np.asarray(values, float) for values in candidates)
+    with np.errstate(invalid="ignore", over="ignore"):
+        depth = boxes[:, :3] @ seen.P[2, :3] + seen.P[2, 3]
+        fine = (scores >= 0) & (scores <= 1 + _ROUNDING) & np.isin(labels, np.arange(classes))
+        fine &= (depth > 0) & (np.abs(boxes[:, :3]) < _FARTHEST).all(axis=1) & np.isfinite(boxes[:, 6])
+        fine &= ((boxes[:, 3:6] > 0) & (boxes[:, 3:6] < _LARGEST)).all(axis=1)
+        return fine & np.isfinite(boxes2d).all(axis=1) & (depth_std >= 0) & np.isfinite(depth_std)

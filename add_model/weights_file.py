@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
@@ -42,4 +43,12 @@ def load(path: Path) -> Detector[Any]:
         detector.load_state_dict(rename_detector_keys(tensors))
     except RuntimeError as error:
         raise ModelError(f"{path} does not hold the weights of {name}: {error}") from error
+    require_finite(detector, path)
     return detector
+
+
+def require_finite(detector: Detector, path: Path | str) -> None:
+    """Raise ModelError where a weight is NaN or infinite: such a network finds nothing, or anything."""
+    bad = [key for key, value in detector.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ModelError(f"{path} has {len(bad)} weights that are not finite, such as {bad[0]}: train it again")

@@ -7,7 +7,7 @@ from support.import_graph import LAYERS, MODULES, own_imports
 
 # Lowest first; a folder means all that is in it that is not named itself.
 FLOORS = (
-    ("add_model.errors", "add_model.atomic_io", "add_model.signals"),
+    ("add_model.errors", "add_model.atomic_io", "add_model.signals", "add_model.cores"),
     ("add_model.classes", "add_model.labels", "add_model.candidates", "add_model.detections", "add_model.geometry"),
     (
         "add_model.networks",

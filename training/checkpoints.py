@@ -21,6 +21,7 @@ from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
 from add_model.renamed_keys import rename_checkpoint_keys
+from add_model.weights_file import require_finite
 from training.errors import TrainingError
 from training.guarded_loggers import tell
 from training.metrics import MetricsFile
@@ -44,8 +45,27 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
         raise TrainingError(f"{path} is {_fault(path, error)}") from None
     if not isinstance(checkpoint, dict) or not {"model_name", "state_dict"} <= checkpoint.keys():
         raise TrainingError(f"{path} was not written by add-ros fit")
+    if fault := _shape_fault(checkpoint):
+        raise TrainingError(f"{path} was not written by add-ros fit, or was changed since: {fault}")
     checkpoint["state_dict"] = rename_checkpoint_keys(checkpoint["state_dict"])
     return checkpoint
+
+
+def _shape_fault(checkpoint: dict[str, Any]) -> str | None:
+    """What is not as a checkpoint has it, None where all is."""
+    weights, run = checkpoint["state_dict"], checkpoint.get("run", {})
+    if not isinstance(checkpoint["model_name"], str) or not isinstance(checkpoint.get("class_spec", ""), str):
+        return "model_name and class_spec must be text"
+    if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
+        return "state_dict must map names to tensors"
+    if strange := [key for key, value in weights.items() if not isinstance(value, torch.Tensor)]:
+        return f"{strange[0]} in state_dict is no tensor"
+    kinds = {"epochs": int, "best": (int, float), "best_epoch": int, "metrics": list}
+    if not isinstance(run, dict) or ("run" in checkpoint and not kinds.keys() <= run.keys()):
+        return f"run must have {', '.join(kinds)}"
+    if strange := [key for key in kinds if key in run and not isinstance(run[key], kinds[key])]:
+        return f"{strange[0]} of run is a {type(run[strange[0]]).__name__}"
+    return None
 
 
 def _fault(path: Path | str, error: Exception) -> str:
@@ -78,9 +98,10 @@ def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> Detector:
     detector = build(checkpoint["model_name"], trained_classes(checkpoint))
     try:
         detector.load_state_dict(weights_of(checkpoint, "detector."))
-    except RuntimeError as error:
-        what = str(error).splitlines()[-1].strip()[:200]
+    except Exception as error:  # of whatever stands there for a tensor
+        what = (str(error).splitlines() or [type(error).__name__])[-1].strip()[:200]
         raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error
+    require_finite(detector, path)
     return detector
 
 

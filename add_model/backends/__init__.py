@@ -11,10 +11,11 @@ import numpy as np
 
 from add_model.candidates import Candidates
 from add_model.classes import ClassSpec
+from add_model.cores import usable_cores
 from add_model.errors import ModelError
+from add_model.metadata import refuse_lfs_pointer
 from add_model.nms import NmsSettings
 
-_LFS = b"version https://git-lfs"
 MOST_THREADS = 4  # by default: a robot's other nodes need cores too
 
 
@@ -45,17 +46,12 @@ def require_file(path: Path) -> None:
     """Raise ModelError where there is no such file, or only a pointer to it."""
     if not path.is_file():
         raise ModelError(f"model file {path} does not exist; give the path of an .onnx or .safetensors file")
-    with path.open("rb") as file:
-        if file.read(len(_LFS)) == _LFS:
-            raise ModelError(
-                f"model {path} is a Git LFS pointer, not the model: run 'git lfs pull' where it comes from"
-            )
+    refuse_lfs_pointer(path)
 
 
 def default_threads() -> int:
     """The CPU threads of a network where none are asked for: the cores this process may use, but four at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(usable_cores(), MOST_THREADS)
 
 
 def cache_folder(engine: str) -> tuple[Path | None, str | None]:

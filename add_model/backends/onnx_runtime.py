@@ -118,7 +118,9 @@ class OnnxBackend:
         outputs = {value.name for value in self._session.get_outputs()}
         try:
             settings = read_metadata(metadata)
-        except (KeyError, ValueError, TypeError, ModelError):
+        except ModelError as error:
+            raise ModelError(f"{path} can't be used: {error}") from error
+        except (KeyError, ValueError, TypeError):
             usable = False
         else:
             usable = inputs.keys() == {"image", "P"} and outputs >= set(Candidates._fields)

@@ -77,7 +77,11 @@ def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink
         frames.append(EvaluatedFrame(frame.stamp, frame.camera, frame.truth, found))
         if sink:
             sink(frame, found)
-    return _finished(bag, predictor.model_path.name, frames)
+    run = _finished(bag, predictor.model_path.name, frames)
+    if impossible := sum(frame.detections.impossible for frame in frames):
+        note = f"{impossible} detections of {run.name} had impossible values and were left out"
+        run = replace(run, notes=[*run.notes, note])
+    return run
 
 
 def run_recorded(

@@ -176,6 +176,7 @@ class CameraStream:
                 live["covariance_scale"],
                 live["obstacle_spacing"],
             )
+            self.diagnostics.impossible(found.impossible)
             processing_ms = 1e3 * (time.perf_counter() - started)
             self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found))
             if self._tracking is not None:

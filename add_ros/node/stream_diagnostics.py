@@ -41,7 +41,7 @@ class StreamDiagnostics:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock, self._clock = threading.Lock(), clock
         self._received = self._published = self._objects = 0
-        self._callback_errors = 0
+        self._callback_errors = self._impossible = 0
         self._dropped: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
@@ -56,7 +56,8 @@ class StreamDiagnostics:
         self._processing: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
-        self._window_received = self._window_missed = self._unstamped = self._window_callback_errors = 0
+        self._window_received = self._window_missed = self._unstamped = 0
+        self._window_callback_errors = self._window_impossible = 0
 
     def idle(self, why: str) -> None:
         """Nothing is received, by intent; empty when it is again."""
@@ -103,6 +104,12 @@ class StreamDiagnostics:
             self._callback_errors += 1
             self._window_callback_errors += 1
 
+    def impossible(self, count: int) -> None:
+        """The network gave so many detections with values that cannot be, which are not published."""
+        with self._lock:
+            self._impossible += count
+            self._window_impossible += count
+
     def status(self, name: str, detector: Mapping[str, str], budget_ms: float) -> DiagnosticStatus:
         """The state now; means and maxima are those since the last call.
 
@@ -126,6 +133,7 @@ class StreamDiagnostics:
                 "pipeline_latency_ms": _mean(self._latency),
                 "pipeline_latency_max_ms": _max(self._latency),
                 "detections_last_frame": self._objects,
+                "detections_impossible": self._impossible,
                 "callback_errors": self._callback_errors,
             }
             self._start_window()
@@ -154,6 +162,8 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
+        if self._window_impossible:
+            warnings.append(f"{self._window_impossible} detections had impossible values: the model is broken")
         if self._window_callback_errors:
             warnings.append(f"{self._window_callback_errors} callback(s) failed, see the log")
         missed, sent = self._window_missed, self._window_missed + self._window_received

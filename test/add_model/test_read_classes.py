@@ -37,6 +37,7 @@ def test_no_torch_is_needed():
     ("name", "content", "message"),
     [
         ("absent.json", None, "there is no file"),
+        ("pointer.onnx", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the model"),
         ("bad.json", b"{", "cannot read classes from .*bad.json"),
         ("empty.json", b"[]", "empty.json: there is no class"),
         ("binary.json", b"\xff\xfe\x00", "binary.json"),

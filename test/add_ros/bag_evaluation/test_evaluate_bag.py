@@ -252,7 +252,7 @@ def test_an_interrupted_run_leaves_no_result_bag(bag, tmp_path, monkeypatch, cap
     """By SIGTERM, whose handling is as before afterwards."""
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: signal.raise_signal(signal.SIGTERM))
-    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 130
+    assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 143
     assert "interrupted" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) == before
 
