@@ -203,6 +203,8 @@ class TrainingCommand(LightningCLI):
         if model.scores:
             say(format_table(model.scores))
         if keeper.best_epoch >= 0:
+            if model.validation:
+                say(f"last {keeper.monitor}: {model.validation[keeper.monitor]:.2f} ({self.run_dir / LAST})")
             say(f"best {keeper.monitor}: {keeper.best:.2f} after epoch {keeper.best_epoch} ({self.run_dir / BEST})")
         if keeper.left is not None:
             say(f"stopped within epoch {keeper.left}, of which nothing is kept; {last_good(self.run_dir)}")

@@ -22,7 +22,8 @@ def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
     assert first == "training monodle_lite0 on cpu: 3.5 of 3.5 M parameters, 2 steps an epoch -> runs/tiny"
     assert [EPOCH.fullmatch(line)[1] for line in epochs] == ["1", "2"], epochs
     assert epochs[-1].endswith(" 0:00:00 left")
-    *_, best, last = run.text().splitlines()
+    *_, last_epochs, best, last = run.text().splitlines()
+    assert last_epochs.startswith("last val/Car_3d_moderate: ") and last_epochs.endswith("(runs/tiny/last.ckpt)")
     assert best.startswith("best val/Car_3d_moderate: ") and last == "2 epochs, 4 steps -> runs/tiny"
     rows = read_metrics(tmp_path / "runs/tiny/metrics.csv")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]

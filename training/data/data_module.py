@@ -47,6 +47,7 @@ class Loaders(lightning.LightningDataModule):
     """
 
     count: int
+    redraw_empty = False
     val_frames: Frames
     test_frames: Frames
     # A process without a frame to score is fine: frames are never dropped or scored twice to make shares equal.
@@ -80,6 +81,7 @@ class Loaders(lightning.LightningDataModule):
             self.seed,
             detector.focal,
             self.visibility,
+            self.redraw_empty,
         )
         keys = EpochKeys(self.count, self.seed, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(views, batch_size=self.batch_size, sampler=keys, collate_fn=collate)
@@ -174,6 +176,7 @@ class KittiData(Loaders):
             are.
         visibility: Which objects are visible enough to train on.
         trust_calibration: Whether no warning is given about intrinsics that look wrong for their images.
+        redraw_empty: Whether a view without an object to train on gives way to one of another frame, drawn at random.
     """
 
     def __init__(
@@ -191,8 +194,10 @@ class KittiData(Loaders):
         eval_focal_length: float | None = None,
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
         trust_calibration: bool = False,
+        redraw_empty: bool = False,
     ) -> None:
         super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
+        self.redraw_empty = redraw_empty
         self.cache_in_memory, self.trust_calibration = cache_in_memory, trust_calibration
         self.root, self.train, self.val, self.test, self.depth = root, train, val, test, depth
 

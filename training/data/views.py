@@ -22,6 +22,9 @@ from training.data.sample import Objects, Sample
 _HIDDEN = 9  # an occlusion beyond KITTI's codes: of objects that are not trained on, judged by their frame
 
 
+_REDRAWS = 100  # then the view stays empty: a folder may have no other
+
+
 @dataclass(frozen=True)
 class FrameLimits:
     """Which objects are large and near enough in their frame, before it is scaled or cropped.
@@ -87,6 +90,7 @@ class TrainingViews(Dataset):
         seed: of the augmentation.
         focal: the detector's, pixels.
         visibility: which objects are trained on.
+        redraw_empty: whether a view without an object to train on gives way to one of another frame, drawn at random.
     """
 
     def __init__(
@@ -98,7 +102,9 @@ class TrainingViews(Dataset):
         seed: int,
         focal: float = REFERENCE_FOCAL,
         visibility: Visibility = Visibility(),
+        redraw_empty: bool = False,
     ) -> None:
+        self.redraw_empty = redraw_empty
         self.frames, self.count, self.augmentation, self.seed = frames, count, augmentation, seed
         self.target_encoder, self.focal, self.visibility = target_encoder, focal, visibility
 
@@ -107,8 +113,17 @@ class TrainingViews(Dataset):
 
     def __getitem__(self, key: int) -> View:
         epoch, index = divmod(key, self.count)
+        rng = generator(self.seed, epoch, index)
+        view = self._view(epoch, index, rng)
+        for _ in range(_REDRAWS if self.redraw_empty else 0):
+            if view.targets["mask"].any():
+                break
+            view = self._view(epoch, int(rng.integers(self.count)), rng)
+        return view
+
+    def _view(self, epoch: int, index: int, rng: np.random.Generator) -> View:
         frame = self.visibility.judged(self.frames(epoch).sample(index))
-        view = self.augmentation(frame, generator(self.seed, epoch, index), self.focal)
+        view = self.augmentation(frame, rng, self.focal)
         labels = self.visibility.labels(view.objects, view.trains_3d)
         targets = self.target_encoder.encode(view.camera, labels, view.depth)
         return View(view.image, view.camera.P.astype(np.float32), targets, view.id, view.depth)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
+from add_model.detectors.caddn.depth_targets import DepthTargets, nearest_known
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.target_assignment import MAX_OBJECTS, Assignment, Limits, assign, require_3d
 from add_model.errors import ModelError
@@ -59,6 +60,7 @@ class AnchorTargetEncoder:
     limits: objects beyond them are ignored
     classes: those of the detector
     camera_height: metres above the ground, on which anchors stand; the default is KITTI's
+    depth_targets: which depth of a cell counts
     large_overlaps, small_overlaps: of classes longer than 2.5 m on average, and of others
     """
 
@@ -69,6 +71,7 @@ class AnchorTargetEncoder:
     limits: Limits
     classes: ClassSpec = KITTI_CLASSES
     camera_height: float = 1.65
+    depth_targets: DepthTargets = nearest_known
     large_overlaps: tuple[float, float] = (0.6, 0.45)
     small_overlaps: tuple[float, float] = (0.5, 0.35)
 
@@ -88,8 +91,8 @@ class AnchorTargetEncoder:
 
         Keys: mask (M,); label (M,); box (M, 7) in the camera's own frame; anchor_object (rows, columns, classes,
         headings) the row of the object that a positive anchor belongs to, -1 for negative anchors, -2 for those that
-        do not count; depth_bin (h, w) the bin of the nearest known depth in each cell, the number of bins beyond the
-        last, -1 where unknown; depth_foreground (h, w) whether a cell is in an object's 2D box.
+        do not count; depth_bin (h, w) of each cell, see `depth_targets`; depth_foreground (h, w) whether a cell is in
+        an object's 2D box.
         """
         if depth_map is None:
             raise ModelError("CaDDN trains on depth maps: give data.depth lidar, object or dense")
@@ -144,16 +147,12 @@ class AnchorTargetEncoder:
 
     def _depth(self, camera: Camera, boxes2d: np.ndarray, depth: np.ndarray) -> dict:
         s = self.map_stride
-        rows, columns = camera.height // s, camera.width // s
-        cells = depth[: rows * s, : columns * s].reshape(rows, s, columns, s)
-        nearest = np.where(cells > 0, cells, np.inf).min(axis=(1, 3))
-        known = np.isfinite(nearest)
-        bins = self.bins.label(np.where(known, nearest, 0) / reference_focal_scale(camera.P))
-        foreground = np.zeros((rows, columns), bool)
+        depth_bin = self.depth_targets(depth, s, self.bins, reference_focal_scale(camera.P))
+        foreground = np.zeros(depth_bin.shape, bool)
         for box in boxes2d:
             (left, top), (right, bottom) = np.floor((box[:2] + 0.5) / s), np.ceil((box[2:] + 0.5) / s)
             foreground[max(int(top), 0) : max(int(bottom), 0), max(int(left), 0) : max(int(right), 0)] = True
-        return {"depth_bin": np.where(known, bins, -1), "depth_foreground": foreground}
+        return {"depth_bin": depth_bin, "depth_foreground": foreground}
 
 
 def _ignored(choice: Assignment, chosen: np.ndarray, background: bool) -> np.ndarray:

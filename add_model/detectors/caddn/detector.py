@@ -20,6 +20,7 @@ from torch.nn import functional
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import CandidateBatch, Detector, take
 from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid, decode_residuals
+from add_model.detectors.caddn.depth_targets import DepthTargets, nearest_known
 from add_model.detectors.caddn.features import AnchorOutputs, BevFeatures
 from add_model.detectors.caddn.frustum import Frustum, sample_voxels
 from add_model.detectors.caddn.loss import caddn_loss
@@ -48,6 +49,8 @@ class CaDDN(Detector[BevFeatures]):
         focal: pixels; depth bins stay at the reference focal length, and objects within the same limits are trained
             on, seen larger or smaller.
         classes: what it finds.
+        depth_targets: which depth of a cell of the image its depth distribution is trained on.
+        published_means: what its losses are divided by, see `caddn_loss`.
     """
 
     nms = NmsSettings(bev_iou=0.1)  # several anchors detect the same object
@@ -62,10 +65,12 @@ class CaDDN(Detector[BevFeatures]):
         max_detections: int = 200,
         focal: float = 2 * REFERENCE_FOCAL,
         classes: ClassSpec = KITTI_CLASSES,
+        depth_targets: DepthTargets = nearest_known,
+        published_means: bool = False,
     ) -> None:
         super().__init__()
         self.frustum, self.network, self.max_detections = frustum, network, max_detections
-        self.focal, self.classes = focal, classes
+        self.focal, self.classes, self.published_means = focal, classes, published_means
         zoom = focal / REFERENCE_FOCAL
         self.target_encoder = AnchorTargetEncoder(
             grid,
@@ -74,6 +79,7 @@ class CaDDN(Detector[BevFeatures]):
             map_stride=frustum.stride,
             limits=Limits.seen_at(focal),
             classes=classes,
+            depth_targets=depth_targets,
         )
         self.collapse = nn.Sequential(
             nn.Conv2d(frustum.channels * grid.shape[2], collapsed, 1, bias=False), nn.BatchNorm2d(collapsed), nn.ReLU()
@@ -139,7 +145,7 @@ class CaDDN(Detector[BevFeatures]):
     ) -> dict[str, Tensor]:
         """See `Detector`."""
         outputs = self.anchor_outputs(features)
-        return caddn_loss(outputs, features.depth_logits, targets, self.anchors, normaliser)
+        return caddn_loss(outputs, features.depth_logits, targets, self.anchors, normaliser, self.published_means)
 
     def decode(self, features: BevFeatures, P: Tensor) -> CandidateBatch:
         """See `Detector`."""

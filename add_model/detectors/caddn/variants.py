@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.caddn.anchors import Grid
+from add_model.detectors.caddn.depth_targets import mean_of_known
 from add_model.detectors.caddn.detector import CaDDN
 from add_model.detectors.caddn.frustum import DeepLabFrustum, PlainFrustum
 from add_model.geometry.camera import REFERENCE_FOCAL
@@ -18,6 +19,7 @@ def caddn_plain(classes: ClassSpec = KITTI_CLASSES) -> CaDDN:
 
 
 def caddn_resnet101(classes: ClassSpec = KITTI_CLASSES) -> CaDDN:
-    """CaDDN in its published size, on KITTI images of about 1280x384."""
+    """CaDDN as published, on KITTI images of about 1280x384."""
     network = BirdsEyeNetwork(64, layers=(10, 10, 10), strides=(2, 2, 2), widths=(64, 128, 256), joined=(128, 128, 128))
-    return CaDDN(DeepLabFrustum(80), network, Grid(), bins=80, classes=classes)
+    frustum, grid = DeepLabFrustum(80), Grid()
+    return CaDDN(frustum, network, grid, bins=80, classes=classes, depth_targets=mean_of_known, published_means=True)

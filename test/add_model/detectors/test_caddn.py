@@ -1,6 +1,7 @@
 """CaDDN: anchors against polygons, coding against its inverse, the graph against torch (voxels have their own file)."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.resnet import ResNet101
 from add_model.predictor import Predictor
 from add_model.registry import build
+from training.data.sample import Objects
 from training.data.views import Visibility
 from training.errors import TrainingError
 from training.pretrained import initial_detector
@@ -67,6 +69,34 @@ def test_losses_by_hand():
     assert losses["direction"].item() == pytest.approx(0.2 * wrong, rel=1e-4)
     depth = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8)) / 2
     assert losses["depth_map"].item() == pytest.approx(3 * depth, rel=1e-4)
+
+
+def test_published_means_are_those_of_images(sample):
+    """A batch's loss is the mean of its images', each of which counts its own positive anchors and all its cells."""
+    torch.manual_seed(0)
+    detector = small().eval()
+    batch = views(detector, [sample, street(3), replace(street(4), objects=Objects.empty())])
+    with torch.no_grad():
+        features = detector.extract_features(batch.images, batch.P)
+    outputs = detector.anchor_outputs(features)
+
+    def losses(which, **how):
+        names = ("class_logits", "residuals", "direction_logits")
+        part = AnchorOutputs(*(getattr(outputs, name)[which] for name in names))
+        targets = {name: value[which] for name, value in batch.targets.items()}
+        return caddn_loss(part, features.depth_logits[which], targets, detector.anchors, **how)
+
+    positive = (batch.targets["anchor_object"] >= 0).flatten(1).sum(1)
+    assert positive[0] != positive[1] and positive[2] == 0
+    found, plain = losses(slice(None), published_means=True), losses(slice(None))
+    alone = [losses(slice(i, i + 1)) for i in range(3)]
+    for name in ("label", "box", "direction"):
+        torch.testing.assert_close(found[name], sum(one[name] for one in alone) / 3)
+        weighted = sum(one[name] * n.clamp(min=1) for one, n in zip(alone, positive, strict=True)) / positive.sum()
+        torch.testing.assert_close(plain[name], weighted)
+    known = (batch.targets["depth_bin"] >= 0).float().mean()
+    assert 0.05 < known < 0.95
+    torch.testing.assert_close(found["depth_map"], plain["depth_map"] * known)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from support.detector_cases import all_visible
 
 from add_model.classes import KITTI_CLASSES
 from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid
+from add_model.detectors.caddn.depth_targets import mean_of_known
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.target_assignment import Limits
 from add_model.errors import ModelError
@@ -215,3 +216,20 @@ def test_a_cells_depth_is_its_nearest_known_one(scale):
     touched[:3, :2] = True  # of the car; a van is none of the classes
     np.testing.assert_array_equal(targets["depth_foreground"], touched)
     assert (targets["depth_bin"] == -1).any() and (targets["depth_bin"] == 20).any()
+
+
+def test_the_published_depth_of_a_cell_is_its_mean():
+    """Nothing is divided by what is unknown; what lies before the first bin is in the last class, as published."""
+    rng = np.random.default_rng(5)
+    depth = (rng.uniform(0.5, 60, (62, 83)) * (rng.random((62, 83)) < 0.3)).astype(np.float32)
+    depth[:4, :4], depth[4:8, :4] = 1.0, 0.0
+    found = mean_of_known(depth, 4, ENCODER.bins, 1.5)
+    assert found.shape == (15, 20)
+    for row, column in np.ndindex(15, 20):
+        cell = depth[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        mean = cell[cell > 0].mean() / 1.5 if cell.any() else None
+        # LID by its definition: 20 bins from 2 m, each a step wider than the one before.
+        edges = 2.0 + 38.0 / 210 * np.cumsum(np.arange(21))
+        wanted = -1 if mean is None else int(np.searchsorted(edges, mean, "right")) - 1 if mean >= 2 else 20
+        assert found[row, column] == min(wanted, 20)
+    assert found[0, 0] == 20 and found[1, 0] == -1

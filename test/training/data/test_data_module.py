@@ -1,7 +1,9 @@
 """What the data modules hand to training and to scoring."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from lightning.pytorch.accelerators import CPUAccelerator
 
@@ -10,6 +12,8 @@ from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training.data.augmentation import Augmentation
 from training.data.data_module import KittiData, MixedData, MixedSource, WorldData
 from training.data.kitti.dataset import KittiError
+from training.data.sample import Objects
+from training.data.views import TrainingViews
 from training.data.world import World
 from training.errors import TrainingError
 from training.world import write_folder
@@ -145,3 +149,25 @@ def test_a_world_without_the_detectors_classes_is_refused():
     data.trainer.lightning_module.detector.classes = ClassSpec((ObjectClass("forklift", (2.4, 1.2, 2.1)),))
     with pytest.raises(TrainingError, match="has Car, Van, Pedestrian, Cyclist, but none of forklift"):
         data.setup("fit")
+
+
+def test_an_empty_view_gives_way_to_another_frames():
+    """As CaDDN's published code has it; the same one each time, and no other view changes."""
+    frames = [WORLD.sample(i) for i in range(4)]
+    frames[1] = replace(frames[1], objects=Objects.empty())
+    source = SimpleNamespace(sample=frames.__getitem__)
+    views = TrainingViews(
+        lambda _: source, 4, Augmentation(size=(160, 96), scale_range=(1, 1)), KeypointEncoder(), 0, 180
+    )
+    views.redraw_empty = True
+    plain = TrainingViews(lambda _: source, 4, views.augmentation, views.target_encoder, 0, 180)
+    for key in range(40):
+        view = views[key]
+        assert view.targets["mask"].any()
+        assert (view.id == frames[key % 4].id) == bool(plain[key].targets["mask"].any())
+        if view.id == frames[key % 4].id:
+            np.testing.assert_array_equal(view.image, plain[key].image)
+        np.testing.assert_array_equal(view.image, views[key].image)
+    nothing = SimpleNamespace(sample=lambda _: frames[1])
+    views.frames = lambda _: nothing
+    assert not views[0].targets["mask"].any()  # there is no other
