@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 
+from add_model.candidates import Candidates
+from add_model.classes import KITTI_CLASSES
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera, reference_focal_scale
-from add_model.preprocessing import MAX_PIXELS, pad_to_multiple, preprocess, resample, scaled_size, window
+from add_model.preprocessing import (
+    MAX_PIXELS,
+    pad_to_multiple,
+    postprocess,
+    preprocess,
+    resample,
+    scaled_size,
+    window,
+)
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]  # of RGB, in 0..255
 
@@ -75,3 +85,66 @@ def test_depth_at_the_reference_focal_length_scales_with_the_geometric_mean():
     P = np.array([[720.0, 0, 0, 0], [0, 180, 0, 0], [0, 0, 1, 0]])
     assert reference_focal_scale(P) == pytest.approx(360 / 360)
     assert reference_focal_scale(2 * P) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(12, 4), (4, 12)])
+def test_shrinking_gives_the_means_of_blocks(columns, rows):
+    image = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
+    halved = image.reshape(rows // 2, 2, columns // 2, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(resample(image, columns // 2, rows // 2), halved, atol=0.51)
+    # One axis shrinks while the other grows: means along the one, values kept at the pixel centres of the other.
+    mixed = resample(image, columns // 2, 3 * rows)
+    assert mixed.shape == (3 * rows, columns // 2, 3)
+    np.testing.assert_allclose(mixed[1::3], image.reshape(rows, columns // 2, 2, 3).mean(2), atol=0.51)
+    mixed = resample(image, 3 * columns, rows // 2)
+    np.testing.assert_allclose(mixed[:, 1::3], image.reshape(rows // 2, 2, columns, 3).mean(1), atol=0.51)
+
+
+def test_a_narrow_image_keeps_a_pixel_along_each_side():
+    assert scaled_size(camera_of(1000, 1, 1000, 1000), 100.0) == (100, 1)
+    assert scaled_size(camera_of(1, 1000, 1000, 1000), 100.0) == (1, 100)
+
+
+@pytest.mark.parametrize(("left", "top", "width", "height"), [(1, 1, 3, 2), (4, 3, 3, 4), (6, 0, 2, 2), (0, 5, 2, 2)])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_windows_of_other_sizes_and_colours(left, top, width, height, channels):
+    array = np.random.default_rng(1).integers(1, 200, (5, 6) if channels is None else (5, 6, 3), np.uint8)
+    fill = 7 if channels is None else (250, 240, 230)
+    found = window(array, left, top, width, height, fill)
+    assert found.shape[:2] == (height, width) and found.flags.c_contiguous
+    for row, column in np.ndindex(height, width):
+        y, x = row + top, column + left
+        np.testing.assert_array_equal(found[row, column], array[y, x] if y < 5 and x < 6 else fill)
+
+
+def test_what_was_found_on_the_canvas_is_given_in_the_image():
+    """Twice as wide and 1.5 times as high a pixel grid; what lies outside the image or is no number is left out."""
+    camera = Camera.pinhole(720, 540, 320, 150, 640, 300)
+    seen = camera.resize(320, 200).crop(0, 0, 320, 224)
+    boxes2d = np.array(
+        [[10.0, 20, 50, 60], [9, 9, 19, 19], [10, 210, 50, 220], [300, 100, 400, 150], [400, 0, 500, 9], [1, 1, 9, 9]]
+    )
+    boxes = np.array([[10.0 * k, 1, 20, 4, 2, 1.5, 0.1] for k in range(6)])
+    boxes[5, 2] = np.nan
+    scores = np.array([0.2, 0.9, 0.8, 0.5, 0.6, 0.7])
+    labels, std = np.array([0, 1, 0, 2, 0, 0]), np.arange(6.0)
+    found = postprocess(Candidates(scores, labels, boxes, boxes2d, std), KITTI_CLASSES, camera, seen)
+    assert found.names.tolist() == ["Pedestrian", "Cyclist", "Car"] and found.depth_std.tolist() == [1, 3, 0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.5, 0.2])
+    np.testing.assert_array_equal(found.boxes, boxes[[1, 3, 0]])
+    wanted = [
+        [9.5 * 2 - 0.5, 9.5 * 1.5 - 0.5, 19.5 * 2 - 0.5, 19.5 * 1.5 - 0.5],
+        [300.5 * 2 - 0.5, 100.5 * 1.5 - 0.5, 639, 150.5 * 1.5 - 0.5],
+        [10.5 * 2 - 0.5, 20.5 * 1.5 - 0.5, 50.5 * 2 - 0.5, 60.5 * 1.5 - 0.5],
+    ]
+    np.testing.assert_allclose(found.boxes2d, wanted)
+    none = Candidates(*(values[:0] for values in (scores, labels, boxes, boxes2d, std)))
+    assert len(postprocess(none, KITTI_CLASSES, camera, seen)) == 0
+
+
+def test_one_object_is_found_once_unless_nothing_is_suppressed():
+    camera = camera_of(640, 192)
+    box = np.array([[0.0, 1, 20, 4, 2, 1.5, 0.1]] * 2)
+    twice = Candidates(np.array([0.3, 0.6]), np.zeros(2, int), box, np.array([[9.0, 9, 99, 99]] * 2), np.ones(2))
+    assert postprocess(twice, KITTI_CLASSES, camera, camera).scores.tolist() == pytest.approx([0.6])
+    assert len(postprocess(twice, KITTI_CLASSES, camera, camera, None)) == 2
