@@ -40,9 +40,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _add_scored(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is scored")
-    what.add_argument(
-        "--model", metavar="FILE", help=".onnx, .safetensors, or the name of weights that ship here: monodle_lite0"
-    )
+    what.add_argument("--model", metavar="FILE", help=".onnx or .safetensors, or monodle_lite0, which ships here")
     what.add_argument(
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
@@ -55,13 +53,13 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=_share,
         metavar="X",
-        help="leave out detections below it, as the node does (default: keep all, as average precision asks for)",
+        help="leave out detections below it (default: none, for average precision)",
     )
     what.add_argument(
         "--classes",
         type=Path,
         metavar="FILE",
-        help="classes to score: a JSON file, or a model that names them (default: the model's, else KITTI's)",
+        help="JSON file, or a model that names them (default: the model's or KITTI's)",
     )
     what.add_argument(
         "--class",
@@ -70,7 +68,7 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=CLASS",
-        help="read a name in labels and detections as another, such as vehicle=Car; repeatable",
+        help="read a name as another, such as vehicle=Car; repeatable",
     )
     what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
     what.add_argument(
@@ -104,7 +102,7 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         "--block",
         type=_at_least(1),
         metavar="N",
-        help="consecutive frames drawn together (default: a twentieth of the frames, 1 to 20)",
+        help="frames drawn together (default: a twentieth of all, 1 to 20)",
     )
     intervals.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
 
