@@ -19,7 +19,8 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefiniti
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import ReaderMetadata
 
-from add_ros.bags.storage import Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of, unpack
+from add_ros.bags.storage import Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of
+from add_ros.bags.unpacking import unpack
 from training.data.text_files import decode_text
 
 METADATA = "metadata.yaml"

@@ -1,7 +1,7 @@
 """Record topics from DDS into a rosbag2: `add-ros bag record BAG TOPIC...`, without a ROS installation.
 
 Messages are written as the CDR bytes that arrived, stamped with the time of their arrival. Each subscription takes
-the QoS that its publishers offer. Ctrl-C closes the bag.
+the QoS that its publishers offer. Ctrl-C closes the bag; of one that is killed, all but the last second can be read.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Writer
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
-from add_ros.bags.write import STORAGES, offered_qos, open_writer
+from add_ros.bags.write import STORAGES, BagWriter, offered_qos, open_writer
 from training.arguments import command_parser
 
 if TYPE_CHECKING:  # the module has another name from Lyrical on: rclpy.endpoint_info
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-_DISCOVERY_PERIOD = 0.05  # seconds
+_DISCOVERY_PERIOD, _COMMIT_PERIOD = 0.05, 1.0  # seconds
 _DEPTH = 50
 
 
@@ -53,14 +53,16 @@ class Recorder:
     `counts` has the number of messages by topic, `refused` the topics that cannot be recorded and why.
     """
 
-    def __init__(self, node: Node, writer: Writer, topics: list[str]) -> None:
+    def __init__(self, node: Node, writer: BagWriter, topics: list[str]) -> None:
         self.node, self._writer, self._types = node, writer, types.typestore()
         self.topics = [resolve(node, topic) for topic in topics]
         self.counts: Counter[str] = Counter(dict.fromkeys(self.topics, 0))
         self.refused: dict[str, str] = {}
         self._subscriptions: dict[str, tuple] = {}
         self._connections: dict[str, Connection] = {}
-        node.create_timer(_DISCOVERY_PERIOD, self._discover)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        node.create_timer(_DISCOVERY_PERIOD, self._discover, clock=steady)
+        node.create_timer(_COMMIT_PERIOD, self._writer.commit, clock=steady)
 
     def _discover(self) -> None:
         for topic in self.topics:

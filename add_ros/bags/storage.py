@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import struct
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,13 +23,10 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from add_ros.bags.sqlite_tables import ForeignTableError, require_tables
+from add_ros.bags.unpacking import message_bytes, unlz4, unzstd
 
 MAGIC = {"mcap": b"\x89MCAP0\r\n", "sqlite3": b"SQLite format 3\0"}
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _FOOTER = 37  # bytes at the end of an mcap file: footer record and magic
 _UNDEFINED = MessageDefinition(MessageDefinitionFormat.NONE, "")
 _FOREIGN = {
@@ -65,6 +61,7 @@ def _message_definition(schema: Any) -> MessageDefinition:
 _rosbags_message_definition = storage_mcap.get_msgdef
 storage_mcap.get_msgdef = _message_definition
 storage_mcap.parse_qos = storage_sqlite3.parse_qos = parse_qos
+storage_mcap.DECOMPRESSORS |= {"lz4": unlz4, "zstd": unzstd}
 
 
 class Mcap(McapReader):
@@ -99,7 +96,7 @@ class Mcap(McapReader):
             for connection, time, data in (super().messages if indexed else self.messages_scan)(
                 connections, start, stop
             ):
-                yield connection, time, _decompressed(data)
+                yield connection, time, message_bytes(data)
         except Exception as error:
             self.damage = self.damage or _stumble(error)
 
@@ -155,6 +152,8 @@ class Sqlite3(Sqlite3Reader):
         readable = self._with_logs(logs) if logs else real
         try:
             self._open_whole(readable)
+        except ForeignTableError:
+            raise
         except Exception as error:
             refuse_foreign(real, "sqlite3")
             if readable != real and self._opens_alone(real):
@@ -174,6 +173,7 @@ class Sqlite3(Sqlite3Reader):
             self._copy.cleanup()
 
     def _open_whole(self, path: Path) -> None:
+        require_tables(path)
         # rosbags makes a URI of the path, and appends that the file never changes.
         self.path = Path(quote(str(path.resolve())))
         super().open()
@@ -192,7 +192,7 @@ class Sqlite3(Sqlite3Reader):
         """As rosbags has it, but a break ends the messages and is noted; a damaged file gives the order of writing."""
         try:
             for connection, time, data in (self._rows if self.damage else super().messages)(connections, start, stop):
-                yield connection, time, _decompressed(data)
+                yield connection, time, message_bytes(data)
         except Exception as error:
             self.damage = self.damage or reason(error)
 
@@ -259,14 +259,6 @@ def storage_of(path: Path) -> Mcap | Sqlite3:
     return STORAGES[kind or _ENDINGS[path.suffix]](path)
 
 
-def unpack(path: Path, folder: str) -> Path:
-    """The file that a .zstd file holds, unpacked into a folder; as much of it as there is."""
-    out = Path(folder) / path.stem
-    with path.open("rb") as packed, out.open("wb") as file, suppress(EOFError, zstd.ZstdError):
-        shutil.copyfileobj(zstd.open(packed, "rb"), file)
-    return out
-
-
 def reason(error: BaseException) -> str:
     """An error of a library as a short text."""
     return ": ".join(filter(None, [type(error).__name__, str(error).rstrip(".")]))
@@ -289,11 +281,6 @@ def refuse_foreign(path: Path, storage: str) -> None:
             if what
             else f"{path.name} is no {storage} file: it starts with {head[:8]!r}"
         )
-
-
-def _decompressed(data: bytes) -> bytes:
-    """A message's CDR bytes. CDR starts with 0, zstd with its own mark: rosbag2 compresses message by message, too."""
-    return zstd.decompress(data) if data[:4] == _ZSTD else data
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 from add_ros.bags import messages, types
@@ -49,9 +50,25 @@ class _Sqlite3Writer(Sqlite3Writer):
         super().__init__(Path(quote(str(path.absolute()))), compression)
         self.path = path / f"{path.name}.db3"
 
+    def commit(self) -> None:
+        self.conn.commit()
 
-class _Writer(Writer):
-    STORAGE_PLUGINS = Writer.STORAGE_PLUGINS | {StoragePlugin.SQLITE3: _Sqlite3Writer}
+
+class _McapWriter(McapWriter):
+    def commit(self) -> None:
+        if self.chunk.bio.tell():
+            self.close_chunk()
+        self.bio.flush()
+
+
+class BagWriter(Writer):
+    """rosbags' writer; rosbags itself keeps all of an sqlite3 file in one transaction, which a kill undoes."""
+
+    STORAGE_PLUGINS: ClassVar = {StoragePlugin.SQLITE3: _Sqlite3Writer, StoragePlugin.MCAP: _McapWriter}
+
+    def commit(self) -> None:
+        """Hand all messages so far to the system: they can be read, whatever happens to this process."""
+        self.storage.commit()
 
 
 def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
@@ -69,7 +86,7 @@ def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -
     )
 
 
-def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
+def open_writer(path: Path, storage: str, compress: bool = False) -> BagWriter:
     """A writer of a new bag folder.
 
     Args:
@@ -82,7 +99,7 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> Writer:
     """
     if path.exists():
         raise BagError(f"{path} exists already: name another bag, or remove it first")
-    writer = _Writer(path, version=_VERSION, storage_plugin=STORAGES[storage])
+    writer = BagWriter(path, version=_VERSION, storage_plugin=STORAGES[storage])
     if compress:
         mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
         writer.set_compression(mode, CompressionFormat.ZSTD)

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -14,6 +14,8 @@ from support.bag_bench import PERIOD, START, drive, others_read, pixels
 from support.paths import ROOT
 
 from add_ros.bags import play, types
+from add_ros.bags.errors import BagError
+from add_ros.bags.reading import open_bag, raw_messages
 
 pytestmark = pytest.mark.slow
 
@@ -224,6 +226,23 @@ def test_recorder_follows_a_best_effort_latched_publisher(tmp_path):
     heard = [(topic, m.data) for topic, _, m in others_read(tmp_path / "bag")]
     assert heard.count(("/once", "early")) == 1
     assert ("/quick", "now") in heard
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_of_a_recorder_that_is_killed_all_but_the_last_second_can_be_read(tmp_path, storage):
+    """Small messages: a chunk of mcap would hold them back for hours, a transaction of sqlite3 to the end."""
+    drive(tmp_path / "in", 8)
+    topic = "/camera/camera_info"
+    with Process("record", tmp_path / "out", topic, "--storage", storage) as recorder:
+        with Process("play", tmp_path / "in", "--topics", topic, "--rate", 10, "--wait-for-subscribers", 60) as player:
+            assert player.finish()[0] == 0
+        time.sleep(2.5)
+        recorder.process.kill()
+        recorder.process.wait()
+    found = []
+    with open_bag(tmp_path / "out") as reader, suppress(BagError):  # its end is missing
+        found.extend(raw_messages(reader))
+    assert len(found) == 8
 
 
 def test_recorder_refuses_an_existing_bag(tmp_path):

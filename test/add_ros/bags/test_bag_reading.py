@@ -1,16 +1,29 @@
 """Bags that are truncated, damaged, split or mislabelled: what can be read is read, and the rest is reported."""
 
 import shutil
+import sqlite3
+import sys
+from contextlib import closing
 
+import lz4.frame
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2.errors import ReaderError
 
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
-from add_ros.bags.reading import open_bag, read
+from add_ros.bags.reading import open_bag, raw_messages, read
+from add_ros.bags.unpacking import unlz4, unzstd
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STORE = types.typestore()
 TEXT, BYTES = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
@@ -166,4 +179,47 @@ def test_a_storage_that_nobody_reads_here_is_named(tmp_path):
         pass
     (tmp_path / "photo.mcap").write_bytes(b"\x89PNG\r\n\x1a\n" * 9)
     with pytest.raises(BagError, match="is no mcap file"), open_bag(tmp_path / "photo.mcap"):
+        pass
+
+
+# --- what unpacks to more than it should ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("storage", "packed"), [("mcap", True), ("sqlite3", True)])
+def test_what_unpacks_to_too_much_ends_the_reading_with_a_sentence(tmp_path, monkeypatch, storage, packed):
+    write(tmp_path / "bag", range(8), storage, compressed=packed)
+    monkeypatch.setattr("add_ros.bags.unpacking.MOST_BYTES", 200_000)  # an image has more
+    found = []
+    with (
+        open_bag(tmp_path / "bag") as reader,
+        pytest.raises(BagError, match="unpacks to more than 0 MB: it is broken, or made to fill the memory"),
+    ):
+        found.extend(raw_messages(reader))
+    assert len(found) < 16
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=2000), st.integers(1, 4000))
+def test_bounded_unpacking_gives_all_that_was_packed_or_refuses(data, most):
+    for packed, unpacked in ((zstd.compress(data), unzstd), (lz4.frame.compress(data), unlz4)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("add_ros.bags.unpacking.MOST_BYTES", most)
+            if len(data) <= most:
+                assert unpacked(packed) == data
+            else:
+                with pytest.raises(ReaderError):
+                    unpacked(packed)
+
+
+@pytest.mark.parametrize("name", ["topics", "messages"])
+def test_a_view_in_place_of_a_table_is_refused(tmp_path, name):
+    """One that counts for ever, as it would be read for ever."""
+    write(tmp_path / "bag", range(2), "sqlite3")
+    with closing(sqlite3.connect(tmp_path / "bag" / "bag.db3")) as database:
+        columns = [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
+        database.execute(f"ALTER TABLE {name} RENAME TO hidden")
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT "
+        database.execute(f"CREATE VIEW {name} AS {endless} {', '.join(f'1 AS {c}' for c in columns)} FROM n")
+        database.commit()
+    with pytest.raises(BagError, match=f"{name} of bag.db3 is no table but 'CREATE VIEW"), open_bag(tmp_path / "bag"):
         pass
