@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,9 +13,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
-from add_model.predictor import Predictor
 from add_ros import images
 from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
@@ -25,6 +26,7 @@ from add_ros.node.matched_subscription import MatchedSubscription
 from add_ros.node.outputs import Frame, StreamOutputs
 from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
 from add_ros.node.stream_tracking import StreamTracking
+from add_ros.node.taken_frame import TakenFrame
 from add_ros.node.tf_transformer import TfTransformer
 
 IMAGE_DEPTH = 1  # the newest wins
@@ -46,7 +48,7 @@ class CameraStream:
         live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
         to_ground: transforms to a frame that is fixed to the ground, for tracks; None where there is none.
-        wake: called when a frame is ready for `process`.
+        wake: called when a frame is ready for `take`.
         transport_advice: logged when images are missed, once; None for none.
 
     Raises:
@@ -151,41 +153,62 @@ class CameraStream:
                     f"nothing has arrived on {topic.topic} ({topic.type_name}) for {waited:.0f} s: {topic.silence()}"
                 )
 
-    def process(self, predictor: Predictor) -> bool:
-        """Detect in the newest frame and publish; returns whether there was a frame."""
+    @property
+    def has_frame(self) -> bool:
+        """Whether a frame waits for `take`."""
+        return self._newest is not None
+
+    def take(self) -> TakenFrame | None:
+        """The newest frame, ready for the network; None where there is none or it can't be used."""
         with self._newest_lock:
             frame, self._newest = self._newest, None
         if frame is None:
-            return False
+            return None
         started = time.perf_counter()
-        try:
+        with self._surviving():
             header = frame[0].header
             if self._to_target is not None:
                 self._to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
             image, calibration = self._decode(*frame)
-            image, camera, live = calibration.rectify(image), calibration.camera, self._live()
+            live = self._live()
             wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
-            threshold = wanted.score_threshold
-            least = threshold if self._tracking is None else self._tracking.least_score(threshold)
-            every = replace(wanted, score_threshold=least)(predictor.predict(image, camera, least), camera)
-            found = every[every.scores >= threshold]
+            least = wanted.score_threshold
+            least = least if self._tracking is None else self._tracking.least_score(least)
+            return TakenFrame(calibration.rectify(image), calibration.camera, header, live, wanted, least, started)
+        return None
+
+    def answer(self, frame: TakenFrame, found: Detections, classes: ClassSpec, together: int) -> None:
+        """Publish what was found in a frame, in which the network saw so many images together."""
+        with self._surviving():
+            camera, header, live, wanted = frame.camera, frame.header, frame.live, frame.wanted
+            every = replace(wanted, score_threshold=frame.least_score)(found, camera)
+            found = every[every.scores >= wanted.score_threshold]
             self.outputs.publish(
-                Frame(image, camera, header, found, predictor.class_spec),
+                Frame(frame.image, camera, header, found, classes),
                 self._to_target,
                 live["marker_lifetime"],
                 live["covariance_scale"],
                 live["obstacle_spacing"],
             )
             self.diagnostics.impossible(found.impossible)
-            processing_ms = 1e3 * (time.perf_counter() - started)
-            self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found))
+            processing_ms = 1e3 * (time.perf_counter() - frame.started)
+            self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found), together)
             if self._tracking is not None:
                 self._track(self._tracking, every, camera, header, live)
+
+    def failed(self, error: Exception) -> None:
+        """The network could not take a frame."""
+        self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Whatever happens with one frame, the next one is worked on."""
+        try:
+            yield
         except FrameRejectedError as problem:
             self._reject(problem.reason, str(problem))
-        except Exception as error:  # whatever happens with one frame, the next one is processed
-            self._reject("internal error", f"the frame failed: {type(error).__name__}: {error}")
-        return True
+        except Exception as error:
+            self.failed(error)
 
     def _track(
         self, tracking: StreamTracking, found: Detections, camera: Camera, header: Any, live: Mapping[str, Any]

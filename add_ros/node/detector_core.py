@@ -30,6 +30,7 @@ from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.messages import label_info
 from add_ros.node import parameters
+from add_ros.node.batching import FrameBatches
 from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
 from add_ros.node.parameter_checks import doubts
 from add_ros.node.stream_diagnostics import LogThrottle
@@ -192,15 +193,12 @@ class DetectorCore:
             self.failure = f"the node can't go on: {type(error).__name__}: {error}"
 
     def _serve(self) -> None:
+        batches = FrameBatches(self._streams, self._wake, self._values["batch_size"], self._values["batch_wait"])
         while not self._stopping.is_set():
             self._wake.wait()
             self._wake.clear()
-            while not self._stopping.is_set() and self._serve_each():
+            while not self._stopping.is_set() and batches.answer(self._predictor):
                 pass
-
-    def _serve_each(self) -> bool:
-        # One frame of every camera in turn: none may starve another.
-        return sum(stream.process(self._predictor) for stream in self._streams) > 0
 
     def _announce(self, predictor: Predictor) -> None:
         for note in filter(None, (predictor.device_note, self._transport_advice)):

@@ -111,6 +111,19 @@ PARAMETERS = (
         limits=(0, 256),
     ),
     Parameter(
+        "batch_size",
+        0,
+        "Frames of different cameras that go through the network at once; 0 for one on a CPU, where a batch saves "
+        "nothing and each answer would wait for all, and all cameras elsewhere.",
+        limits=(0, 64),
+    ),
+    Parameter(
+        "batch_wait",
+        0.01,
+        "Seconds that a frame waits for those of the other cameras, where batch_size is more than one.",
+        limits=(0.0, 5.0),
+    ),
+    Parameter(
         "cameras",
         [""],
         "Cameras that share the model, by name: ['front', 'rear'] subscribes to front/image, front/camera_info, "

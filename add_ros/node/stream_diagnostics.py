@@ -54,6 +54,7 @@ class StreamDiagnostics:
     def _start_window(self) -> None:
         self._window_start = self._clock()
         self._processing: list[float] = []
+        self._together: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
         self._window_received = self._window_missed = self._unstamped = 0
@@ -74,12 +75,13 @@ class StreamDiagnostics:
             if self._unanswered is None:
                 self._unanswered = self._last_received
 
-    def published(self, processing_ms: float, latency_ms: float | None, objects: int) -> None:
+    def published(self, processing_ms: float, latency_ms: float | None, objects: int, together: int = 1) -> None:
         """An image's detections went out; its latency is not known where it has no stamp."""
         with self._lock:
             self._published += 1
             self._objects = objects
             self._processing.append(processing_ms)
+            self._together.append(together)
             self._unstamped += latency_ms is None
             self._latency += [] if latency_ms is None else [latency_ms]
             self._last_published, self._unanswered = self._clock(), None
@@ -130,6 +132,7 @@ class StreamDiagnostics:
                 "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
                 "processing_time_ms": _mean(self._processing),
                 "processing_time_max_ms": _max(self._processing),
+                "batch_size": _mean(self._together),
                 "pipeline_latency_ms": _mean(self._latency),
                 "pipeline_latency_max_ms": _max(self._latency),
                 "detections_last_frame": self._objects,

@@ -109,3 +109,31 @@ def test_a_camera_that_nobody_listens_to_rests(benches):
     statuses = {status.name: status.message for status in front.diagnostics[-1].status}
     assert statuses["/detector: left"] == "idle: nobody subscribes to what is published"
     assert not statuses["/detector: front"].startswith("idle")
+
+
+@pytest.fixture(scope="module")
+def together():
+    """All four answered as one batch, with time for their frames to come on a busy machine."""
+    parameters = {"cameras": f"[{','.join(NAMES)}]", "score_threshold": 0.0, "batch_size": 4, "batch_wait": 2.0}
+    with DetectorProcess("-r", "__ns:=/rig", model=MODEL, device="cpu", **parameters) as process:
+        process.wait_for_log("ready: /rig/front/image")
+        yield process
+        assert process.stop() == 0, process.log
+        assert "Traceback" not in process.log
+
+
+def test_synchronised_cameras_are_answered_as_one_batch(together, expected):
+    with contextlib.ExitStack() as stack:
+        made = {name: Bench(prefix=f"/rig/{name}/") for name in NAMES}
+        for bench in made.values():
+            stack.callback(bench.close)
+            bench.wait_for_subscriber()
+        front = made["front"]
+        front.diagnostics.clear()
+        for _ in range(3):
+            told = answers(made, {name: seed for seed, name in enumerate(NAMES)})
+            for name in NAMES:
+                np.testing.assert_allclose(scores(told[name]), expected[name].scores, atol=1e-5)
+        assert front.status_after_work()["batch_size"] == "4.0"
+        made.pop("left")  # and where one of them is silent, the others wait for no longer than batch_wait
+        assert answers(made, dict.fromkeys(made, 0)).keys() == made.keys()

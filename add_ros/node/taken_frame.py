@@ -1,0 +1,34 @@
+"""A frame between its arrival and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from add_model.geometry.camera import Camera
+from add_ros.node.detection_filter import DetectionFilter
+
+
+@dataclass(frozen=True, eq=False)
+class TakenFrame:
+    """An image on its way through the network.
+
+    image:       (H, W, 3) RGB, rectified
+    camera:      that of the image
+    header:      of the image
+    live:        the camera's dynamic parameters
+    wanted:      what is published
+    least_score: below it nothing is needed
+    started:     when work on it began, seconds
+    """
+
+    image: np.ndarray
+    camera: Camera
+    header: Any
+    live: Mapping[str, Any]
+    wanted: DetectionFilter
+    least_score: float
+    started: float
