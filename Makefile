@@ -63,7 +63,7 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out add_model/weights/monodle_lite0
 
 docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 	@echo "out/site/index.html"
 
 lint: $(READY)-test ## check style and format

@@ -123,3 +123,14 @@ def test_steps_in_the_table_of_recipes_follow_from_the_recipes():
         assert (int(batch), int(epochs)) == (data["batch_size"], config["trainer"]["max_epochs"]), name
         frames = data.get("count", 3712)  # KITTI's published training split
         assert int(steps.replace(",", "")) == math.ceil(frames / int(batch)) * int(epochs), name
+
+
+def test_the_scores_in_the_readme_are_those_of_the_model_card():
+    card = text_of(ROOT / "add_model/weights/README.md").split("**Synthetic**")
+    rows = re.findall(r"^\| (25 real|300 unseen).*?\| (.*) \|$", text_of(ROOT / "README.md"), re.M)
+    assert [which for which, _ in rows] == ["25 real", "300 unseen"]
+    for part, (_, shown) in zip(card, rows, strict=True):
+        cars = [line.split("|")[2:] for line in part.splitlines() if line.startswith("| Car")]
+        strict, loose = ([cell.split("/")[1] for cell in row[1:4] if "/" in cell] for row in cars)
+        moderate = [f"{float(value):.1f}" for value in (*strict, *loose)]
+        assert moderate == [cell.strip() for cell in shown.split("|")]
