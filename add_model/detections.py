@@ -18,6 +18,8 @@ class Detections:
         boxes2d: (N, 4) left, top, right, bottom in pixels of the image that was given
         depth_std: (N,) standard deviation of the predicted depth, metres
         impossible: how many more the network gave that cannot be, such as with a size below 0; they are left out
+        up: (3,) unit vector in the frame of the boxes along which they stand; None for -y, where the camera is level.
+            Their rotation_y is then that of their forward axis' projection on the camera's x and z.
     """
 
     names: np.ndarray
@@ -26,6 +28,7 @@ class Detections:
     boxes2d: np.ndarray
     depth_std: np.ndarray
     impossible: int = 0
+    up: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -39,6 +42,7 @@ class Detections:
             self.boxes2d[index],
             self.depth_std[index],
             self.impossible,
+            self.up,
         )
 
     @classmethod

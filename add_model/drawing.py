@@ -82,6 +82,7 @@ def draw_boxes(
     colours: Sequence[Colour],
     labels: Sequence[str] | None = None,
     line: float | None = None,
+    up: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw 3D boxes, far ones first, the front face crossed.
 
@@ -94,6 +95,7 @@ def draw_boxes(
         colours: one for each box.
         labels: one for each box, empty ones are not drawn; None for no labels.
         line: width of the lines in pixels, None for one that suits the image.
+        up: (3,) along which the boxes stand, None for -y.
 
     Raises:
         ValueError: where the image is something else.
@@ -106,8 +108,8 @@ def draw_boxes(
     canvas = np.ascontiguousarray(image).copy()
     sane = _sane(boxes)
     boxes = np.where(sane[:, None], boxes, np.nan)
-    edges = box3d.project_edges(boxes, camera)
-    crosses = box3d.project_edges(boxes, camera, box3d.FRONT_DIAGONALS)
+    edges = box3d.project_edges(boxes, camera, up=up)
+    crosses = box3d.project_edges(boxes, camera, box3d.FRONT_DIAGONALS, up)
     far_first = np.argsort(-np.linalg.norm(boxes[:, :3], axis=1), kind="stable")
     unit = line or max(1.0, camera.width / 640)
     anchors = {}
@@ -153,7 +155,7 @@ def draw_detections(
         for name, score, distance in zip(detections.names, detections.scores, distances, strict=True)
     ]
     colours = [class_colour(name, classes) for name in detections.names]
-    return draw_boxes(image, camera, detections.boxes, colours, labels)
+    return draw_boxes(image, camera, detections.boxes, colours, labels, up=detections.up)
 
 
 def birds_eye_view(

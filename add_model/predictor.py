@@ -13,6 +13,7 @@ from add_model.cores import capped_threads
 from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
+from add_model.geometry.level import level_view, turned_back
 from add_model.preprocessing import postprocess, preprocess
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
@@ -78,21 +79,29 @@ class Predictor:
         """Of the network's multiplications: 'float32', 'bfloat16' or 'float16'."""
         return self._backend.precision
 
-    def predict(self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0) -> Detections:
+    def predict(
+        self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0, up: np.ndarray | None = None
+    ) -> Detections:
         """Detections with at least this score, best first, with boxes in the frame of camera.P.
 
         Args:
             image: (H, W, 3) uint8 RGB, rectified.
             camera: Of this image.
             score_threshold: 0 to 1.
+            up: (3,) direction in the camera's frame that points up, of a camera that looks down or rolls: the network
+                is shown the view of a level camera, and its boxes are turned back, so that they stand on the floor.
 
         Raises:
-            ValueError: Where the image is something else, or not of the camera's size.
+            ValueError: Where the image is something else, or not of the camera's size, or there is no level view.
         """
-        return self.predict_batch([image], [camera], score_threshold)[0]
+        return self.predict_batch([image], [camera], score_threshold, [up])[0]
 
     def predict_batch(
-        self, images: Sequence[np.ndarray], cameras: Sequence[Camera], score_threshold: float = 0.0
+        self,
+        images: Sequence[np.ndarray],
+        cameras: Sequence[Camera],
+        score_threshold: float = 0.0,
+        ups: Sequence[np.ndarray | None] | None = None,
     ) -> list[Detections]:
         """What `predict` gives for each image. Those that the network sees at the same size go through it together.
 
@@ -100,6 +109,13 @@ class Predictor:
         """
         for image, camera in zip(images, cameras, strict=True):
             _require_image(image, camera)
+        views = [
+            None if up is None else level_view(camera, up)
+            for camera, up in zip(cameras, ups or [None] * len(cameras), strict=True)
+        ]
+        given = cameras
+        images = [i if view is None else view.warp(i) for i, view in zip(images, views, strict=True)]
+        cameras = [camera if view is None else view.camera for camera, view in zip(cameras, views, strict=True)]
         backend = self._backend
         prepared = [
             preprocess(image, camera, backend.focal, backend.size_multiple, self._max_pixels)
@@ -114,7 +130,8 @@ class Predictor:
             P = np.stack([prepared[i][1].P for i in rows])
             for i, candidates in zip(rows, backend(canvases, P), strict=True):
                 answer = postprocess(candidates, self.class_spec, cameras[i], prepared[i][1], backend.nms)
-                found[i] = answer[answer.scores >= score_threshold]
+                answer, view = answer[answer.scores >= score_threshold], views[i]
+                found[i] = answer if view is None else turned_back(answer, view, given[i])
         return [found[i] for i in range(len(images))]
 
 

@@ -45,7 +45,13 @@ class MarkerPublisher:
         seconds, fraction = divmod(lifetime, 1.0)
         common = {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
         markers = []
-        rows = zip(detections.names, detections.scores, detections.boxes, box3d.corners(detections.boxes), strict=True)
+        rows = zip(
+            detections.names,
+            detections.scores,
+            detections.boxes,
+            box3d.corners(detections.boxes, detections.up),
+            strict=True,
+        )
         for i, (name, score, box, corners) in enumerate(rows):
             body = _colour(self._colour or class_colour(name, classes))
             markers += [_edges(i, body, corners, common), _label(i, str(name), float(score), box, common)]

@@ -70,7 +70,7 @@ def box_array(
         _class_ids(boxes, class_ids),
         boxes.scores,
         boxes.boxes,
-        box3d.quaternions(boxes.boxes),
+        box3d.quaternions(boxes.boxes, boxes.up),
         covariances,
         [""] * len(boxes) if identities is None else identities,
         strict=True,

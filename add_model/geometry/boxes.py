@@ -52,10 +52,49 @@ def alpha(boxes: np.ndarray) -> np.ndarray:
     return wrap(boxes[:, 6] - np.arctan2(boxes[:, 0], boxes[:, 2]))
 
 
-def quaternions(boxes: np.ndarray) -> np.ndarray:
-    """Orientations (N, 4) as x, y, z, w, from object axes (x forward, y left, z up) to the optical frame."""
-    sine, cosine = np.sin(boxes[:, 6] / 2), np.cos(boxes[:, 6] / 2)
-    return np.sqrt(0.5) * np.stack([cosine, sine, -sine, cosine], axis=1)
+def quaternions(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    """Orientations (N, 4) as x, y, z, w, from object axes (x forward, y left, z up) to the optical frame.
+
+    up: (3,) unit vector along which the boxes stand (see `axes`); None for -y.
+    """
+    heading = boxes[:, 6]
+    if up is not None:
+        # Of the frame that is level: the smallest turn takes `up` to -y.
+        turn = np.array([up[2], 0.0, -up[0], 1 - up[1]]) / np.linalg.norm([up[2], up[0], 1 - up[1]])
+        forward = _rotate(turn, axes(boxes, up)[:, 0])
+        heading = np.arctan2(-forward[:, 2], forward[:, 0])
+    sine, cosine = np.sin(heading / 2), np.cos(heading / 2)
+    upright: np.ndarray = np.sqrt(0.5) * np.stack([cosine, sine, -sine, cosine], axis=1)
+    return upright if up is None else _product(turn * [-1, -1, -1, 1], upright)
+
+
+def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, 3) turned by a quaternion (4,)."""
+    twice = 2 * np.cross(turn[:3], vectors)
+    return np.asarray(vectors + turn[3] * twice + np.cross(turn[:3], twice))
+
+
+def _product(first: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The quaternion (4,) times others (N, 4): these turn first."""
+    vector = first[3] * others[:, :3] + others[:, 3:] * first[:3] + np.cross(first[:3], others[:, :3])
+    return np.c_[vector, first[3] * others[:, 3] - others[:, :3] @ first[:3]]
+
+
+def axes(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    """The boxes' own axes (N, 3, 3) as rows: forward, down, and to the side (z at rotation_y 0), unit vectors.
+
+    up: (3,) unit vector along which the boxes stand, not horizontal; None for -y. rotation_y is that of the forward
+    axis' projection on x and z.
+    """
+    cosine, sine, nothing = np.cos(boxes[:, 6]), np.sin(boxes[:, 6]), np.zeros(len(boxes))
+    if up is None:
+        one = np.ones(len(boxes))
+        rows = [(cosine, nothing, -sine), (nothing, one, nothing), (sine, nothing, cosine)]
+        return np.moveaxis(np.array(rows).reshape(3, 3, len(boxes)), 2, 0)
+    forward = np.stack([cosine, (sine * up[2] - cosine * up[0]) / up[1], -sine], axis=1)
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    down = np.broadcast_to(-np.asarray(up, float), forward.shape)
+    return np.stack([forward, down, np.cross(forward, down)], axis=1)
 
 
 def rotation_y(quaternion: np.ndarray) -> np.ndarray:
@@ -65,12 +104,10 @@ def rotation_y(quaternion: np.ndarray) -> np.ndarray:
     return np.arctan2(-forward_z, forward_x)
 
 
-def corners(boxes: np.ndarray) -> np.ndarray:
-    """The corners (N, 8, 3) in the optical frame, in the order that `EDGES` names."""
-    forward, down, side = np.moveaxis(_UNIT_CORNERS[None] * boxes[:, None, [3, 5, 4]], 2, 0)
-    cosine, sine = np.cos(boxes[:, 6:7]), np.sin(boxes[:, 6:7])
-    offset = np.stack([cosine * forward + sine * side, down, cosine * side - sine * forward], axis=2)
-    return boxes[:, None, :3] + offset
+def corners(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    """The corners (N, 8, 3) in the optical frame, in the order that `EDGES` names. up: see `axes`."""
+    offset = (_UNIT_CORNERS[None] * boxes[:, None, [3, 5, 4]]) @ axes(boxes, up)
+    return np.asarray(boxes[:, None, :3] + offset)
 
 
 def contains(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -94,9 +131,14 @@ def flip(boxes: np.ndarray) -> np.ndarray:
     return mirrored
 
 
-def project_edges(boxes: np.ndarray, camera: Camera, edges: np.ndarray = EDGES) -> np.ndarray:
-    """The edges as image segments (N, E, 2, 2) in pixels, cut at the camera plane; NaN where wholly behind it."""
-    ends = corners(boxes)[:, edges]
+def project_edges(
+    boxes: np.ndarray, camera: Camera, edges: np.ndarray = EDGES, up: np.ndarray | None = None
+) -> np.ndarray:
+    """The edges as image segments (N, E, 2, 2) in pixels, cut at the camera plane; NaN where wholly behind it.
+
+    up: see `axes`.
+    """
+    ends = corners(boxes, up)[:, edges]
     depth = ends @ camera.P[2, :3] + camera.P[2, 3]
     gap = depth[..., 0] - depth[..., 1]
     fraction = np.divide(depth[..., 0] - _NEAR, gap, out=np.zeros_like(gap), where=gap != 0)

@@ -7,11 +7,13 @@ upright on the floor, and turned back behind the network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 
 _ROUNDING = 1e-6  # pixels
@@ -42,6 +44,17 @@ class LevelView:
         """The image (H, W, 3) as the level camera sees it; what the original does not show is black."""
         size = (self.camera.width, self.camera.height)
         return cv2.warpPerspective(image, self.homography, size, flags=cv2.INTER_LINEAR)
+
+
+def camera_up(pitch: float, roll: float) -> np.ndarray:
+    """(3,) unit vector in the frame of a camera that points up.
+
+    Args:
+        pitch: degrees by which the camera looks down.
+        roll: degrees by which it is turned clockwise about its own axis, seen from behind: its right side is lower.
+    """
+    p, r = np.radians(pitch), np.radians(roll)
+    return np.array([-np.sin(r) * np.cos(p), -np.cos(r) * np.cos(p), -np.sin(p)])
 
 
 def level_rotation(up: np.ndarray) -> np.ndarray:
@@ -93,3 +106,31 @@ def level_view(camera: Camera, up: np.ndarray) -> LevelView:
     shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1.0]])
     P = np.hstack([shift @ K, np.zeros((3, 1))])
     return LevelView(Camera(P, int(width), int(height)), rotation, shift @ turned)
+
+
+def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detections:
+    """Detections in the image of a level view, in that of the camera that it was made of.
+
+    Args:
+        found: with boxes in the level camera's own frame.
+        view: of the camera.
+        camera: of the original image.
+
+    Returns:
+        Detections with boxes in the frame of the camera's P and `up` set. 2D boxes enclose the corners of those in the
+        level image, clipped; detections that the original image does not show are left out.
+    """
+    boxes = found.boxes.copy()
+    boxes[:, :3] = found.boxes[:, :3] @ view.rotation - camera.translation
+    forward = box3d.axes(found.boxes)[:, 0] @ view.rotation
+    boxes[:, 6] = np.arctan2(-forward[:, 2], forward[:, 0])
+    left, top, right, bottom = found.boxes2d.T
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(found))
+    rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(found)))], axis=1), 2, 0)
+    rays = rays @ np.linalg.inv(view.homography).T
+    ahead = (rays[..., 2] > 0).all(axis=1)
+    pixels = rays[..., :2] / np.where(rays[..., 2:] > 0, rays[..., 2:], 1)
+    boxes2d = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
+    shown = ahead & (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
+    up = view.rotation.T @ np.array([0.0, -1.0, 0.0])
+    return replace(found, boxes=boxes, boxes2d=boxes2d, up=up)[shown]

@@ -57,6 +57,7 @@ def _answer(predictor: Predictor, frames: list[tuple[CameraStream, TakenFrame]])
             [frame.image for _, frame in frames],
             [frame.camera for _, frame in frames],
             min(frame.least_score for _, frame in frames),
+            [frame.up for _, frame in frames],
         )
     except Exception as error:  # whatever happens with one frame, others are answered
         if len(frames) == 1:

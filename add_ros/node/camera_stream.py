@@ -21,6 +21,7 @@ from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
 from add_ros.errors import FrameRejectedError
+from add_ros.node.camera_attitude import CameraAttitude
 from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
 from add_ros.node.outputs import Frame, StreamOutputs
@@ -48,6 +49,7 @@ class CameraStream:
         live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
         to_ground: transforms to a frame that is fixed to the ground, for tracks; None where there is none.
+        to_level: transforms to a frame whose z axis points up; None where the parameters say how the camera leans.
         wake: called when a frame is ready for `take`.
         transport_advice: logged when images are missed, once; None for none.
 
@@ -63,6 +65,7 @@ class CameraStream:
         live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
         to_ground: TfTransformer | None,
+        to_level: TfTransformer | None,
         wake: Callable[[], None],
         transport_advice: str | None,
     ) -> None:
@@ -73,6 +76,7 @@ class CameraStream:
         self._newest: tuple[Any, Any] | None = None
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._advised = "", False, False
+        self._attitude = CameraAttitude(settings["camera_pitch"], settings["camera_roll"], to_level)
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
         self._tracking = StreamTracking(to_ground) if settings["tracking"] else None
@@ -174,7 +178,8 @@ class CameraStream:
             wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
             least = wanted.score_threshold
             least = least if self._tracking is None else self._tracking.least_score(least)
-            return TakenFrame(calibration.rectify(image), calibration.camera, header, live, wanted, least, started)
+            up = self._attitude.up(header)
+            return TakenFrame(calibration.rectify(image), calibration.camera, header, live, wanted, least, started, up)
         return None
 
     def answer(self, frame: TakenFrame, found: Detections, classes: ClassSpec, together: int) -> None:

@@ -68,6 +68,7 @@ class DetectorCore:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._to_target: TfTransformer | None = None
         self._to_ground: TfTransformer | None = None
+        self._to_level: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
         self._streams: list[CameraStream] = []
@@ -86,6 +87,9 @@ class DetectorCore:
                 node, values["tracking_frame"], values["transform_timeout"], "tracking_frame"
             )
             stack.callback(self._to_ground.destroy)
+        if values["level_frame"]:
+            self._to_level = TfTransformer(node, values["level_frame"], values["transform_timeout"], "level_frame")
+            stack.callback(self._to_level.destroy)
         for name in values["cameras"]:
             stream = CameraStream(
                 node,
@@ -94,6 +98,7 @@ class DetectorCore:
                 partial(parameters.live, node, name),
                 self._to_target,
                 self._to_ground,
+                self._to_level,
                 self._wake.set,
                 self._transport_advice,
             )

@@ -159,6 +159,27 @@ PARAMETERS = (
         per_camera=True,
     ),
     Parameter(
+        "camera_pitch",
+        0.0,
+        "Degrees by which the camera looks down. With camera_roll, the network is shown the view of a level camera, "
+        "and its boxes stand on the floor.",
+        limits=(-60.0, 60.0),
+        per_camera=True,
+    ),
+    Parameter(
+        "camera_roll",
+        0.0,
+        "Degrees by which the camera is turned clockwise, seen from behind.",
+        limits=(-60.0, 60.0),
+        per_camera=True,
+    ),
+    Parameter(
+        "level_frame",
+        "",
+        "A frame whose z axis points up, such as base_link or odom: through tf2 it says how cameras lean, in place of "
+        "camera_pitch and camera_roll.",
+    ),
+    Parameter(
         "target_frame",
         "",
         "Publish detections in this frame, through tf2; empty for the camera's own optical frame.",

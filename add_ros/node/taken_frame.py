@@ -23,6 +23,7 @@ class TakenFrame:
     wanted:      what is published
     least_score: below it nothing is needed
     started:     when work on it began, seconds
+    up:          (3,) where up is in the camera's frame, None of a level camera
     """
 
     image: np.ndarray
@@ -32,3 +33,4 @@ class TakenFrame:
     wanted: DetectionFilter
     least_score: float
     started: float
+    up: np.ndarray | None = None

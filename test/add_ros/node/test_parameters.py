@@ -18,6 +18,7 @@ def test_defaults_are_fine_and_everything_is_described():
     fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
     fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration", "tracking", "tracking_frame"}
     fixed |= {"engine", "engine_options", "batch_size", "batch_wait"}
+    fixed |= {"camera_pitch", "camera_roll", "level_frame"}
     assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
 
 

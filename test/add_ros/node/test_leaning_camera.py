@@ -1,0 +1,53 @@
+"""A camera that looks down and rolls: what the node publishes stands on the floor."""
+
+from types import SimpleNamespace as Of
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
+
+from add_model.geometry.camera import Camera
+from add_model.geometry.level import camera_up
+from add_model.predictor import Predictor
+from add_ros.errors import FrameRejectedError
+from add_ros.node.camera_attitude import CameraAttitude
+
+PITCH, ROLL = 12.0, 5.0
+UP = camera_up(PITCH, ROLL)
+
+
+def test_detections_are_the_predictors_in_the_level_view_turned_back():
+    with DetectorProcess(
+        model=MODEL, device="cpu", score_threshold=0.0, camera_pitch=PITCH, camera_roll=ROLL
+    ) as process:
+        process.wait_for_log("ready: /image")
+        bench = Bench()
+        bench.wait_for_subscriber()
+        message = bench.detect(image_message(picture(3)), camera_info())
+        bench.close()
+        assert process.stop() == 0, process.log
+    expected = Predictor(MODEL, "cpu").predict(picture(3), Camera(P, WIDTH, HEIGHT), up=UP)
+    assert len(message.detections) == len(expected) > 0
+    for found, box in zip(message.detections, expected.boxes, strict=True):
+        p, q = found.bbox.center.position, found.bbox.center.orientation
+        np.testing.assert_allclose([p.x, p.y, p.z], box[:3], atol=1e-4)
+        axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+        np.testing.assert_allclose(axes[:, 2], UP, atol=1e-6)  # an object's z axis
+        forward = axes[:, 0]
+        assert np.arctan2(-forward[2], forward[0]) == pytest.approx(box[6], abs=1e-5)
+
+
+def test_tf_says_how_a_camera_leans():
+    level = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # a level optical frame in one with z up
+    turn = Rotation.from_euler("x", -PITCH, degrees=True) * Rotation.from_euler("z", ROLL, degrees=True)
+    pose = np.eye(4)
+    pose[:3, :3] = level @ turn.as_matrix()
+    attitude = CameraAttitude(0.0, 0.0, Of(pose=lambda header: pose))
+    np.testing.assert_allclose(attitude.up(None), UP, atol=1e-12)
+    with pytest.raises(FrameRejectedError, match="is level_frame one with z up"):
+        CameraAttitude(0.0, 0.0, Of(pose=lambda header: np.eye(4))).up(None)
+
+
+def test_a_level_camera_is_left_as_it_is():
+    assert CameraAttitude(0.0, 0.0, None).up(None) is None
