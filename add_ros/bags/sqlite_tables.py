@@ -14,7 +14,7 @@ class ForeignTableError(ReaderError):
 
 
 def require_tables(path: Path) -> None:
-    """Raise ForeignTableError where a table of the bag is a view, which may go on for ever, or is computed otherwise."""
+    """Raise ForeignTableError where a table of the bag is a view, which may never end, or is computed otherwise."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
         rows = database.execute("SELECT name, type, sql FROM sqlite_master WHERE name IN ('topics', 'messages')")
         for name, kind, sql in rows:
