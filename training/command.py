@@ -32,6 +32,7 @@ from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
 from training.run_lock import lock
+from training.submission import write_submission
 
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
@@ -218,7 +219,7 @@ class TrainingCommand(LightningCLI):
         say(f"{self.checkpoint}, {int(self.trainer.callback_metrics.get('val/frames', 0))} frames")
 
     def test(self, model: LitDetector, **arguments: Any) -> None:
-        """Write the result files of the test frames."""
+        """Write the result files of the test frames; of the whole testing/ folder also the server's archive."""
         model.results = self.run_dir / "test"
         if self.trainer.is_global_zero:
             model.results.mkdir(parents=True, exist_ok=True)
@@ -226,6 +227,8 @@ class TrainingCommand(LightningCLI):
                 old.unlink()  # of another checkpoint: it would be scored with the new ones
         self.trainer.test(model, **self._scoring(arguments))
         say(f"{self.checkpoint}, {len(list(model.results.glob('*.txt')))} result files -> {model.results}")
+        if self.trainer.is_global_zero and getattr(self.datamodule, "test", "") is None:
+            say(f"for KITTI's test server: {write_submission(model.results)}")
 
     def _scoring(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {**arguments, "ckpt_path": self.checkpoint, "weights_only": True, "verbose": False}

@@ -48,6 +48,7 @@ class LitDetector(lightning.LightningModule):
             have their own.
         optimizer: AdamW, or Adam as some published detectors have it.
         betas: Of the optimizer.
+        compile: A backend of torch.compile, such as inductor, for the detector's features; null compiles nothing.
         objective: What is minimised: Baseline, TeacherTraining or ADDDistillation.
         classes: What is found: name, mean size and so on of each class; null for KITTI's Car, Pedestrian, Cyclist.
 
@@ -66,6 +67,7 @@ class LitDetector(lightning.LightningModule):
         freeze_bn: bool = False,
         optimizer: Literal["AdamW", "Adam"] = "AdamW",
         betas: tuple[float, float] = (0.9, 0.999),
+        compile: str | None = None,
         objective: TrainingObjective = Baseline(),  # noqa: B008 - frozen
         classes: list[ObjectClass] | None = None,
     ) -> None:
@@ -80,6 +82,8 @@ class LitDetector(lightning.LightningModule):
         )
         self.frozen = [_part(self.detector, part).requires_grad_(False) for part in freeze]
         self.objective = objective.build(self.detector, adapter_for(name))
+        if compile:  # after the objective, which may copy the detector
+            self.detector.extract_features = torch.compile(self.detector.extract_features, backend=compile)
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.optimizer, self.betas = getattr(torch.optim, optimizer), betas
         self.scores: Scores | None = None

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 import yaml
+from support.paths import CONFIG
 from support.training_bench import TIMEOUT, Training, configure, kill_when, lines_of, tensors
 
 from training.data.kitti.labels import read_table
@@ -79,6 +80,25 @@ def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
     parts = ("state_dict", "optimizer_states", "lr_schedulers")
     assert tensors(folder / "last.ckpt", *parts) == tensors(whole / "last.ckpt", *parts)
     assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_an_average_of_the_weights_resumes_too(tmp_path):
+    """The overlay's: it is what is kept; the weights that are trained on are kept beside it."""
+    (average,) = yaml.safe_load((CONFIG / "train/overlays/ema.yaml").read_text())["trainer"]["callbacks"]
+    average["init_args"]["decay"] = 0.5
+    stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": 3}}
+    for name, callbacks in (("whole", [[average]]), ("stopped", [[average, stop], [average]])):
+        for given in callbacks:
+            config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 2, "callbacks": given})
+            run = Training(tmp_path, "fit", "--config", config, "--run-dir", f"runs/{name}", "--resume")
+            assert run.finish() == 0, run.text()
+    parts = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
+    expected = tensors(tmp_path / "runs/whole/last.ckpt", *parts)
+    assert tensors(tmp_path / "runs/stopped/last.ckpt", *parts) == expected
+    kept = torch.load(tmp_path / "runs/whole/last.ckpt", weights_only=True)
+    assert kept["averaging_state"]["n_averaged"] == 4  # steps
+    name = "detector.heatmap_head.0.weight"
+    assert not torch.equal(kept["state_dict"][name], kept["current_model_state"][name])
 
 
 def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):

@@ -105,6 +105,23 @@ def test_weights_of_something_else_give_one_message(tmp_path):
         initial_detector("monodle_dla34", str(tmp_path / "other.pth"))
 
 
+def test_a_compiled_detector_sees_the_same_and_is_saved_by_the_same_names():
+    torch.manual_seed(0)
+    plain = LitDetector("monodle_plain", init_weights=None)
+    compiled = LitDetector("monodle_plain", init_weights=None, compile="eager")
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    compiled.load_state_dict(plain.state_dict())
+    images, P = torch.randint(0, 255, (2, 64, 96, 3), dtype=torch.uint8), torch.eye(3, 4).expand(2, -1, -1)
+    calls = []
+    torch._dynamo.reset()
+    counted = torch.compile(plain.detector.extract_features, backend=lambda graph, _: calls.append(1) or graph.forward)
+    with torch.no_grad():
+        expected = plain.eval().detector.extract_features(images, P)
+        torch.testing.assert_close(compiled.eval().detector.extract_features(images, P), expected, rtol=0, atol=0)
+        torch.testing.assert_close(counted(images, P), expected, rtol=0, atol=0)
+    assert calls  # the features are indeed what is compiled
+
+
 def test_frozen_batch_norms_are_the_detectors():
     """A teacher's depth branch has norms without statistics of anything yet."""
     module = LitDetector("monodetr_plain", init_weights=None, freeze_bn=True, objective=TeacherTraining())

@@ -163,7 +163,7 @@ class KittiData(Loaders):
     Args:
         root: The folder that holds training/.
         train: Frames to train on: a file of frame ids, one a line, by its path from here or from the root, or the name
-            of a published split (chen_train or chen_val).
+            of a published split (chen_train or chen_val, or trainval for both).
         val: Frames to validate on, named as those of train are.
         test: The same for the test, or null for the whole testing/ folder, which has no labels.
         augmentation: How a training view differs from its frame.

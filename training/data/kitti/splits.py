@@ -12,7 +12,7 @@ import numpy as np
 
 from training.data.text_files import read_text
 
-PUBLISHED = ("chen_train", "chen_val")
+PUBLISHED = ("chen_train", "chen_val", "trainval")
 _FRAMES = 7481
 _SHOWN = 10  # ids in a line
 # Bit i, most significant first: frame i is in the training part, otherwise in the validation part.
@@ -39,9 +39,14 @@ _CHEN_TRAIN = (
 
 
 def published_split(name: str) -> list[str]:
-    """The six-digit ids of 'chen_train' (3712) or 'chen_val' (3769), ascending. Raises ValueError on other names."""
+    """The six-digit ids of 'chen_train' (3712), 'chen_val' (3769) or 'trainval' (both), ascending.
+
+    Raises ValueError on other names.
+    """
     if name not in PUBLISHED:
-        raise ValueError(f"no published split is called {name!r}; there are {' and '.join(PUBLISHED)}")
+        raise ValueError(f"no published split is called {name!r}; there are {', '.join(PUBLISHED)}")
+    if name == "trainval":
+        return [f"{i:06d}" for i in range(_FRAMES)]
     train = np.unpackbits(np.frombuffer(bytes.fromhex(_CHEN_TRAIN), np.uint8))[:_FRAMES].astype(bool)
     return [f"{i:06d}" for i in np.flatnonzero(train if name == "chen_train" else ~train)]
 

@@ -232,10 +232,10 @@ def test_written_calibrations_come_back_exactly(tmp_path):
 def test_published_split_is_whole_and_disjoint():
     train, val = published_split("chen_train"), published_split("chen_val")
     assert (len(train), len(val)) == (3712, 3769) and not set(train) & set(val)
-    assert sorted(train + val) == [f"{i:06d}" for i in range(7481)]
+    assert sorted(train + val) == [f"{i:06d}" for i in range(7481)] == published_split("trainval")
     assert train == sorted(train) and val == sorted(val)
     assert train[:3] == ["000000", "000003", "000007"] and val[:3] == ["000001", "000002", "000004"]
-    with pytest.raises(ValueError, match="chen_train and chen_val"):
+    with pytest.raises(ValueError, match="chen_train, chen_val, trainval"):
         published_split("chen_test")
 
 
