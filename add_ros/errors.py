@@ -1,6 +1,8 @@
-"""A frame that cannot be used."""
+"""A frame that cannot be used, and what ROS refuses."""
 
 from __future__ import annotations
+
+import re
 
 
 class FrameRejectedError(Exception):
@@ -13,3 +15,15 @@ class FrameRejectedError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def refused_at_start(error: Exception) -> str:
+    """One sentence on what rclpy.init has raised: where logs go is refused there too, not only arguments."""
+    said = str(error)
+    if "logging" not in said:
+        return f"what follows --ros-args can't be used: {said}"
+    folder = re.search(r"'([^']+)'", said)
+    return (
+        f"ROS can't write its log to {folder[1] if folder else 'its folder'}: set ROS_LOG_DIR to a folder that can be "
+        "written (by default it is .ros/log in HOME)"
+    )

@@ -11,6 +11,7 @@ from jsonargparse import ActionConfigFile
 from jsonargparse._typehints import ActionTypeHint
 from lightning.pytorch.cli import LightningArgumentParser
 
+from training.data.bounded_yaml import load_yaml
 from training.data.data_module import Loaders
 from training.errors import TrainingError
 from training.recipes import replacement, run_name
@@ -74,12 +75,14 @@ def _text(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise TrainingError(replacement(path) or f"there is no configuration {path}") from None
     except UnicodeDecodeError:
-        raise TrainingError(f"{path} is no configuration") from None
+        raise TrainingError(f"{path} is no configuration: it is no text in UTF-8") from None
+    except OSError as error:
+        raise TrainingError(f"{path} is no configuration: {error.strerror or error}") from None
 
 
 def _mapping(text: str, path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise TrainingError(f"{path} is no configuration: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

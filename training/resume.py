@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from training.data.bounded_yaml import load_yaml
 from training.errors import TrainingError
 from training.objectives.base import CHECKPOINT_OPTIONS
 from training.renamed_options import translated
@@ -29,7 +30,13 @@ def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:
     """
     if not (run_dir / NAME).is_file():
         return
-    started = translated(yaml.safe_load((run_dir / NAME).read_text(encoding="utf-8")))
+    try:
+        started = load_yaml((run_dir / NAME).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise TrainingError(f"{run_dir / NAME} can't be read: {' '.join(str(error).split())}") from None
+    if not isinstance(started, dict):
+        raise TrainingError(f"{run_dir / NAME} can't be read: it has no keys")
+    started = translated(started)
     changes = _changes("", {key: given[key] for key in _SHARED if key in given}, started)
     if changes:
         raise TrainingError(

@@ -21,6 +21,7 @@ from rosbags.rosbag2.metadata import ReaderMetadata
 
 from add_ros.bags.storage import Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of
 from add_ros.bags.unpacking import unpack
+from training.data.bounded_yaml import load_yaml
 from training.data.text_files import decode_text
 
 METADATA = "metadata.yaml"
@@ -186,7 +187,7 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     """What metadata.yaml says, None where there is none or it is empty. Raises ReaderError on something else."""
     path = folder / METADATA
     try:
-        document = yaml.safe_load(decode_text(path.read_bytes().strip(b"\0"), "replace"))
+        document = load_yaml(decode_text(path.read_bytes().strip(b"\0"), "replace"))
         information = None if document is None else document["rosbag2_bagfile_information"]
     except FileNotFoundError:
         return None

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from add_ros.bags.errors import BagError
+from add_ros.errors import refused_at_start
 
 
 def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
@@ -29,7 +30,7 @@ def start_rclpy(arguments: list[str], on_stop: Callable[[], None]) -> None:
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
-        raise BagError(f"what follows --ros-args can't be used: {error}") from error
+        raise BagError(refused_at_start(error)) from error
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: on_stop())
 

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from add_ros.errors import refused_at_start
 from add_ros.node import parameters
 from add_ros.node.detector_core import DetectorCore
 from add_ros.node.parameter_service import CheckedParameterService
@@ -81,7 +82,7 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
         # Own signal handlers, since rclpy's would take the context away before the markers are cleared.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
-        return _fail(f"what follows --ros-args can't be used: {error}")
+        return _fail(refused_at_start(error))
     try:
         node = make()
     except (ValueError, RuntimeError, ParameterException) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from training.data.bounded_yaml import require_bounds
 from training.data.kitti.calib import CalibrationError
 from training.data.text_files import read_text
 
@@ -45,6 +46,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     text = re.sub(r"\A\s*%YAML[: ]1\.\d\s*\n", "", read_text(path))  # OpenCV writes it with a colon
     try:
+        require_bounds(text, _Loader)
         document = next((part for part in yaml.load_all(text, _Loader) if part is not None), None)
     except (yaml.YAMLError, ValueError) as error:
         if slam := _slam_values(text, None):  # OpenCV is less strict than YAML

@@ -114,3 +114,9 @@ def test_images_and_texts_without_measure_are_refused_before_they_cost_memory(be
         for reason in ("oversized image", "size mismatch", "oversized text"):
             assert status[f"frames_dropped ({reason})"] == "1"
         assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
+
+
+def test_a_log_folder_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("ROS_LOG_DIR", "/proc/nowhere")
+    with DetectorProcess(model=MODEL) as detector:
+        assert detector.wait() == 1 and "ROS can't write its log to /proc/nowhere: set ROS_LOG_DIR" in detector.log
