@@ -102,8 +102,7 @@ class TrainingCommand(LightningCLI):
         self.run_dir = Path(options.run_dir or f"runs/{run_name(options.config or []) or 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
-            if rank_zero_only.rank == 0:
-                self._lock = lock(self.run_dir)
+            self._hold_run_folder()
             self._choose_start(options.resume)
         else:
             self.save_config_callback = None
@@ -117,6 +116,10 @@ class TrainingCommand(LightningCLI):
             self._forget_files(options.model)
         else:
             self._require_files(options.model)
+
+    def _hold_run_folder(self) -> None:
+        if rank_zero_only.rank == 0:
+            self._lock = lock(self.run_dir)
 
     def _require_files(self, model: Any) -> None:
         """Of weights that no checkpoint of the run holds."""

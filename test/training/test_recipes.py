@@ -26,6 +26,9 @@ ON_META = ("dla34", "resnet101", "resnet50")  # large ones, whose weights would 
 class ReadOnly(TrainingCommand):
     """Reads the configuration and stops there."""
 
+    def _hold_run_folder(self):
+        pass
+
     def instantiate_classes(self):
         pass
 
