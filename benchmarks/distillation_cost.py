@@ -42,10 +42,10 @@ class Arm:
         learnt = [p for module in (self.detector, self.objective) for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, fused=True)
 
-    def step(self, batch: Batch) -> float:
-        """Train one step; returns its seconds."""
+    def step(self, batch: Batch) -> tuple[float, float]:
+        """Train one step; returns its seconds, and those of the CPU."""
         self.wait()
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         weights = self.objective.weights(0.5)
         losses = self.objective.losses(self.detector, LossContext(batch, Normaliser()))
         loss = sum(weights.get(name, 1.0) * value for name, value in losses.items())
@@ -53,7 +53,7 @@ class Arm:
         loss.backward()
         self.optimizer.step()
         self.wait()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
@@ -102,18 +102,20 @@ def main() -> None:
         process.join()
     batch = batch_of(options.model, tuple(options.size), options.batch, options.device)
     arms = {name: Arm(name, options.model, options.device) for name in ARMS}
-    taken: dict[str, list[float]] = {name: [] for name in ARMS}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ARMS}
     for turn in range(options.steps + 3):
         for name, arm in arms.items():
             seconds = arm.step(batch)
             if turn >= 3:
                 taken[name].append(seconds)
-    alone = statistics.median(taken["student alone"])
+    medians = {name: [statistics.median(times) for times in zip(*taken[name], strict=True)] for name in ARMS}
+    alone = medians["student alone"]
     print(f"{options.model}, {options.batch} views of {options.size[0]}x{options.size[1]}")
-    print(f"{'':16}{'median ms a step':>18}{'of the student':>16}{'peak MiB':>10}")
-    for name in ARMS:
-        median = statistics.median(taken[name])
-        print(f"{name:16}{1000 * median:>18.0f}{median / alone:>16.2f}{peaks[name]:>10.0f}")
+    titles = ("median ms a step", "of the student", "CPU ms a step", "of the student", "peak MiB")
+    print(f"{'':16}{''.join(f'{title:>18}' for title in titles)}")
+    for name, (passed, cpu) in medians.items():
+        figures = f"{1000 * passed:>18.0f}{passed / alone[0]:>18.2f}{1000 * cpu:>18.0f}{cpu / alone[1]:>18.2f}"
+        print(f"{name:16}{figures}{peaks[name]:>18.0f}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,9 @@ class CentreAdapter(DistillationAdapter[AnyDetector, Features, AnyTargets]):
     def token_channels(self, detector: AnyDetector) -> int:
         return detector.neck.channels
 
+    def shared_heads(self, detector: AnyDetector) -> tuple[nn.Module, ...]:
+        return (detector.heatmap_head,)
+
     def tokens(self, detector: AnyDetector, features: Features) -> Tensor:
         return self.neck_map(features).flatten(2).transpose(1, 2)
 

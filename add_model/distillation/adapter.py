@@ -53,6 +53,10 @@ class DistillationAdapter(ABC, Generic[AnyDetector, Features, AnyTargets]):
     def token_channels(self, detector: AnyDetector) -> int:
         """C."""
 
+    def shared_heads(self, detector: AnyDetector) -> tuple[nn.Module, ...]:
+        """Heads that the detector's own losses and `classification_loss` read at the same features."""
+        return ()
+
     @abstractmethod
     def tokens(self, detector: AnyDetector, features: Features) -> Tensor:
         """The intermediate features that are compared and adapted, (B, N, C)."""

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from add_model.detectors.base import Detector
 from add_model.distillation.adapter import TeacherTargets
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
+from add_model.distillation.computed_once import computed_once
 from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.position_encoding import FRUSTUM_POINTS, Encoding, PositionalEncoding
 from add_model.distillation.target_objects import TargetObjects
+from add_model.networks.fold_norms import folded
 from training.checkpoints import load_checkpoint, trained_detector
 from training.errors import TrainingError
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective
@@ -118,6 +120,8 @@ class ADDObjective(BaselineObjective):
         self.teacher, self.depth_branch = (
             module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, depth_branch)
         )
+        # A tuple is no part of this module's state; it says what it was made of, since weights may be loaded later.
+        self._folded: tuple[tuple[Any, ...], tuple[Detector, nn.Module]] | None = None
         # Processes that train together need a gradient of every parameter: what is switched off has none.
         self.intermediate = not config.active.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
@@ -140,14 +144,17 @@ class ADDObjective(BaselineObjective):
 
     def losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
         """See `Objective`."""
+        with computed_once(self.detector_adapter.shared_heads(detector)):
+            return self._losses(detector, context)
+
+    def _losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
         adapter, batch, active = self.detector_adapter, context.batch, self.config.active
         features, losses = features_and_losses(detector, context)
+        teacher, depth_branch = self._folded_teacher()
         with torch.no_grad():
-            teacher_features = adapter.teacher_features(
-                self.teacher, batch.images, batch.P, context.depth, self.depth_branch
-            )
+            teacher_features = adapter.teacher_features(teacher, batch.images, batch.P, context.depth, depth_branch)
             teacher_targets = adapter.teacher_targets(
-                self.teacher, teacher_features, detector, features, batch.targets, batch.P
+                teacher, teacher_features, detector, features, batch.targets, batch.P
             )
         distilled = {}
         if "regression" in active:
@@ -159,6 +166,15 @@ class ADDObjective(BaselineObjective):
         if self.intermediate:
             distilled |= self._intermediate_losses(detector, features, teacher_targets, context)
         return losses | {f"add_{name}": value for name, value in distilled.items()}
+
+    def _folded_teacher(self) -> tuple[Detector, nn.Module]:
+        """Teacher and depth branch without their batch norms, which took a tenth of a step; made when first needed."""
+        modules = (self.teacher, self.depth_branch)
+        tensors = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
+        made_of = tuple((id(tensor), tensor.device, tensor._version) for tensor in tensors)
+        if self._folded is None or self._folded[0] != made_of:
+            self._folded = made_of, (folded(self.teacher), folded(self.depth_branch))
+        return self._folded[1]
 
     def weights(self, progress: float) -> dict[str, float]:
         """See `Objective`."""

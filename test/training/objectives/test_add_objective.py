@@ -1,5 +1,6 @@
 """ADD on each detector, in one process: every part reaches the student, none moves the teacher."""
 
+import contextlib
 import copy
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from add_model.distillation.position_encoding import Encoding
 from add_model.registry import adapter_for, build
 from training.data.collation import Batch
 from training.errors import TrainingError
-from training.objectives import LossContext, TeacherTraining
+from training.objectives import LossContext, TeacherTraining, add
 from training.objectives.add import ADDDistillation, ADDObjective, LossWeight
 from training.objectives.controls import DenseDepth, DenseTruth
 
@@ -56,6 +57,46 @@ def trusting(monkeypatch):
     """Untrained teachers are metres off: trust them fully here, so that what they pass on is not weighted away."""
     for name in MODELS:
         monkeypatch.setattr(sys.modules[type(adapter_for(name)).__module__], "_TRUST", 1e3)
+
+
+def gradients(name, batch, seed):
+    """Losses by name, and the gradients of all that learns."""
+    detector, objective = arm(name)
+    torch.manual_seed(seed)
+    losses = objective.losses(detector, context_of(batch))
+    sum(losses.values()).backward()
+    modules = {"student": detector, "objective": objective}
+    return losses, {
+        f"{place}.{key}": parameter.grad
+        for place, module in modules.items()
+        for key, parameter in module.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def test_what_is_saved_of_a_step_changes_neither_losses_nor_gradients(case, monkeypatch):
+    """Heads that are computed once, and the teacher's folded norms, against computing everything as it is written."""
+    name, batch = case
+    losses, found = gradients(name, batch, 5)
+    monkeypatch.setattr(add, "folded", lambda module: module)
+    monkeypatch.setattr(add, "computed_once", lambda modules: contextlib.nullcontext())
+    plain_losses, wanted = gradients(name, batch, 5)
+    assert found.keys() == wanted.keys() and len(found) > 50
+    for key, value in plain_losses.items():
+        torch.testing.assert_close(losses[key], value, rtol=1e-5, atol=1e-6)
+    total = float(torch.stack([value.norm() for value in wanted.values()]).norm())
+    for key, value in wanted.items():  # some gradients are sums that cancel: those are compared with the whole
+        assert (found[key] - value).norm() <= 1e-5 * max(0.01 * total, float(value.norm())), key
+
+
+def test_a_teacher_that_is_loaded_later_is_the_one_that_teaches(case):
+    _, objective = arm(case[0])
+    before = objective._folded_teacher()[0]
+    assert objective._folded_teacher()[0] is before
+    objective.load_state_dict({key: 2 * v if v.is_floating_point() else v for key, v in objective.state_dict().items()})
+    after = objective._folded_teacher()[0]
+    assert after is not before
+    assert not any(key.startswith("_folded") for key in objective.state_dict())
 
 
 def test_each_part_alone_reaches_the_student_and_nothing_else(case):
