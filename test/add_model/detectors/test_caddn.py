@@ -69,6 +69,11 @@ def test_losses_by_hand():
     assert losses["direction"].item() == pytest.approx(0.2 * wrong, rel=1e-4)
     depth = -0.25 * (13 * 0.7**2 * math.log(0.3) + 0.2**2 * math.log(0.8)) / 2
     assert losses["depth_map"].item() == pytest.approx(3 * depth, rel=1e-4)
+    # Means over positive anchors and known cells: of the same image twice they are the same.
+    outputs = AnchorOutputs(*(torch.cat([v, v]) for v in (logits, residuals, directions)))
+    both = {name: torch.cat([v, v]) for name, v in targets.items()}
+    for name, value in caddn_loss(outputs, torch.cat([depth_logits] * 2), both, detector.anchors).items():
+        torch.testing.assert_close(value, losses[name])
 
 
 def test_published_means_are_those_of_images(sample):

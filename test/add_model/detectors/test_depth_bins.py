@@ -1,6 +1,7 @@
 """Bins of linearly growing width against their definition."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,4 +41,6 @@ def test_by_hand():
     bins = DepthBins(3, 1.0, 13.0)
     assert bins.edges.tolist() == [1, 3, 7, 13]
     assert bins.middles.tolist() == [2, 5, 10]
+    # Beyond `far` by the same rule, nearer than `near` along the tangent.
+    assert bins.position(np.array([21.0, 2.0, 1.0, 0.0, -1.0])) == pytest.approx([4, 0.618034, 0, -1, -2])
     assert bins.label(np.array([0.9, 1, 2.9, 3.1, 12.9, 13.1])).tolist() == [-1, 0, 0, 1, 2, 3]

@@ -80,6 +80,34 @@ def test_decoding_inverts_encoding(boxes, focal, baseline, label):
     np.testing.assert_allclose(std[0], focal / REFERENCE_FOCAL)
 
 
+def test_answers_of_a_network_decode_by_hand():
+    """Sizes of 0.1 m and 2D boxes of no extent at least; half a logarithm of the variance is that of the deviation."""
+    scale = 3.0  # metres for each metre at the reference focal length
+    P = torch.tensor([[[scale * REFERENCE_FOCAL, 0, 40, 0], [0, scale * REFERENCE_FOCAL, 20, 0], [0, 0, 1, 0]]])
+    heading = torch.zeros(1, 2, 24)
+    heading[0, :, 3], heading[0, :, 15] = 1.0, 0.1
+    outputs = {
+        "offset_3d": torch.tensor([[[0.25, -0.5], [0.0, 0.0]]]),
+        "offset_2d": torch.tensor([[[-1.0, 0.5], [0.0, 0.0]]]),
+        "size_2d": torch.tensor([[[0.5, 3.0], [-2.0, -1.0]]]),
+        "depth": torch.tensor([[10.0, 20.0]]),
+        "log_variance": torch.tensor([[2.0, -1.0]]),
+        "size_3d": torch.tensor([[[0.5, -0.25, 0.125], [-9.0, 0.0, 0.0]]]),
+        "heading": heading,
+    }
+    sizes = torch.tensor([[1.0, 1.0, 1.0], [4.0, 2.0, 1.5]])
+    cells, labels = torch.tensor([[2 * 16 + 5, 0]]), torch.tensor([[1, 0]])
+    found, boxes2d, std = KeypointEncoder().decode(cells, 16, labels, outputs, P, sizes)
+    u, v = (5.5 + 0.25) * 4 - 0.5, (2.5 - 0.5) * 4 - 0.5
+    place = [(u - 40) * 30 / (scale * REFERENCE_FOCAL), (v - 20) * 30 / (scale * REFERENCE_FOCAL), 30]
+    np.testing.assert_allclose(found[0, 0, :6], [*place, 4.5, 1.75, 1.625], rtol=1e-5)
+    assert found[0, 0, 6].item() == pytest.approx(np.pi / 2 + 0.1 + np.arctan2(place[0], place[2]), abs=1e-5)
+    np.testing.assert_allclose(found[0, 1, 3:6], [0.1, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(boxes2d[0, 0], [4.25 * 4 - 0.5, 1.5 * 4 - 0.5, 4.75 * 4 - 0.5, 4.5 * 4 - 0.5])
+    np.testing.assert_allclose(boxes2d[0, 1], [1.5] * 4)
+    np.testing.assert_allclose(std[0], [np.e * scale, np.exp(-0.5) * scale], rtol=1e-5)
+
+
 @settings(deadline=None)
 @given(boxes, reals(-0.6, 0.6))
 def test_a_baseline_changes_no_target(boxes, baseline):

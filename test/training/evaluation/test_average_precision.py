@@ -243,6 +243,12 @@ def test_thresholds_equal_the_plain_loop(scores, missed):
     assert len(thresholds) <= 41
 
 
+@pytest.mark.parametrize(("value", "expected"), [(-1e7, 0), (-1e7 + 1, 100), (-3.0, 100)])
+def test_scores_may_be_negative_down_to_the_official_kits_limit(value, expected):
+    table = score([[label()]] * 50, [[found(value)]] * 50)
+    assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([expected] * 3)
+
+
 def test_few_perfect_hits_are_capped_by_the_recall_steps():
     """Five of five found: thresholds at recalls 0, 1/40 .. 4/40 only, so entries 1 to 4 of 40 are 1."""
     frames = [[label()]] * 5
