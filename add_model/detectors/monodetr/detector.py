@@ -66,6 +66,7 @@ class MonoDETR(Detector[DecoderOutputs]):
             on, seen larger or smaller.
         classes: what it finds.
         nms: how repeated detections are suppressed; None for not at all.
+        depth_position: see `DecoderLayer`.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         focal: float = 2 * REFERENCE_FOCAL,
         classes: ClassSpec = KITTI_CLASSES,
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
+        depth_position: bool = True,
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups = backbone, first, queries, groups
@@ -108,7 +110,9 @@ class MonoDETR(Detector[DecoderOutputs]):
         self.side = _SIDE * focal / _PUBLISHED_FOCAL
         self.depth = DepthPredictor(channels, self.target_encoder.bins, heads, hidden)
         self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
-        self.decoder = nn.ModuleList(DecoderLayer(channels, heads, _LEVELS, hidden) for _ in range(decoder_layers))
+        self.decoder = nn.ModuleList(
+            DecoderLayer(channels, heads, _LEVELS, hidden, depth_position=depth_position) for _ in range(decoder_layers)
+        )
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
         self.heads = nn.ModuleList(_heads(channels, classes) for _ in range(decoder_layers))

@@ -163,12 +163,19 @@ def _one_cell(maps: list[Tensor]) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """Queries attend to the depth tokens, to each other, and to the image."""
+    """Queries attend to the depth tokens, to each other, and to the image.
 
-    def __init__(self, channels: int, heads: int, levels: int, hidden: int, points: int = 4) -> None:
+    depth_position: whether their position encoding is part of what they ask the depth tokens; as published, it is not.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, levels: int, hidden: int, points: int = 4, depth_position: bool = True
+    ) -> None:
         super().__init__()
+        self.depth_position = depth_position
         self.depth, self.mutual = (Attention(channels, heads, _DROPOUT) for _ in range(2))
-        # Content and position have projections of their own before those of the attention, as in the published code.
+        # Content and position have projections of their own before those of the attention. The published code puts
+        # their sum through both pairs of projections, and values through none: both are such layers' weights too.
         self.content = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
         self.place = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
         self.visual = DeformableAttention(channels, heads, levels, points)
@@ -198,7 +205,7 @@ class DecoderLayer(nn.Module):
             maps: (B, C, h, w) of the visual encoder.
             groups: how many.
         """
-        (attended,) = self.depth(x + position, depth, depth)
+        (attended,) = self.depth(x + position if self.depth_position else x, depth, depth)
         x = self.norms[0](x + self.drop(attended))
         split = lambda value: value.unflatten(1, (groups, -1)).flatten(0, 1)  # noqa: E731
         query, key, value = (content(x) for content in self.content)

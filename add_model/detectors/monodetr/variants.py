@@ -29,4 +29,4 @@ def monodetr_plain(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
 
 def monodetr_resnet50(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
     """MonoDETR as published, on KITTI images of about 1280x384, without suppression."""
-    return MonoDETR(ResNet50(), first=1, classes=classes, nms=None)
+    return MonoDETR(ResNet50(), first=1, classes=classes, nms=None, depth_position=False)

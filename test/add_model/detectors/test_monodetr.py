@@ -395,3 +395,15 @@ def test_attention_drops_weights_in_training_alone():
         assert not torch.equal(a, b)
         (a,), (b,) = (attention.eval()(x, x, x) for _ in range(2))
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("depth_position", [False, True])
+def test_whether_queries_ask_the_depth_tokens_by_their_position(depth_position):
+    torch.manual_seed(0)
+    layer = DecoderLayer(16, 2, 1, 16, depth_position=depth_position).eval()
+    x, position, depth = torch.randn(1, 5, 16), torch.randn(1, 5, 16), torch.randn(1, 7, 16)
+    asked = []
+    layer.depth.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    layer(x, position, depth, torch.rand(1, 5, 2), None, [torch.randn(1, 16, 4, 8)])
+    torch.testing.assert_close(asked[0], x + position if depth_position else x, rtol=0, atol=0)
+    assert build("monodetr_plain").decoder[0].depth_position  # what the study's figures are of
