@@ -20,6 +20,8 @@ class FrameRejectedError(Exception):
 def refused_at_start(error: Exception) -> str:
     """One sentence on what rclpy.init has raised: where logs go is refused there too, not only arguments."""
     said = str(error)
+    if "SECURITY" in said:
+        return f"ROS's security (ROS_SECURITY_ENABLE) can't be had: {' '.join(said.split())}"
     if "logging" not in said:
         return f"what follows --ros-args can't be used: {said}"
     folder = re.search(r"'([^']+)'", said)
