@@ -111,11 +111,8 @@ def postprocess(
     boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
     visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
     scores = calibrated(scores, labels, classes)
-    found = Detections(
-        np.array(classes.names)[labels],
-        *(values.astype(float) for values in (scores, boxes, boxes2d, depth_std)),
-        int((~possible).sum()),
-    )
+    scores, boxes, boxes2d, depth_std = (values.astype(float) for values in (scores, boxes, boxes2d, depth_std))
+    found = Detections(np.array(classes.names)[labels], scores, boxes, boxes2d, depth_std, int((~possible).sum()))
     found = found[visible]
     return nms(found[np.argsort(-found.scores, kind="stable")], suppression)
 

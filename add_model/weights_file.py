@@ -47,7 +47,7 @@ def load(path: Path) -> Detector[Any]:
     return detector
 
 
-def require_finite(detector: Detector, path: Path | str) -> None:
+def require_finite(detector: Detector[Any], path: Path | str) -> None:
     """Raise ModelError where a weight is NaN or infinite: such a network finds nothing, or anything."""
     bad = [key for key, value in detector.state_dict().items() if not torch.isfinite(value).all()]
     if bad:

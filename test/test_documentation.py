@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -134,3 +135,12 @@ def test_the_scores_in_the_readme_are_those_of_the_model_card():
         strict, loose = ([cell.split("/")[1] for cell in row[1:4] if "/" in cell] for row in cars)
         moderate = [f"{float(value):.1f}" for value in (*strict, *loose)]
         assert moderate == [cell.strip() for cell in shown.split("|")]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="make docs installs MkDocs")
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site/reference/add_model.html").is_file()

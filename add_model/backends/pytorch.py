@@ -37,7 +37,7 @@ class TorchBackend:
     """
 
     engine = "torch"
-    note = None
+    note: str | None = None
 
     def __init__(
         self, path: Path, device: str = "cpu", threads: int | None = None, options: Mapping[str, str] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,10 @@ class Tracks:
 
     def __getitem__(self, index: np.ndarray | slice) -> Tracks:
         """The tracks that a mask, index array or slice picks."""
-        return Tracks(*(None if column is None else column[index] for column in vars(self).values()))
+        picked: dict[str, Any] = {
+            name: None if all_of is None else all_of[index] for name, all_of in vars(self).items()
+        }
+        return Tracks(**picked)
 
     @property
     def detections(self) -> Detections:
