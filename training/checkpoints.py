@@ -176,13 +176,20 @@ class KeepCheckpoints(Checkpoint):
             "best": self.best,
             "best_epoch": self.best_epoch,
             "metrics": self.metrics.rows,
+            "frames_per_step": _frames_per_step(trainer),
         }
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Go on from its history."""
-        run = checkpoint["run"]
+        run, frames = checkpoint["run"], _frames_per_step(trainer)
+        if run.get("frames_per_step", frames) != frames:  # older ones do not say
+            raise TrainingError(
+                f"a step of this run is of {run['frames_per_step']} frames, and would now be of {frames}: give"
+                " --data.batch_size or --trainer.accumulate_grad_batches so that their product with the number of"
+                " processes stays the same"
+            )
         self.best, self.best_epoch = run["best"], run["best_epoch"]
         self.metrics.restore(run["metrics"])
 
@@ -194,6 +201,11 @@ class KeepCheckpoints(Checkpoint):
                 f"{len(bad)} weights are not finite after epoch {trainer.current_epoch} (step {trainer.global_step}),"
                 f" the first is {bad[0]}; lower model.lr, or set trainer.gradient_clip_val"
             )
+
+
+def _frames_per_step(trainer: lightning.Trainer) -> int:
+    """Of all processes together."""
+    return trainer.datamodule.batch_size * trainer.accumulate_grad_batches * trainer.world_size
 
 
 def _within_epoch(trainer: lightning.Trainer) -> bool:

@@ -15,8 +15,12 @@ from training.renamed_options import translated
 
 NAME = "config.yaml"
 _SHARED = ("seed_everything", "monitor", "model", "data")
-# Where files lie and how they are read is the machine's; weights to start from are in the checkpoint.
-_FREE = {"root", "num_workers", "cache_in_memory", "test", "trust_calibration", "init_weights", *CHECKPOINT_OPTIONS}
+# Where files lie and how they are read is the machine's. Weights to start from are in the checkpoint; so is how many
+# frames a step is of, which other numbers of processes may share otherwise.
+_FREE = {
+    *("root", "batch_size", "num_workers", "cache_in_memory", "test", "trust_calibration", "init_weights"),
+    *CHECKPOINT_OPTIONS,
+}
 
 
 def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:

@@ -152,17 +152,39 @@ def test_a_run_goes_on_with_the_options_that_it_was_started_with(whole, tmp_path
     shutil.copytree(whole, tmp_path / "runs" / "tiny")
     again = "fit", "--config", config, "--resume"
     changed = "--model.lr", "1e-6", "--data.augmentation.scale_range", "[1, 2]"
-    changed += "--data.batch_size", 1, "--data.num_workers", 1
+    changed += "--data.num_workers", 1
     run = Training(tmp_path, *again, *changed, "--trainer.log_every_n_steps", 2)
     assert run.finish() == 1
     assert "error: model.lr is 1e-06 here, but 0.00125; data." in run.text() and "Traceback" not in run.text()
     assert "data.augmentation.scale_range is [1.0, 2.0] here, but [0.75, 1.35]" in run.text()
-    assert "data.batch_size is 1 here, but 2" in run.text()
     assert " where runs/tiny was started: go on with the options of its config.yaml, or name another" in run.text()
     assert "num_workers" not in run.text()
     free = "--model.lr", "1.25e-3", "--model.init_weights", "gone.ckpt", "--trainer.log_every_n_steps", 2
     run = Training(tmp_path, *again, *free)
     assert run.finish() == 0, run.text()
+
+
+def test_a_step_keeps_its_frames_however_they_are_shared(tmp_path):
+    """Other numbers of GPUs take smaller or larger batches, and the schedule goes on where it was."""
+    stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": 3}}
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 2, "callbacks": [stop]})
+    assert Training(tmp_path, "fit", "--config", config).finish() == 0
+    again = (
+        "fit",
+        "--config",
+        configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 2}),
+        "--resume",
+        "--data.batch_size",
+        1,
+    )
+    run = Training(tmp_path, *again)
+    assert run.finish() == 1
+    assert "error: a step of this run is of 2 frames, and would now be of 1: give --data.batch_size" in run.text()
+    run = Training(tmp_path, *again, "--trainer.accumulate_grad_batches", 2)
+    assert run.finish() == 0, run.text()
+    kept = torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)
+    assert kept["global_step"] == 4 and kept["run"]["frames_per_step"] == 2
+    assert kept["lr_schedulers"][0]["last_epoch"] == 4
 
 
 def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
