@@ -11,12 +11,14 @@ from typing import Literal
 
 import cv2
 import lightning
+import numpy as np
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.data.augmentation import Augmentation
+from training.data.class_balance import DrawnFrames, draw, repeat_factors
 from training.data.collation import collate, single_scene
 from training.data.frame_sources import CachedFrames, Frames, MixedFrames, WorldFrames
 from training.data.inspection.quick_look import require_sound, shared_frames
@@ -177,6 +179,8 @@ class KittiData(Loaders):
         visibility: Which objects are visible enough to train on.
         trust_calibration: Whether no warning is given about intrinsics that look wrong for their images.
         redraw_empty: Whether a view without an object to train on gives way to one of another frame, drawn at random.
+        class_balance: Share of the frames; those with a class that fewer show are drawn more often, see
+            `repeat_factors`. Null takes each frame once an epoch.
     """
 
     def __init__(
@@ -195,9 +199,10 @@ class KittiData(Loaders):
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
         trust_calibration: bool = False,
         redraw_empty: bool = False,
+        class_balance: float | None = None,
     ) -> None:
         super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
-        self.redraw_empty = redraw_empty
+        self.redraw_empty, self.class_balance = redraw_empty, class_balance
         self.cache_in_memory, self.trust_calibration = cache_in_memory, trust_calibration
         self.root, self.train, self.val, self.test, self.depth = root, train, val, test, depth
 
@@ -209,6 +214,9 @@ class KittiData(Loaders):
             self._require_objects([frames])
             self._train_frames = CachedFrames(frames) if self.cache_in_memory else frames
             self.count = len(self._train_frames)
+            if self.class_balance is not None:
+                shown = [set(frames.objects(i).names) & set(self._classes.names) for i in range(len(frames))]
+                self._factors = repeat_factors(shown, self.class_balance)
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val, self._depth_source(self.depth))
         if stage == "fit" and (said := shared_frames(frames, self.val_frames)):
@@ -220,8 +228,10 @@ class KittiData(Loaders):
             self.test_frames = self._folder(self.test, self._depth_source(self.depth))
 
     def frames(self, epoch: int) -> Frames:
-        """The same in every epoch."""
-        return self._train_frames
+        """The same in every epoch, or as often as classes are to be balanced."""
+        if self.class_balance is None:
+            return self._train_frames
+        return DrawnFrames(self._train_frames, draw(self._factors, np.random.default_rng([self.seed, epoch])))
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
         return _labelled(self.root, split, depth, self._classes, self.trust_calibration)

@@ -171,3 +171,15 @@ def test_an_empty_view_gives_way_to_another_frames():
     nothing = SimpleNamespace(sample=lambda _: frames[1])
     views.frames = lambda _: nothing
     assert not views[0].targets["mask"].any()  # there is no other
+
+
+def test_balanced_classes_show_rare_ones_more_often(folder):
+    """Two frames, of which one shows what the other lacks; a view's colours and crop hang on its place in the epoch."""
+    data = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt", class_balance=1.0))
+    data.setup("fit")
+    assert data.count == 2
+    ids = [[data.frames(epoch).sample(i).id for i in range(2)] for epoch in range(6)]
+    assert ids == [[data.frames(epoch).sample(i).id for i in range(2)] for epoch in range(6)]
+    plain = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt"))
+    plain.setup("fit")
+    assert {name for epoch in ids for name in epoch} <= {plain.frames(0).sample(i).id for i in range(2)}
