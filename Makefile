@@ -11,6 +11,8 @@ MODEL ?=
 TESTS ?= test
 WORKERS ?= 2
 PRECISION ?= 32-true
+SOAK_MINUTES ?= 30
+SOAK_SEED ?=
 
 # A sourced ROS distribution would mix its packages and libraries with the wheels of .venv.
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -32,7 +34,7 @@ SEEN := --width 621 --height 188 --focal 360.5
 TRAIN := $(VENV)/bin/python -m training
 WORLD := --config config/train/recipes/monodle_lite0_world.yaml
 
-.PHONY: help setup demo test train-setup weights docs lint format clean clean-venv
+.PHONY: help setup demo soak test train-setup weights docs lint format clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -65,6 +67,9 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 	@echo "out/site/index.html"
+
+soak: $(READY)-test ## attack node, tools and training for SOAK_MINUTES (30), and print what was survived as a table
+	$(VENV)/bin/python benchmarks/soak.py --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 lint: $(READY)-test ## check style and format
 	$(VENV)/bin/ruff check .

@@ -35,7 +35,7 @@ _JPEG_FAULT = re.compile(r"Corrupt JPEG data|Premature end of JPEG")
 _OTHER_FAULT = re.compile(r"libpng error|TIFF_Error|TIFF.*(Error|Decode)")
 _DECODERS_OWN = re.compile(
     r"^(Corrupt JPEG data|Premature end of JPEG|libpng (warning|error)|TIFF\w*:|Invalid SOS|Warning: unknown JFIF"
-    r"|.*OpenCV TIFF|.*imdecode_\()"
+    r"|.*OpenCV TIFF|.*imdecode_\(|\[ *(WARN|ERROR|INFO):.*\] global (grfmt_|loadsave))"
 )
 _FILL = 4  # bytes of one value, other than 0, that are no part of a scan
 _FEWER_BITS = 14  # cameras have 10, 12 or 14 bits

@@ -450,7 +450,7 @@ def test_data_that_the_decoder_complains_of_is_refused(kind, capfd):
             refused += 1
             assert error.reason in ("malformed image", "truncated image")
     assert refused >= {"jpg": 5, "png": 20, "tiff": 3}[kind], "some changes make another valid image"
-    assert "orrupt" not in capfd.readouterr().err
+    assert capfd.readouterr().err == ""
 
 
 def test_what_others_write_while_an_image_is_decoded_is_not_lost(capfd, monkeypatch):

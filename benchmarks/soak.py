@@ -1,0 +1,66 @@
+"""What the project survives, in figures: `make soak`, or python benchmarks/soak.py --minutes 30 --seed 0.
+
+Sections share the time: hostile bytes to every reader in this process; malformed messages and parameter requests over
+DDS to a node of its own; images at three times its rate; a writer that is killed again and again; a training that is
+killed and resumed; a disk without room. Prints a table for docs/research/robustness.md; the exit status is 1 where
+anything was not survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import soak_dds
+import soak_kills
+import soak_readers
+
+# name -> (its share of the time, what runs it)
+SECTIONS = {
+    "hostile bytes to readers": (0.25, soak_readers.readers),
+    "hostile models": (0.05, soak_readers.models),
+    "malformed messages over DDS": (0.25, soak_dds.messages),
+    "overload, three times the node's rate": (0.1, soak_dds.overload),
+    "a writer that is killed": (0.05, soak_kills.writer),
+    "a training that is killed and resumed": (0.25, soak_kills.training),
+    "a disk without room": (0.05, soak_kills.full_disk),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/soak.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="of all sections together (default 30)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of all that is random (default: the time)")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    rows, failed = [], False
+    with tempfile.TemporaryDirectory(prefix="soak_") as folder:
+        os.environ["ROS_LOG_DIR"] = folder
+        for number, (name, (share, run)) in enumerate(SECTIONS.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            began = time.monotonic()
+            try:
+                figures, failures = run(place, 60 * options.minutes * share, options.seed)
+            except Exception as error:
+                figures, failures = f"ended by {type(error).__name__}: {' '.join(str(error).split())[:200]}", 1
+            rows.append((name, f"{time.monotonic() - began:.0f} s", figures, str(failures)))
+            print(" | ".join(rows[-1]), flush=True)
+            failed |= failures > 0
+    cores = len(os.sched_getaffinity(0))
+    what = f"{datetime.date.today()}, seed {options.seed}, {options.minutes:g} minutes"
+    print(f"\n{what}, {cores} cores ({platform.machine()}), Python {platform.python_version()}")
+    print("\n| what | time | figures | not survived |\n|---|---|---|---|")
+    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
