@@ -12,12 +12,13 @@ import numpy as np
 class MotionModel:
     """How objects of one kind move, and what is known of their heading.
 
-    speed:       m/s, standard deviation of the speed along the heading of an object that has just been seen first
-    sideways:    share of it across the heading; 1 where objects go anywhere, or the heading says little
-    agility:     m/s, standard deviation of the change of velocity within one second
-    turning:     radians, standard deviation of the change of heading within one second
-    heading_std: radians, of a detection's heading but for front and back
-    flip:        share of detections with front and back mixed up
+    Attributes:
+        speed: m/s, standard deviation of the speed along the heading of an object that has just been seen first
+        sideways: share of it across the heading; 1 where objects go anywhere, or the heading says little
+        agility: m/s, standard deviation of the change of velocity within one second
+        turning: radians, standard deviation of the change of heading within one second
+        heading_std: radians, of a detection's heading but for front and back
+        flip: share of detections with front and back mixed up
     """
 
     speed: float
@@ -45,22 +46,25 @@ _KINDS = {
 class TrackerSettings:
     """All settings of `Tracker`; times in seconds.
 
-    low_score:    detections below it are not looked at
-    high_score:   detections from it on begin tracks; those between only continue them (as in ByteTrack)
-    sure_score:   a detection from it on is a track at once
-    confirm_time: other tracks are published when they have been seen for so long
-    publish_score: and when their score has once been as high as this
-    publish_coast: a track that is not detected is predicted and published for so long
-    confirmed_coast, tentative_coast: and kept for so long, to be found again
-    gate:         most squared Mahalanobis distance between track and detection
-    class_cost:   squared distances that another class costs
-    score_time:   in which a track's score follows that of its detections
-    error_time:   within which a detector repeats its error: two detections of one moment are hardly better than one
-    bias_share, bias_time: share of the variance of a detection's position that belongs to the object rather than to the
-                  image, and the time in which that error becomes another one: it can't be averaged away
-    vertical:     m/s, standard deviations of vertical speed, and of its change within one second
-    unknown_motion: m/s, the same for all objects where the camera's motion is not known
-    max_tracks:   more are not begun
+    Attributes:
+        low_score: detections below it are not looked at
+        high_score: detections from it on begin tracks; those between only continue them (as in ByteTrack)
+        sure_score: a detection from it on is a track at once
+        confirm_time: other tracks are published when they have been seen for so long
+        publish_score: and when their score has once been as high as this
+        publish_coast: a track that is not detected is predicted and published for so long
+        confirmed_coast: and kept for so long, to be found again
+        tentative_coast: the same for a track that is not published yet
+        gate: most squared Mahalanobis distance between track and detection
+        class_cost: squared distances that another class costs
+        score_time: in which a track's score follows that of its detections
+        error_time: within which a detector repeats its error: two detections of one moment are hardly better than one
+        bias_share: share of the variance of a detection's position that belongs to the object rather than to the
+            image: it can't be averaged away
+        bias_time: in which that error becomes another one
+        vertical: m/s, standard deviations of vertical speed, and of its change within one second
+        unknown_motion: m/s, the same for all objects where the camera's motion is not known
+        max_tracks: more are not begun
     """
 
     low_score: float = 0.1

@@ -14,18 +14,19 @@ from add_model.detections import Detections
 class Tracks:
     """N tracks at the moment of one image, best score first, in the frame of that image's camera.
 
-    ids:         (N,) int64, from 1; a tracker never gives one twice
-    names:       (N,) class names
-    scores:      (N,) in [0, 1]
-    boxes:       (N, 7) as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
-    boxes2d:     (N, 4) left, top, right, bottom in pixels
-    position_covariances: (N, 3, 3) m^2
-    heading_std: (N,) radians
-    velocities:  (N, 3) m/s over ground, along the axes of the camera's frame; None where its motion is not known
-    velocity_covariances: (N, 3, 3) m^2/s^2; None likewise
-    ages:        (N,) seconds since the track was seen first
-    coasting:    (N,) seconds since it was detected last: 0 for what is in this image
-    sources:     (N,) the index of its detection in this image, -1 while it coasts
+    Attributes:
+        ids: (N,) int64, from 1; a tracker never gives one twice
+        names: (N,) class names
+        scores: (N,) in [0, 1]
+        boxes: (N, 7) as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
+        boxes2d: (N, 4) left, top, right, bottom in pixels
+        position_covariances: (N, 3, 3) m^2
+        heading_std: (N,) radians
+        velocities: (N, 3) m/s over ground, along the axes of the camera's frame; None where its motion is not known
+        velocity_covariances: (N, 3, 3) m^2/s^2; None likewise
+        ages: (N,) seconds since the track was seen first
+        coasting: (N,) seconds since it was detected last: 0 for what is in this image
+        sources: (N,) the index of its detection in this image, -1 while it coasts
     """
 
     ids: np.ndarray
