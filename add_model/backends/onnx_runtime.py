@@ -108,11 +108,13 @@ class OnnxBackend:
         cache, self.note = cache_folder("tensorrt") if engine == "tensorrt" else (None, None)
         providers = providers_for(engine, device, of_provider, cache)
         try:
+            # Without its fallback, which would print a page and go on without the provider that was asked for.
             self._session = onnxruntime.InferenceSession(
-                str(path), _session_options(threads, of_session), providers=providers
+                str(path), _session_options(threads, of_session), providers=providers, enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime's exception classes share no public base
-            raise ModelError(f"{path} can't be loaded as an ONNX model{_remedy(error)}: {error}") from error
+            problem = "can't be loaded as an ONNX model" if device == "cpu" else f"can't run in {engine} on {device}"
+            raise ModelError(f"{path} {problem}{_remedy(error)}: {' '.join(str(error).split())}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
