@@ -23,7 +23,7 @@ class Stream:
         number, self.number = self.number, None
         if number is None:
             return None
-        return SimpleNamespace(image=np.full(1, number), camera=None, least_score=0.1 * number)
+        return SimpleNamespace(image=np.full(1, number), camera=None, least_score=0.1 * number, up=None)
 
     def answer(self, frame, found, classes, together):
         self.told = found, together
@@ -38,7 +38,7 @@ class Network:
     def __init__(self, device="cpu"):
         self.device, self.class_spec, self.batches, self.least = device, None, [], []
 
-    def predict_batch(self, images, cameras, least):
+    def predict_batch(self, images, cameras, least, up):
         numbers = [int(image[0]) for image in images]
         self.batches.append(numbers)
         self.least.append(least)
