@@ -17,6 +17,7 @@ from add_ros.errors import FrameRejectedError
 from add_ros.messages import matrix_of, transformed
 
 _PAUSE = 0.01  # seconds
+_FARTHEST, _UNIT = 1e8, 0.01  # metres, which hold the Earth; what a quaternion's length may differ from 1
 
 
 class TfTransformer:
@@ -85,13 +86,25 @@ class TfTransformer:
         end = time.monotonic() + self._patience
         while True:
             try:
-                return self._buffer.lookup_transform(self._frame, source, stamp)
+                return self._checked(self._buffer.lookup_transform(self._frame, source, stamp), source)
             except self._too_early as error:
                 if time.monotonic() > end:
                     raise self._rejected(source, error) from error
             except self._errors as error:
                 raise self._rejected(source, error) from error
             time.sleep(_PAUSE)
+
+    def _checked(self, transform: Any, source: str) -> Any:
+        shift, turn = transform.transform.translation, transform.transform.rotation
+        values = np.array([shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w])
+        length = np.linalg.norm(values[3:])
+        if not np.isfinite(values).all() or np.abs(values[:3]).max() > _FARTHEST or abs(length - 1) > _UNIT:
+            raise FrameRejectedError(
+                "invalid transform",
+                f"the transform from '{source}' to '{self._frame}' can't be: translation {values[:3].tolist()}, "
+                f"rotation {values[3:].tolist()}; its publisher must send finite metres and a quaternion of length 1",
+            )
+        return transform
 
     def _rejected(self, source: str, error: Exception) -> FrameRejectedError:
         return FrameRejectedError("no transform", f"no transform from '{source}' to '{self._frame}': {error}")

@@ -132,3 +132,30 @@ def test_what_is_not_connected_is_not_waited_for(node):
     with pytest.raises(FrameRejectedError, match="'lost'"):
         target(message(100, "lost"))
     assert time.monotonic() - began < PATIENCE / 2
+
+
+@pytest.mark.parametrize(
+    ("shift", "turn"),
+    [
+        ((float("nan"), 0, 0), (0, 0, 0, 1)),
+        ((float("inf"), 0, 0), (0, 0, 0, 1)),
+        ((1e300, 0, 0), (0, 0, 0, 1)),
+        ((1, 2, 3), (0, 0, 0, 0)),
+        ((1, 2, 3), (0, 0, 0, 7)),
+        ((1, 2, 3), (float("nan"), 0, 0, 1)),
+    ],
+)
+def test_a_transform_that_cannot_be_moves_nothing(node, shift, turn):
+    transformer = TfTransformer(node, "map", 0.0)
+    given = TransformStamped(child_frame_id="lens")
+    given.header.frame_id, given.header.stamp.sec = "map", 5
+    t, r = given.transform.translation, given.transform.rotation
+    (t.x, t.y, t.z), (r.x, r.y, r.z, r.w) = map(float, shift), map(float, turn)
+    if not isinstance(transformer._buffer, Buffer):
+        pytest.skip("tf2 itself refuses such transforms when they are set")
+    transformer._buffer.set_transform(given, "test")
+    message = Detection3DArray()
+    message.header.frame_id, message.header.stamp.sec = "lens", 5
+    with pytest.raises(FrameRejectedError, match="from 'lens' to 'map' can't be") as caught:
+        transformer(message)
+    assert caught.value.reason == "invalid transform"
