@@ -21,6 +21,8 @@ import soak_dds
 import soak_kills
 import soak_readers
 
+from add_model.signals import raise_on_signals
+
 # name -> (its share of the time, what runs it)
 SECTIONS = {
     "hostile bytes to readers": (0.25, soak_readers.readers),
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     rows, failed = [], False
-    with tempfile.TemporaryDirectory(prefix="soak_") as folder:
+    with raise_on_signals(), tempfile.TemporaryDirectory(prefix="soak_") as folder:
         os.environ["ROS_LOG_DIR"] = folder
         for number, (name, (share, run)) in enumerate(SECTIONS.items()):
             place = Path(folder) / str(number)

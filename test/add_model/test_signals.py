@@ -64,6 +64,7 @@ def test_handlers_are_put_back():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "status", "line"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "stopped by")])
 @pytest.mark.parametrize(
     "module", ["training.export", "training", "add_ros.evaluate_bag", "add_ros.node.detector_node"]

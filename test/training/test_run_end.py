@@ -28,6 +28,7 @@ def wait_until(condition, process, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_training_with_143_and_says_what_is_kept(tmp_path):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 60})
     command = [sys.executable, "-m", "training", "fit", "--config", str(config), "--run-dir", FOLDER]
