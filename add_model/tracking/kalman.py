@@ -33,7 +33,7 @@ def predict(
 
 
 def update(
-    mean: np.ndarray, covariance: np.ndarray, measured: np.ndarray, noise: np.ndarray
+    mean: np.ndarray, covariance: np.ndarray, measured: np.ndarray, noise: np.ndarray, limit: float = np.inf
 ) -> tuple[np.ndarray, np.ndarray]:
     """States after a measurement of each position.
 
@@ -42,11 +42,18 @@ def update(
         covariance: (N, 6, 6).
         measured: (N, 3) positions.
         noise: (N, 3, 3) their covariances.
+        limit: squared Mahalanobis distance from which on a measurement is taken for less precise than it says.
 
     Returns:
         Mean and covariance.
     """
-    gain = covariance[:, :, :3] @ np.linalg.inv(covariance[:, :3, :3] + noise)
-    updated = mean + (gain @ (measured - mean[:, :3])[:, :, None])[:, :, 0]
+    apart = (measured - mean[:, :3])[:, :, None]
+    inverse = np.linalg.inv(covariance[:, :3, :3] + noise)
+    distance = (apart * (inverse @ apart)).sum(axis=(1, 2))
+    if (distance > limit).any():
+        noise = noise * np.maximum(distance / limit, 1.0)[:, None, None]
+        inverse = np.linalg.inv(covariance[:, :3, :3] + noise)
+    gain = covariance[:, :, :3] @ inverse
+    updated = mean + (gain @ apart)[:, :, 0]
     spread = covariance - gain @ covariance[:, :3, :]
     return updated, (spread + spread.transpose(0, 2, 1)) / 2

@@ -52,10 +52,13 @@ class TrackerSettings:
         sure_score: a detection from it on is a track at once
         confirm_time: other tracks are published when they have been seen for so long
         publish_score: and when their score has once been as high as this
+        keep_share: and as long as its score is no less than this share of that
         publish_coast: a track that is not detected is predicted and published for so long
         confirmed_coast: and kept for so long, to be found again
         tentative_coast: the same for a track that is not published yet
         gate: most squared Mahalanobis distance between track and detection
+        image_overlap: least overlap in the image of what is one although its place is not within the gate; above 1:
+            never
         class_cost: squared distances that another class costs
         score_time: in which a track's score follows that of its detections
         error_time: within which a detector repeats its error: two detections of one moment are hardly better than one
@@ -72,10 +75,12 @@ class TrackerSettings:
     sure_score: float = 0.35
     confirm_time: float = 0.15
     publish_score: float = 0.15
+    keep_share: float = 0.85
     publish_coast: float = 0.2
     confirmed_coast: float = 0.8
     tentative_coast: float = 0.3
     gate: float = 25.0
+    image_overlap: float = 0.5
     class_cost: float = 8.0
     score_time: float = 0.4
     error_time: float = 0.1

@@ -13,7 +13,7 @@ from add_model.nms import same_place
 from add_model.pose_covariance import position_covariances
 from add_model.tracking import heading
 from add_model.tracking.anchor import Anchor, headings_between
-from add_model.tracking.association import assign, pair_costs
+from add_model.tracking.association import assign, image_overlap, pair_costs
 from add_model.tracking.settings import Motions, TrackerSettings
 from add_model.tracking.table import TrackTable
 from add_model.tracking.tracks import Tracks
@@ -21,6 +21,7 @@ from add_model.tracking.transitions import Measurements, begun, corrected, first
 
 _NEAREST = 0.1  # metres before the camera
 _INSTANT = 1e-6  # seconds, of rounding
+_DEPTH_RATIO = 1.5  # what is farther apart may hide one another and is not one, however alike in the image
 _MOST_DOUBT = 10.0  # metres, standard deviation: a track whose place is less certain is lost
 
 
@@ -78,7 +79,7 @@ class Tracker:
         self._follow(pose, time)
         usable = (found.scores >= self.settings.low_score) & np.isfinite(found.boxes).all(axis=1)
         chosen = np.flatnonzero(usable & (found.boxes[:, 2] > _NEAREST))
-        source = self._correct(self._measured(found[chosen]), stamp, time)
+        source = self._correct(self._measured(found[chosen]), camera, stamp, time)
         source[source >= 0] = chosen[source[source >= 0]]
         return self._publish(found, source, camera, stamp)
 
@@ -108,15 +109,17 @@ class Tracker:
             rotation @ position_covariances(found) @ rotation.T,
             headings_between(found.boxes[:, 6], rotation),
             found.boxes[:, 3:6],
+            found.boxes2d,
+            found.boxes[:, 2],
             found.scores,
             np.array([self._names.index(name) for name in names], dtype=int),
             self.settings.motions(names),
         )
 
-    def _correct(self, measured: Measurements, stamp: int, time: float) -> np.ndarray:
+    def _correct(self, measured: Measurements, camera: Camera, stamp: int, time: float) -> np.ndarray:
         """Continue and begin tracks; returns the (N,) measurement of each of them, -1 for none."""
         settings, fixed = self.settings, self._anchor.fixed
-        rows, columns = self._pairs(measured)
+        rows, columns = self._pairs(measured, camera)
         source = np.full(len(self._table), -1)
         source[rows] = columns
         if len(self._table):
@@ -130,8 +133,8 @@ class Tracker:
             self._table = self._table.joined(begun(measured[new], ids, len(self._names), settings, fixed, stamp))
         return np.concatenate([source, new])
 
-    def _pairs(self, measured: Measurements) -> tuple[np.ndarray, np.ndarray]:
-        """Tracks and their measurements: first the sure ones, then what is left among the others."""
+    def _pairs(self, measured: Measurements, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """Tracks and their measurements: the sure ones in space, then in the image, then the others in space."""
         table, settings = self._table, self.settings
         none = np.empty(0, int)
         if not len(table) or not len(measured):
@@ -145,10 +148,33 @@ class Tracker:
         sure = measured.scores >= settings.high_score
         costs += np.where(same, 0.0, settings.class_cost)
         rows, columns = assign(np.where(sure, costs, np.inf))
-        rest = np.where(same & ~sure, costs, np.inf)
-        rest[rows] = np.inf
-        more_rows, more_columns = assign(rest)
-        return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+        in_image = self._image_costs(measured, camera, same & sure, rows, columns)
+        for again in (in_image, np.where(same & ~sure, costs, np.inf)):
+            again[rows], again[:, columns] = np.inf, np.inf
+            more_rows, more_columns = assign(again)
+            rows, columns = np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+        return rows, columns
+
+    def _image_costs(
+        self, measured: Measurements, camera: Camera, allowed: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> np.ndarray:
+        """(T, D): how little the boxes of a track and a detection overlap in the image, for those that are left.
+
+        A detector that is too sure of its depths would else begin a second track of an object at every jump.
+        """
+        table, costs = self._table, np.full(allowed.shape, np.inf)
+        free_rows = np.setdiff1d(np.flatnonzero(table.confirmed), rows)
+        free_columns = np.setdiff1d(np.arange(len(measured)), columns)
+        if not len(free_rows) or not len(free_columns):
+            return costs
+        boxes = self._in_camera(table[free_rows], table.headings.angle[free_rows])
+        overlap = image_overlap(_in_image(boxes, camera), measured.boxes2d[free_columns])
+        ratio = boxes[:, 2, None] / measured.depths[free_columns]
+        near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
+        one = near & (overlap >= self.settings.image_overlap)
+        costs[np.ix_(free_rows, free_columns)] = np.where(one, 1 - overlap, np.inf)
+        costs[~allowed] = np.inf
+        return costs
 
     def _publish(self, found: Detections, source: np.ndarray, camera: Camera, stamp: int) -> Tracks:
         """What is known of the tracks now; those that have ended are dropped."""
@@ -158,7 +184,8 @@ class Tracker:
         doubt = np.sqrt(np.trace(tracks.position_covariances, axis1=1, axis2=2))
         alive = (coasting <= limit) & (visible | (coasting <= settings.tentative_coast)) & (doubt < _MOST_DOUBT)
         alive &= ~_superseded(tracks, source >= 0)
-        shown = alive & visible & table.confirmed & (coasting <= settings.publish_coast + _INSTANT)
+        likely = table.scores >= settings.keep_share * settings.publish_score
+        shown = alive & visible & table.confirmed & likely & (coasting <= settings.publish_coast + _INSTANT)
         order = np.lexsort((table.ids, -table.scores))
         self._table = table[alive]
         return tracks[order[shown[order]]]
@@ -176,8 +203,7 @@ class Tracker:
             velocities[:, [0, 2]] * fixed,
             spread[:, ground[0], ground[1]],
         )
-        centres = (table.mean[:, :3] - motion[:3, 3]) @ back.T
-        boxes = np.column_stack([centres, table.sizes, headings_between(angles, back)])
+        boxes = self._in_camera(table, angles)
         boxes2d, now = np.empty((len(table), 4)), source >= 0
         boxes2d[now], boxes2d[~now] = found.boxes2d[source[now]], _in_image(boxes[~now], camera)
         visible = np.isfinite(boxes2d).all(axis=1) | now
@@ -188,6 +214,12 @@ class Tracker:
             velocities @ back.T if fixed else None, back @ spread @ back.T if fixed else None,
             (stamp - table.first) / 1e9, (stamp - table.last) / 1e9, source,
         ), visible  # fmt: skip
+
+    def _in_camera(self, table: TrackTable, angles: np.ndarray) -> np.ndarray:
+        """The boxes (N, 7) of tracks with headings (N,), in the frame of the camera's P."""
+        motion = self._anchor.camera
+        centres = (table.mean[:, :3] - motion[:3, 3]) @ motion[:3, :3]
+        return np.column_stack([centres, table.sizes, headings_between(angles, motion[:3, :3].T)])
 
     def _motions(self, table: TrackTable) -> Motions:
         names = [self._names[label] for label in table.votes.argmax(axis=1)]

@@ -21,6 +21,7 @@ class Measurements:
     """N detections in the frame of the tracks.
 
     positions: (N, 3); noise: (N, 3, 3) their covariances; angles: (N,) headings; sizes: (N, 3)
+    boxes2d: (N, 4) pixels; depths: (N,) metres before the camera
     scores: (N,); labels: (N,) indices of their classes; motions: of their classes
     """
 
@@ -28,6 +29,8 @@ class Measurements:
     noise: np.ndarray
     angles: np.ndarray
     sizes: np.ndarray
+    boxes2d: np.ndarray
+    depths: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     motions: Motions
@@ -79,6 +82,7 @@ def corrected(
         table.covariance[rows],
         measured.positions,
         (1 - settings.bias_share) * measured.noise / weight[:, None, None],
+        settings.gate,
     )
     motions = measured.motions
     headings = heading.updated(table.headings[rows], measured.angles, motions.heading_std, motions.flip, weight)

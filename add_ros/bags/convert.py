@@ -27,7 +27,7 @@ from training.arguments import command_parser
 def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
     """Write all frames of a source, with a progress bar."""
     for frame in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
-        writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan)
+        writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan, frame.pose)
 
 
 def _number(text: str) -> int:

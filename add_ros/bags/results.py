@@ -19,18 +19,29 @@ from std_msgs.msg import Header
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import TRUTH_COLOUR
+from add_model.geometry import boxes as box3d
+from add_model.geometry.camera import Camera
+from add_model.tracking import Tracker, TrackerSettings
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
+from add_ros.bags.ground_poses import GroundPoses
 from add_ros.bags.reading import decoded, open_bag, raw_messages
 from add_ros.bags.write import finish, naming, offered_qos, open_writer
 from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array
+from add_ros.track_markers import TrackMarkers
+from add_ros.track_messages import track_array, velocity_cloud
 from training.data.sample import Objects
 
 _LIFETIME = 1.0  # seconds that RViz shows a marker, as by the node's default
 _MARKERS = "visualization_msgs/msg/MarkerArray"
 _NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # not a view, which would keep the pixels
+_TRACKS = {
+    "tracks": types.DETECTIONS,
+    "track_markers": _MARKERS,
+    "track_velocities": "sensor_msgs/msg/PointCloud2",
+}
 _SCENE = ("tf2_msgs/msg/TFMessage", "sensor_msgs/msg/PointCloud2")
 
 
@@ -39,8 +50,9 @@ class ResultBag:
 
     Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds, all
     copied byte for byte, the bag gets /camera/detections (Detection3DArray), /camera/markers and, where frames have
-    ground truth, /camera/ground_truth_markers, in white. An image that was not added is copied without any. Leaving by
-    an exception removes the bag.
+    ground truth, /camera/ground_truth_markers, in white; and /camera/tracks and /camera/track_markers as the node would
+    publish them, with /camera/track_velocities where the bag's /tf says how the camera moves. An image that was not
+    added is copied without any. Leaving by an exception removes the bag.
 
     Args:
         path: the new bag.
@@ -68,6 +80,7 @@ class ResultBag:
         self.counts: dict[str, int] = {}
         self._types = types.typestore()
         self._results: dict[int, tuple[BagFrame, Detections]] = {}
+        self._poses = GroundPoses(frames.path)
         self._writer = open_writer(self.path, storage, compress)
 
     def add(self, frame: BagFrame, found: Detections) -> None:
@@ -77,7 +90,7 @@ class ResultBag:
     def _write(self) -> None:
         topics = self._frames.topics
         base = topics.image.removesuffix("/compressed").rpartition("/")[0]
-        out = {name: f"{base}/{name}" for name in ("detections", "markers", "ground_truth_markers")}
+        out = {name: f"{base}/{name}" for name in ("detections", "markers", "ground_truth_markers", *_TRACKS)}
         own = {topics.image, topics.camera_info, topics.ground_truth, topics.ground_truth_2d} - {None}
         if clash := sorted(own & set(out.values())):
             raise BagError(f"{self._frames.path} has its {', '.join(clash)} where the results belong: cannot add them")
@@ -87,9 +100,11 @@ class ResultBag:
             target = {topic: self._connect(topic, c.msgtype, c) for topic, c in merged.items()}
             target |= {out["detections"]: self._connect(out["detections"], types.DETECTIONS)}
             target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
+            target |= {out[name]: self._connect(out[name], _TRACKS[name]) for name in ("tracks", "track_markers")}
             if topics.ground_truth:
                 target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
             found_markers, truth_markers = MarkerPublisher(), MarkerPublisher(TRUTH_COLOUR)
+            tracker, track_markers = Tracker(TrackerSettings.at(self._shown)), TrackMarkers()
             for connection, time, data in self._readable(reader, copied):
                 self._put(target[connection.topic], time, data)
                 if connection.topic != topics.image:
@@ -104,6 +119,17 @@ class ResultBag:
                 shown = found[found.scores >= self._shown]
                 markers = found_markers.update(shown, header, _LIFETIME, self._classes)
                 self._put(target[out["markers"]], time, serialize_message(markers))
+                pose = self._poses(frame.frame_id, frame.stamp)
+                tracks = tracker.update(_projected(found, frame.camera), frame.camera, frame.stamp, pose)
+                if tracks is not None:
+                    markers = track_markers.update(tracks, header, _LIFETIME, pose)
+                    self._put(target[out["tracks"]], time, serialize_message(track_array(tracks, header)))
+                    self._put(target[out["track_markers"]], time, serialize_message(markers))
+                    if pose is not None:
+                        topic = out["track_velocities"]
+                        if topic not in target:
+                            target[topic] = self._connect(topic, _TRACKS["track_velocities"])
+                        self._put(target[topic], time, serialize_message(velocity_cloud(tracks, header)))
                 if frame.truth is not None:
                     markers = truth_markers.update(_solid(frame.truth), header, _LIFETIME)
                     self._put(target[out["ground_truth_markers"]], time, serialize_message(markers))
@@ -137,6 +163,12 @@ class ResultBag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         finish(self._writer, self.path, error is not None, last=self._write)
+
+
+def _projected(found: Detections, camera: Camera) -> Detections:
+    """The detections with 2D boxes: recorded ones have none."""
+    boxes2d = box3d.clip_to_image(box3d.project_boxes(found.boxes, camera), camera)
+    return replace(found, boxes2d=np.where(np.isnan(found.boxes2d), boxes2d, found.boxes2d))
 
 
 def _solid(truth: Objects) -> Detections:

@@ -37,6 +37,7 @@ class SourceFrame:
     stamp:    nanoseconds
     tracks:   the objects' track ids (N,), below 0 for none
     velodyne: (3, 4) metres, the velodyne frame to the one that the sample's camera projects from
+    pose:     (4, 4) metres, that frame to one which is fixed to the ground
     """
 
     sample: Sample
@@ -44,6 +45,7 @@ class SourceFrame:
     tracks: np.ndarray | None = None
     velodyne: np.ndarray | None = None
     scan: Scan | None = None
+    pose: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,8 @@ def _frames(sequence: ImageSequence, count: int, rate: float | None) -> Iterator
             own = scans.stamps is not None and not rate
             scan = Scan(read_velodyne(scans.files[i]), int(scans.stamps[i]) if own else stamp)
         tracks = sequence.tracks[i] if sequence.tracks else None
-        yield SourceFrame(sequence.sample(i), stamp, tracks, velodyne, scan)
+        pose = None if sequence.poses is None else sequence.poses[i]
+        yield SourceFrame(sequence.sample(i), stamp, tracks, velodyne, scan, pose)
 
 
 def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> FrameSource:
@@ -131,8 +134,8 @@ def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> Fra
         seed: of the world.
         rate: Hz.
     """
-    clip = World(seed=seed).clip(index, frames, rate)
-    stamped = (SourceFrame(sample, _stamp(i, rate)) for i, sample in enumerate(clip))
+    drive = World(seed=seed).drive(index, frames, rate)
+    stamped = (SourceFrame(f.sample, _stamp(i, rate), f.tracks, pose=f.pose) for i, f in enumerate(drive))
     return FrameSource(stamped, frames, True, f"{frames} frames of a drive through the synthetic world")
 
 

@@ -77,7 +77,7 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
             "ground_truth", boxes, names.ground_truth, lambda topic: _is_truth(topic) and topic != names.detections
         )
     if names.detections != "":
-        found = bag.one("detections", boxes, names.detections, lambda topic: not _is_truth(topic) and topic != truth)
+        found = bag.one("detections", boxes, names.detections, lambda topic: _is_detections(topic) and topic != truth)
     flat = f"{truth}_2d" if truth and f"{truth}_2d" in bag.of((types.RECTANGLES,)) else None
     for topic in filter(None, (image, info, truth, flat, found)):
         _check_fields(bag.connection[topic], store)
@@ -93,7 +93,7 @@ def find_detections(connections: list[Connection], name: str | None, store: Type
         store: has the message definitions.
     """
     bag = _Bag(connections)
-    found = bag.one("detections", (types.DETECTIONS,), name, lambda topic: not _is_truth(topic))
+    found = bag.one("detections", (types.DETECTIONS,), name, _is_detections)
     if found is None:
         raise BagError(f"the bag has no detections: a topic of type {types.DETECTIONS} is needed; {bag.contents()}")
     _check_fields(bag.connection[found], store)
@@ -150,6 +150,11 @@ class _Bag:
 
 def _is_truth(topic: str) -> bool:
     return "truth" in topic
+
+
+def _is_detections(topic: str) -> bool:
+    """Whether boxes can be those of single images: the node publishes tracks beside them."""
+    return not _is_truth(topic) and topic.rpartition("/")[2] != "tracks"
 
 
 def _sibling(image: str) -> str:

@@ -19,6 +19,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
+from add_model.geometry.camera import Camera
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.ground_truth import encode
@@ -33,6 +34,7 @@ IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info",
 
 TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyne"
 BASE_FRAME = "base_link"
+TF, ODOM_FRAME = "/tf", "odom"
 CAMERA_HEIGHT = 1.65  # metres above the road, as KITTI's cameras
 # Points of base_link (x forward, y left, z up; REP 103) in the camera's optical frame.
 _AHEAD = np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)])
@@ -153,7 +155,8 @@ class CameraBagWriter:
     The topics are below `camera`: image_rect (or image_rect/compressed), camera_info and, where `ground_truth` is set,
     ground_truth and ground_truth_2d. /tf_static has the camera's pose in `base_link`, which is on the road below the
     camera with z up. Where frames have a velodyne, /velodyne_points has its scans in the frame `velodyne`, which is
-    between these two, again whenever the calibration changes. `counts` has the number of messages per topic, `flat`
+    between these two, again whenever the calibration changes. Where frames have a pose, /tf has that of `base_link` in
+    `odom`, which is where the vehicle was at first. `counts` has the number of messages per topic, `flat`
     the labels without a 3D box, by name, which are in ground_truth_2d only.
 
     Args:
@@ -189,8 +192,13 @@ class CameraBagWriter:
         self._types = types.typestore()
         self._velodyne: np.ndarray | None = None
         self._placed = False
+        self._start: np.ndarray | None = None
         self._connections: dict[str, Any] = {}
-        for taken, whose in ((VELODYNE_FRAME, "the velodyne's"), (BASE_FRAME, "the vehicle's")):
+        for taken, whose in (
+            (VELODYNE_FRAME, "the velodyne's"),
+            (BASE_FRAME, "the vehicle's"),
+            (ODOM_FRAME, "odometry's"),
+        ):
             if frame_id == taken:
                 raise BagError(f"the frame '{taken}' is {whose}: name the camera's differently")
         camera = camera.strip("/")
@@ -214,6 +222,7 @@ class CameraBagWriter:
         tracks: np.ndarray | None = None,
         velodyne: np.ndarray | None = None,
         scan: Scan | None = None,
+        pose: np.ndarray | None = None,
     ) -> None:
         """Write one frame. The CameraInfo comes first, so that a node has it when the image arrives.
 
@@ -223,12 +232,15 @@ class CameraBagWriter:
             tracks: as in `sources.SourceFrame`; objects without a track get an id that no other frame has.
             velodyne: as in `sources.SourceFrame`.
             scan: as in `sources.SourceFrame`.
+            pose: as in `sources.SourceFrame`.
         """
         if sample.image.shape != (sample.camera.height, sample.camera.width, 3):
             raise BagError(f"frame {sample.id}: image {sample.image.shape} does not fit its camera {sample.camera}")
         to_message = messages.compressed_image if self._compressed_images else messages.image
         own = None if velodyne is None else velodyne + np.c_[np.zeros((3, 3)), sample.camera.translation]
         self._put_transforms(own, stamp)
+        if pose is not None:
+            self._put_odometry(pose, sample.camera, stamp)
         self._put(self._info, stamp, messages.camera_info(self._types, sample.camera, stamp, self.frame_id))
         self._put(self._image, stamp, to_message(self._types, sample.image, stamp, self.frame_id))
         if self._truth in self._connections:
@@ -254,6 +266,17 @@ class CameraBagWriter:
             base = np.c_[turn @ self._base[:, :3], turn @ (self._base[:, 3] - velodyne[:, 3])]
             message.transforms += messages.transform(self._types, base, stamp, BASE_FRAME, VELODYNE_FRAME).transforms
         self._put(TF_STATIC, stamp, message)
+
+    def _put_odometry(self, pose: np.ndarray, camera: Camera, stamp: int) -> None:
+        """Where the vehicle is in `odom`, which is where it was at first."""
+        to_projection, base = np.eye(4), np.eye(4)
+        to_projection[:3, 3], base[:3] = -camera.translation, self._base
+        vehicle = pose @ to_projection @ base
+        if self._start is None:
+            self._start = vehicle
+        self._connect(TF, "tf2_msgs/msg/TFMessage")
+        to_vehicle = np.linalg.solve(vehicle, self._start)[:3]
+        self._put(TF, stamp, messages.transform(self._types, to_vehicle, stamp, ODOM_FRAME, BASE_FRAME))
 
     def _put_truth(self, sample: Sample, stamp: int, tracks: np.ndarray | None) -> None:
         objects = sample.objects

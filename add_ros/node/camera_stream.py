@@ -79,9 +79,9 @@ class CameraStream:
         self._attitude = CameraAttitude(settings["camera_pitch"], settings["camera_roll"], to_level)
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
-        self._tracking = StreamTracking(to_ground) if settings["tracking"] else None
-        velocities = self._tracking is not None and to_ground is not None
-        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"], self._tracking is not None, velocities)
+        follow = settings["tracking"] or to_ground is not None
+        self._tracking = StreamTracking(to_ground) if follow else None
+        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"], follow, to_ground is not None)
         self._synchronizer = CameraInfoSynchronizer(
             self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS, LONG_PATIENCE_TICKS, same_size
         )

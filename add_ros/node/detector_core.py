@@ -82,7 +82,7 @@ class DetectorCore:
         if values["target_frame"]:
             self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
             stack.callback(self._to_target.destroy)
-        if values["tracking"] and values["tracking_frame"]:
+        if values["tracking_frame"]:
             self._to_ground = TfTransformer(
                 node, values["tracking_frame"], values["transform_timeout"], "tracking_frame"
             )

@@ -266,14 +266,14 @@ PARAMETERS = (
     ),
     Parameter(
         "tracking",
-        True,
+        False,
         "Follow objects from image to image and publish tracks.",
     ),
     Parameter(
         "tracking_frame",
         "",
         "A frame that is fixed to the ground, such as odom: through tf2, tracks know how the camera moves and have "
-        "velocities. Empty: they live in the camera's frame and have none.",
+        "velocities; naming it switches tracking on. Empty: they live in the camera's frame and have none.",
     ),
     Parameter(
         "autoware_objects",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from add_model.tracking import heading, kalman
 from add_model.tracking.anchor import Anchor, headings_between
-from add_model.tracking.association import assign, pair_costs
+from add_model.tracking.association import assign, image_overlap, pair_costs
 
 
 def spd(rng, *shape):
@@ -160,3 +160,19 @@ def test_headings_go_between_frames_and_back():
     there = headings_between(angles, turn)
     np.testing.assert_allclose(np.cos(there - angles), np.cos(0.7))
     np.testing.assert_allclose(headings_between(there, turn.T), angles)
+
+
+def test_image_overlap_is_intersection_over_union():
+    a = np.array([[0, 0, 10, 10], [np.nan] * 4])
+    b = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
+    np.testing.assert_allclose(image_overlap(a, b), [[50 / 150, 0, 1], [0, 0, 0]])
+
+
+def test_a_measurement_beyond_the_limit_is_believed_less():
+    covariance, noise = np.eye(6)[None], np.eye(3)[None]
+    near, far = ([[1.0, 0, 0]], [[100.0, 0, 0]])
+    plain = kalman.update(np.zeros((1, 6)), covariance, np.array(near), noise)
+    np.testing.assert_array_equal(plain[0], kalman.update(np.zeros((1, 6)), covariance, np.array(near), noise, 25.0)[0])
+    mean, spread = kalman.update(np.zeros((1, 6)), covariance, np.array(far), noise, 25.0)
+    factor = 100**2 / 2 / 25
+    assert mean[0, 0] == pytest.approx(100 / (1 + factor)) and spread[0, 0, 0] > plain[1][0, 0, 0]

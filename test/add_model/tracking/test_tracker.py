@@ -272,3 +272,14 @@ def test_no_more_tracks_than_allowed_and_no_memory_that_grows():
         assert len(tracker.update(detections(boxes), CAMERA, k * SECOND // 30)) <= 20
         sizes.append(len(pickle.dumps(tracker)))
     assert max(sizes[100:]) <= max(sizes[:100]) + 100
+
+
+def test_a_depth_that_jumps_more_than_it_says_is_no_second_object():
+    tracker, ids = Tracker(), set()
+    for k in range(20):
+        near, far = car(2, 30), car(2 * 1.25, 37.5)  # in the same place of the image
+        found = detections([far if k % 5 == 4 else near], depth_std=0.3)
+        if k % 5 == 4:
+            found = Detections(*(vars(found) | {"boxes2d": detections([near]).boxes2d}).values())
+        ids |= set(tracker.update(found, CAMERA, k * SECOND // 10, np.eye(4)).ids.tolist())
+    assert ids == {1}

@@ -1,5 +1,6 @@
 """The result bag as mcap's reference library reads it: nothing of the recording lost, and what was found beside it."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -15,6 +16,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
 from add_ros.bags.write import offered_qos
+from training.data.world import World
 
 FRAMES = 6
 
@@ -68,16 +70,23 @@ def test_the_reference_library_reads_recording_and_results(drive, tmp_path, comp
         "detections",
         "markers",
         "ground_truth_markers",
+        "tracks",
+        "track_markers",
+        "track_velocities",
     )
     topics = Counter(channel.topic for _, channel, _, _ in found)
-    assert topics == counts == dict.fromkeys((f"/camera/{name}" for name in names), FRAMES) | {"/tf_static": 1}
+    assert (
+        topics
+        == counts
+        == dict.fromkeys((f"/camera/{name}" for name in names), FRAMES) | {"/tf": FRAMES, "/tf_static": 1}
+    )
     for schema, channel, _, _ in found:
         assert (schema.encoding, channel.message_encoding) == ("ros2msg", "cdr")
         assert len(schema.data) > 100, "the definitions are in the file"
     # The recording is the same, byte for byte.
     before = {(c.topic, m.log_time): m.data for _, c, m, _ in records(drive)}
     after = {(c.topic, m.log_time): m.data for _, c, m, _ in found}
-    assert before.items() <= after.items() and len(before) == 4 * FRAMES + 1
+    assert before.items() <= after.items() and len(before) == 5 * FRAMES + 1
     seen = 0
     for _, channel, message, decoded in found:
         if channel.topic != "/camera/detections":
@@ -184,3 +193,27 @@ def test_failure_leaves_no_result_bag(drive, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(BagError, match="exists already"):
         ResultBag(tmp_path, BagFrames(drive))
+
+
+def test_tracks_know_how_the_camera_moves(drive, tmp_path):
+    """By the bag's own tf: what stands along the street has no speed, and ids last."""
+    write(drive, tmp_path / "out")
+    found = [(channel.topic, message) for _, channel, _, message in records(tmp_path / "out")]
+    tracks = [message for topic, message in found if topic == "/camera/tracks"]
+    clouds = [message for topic, message in found if topic == "/camera/track_velocities"]
+    assert [stamp_of(m) for m in tracks] == [stamp_of(m) for m in clouds]
+    assert len({d.id for d in tracks[-1].detections}) == len(tracks[-1].detections) > 2
+    assert {d.id for d in tracks[-1].detections} & {d.id for d in tracks[-2].detections}
+    names = [field.name for field in clouds[-1].fields]
+    assert clouds[-1].width == len(tracks[-1].detections) and names[3:6] == ["vx", "vy", "vz"] and names[-1] == "id"
+
+
+def test_odometry_is_where_the_vehicle_was_at_first(drive):
+    transforms = [m.transforms[0] for _, channel, _, m in records(drive) if channel.topic == "/tf"]
+    assert {(t.header.frame_id, t.child_frame_id) for t in transforms} == {("odom", "base_link")}
+    places = np.array([[getattr(t.transform.translation, a) for a in "xyz"] for t in transforms])
+    np.testing.assert_allclose(places[0], 0, atol=1e-9)
+    frames = list(World(seed=0).drive(3, FRAMES))
+    way = [np.linalg.norm(b.pose[:3, 3] - a.pose[:3, 3]) for a, b in itertools.pairwise(frames)]
+    np.testing.assert_allclose(np.linalg.norm(np.diff(places, axis=0), axis=1), way, atol=0.05)
+    assert np.abs(places[:, 2]).max() < 0.01 and places[:, 0].max() >= np.abs(places[:, 1]).max()  # forward, not up

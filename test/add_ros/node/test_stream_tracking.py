@@ -31,7 +31,7 @@ def listen(bench, kind, topic):
 
 
 def test_tracks_over_dds_keep_their_ids_and_leave_detections_alone():
-    with DetectorProcess(model=MODEL, score_threshold=0.02) as detector:
+    with DetectorProcess(model=MODEL, score_threshold=0.02, tracking="true") as detector:
         detector.wait_for_log("ready: /image")
         bench = Bench()
         bench.wait_for_subscriber()
