@@ -18,10 +18,9 @@ from training.report import __main__ as report
 # program reads in a temporary folder.
 OTHERS = {
     "add_ros/demo/processes.py",
-    "add_ros/bags/storage.py",
+    "add_ros/bags/unpacking.py",
     "add_model/image_decoding.py",
     "training/metrics.py",
-    "training/run_lock.py",
     "training/evaluation/tracking.py",
     "training/world.py",
     "add_ros/bag_export/journal.py",

@@ -51,14 +51,14 @@ def test_sigterm_ends_a_training_with_143_and_says_what_is_kept(tmp_path):
     assert "stopped by SIGTERM\n" in said and f"the last good checkpoint is {FOLDER}/last.ckpt" in said
     assert "Traceback" not in said and "curves.png failed" not in said
     assert load_checkpoint(folder / "last.ckpt")["run"]["epochs"] >= 1
-    lock(folder).close()  # nobody holds it any more
+    os.close(lock(folder))  # nobody holds it any more
 
 
 def _hold(folder, held, done):
-    file = lock(folder)
+    descriptor = lock(folder)
     held.set()
     done.wait()
-    file.close()
+    os.close(descriptor)
 
 
 def test_a_folder_is_locked_until_its_process_ends(tmp_path):
@@ -71,7 +71,7 @@ def test_a_folder_is_locked_until_its_process_ends(tmp_path):
         lock(tmp_path)
     process.kill()
     process.join()
-    lock(tmp_path).close()
+    os.close(lock(tmp_path))
 
 
 @pytest.mark.parametrize("title", ["a$x^$b", "$\\frac{$", "plain"])

@@ -1,5 +1,10 @@
 """Readers of files against bytes of any kind: a value, or the reader's own error in one line."""
 
+import struct
+import zlib
+
+import cv2
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -71,3 +76,14 @@ def test_metadata_of_models(metadata):
     except (KeyError, ValueError, TypeError, ModelError):
         return
     assert isinstance(found.classes, ClassSpec) and found.focal > 0 and found.size_multiple > 0
+
+
+def test_an_image_file_that_is_too_large_by_its_header(tmp_path):
+    data = bytearray(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    data[16:24] = struct.pack(">II", 32000, 32000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path = tmp_path / "huge.png"
+    path.write_bytes(data)
+    for read in (image_size, read_image):
+        with pytest.raises(ImageError, match=r"huge\.png: .*32000x32000 pixels, 100 million are read at most"):
+            read(path)
