@@ -138,7 +138,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
     for recording in opened:
         recording()  # a bag that cannot be read is named before the first is exported
     with Journal(a.out, _settings(a)) as journal:
-        before = len(journal.exported)
+        before = journal.count
         report = export(opened, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
         rows = journal.exported
     if not rows:

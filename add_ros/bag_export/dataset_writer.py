@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from add_model.atomic_io import write_atomically
+from add_model.atomic_io import write_atomically, write_quickly
 from add_model.geometry.camera import Camera
 from add_ros.bag_export.journal import Row
-from training.data.kitti.calib import write_calib
-from training.data.kitti.labels import write_objects
+from training.data.kitti.calib import calib_text
+from training.data.kitti.labels import label_text
 from training.data.sample import Objects
 
 FOLDERS = ("image_2", "calib", "label_2", "velodyne")
@@ -56,13 +56,15 @@ class DatasetWriter:
             OSError: where a file cannot be written; none is left in part.
         """
         encoded = cv2.imencode(self._suffix, image[..., ::-1], self._options)[1]
-        write_atomically(self._folder / "image_2" / (name + self._suffix), encoded.tobytes())
-        write_calib(self._folder / "calib" / f"{name}.txt", camera.P, to_camera)
+        # Not waiting for the disk: that would take ten times as long as all the rest.
+        write_quickly(self._folder / "image_2" / (name + self._suffix), encoded.tobytes())
+        write_quickly(self._folder / "calib" / f"{name}.txt", calib_text(camera.P, to_camera))
         if points is not None:
             path = self._folder / "velodyne" / f"{name}.bin"
-            write_atomically(path, np.ascontiguousarray(points, "<f4").tobytes())
+            write_quickly(path, np.ascontiguousarray(points, "<f4").tobytes())
         if objects is not None:
-            write_objects(self._folder / "label_2" / f"{name}.txt", objects)
+            path = self._folder / "label_2" / f"{name}.txt"
+            write_quickly(path, label_text(objects, path))
 
 
 def write_lists(root: Path, lists: dict[str, list[str]], rows: list[Row]) -> None:

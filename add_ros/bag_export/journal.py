@@ -19,7 +19,7 @@ TABLE, SETTINGS = "frames.tsv", "export.json"
 _NONE = "-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One frame.
 
@@ -73,6 +73,8 @@ class Journal:
         root: the folder, which is made where it is missing.
         settings: what the export is made with, as JSON takes it.
 
+    `count` is how many frames have files.
+
     Raises:
         BagError: where the folder holds something else, or an export with other settings.
     """
@@ -80,6 +82,7 @@ class Journal:
     def __init__(self, root: Path, settings: dict[str, object]) -> None:
         self.path = root / TABLE
         self.rows = _begin(root, settings)
+        self.count = len(self.exported)
         self._file: TextIO | None = None
 
     def __enter__(self) -> Journal:
@@ -101,6 +104,7 @@ class Journal:
         self._file.write(row.line())
         self._file.flush()
         self.rows.append(row)
+        self.count += bool(row.id)
 
     @property
     def exported(self) -> list[Row]:

@@ -12,7 +12,8 @@ from add_ros.bags import messages
 from add_ros.bags.reading import read
 
 _AHEAD = 5_000_000_000  # ns past a stamp after which its labels are not looked for, if labels are in their order
-_KEPT = 30_000_000_000  # ns: cameras and scans are this close to each other in the bag
+_KEPT = 5_000_000_000  # ns: cameras and scans are this close to each other in the bag
+_FEW = 64  # messages: fewer are not looked through for old ones
 
 
 class LabelStream:
@@ -27,7 +28,7 @@ class LabelStream:
     def __init__(self, path: Path, store: Typestore, topics: set[str]) -> None:
         self._held: dict[tuple[str, int], Any] = {}
         self._newest: dict[str, int] = dict.fromkeys(topics, 0)
-        self._topics = topics
+        self._topics, self._most = topics, _FEW
         both = topics | {f"{topic}_2d" for topic in topics}
         self._messages = read(path, store, both) if topics else iter(())
         self._ended = not topics
@@ -42,8 +43,9 @@ class LabelStream:
             if self._newest[topic] > stamp + _AHEAD:
                 break
             self._read_one()
-        for old in [held for held in self._held if held[1] < stamp - _KEPT] if len(self._held) > 4096 else ():
-            del self._held[old]
+        if len(self._held) > self._most:
+            self._held = {held: message for held, message in self._held.items() if held[1] >= stamp - _KEPT}
+            self._most = 2 * len(self._held) + _FEW
         found = self._held.get(key)
         return None if found is None else (found, self._held.get((f"{topic}_2d", stamp)))
 

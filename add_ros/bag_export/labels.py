@@ -61,7 +61,6 @@ def objects_of(
         matrix = np.eye(4) if same else lookup(frame)
         return matrix if view is None else view.matrix @ matrix
 
-    message = copy.deepcopy(message)  # others are given it, too
     try:
         if hasattr(message, "markers"):
             found = _of_markers(message, matrix_from)
@@ -89,6 +88,7 @@ def _of_detections(message: Any, rectangles: Any | None, matrix_from: MatrixFrom
     matrix = matrix_from(message.header.frame_id)
     if matrix is None:
         return decode(message, rectangles)
+    message = copy.deepcopy(message)  # other cameras are given it, too
     for found in message.detections:
         for pose in (found.bbox.center, *(result.pose.pose for result in found.results)):
             if any((pose.position.x, pose.position.y, pose.position.z)):  # else it is not filled in
@@ -117,10 +117,11 @@ def _of_markers(message: Any, matrix_from: MatrixFrom) -> Objects:
             raise FrameRejectedError(
                 "malformed labels", f"marker {marker.id} has neither a text nor a namespace that could name its class"
             )
-        matrix = matrix_from(marker.header.frame_id)
+        matrix, pose = matrix_from(marker.header.frame_id), marker.pose
         if matrix is not None:
-            _turn(marker.pose, matrix)
-        box, fault = messages.box_of(marker.pose, marker.scale)
+            pose = copy.deepcopy(pose)
+            _turn(pose, matrix)
+        box, fault = messages.box_of(pose, marker.scale)
         if fault:
             raise FrameRejectedError("malformed labels", f"marker {marker.id} ({name}) {fault[1]}")
         names.append(name)

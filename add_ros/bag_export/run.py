@@ -130,7 +130,7 @@ def _export(
         image, camera, up = view.warp(image), view.camera, np.array([0.0, -1.0, 0.0])
     sweep, objects, notes = _beside(frame, camera, recording, view)
     to_camera = None if sweep is None else sweep.to_camera if view is None else view.rotation @ sweep.to_camera
-    name = f"{len(journal.exported):06d}"
+    name = f"{journal.count:06d}"
     points = None if sweep is None else sweep.cloud.points
     writer.write(name, image, camera, points, to_camera, objects)
     journal.add(

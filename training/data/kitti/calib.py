@@ -95,7 +95,12 @@ def read_calib(path: str | Path) -> KittiCalib:
 
 
 def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | None = None) -> None:
-    """Write P2 (3, 4) and, where there is one, the velodyne's transform (3, 4), object-style and exact in float64.
+    """Write a calibration file of `calib_text`."""
+    write_atomically(Path(path), calib_text(P2, Tr_velo_to_cam))
+
+
+def calib_text(P2: np.ndarray, Tr_velo_to_cam: np.ndarray | None = None) -> str:
+    """P2 (3, 4) and, where there is one, the velodyne's transform (3, 4), object-style and exact in float64.
 
     P0, P1 and P3 are given P2's values, R0_rect the identity, so that every KITTI reader accepts the file.
     """
@@ -103,7 +108,7 @@ def write_calib(path: str | Path, P2: np.ndarray, Tr_velo_to_cam: np.ndarray | N
     lines = [f"P{i}: {row(P2)}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
     if Tr_velo_to_cam is not None:
         lines.append(f"Tr_velo_to_cam: {row(Tr_velo_to_cam)}")
-    write_atomically(Path(path), "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:

@@ -244,7 +244,12 @@ def _table(names: Sequence[str], boxes: np.ndarray, boxes2d: np.ndarray) -> Labe
 
 def write_objects(path: str | Path, objects: Objects) -> None:
     """Write a label file, values to a micrometre or finer; the inverse of `read_objects`."""
-    _write(path, objects_table(objects))
+    write_atomically(Path(path), label_text(objects, path))
+
+
+def label_text(objects: Objects, path: str | Path) -> str:
+    """What `write_objects` writes. Raises ValueError, which names the path, where a value is not finite."""
+    return _lines(path, objects_table(objects))
 
 
 def write_results(path: str | Path, detections: Detections, camera: Camera) -> None:
@@ -252,10 +257,10 @@ def write_results(path: str | Path, detections: Detections, camera: Camera) -> N
 
     Raises ValueError where a value is not finite.
     """
-    _write(path, detections_table(detections, camera))
+    write_atomically(Path(path), _lines(path, detections_table(detections, camera)))
 
 
-def _write(path: str | Path, table: LabelTable) -> None:
+def _lines(path: str | Path, table: LabelTable) -> str:
     lines = []
     for name, row in zip(table.names, table.values.tolist(), strict=True):
         if len(name.split()) != 1 or name != name.strip():
@@ -267,7 +272,7 @@ def _write(path: str | Path, table: LabelTable) -> None:
         if not np.isfinite(row[:-1]).all() or np.isinf(score):
             raise ValueError(f"cannot write {path}: a value of the {name} is not finite: {' '.join(fields)}")
         lines.append(" ".join(fields) + "\n")
-    write_atomically(Path(path), "".join(lines))
+    return "".join(lines)
 
 
 def _text(value: float) -> str:
