@@ -17,6 +17,7 @@ from add_model.detectors.base import Detector
 from add_model.metadata import write_metadata
 
 OPSET = 20
+MAX_BATCH = 64  # images at once
 
 
 class _Flat(nn.Module):
@@ -41,19 +42,21 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             for category in (FutureWarning, DeprecationWarning):
                 warnings.simplefilter("ignore", category)
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be used")  # image and P share it
             yield
     finally:
         logger.setLevel(level)
 
 
 def export_onnx(detector: Detector[Any], path: Path) -> None:
-    """Write the detector (in eval mode) as ONNX: inputs `image` (1, H, W, 3) uint8 RGB and `P` (1, 3, 4), both sides
-    free multiples of the detector's; outputs as `Candidates`, each with a leading 1.
+    """Write the detector (in eval mode) as ONNX: inputs `image` (B, H, W, 3) uint8 RGB and `P` (B, 3, 4), both sides
+    free multiples of the detector's; outputs as `Candidates`, each with a leading B.
     """
     multiple = detector.size_multiple
-    image = torch.zeros(1, 6 * multiple, 20 * multiple, 3, dtype=torch.uint8)
-    P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]])
+    image = torch.zeros(2, 6 * multiple, 20 * multiple, 3, dtype=torch.uint8)  # of 1, torch would make a constant
+    P = torch.tensor([[[detector.focal, 0, 320, 20], [0, detector.focal, 96, 0.1], [0, 0, 1, 0.003]]]).expand(2, 3, 4)
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet():
         program = torch.onnx.export(
             _Flat(detector).eval(),
@@ -63,7 +66,7 @@ def export_onnx(detector: Detector[Any], path: Path) -> None:
             opset_version=OPSET,
             input_names=["image", "P"],
             output_names=list(Candidates._fields),
-            dynamic_shapes={"image": {1: multiple * rows, 2: multiple * columns}, "P": None},
+            dynamic_shapes={"image": {0: batch, 1: multiple * rows, 2: multiple * columns}, "P": {0: batch}},
             verbose=False,
         )
     # The exporter notes for each node which lines of which files on this machine made it.

@@ -63,8 +63,9 @@ def _axis_weights(start: Tensor, end: Tensor, cells: int, bins: int) -> Tensor:
 
 def _onnx_roi_align(features: Tensor, boxes: Tensor, bins: int) -> Tensor:
     """Boxes (B, K, 4), cell j centred on j -> the same by one node; without meaning outside an export."""
-    image = torch.arange(len(boxes))[:, None].expand(boxes.shape[:2]).flatten()
     rois = boxes.flatten(0, 1)
+    # Not by len, nor by expanding a range of images: both would export the number of images as a constant.
+    image = torch.div(torch.arange(rois.shape[0]), boxes.shape[1], rounding_mode="floor")
     pooled = torch.onnx.ops.symbolic(
         "RoiAlign",
         (features, rois, image),

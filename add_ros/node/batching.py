@@ -17,7 +17,7 @@ class FrameBatches:
     Args:
         streams: the cameras, in the order in which they are served.
         wake: set whenever a camera has a new frame.
-        size: frames that go through the network at once; 0 for one on a CPU, where a batch saves nothing and each
+        size: frames that go through the network at once; 0 for one on a CPU, where a batch saves little and each
             answer would wait for all, and all cameras elsewhere.
         patience: seconds that a frame waits for those of the other cameras, so that cameras which are triggered
             together are answered together.

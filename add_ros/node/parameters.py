@@ -114,7 +114,7 @@ PARAMETERS = (
         "batch_size",
         0,
         "Frames of different cameras that go through the network at once; 0 for one on a CPU, where a batch saves "
-        "nothing and each answer would wait for all, and all cameras elsewhere.",
+        "little and each answer would wait for all, and all cameras elsewhere.",
         limits=(0, 64),
     ),
     Parameter(

@@ -92,15 +92,22 @@ def exported(detector: torch.nn.Module, path: Path) -> OnnxBackend:
 
 
 def assert_agree(onnx: OnnxBackend, detector: torch.nn.Module, canvas: np.ndarray, P: np.ndarray, least: int) -> None:
-    """Equal up to rounding on all candidates above a score that near-ties don't reach, of which there are `least`."""
-    [found] = onnx(canvas[None], P[None])
+    """Equal up to rounding on all candidates above a score that near-ties don't reach, of which there are `least`.
+
+    The graph answers the canvas alone, and between two mirrored ones.
+    """
+    mirrored = np.ascontiguousarray(canvas[:, ::-1])
+    several = np.stack([mirrored, canvas, mirrored])
     with torch.no_grad():
-        decoded = detector(torch.from_numpy(canvas)[None], torch.from_numpy(P.astype(np.float32))[None])
-    wanted = {name: getattr(decoded, name)[0].numpy() for name in found._fields}
-    top = found.scores > 1e-2
-    assert top.sum() >= least
-    np.testing.assert_array_equal(found.labels[top], wanted["labels"][top])
-    np.testing.assert_allclose(found.scores[top], wanted["scores"][top], atol=1e-4)
-    np.testing.assert_allclose(found.boxes[top], wanted["boxes"][top], atol=1e-3, rtol=1e-4)
-    np.testing.assert_allclose(found.depth_std[top], wanted["depth_std"][top], atol=1e-3, rtol=1e-4)
-    np.testing.assert_allclose(found.boxes2d[top], wanted["boxes2d"][top], atol=1e-2)
+        decoded = detector(torch.from_numpy(several), torch.from_numpy(P.astype(np.float32)).expand(3, 3, 4))
+    [alone], together = onnx(canvas[None], P[None]), onnx(several, np.stack([P] * 3))
+    assert len(together) == 3
+    for image, found in ((1, alone), *enumerate(together)):
+        wanted = {name: getattr(decoded, name)[image].numpy() for name in found._fields}
+        top = found.scores > 1e-2
+        assert image != 1 or top.sum() >= least
+        np.testing.assert_array_equal(found.labels[top], wanted["labels"][top])
+        np.testing.assert_allclose(found.scores[top], wanted["scores"][top], atol=1e-4)
+        np.testing.assert_allclose(found.boxes[top], wanted["boxes"][top], atol=1e-3, rtol=1e-4)
+        np.testing.assert_allclose(found.depth_std[top], wanted["depth_std"][top], atol=1e-3, rtol=1e-4)
+        np.testing.assert_allclose(found.boxes2d[top], wanted["boxes2d"][top], atol=1e-2)

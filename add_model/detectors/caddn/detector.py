@@ -176,7 +176,7 @@ class CaDDN(Detector[BevFeatures]):
         for head in (self.box, self.direction):
             values = functional.linear(cell_features, head.weight.flatten(1), head.bias).float()
             values = values.unflatten(1, (self.anchors_per_cell, -1))
-            outputs.append(values[torch.arange(len(anchor), device=anchor.device), anchor % self.anchors_per_cell])
+            outputs.append(values[torch.arange(anchor.shape[0], device=anchor.device), anchor % self.anchors_per_cell])
         return outputs[0], outputs[1]
 
     def cell_of(self, anchor: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def sample_voxels(
     u, v, depth = project(own, *points.unbind(-1))
     # The middle of bin i has the continuous index i + 0.5, as the centre of cell i has.
     position = bins.position(depth / reference_focal_scale(own))
-    batch, rows, columns = len(features), features.shape[2], features.shape[3]
+    batch, rows, columns = features.shape[0], features.shape[2], features.shape[3]  # len would export as a constant
     layer, deeper = _cell_before(position.flatten(1) - 0.5, bins.count)
     row, lower = _cell_before((v.flatten(1) + 0.5) / height * rows - 0.5, rows)
     column, right = _cell_before((u.flatten(1) + 0.5) / width * columns - 0.5, columns)
@@ -140,8 +140,8 @@ def sample_voxels(
             weights.append(share * (near + deeper.to(near.dtype) * (far - near)))
             cells.append(cell + torch.arange(batch, device=cell.device)[:, None] * area)
     table = functional.pad(features, (1, 1, 1, 1)).permute(0, 2, 3, 1).flatten(0, 2)
-    voxels = _weighted_rows(table, [c.flatten() for c in cells], [w.flatten() for w in weights], len(points))
-    return voxels.unflatten(0, (batch, *points.shape[:-1])).movedim(-1, 1)
+    voxels = _weighted_rows(table, cells, weights, len(points))
+    return voxels.unflatten(1, points.shape[:-1]).movedim(-1, 1)
 
 
 def _cell_before(position: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -155,12 +155,11 @@ def _cell_before(position: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _weighted_rows(table: Tensor, index: list[Tensor], weights: list[Tensor], parts: int) -> Tensor:
-    """The sums (M, C) of the rows `index`, each (M,), of a table (R, C) times `weights`, each (M,)."""
+    """The sums (B, M, C) of the rows `index`, each (B, M), of a table (R, C) times `weights`, each (B, M)."""
     if not torch.compiler.is_exporting():
-        return functional.embedding_bag(
-            torch.stack(index, 1), table, per_sample_weights=torch.stack(weights, 1), mode="sum"
-        )
+        rows, shares = (torch.stack([value.flatten() for value in values], 1) for values in (index, weights))
+        return functional.embedding_bag(rows, table, per_sample_weights=shares, mode="sum").unflatten(0, index[0].shape)
     # ONNX has no such operator, but gathers whole rows as fast; in parts, which take less memory and stay in the cache.
-    terms = (zip(i.chunk(parts), w.chunk(parts), strict=True) for i, w in zip(index, weights, strict=True))
-    sums = (sum(functional.embedding(i, table) * w[:, None] for i, w in part) for part in zip(*terms, strict=True))
-    return torch.cat(list(sums))
+    terms = (zip(i.chunk(parts, 1), w.chunk(parts, 1), strict=True) for i, w in zip(index, weights, strict=True))
+    sums = (sum(functional.embedding(i, table) * w[..., None] for i, w in part) for part in zip(*terms, strict=True))
+    return torch.cat(list(sums), 1)

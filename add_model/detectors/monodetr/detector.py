@@ -161,7 +161,7 @@ class MonoDETR(Detector[DecoderOutputs]):
     def run_decoder(self, encoder_outputs: EncoderOutputs, P: Tensor) -> DecoderOutputs:
         """Run all decoder layers and their heads, for images with these P (B, 3, 4)."""
         groups = self.groups if self.training else 1
-        x, position = self.query.weight[: groups * self.queries].expand(len(P), -1, -1).chunk(2, -1)
+        x, position = self.query.weight[: groups * self.queries].expand(P.shape[0], -1, -1).chunk(2, -1)
         reference = self.start(position).float()  # before the sigmoid
         log_sides, extent = torch.zeros_like(reference).repeat(1, 1, 2), None
         depth_tokens, maps = encoder_outputs.depth_tokens, encoder_outputs.maps

@@ -411,7 +411,8 @@ def test_the_exported_graph_equals_torch_and_finds_each_object_once(trained, sam
     assert onnx.nms.bev_iou == 0.1
     found = Predictor(tmp_path / "model.onnx", device="cpu").predict(sample.image, sample.camera, 0.5)
     targets = views(detector, [sample]).targets
-    assert (onnx(sample.image, sample.camera.P).scores > 0.5).sum() > targets["mask"].sum()  # before suppression
+    [candidates] = onnx(sample.image[None], sample.camera.P[None])
+    assert (candidates.scores > 0.5).sum() > targets["mask"].sum()  # before suppression
     taught = targets["box"][0][targets["mask"][0]].numpy()[:, :3] - sample.camera.translation
     apart = np.linalg.norm(taught[:, None] - found.boxes[:, :3], axis=2)
     assert len(found) == len(taught)
