@@ -16,7 +16,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from published_code import Compiled, declare_torchvision, original
+from published_code import Compiled, Row, declare_torchvision, original
+from published_monodetr import monodetr_decoder
 
 from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
@@ -26,13 +27,10 @@ from add_model.detectors.caddn.features import AnchorOutputs
 from add_model.detectors.caddn.loss import caddn_loss
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.keypoint_encoder import gaussian_radius, published_radius
-from add_model.detectors.monodetr.transformer import DecoderLayer
 from add_model.detectors.monodle.loss import monodle_loss
 from add_model.nms import nms
 from training.data.kitti.labels import read_objects
 from training.pretrained import initial_detector
-
-Row = tuple[str, str, float, float, float]  # what, on what, original, ours as published, ours otherwise
 
 
 def monodle_losses(root: Path) -> Iterator[Row]:
@@ -182,79 +180,6 @@ def suppression(labels: Path) -> Iterator[Row]:
     for name, count in found.items():
         lost = 100 * (1 - kept[name] / count) if count else float("nan")
         yield f"perfect {name} detections lost, %", f"{count} labels", 0.0, 0.0, lost
-
-
-def monodetr_decoder(root: Path) -> Iterator[Row]:
-    """A decoder layer with the original's weights: the norm of its output, and how far ours is from the original's."""
-    packages = ("lib.models", "lib.models.monodetr")
-    linear = torch.nn.modules.linear
-    linear._LinearWithBias = linear.NonDynamicallyQuantizableLinear  # their names since torch 1.9
-    sys.modules["torch._overrides"] = torch.overrides
-    theirs = original(root, "lib.models.monodetr.depthaware_transformer", *packages)
-    functions = sys.modules["lib.models.monodetr.ops.functions.ms_deform_attn_func"]
-
-    def attend(
-        value: torch.Tensor, shapes: torch.Tensor, _: object, places: torch.Tensor, weights: torch.Tensor, __: int
-    ):
-        return functions.ms_deform_attn_core_pytorch(value, shapes, places, weights)
-
-    for module in [m for name, m in sys.modules.items() if name.startswith("lib.models.monodetr.ops")]:
-        if hasattr(module, "MSDeformAttnFunction"):
-            module.MSDeformAttnFunction = SimpleNamespace(apply=attend)
-    torch.manual_seed(0)
-    layer = theirs.DepthAwareDecoderLayer(64, 64, 0.1, "relu", 4, 4, 4).eval()
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    x, position, depth, centre = (
-        torch.randn(2, 50, 64),
-        torch.randn(2, 50, 64),
-        torch.randn(2, 40, 64),
-        torch.rand(2, 50, 2),
-    )
-    shapes = [(24, 80), (12, 40), (6, 20), (3, 10)]
-    maps = [torch.randn(2, 64, *shape) for shape in shapes]
-    flat, size = torch.cat([m.flatten(2).mT for m in maps], 1), torch.tensor(shapes)
-    start = torch.cat([size.new_zeros(1), size.prod(1).cumsum(0)[:-1]])
-    places, by_token = centre[:, :, None].expand(-1, -1, 4, -1), depth.transpose(0, 1)
-    with torch.no_grad():
-        wanted = layer(x, position, places, flat, size, start, None, by_token, None, 2)
-        results = []
-        for depth_position in (False, True):
-            own = DecoderLayer(64, 4, 4, 64, depth_position=depth_position).eval()
-            own.load_state_dict(_decoder_weights(layer))
-            results.append(own(x, position, depth, centre, None, maps))
-    yield "MonoDETR, decoder layer, norm", "50 queries", *(float(r.norm()) for r in (wanted, *results))
-    apart = [float((r - wanted).norm() / wanted.norm()) for r in results]
-    yield "MonoDETR, decoder layer, apart by", "50 queries", 0.0, *apart
-
-
-def _decoder_weights(layer: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Of an original layer by our names."""
-    weights: dict[str, torch.Tensor] = {}
-
-    def put(name: str, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        weights[f"{name}.weight"], weights[f"{name}.bias"] = weight, bias
-
-    for name, attention in (("depth", layer.cross_attn_depth), ("mutual", layer.self_attn)):
-        parts = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
-        for part, (weight, bias) in zip(("query", "key", "value"), parts, strict=True):
-            put(f"{name}.{part}", weight, bias)
-        put(f"{name}.out", attention.out_proj.weight, attention.out_proj.bias)
-    pairs = ((layer.sa_qcontent_proj, layer.sa_qpos_proj), (layer.sa_kcontent_proj, layer.sa_kpos_proj))
-    for index, (content, place) in enumerate(pairs):  # both see the sum of content and position
-        both = content.weight + place.weight
-        put(f"content.{index}", both, content.bias + place.bias)
-        put(f"place.{index}", both, torch.zeros_like(place.bias))
-    put("content.2", torch.eye(64), torch.zeros(64))  # values are not projected
-    visual = layer.cross_attn
-    names = {"offsets": "sampling_offsets", "weights": "attention_weights", "value": "value_proj", "out": "output_proj"}
-    for name, theirs in names.items():
-        put(f"visual.{name}", getattr(visual, theirs).weight, getattr(visual, theirs).bias)
-    put("feed.0", layer.linear1.weight, layer.linear1.bias)
-    put("feed.3", layer.linear2.weight, layer.linear2.bias)
-    for index, norm in enumerate((layer.norm_depth, layer.norm2, layer.norm1, layer.norm3)):
-        put(f"norms.{index}", norm.weight, norm.bias)
-    return weights
 
 
 def main() -> int:

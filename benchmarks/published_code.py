@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+Row = tuple[str, str, float, float, float]  # what, on what, original, ours as published, ours otherwise
+
 
 class Compiled(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Empty modules in the place of compiled ones, which nothing that runs here calls."""

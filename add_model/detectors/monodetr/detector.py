@@ -2,11 +2,11 @@
 
 A transformer: each query becomes one object or none. Queries attend to the image by multi-scale deformable attention
 and, by ordinary attention, to tokens of a depth map that is predicted for objects only. Where this differs from the
-paper: depths are coded at a reference focal length, the 2D box in pixels at the network's own focal length, and
-positions are encoded by pixels, not by shares of the image (the coarsest map, of stride 64 in the published size, is
-half a cell off at the far edge where 64 does not divide a side); a depth bin stands for its middle; a score is the
-class probability times the probability that the depth is right to a metre. The queries' first reference points are
-shares of the image, as published, so views in training should have the size of those in use.
+paper: depths are coded at a reference focal length, and positions are encoded by pixels, not by shares of the image
+(the coarsest map, of stride 64 in the published size, is half a cell off at the far edge where 64 does not divide a
+side); a depth bin stands for its middle; a score is the class probability times the probability that the depth is
+right to a metre. The queries' first reference points are shares of the image, as published (so are 2D boxes in the
+published size, see `box_coding`), so views in training should have the size of those in use.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from add_model.detectors.base import CandidateBatch, Detector, best_first, depth
 from add_model.detectors.decoding import decode_boxes, decode_depth
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
+from add_model.detectors.monodetr.box_coding import PixelSides, ShareSides
 from add_model.detectors.monodetr.features import DecoderOutputs, EncoderOutputs, sides_to_box2d
 from add_model.detectors.monodetr.loss import monodetr_loss
 from add_model.detectors.monodetr.target_encoder import SetTargetEncoder
@@ -67,6 +68,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         classes: what it finds.
         nms: how repeated detections are suppressed; None for not at all.
         depth_position: see `DecoderLayer`.
+        box_coding: of 2D boxes; None for pixels.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         classes: ClassSpec = KITTI_CLASSES,
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
         depth_position: bool = True,
+        box_coding: PixelSides | ShareSides | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups = backbone, first, queries, groups
@@ -107,7 +110,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         # The published image size as seen at this focal length: the unit of positions and errors in the image.
         unit = torch.tensor(_PUBLISHED_SIZE) * focal / _PUBLISHED_FOCAL
         self.register_buffer("unit", unit, persistent=False)
-        self.side = _SIDE * focal / _PUBLISHED_FOCAL
+        self.box_coding = box_coding or PixelSides(_SIDE * focal / _PUBLISHED_FOCAL)
         self.depth = DepthPredictor(channels, self.target_encoder.bins, heads, hidden)
         self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
         self.decoder = nn.ModuleList(
@@ -124,6 +127,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         for matrix in (p for part in (self.encoder, self.decoder) for p in part.parameters() if p.dim() > 1):
             nn.init.xavier_uniform_(matrix)
         nn.init.normal_(self.encoder.level)
+        nn.init.constant_(self.heads[0]["box"][-1].bias[2:], self.box_coding.start)
         for module in self.modules():
             if isinstance(module, DeformableAttention):
                 module.start_still()
@@ -163,18 +167,19 @@ class MonoDETR(Detector[DecoderOutputs]):
         groups = self.groups if self.training else 1
         x, position = self.query.weight[: groups * self.queries].expand(P.shape[0], -1, -1).chunk(2, -1)
         reference = self.start(position).float()  # before the sigmoid
-        log_sides, extent = torch.zeros_like(reference).repeat(1, 1, 2), None
+        coded_sides, extent = torch.zeros_like(reference).repeat(1, 1, 2), None
         depth_tokens, maps = encoder_outputs.depth_tokens, encoder_outputs.maps
         outputs = []
         for layer, head in zip(self.decoder, self.heads, strict=True):
             x = layer(x, position, depth_tokens, reference.sigmoid(), extent, maps, groups)
             shift, growth = head["box"](x).float().split([2, 4], -1)
-            reference, log_sides = reference + shift, (log_sides + growth).clamp(-4, 4)
+            reference, coded_sides = reference + shift, self.box_coding.add(coded_sides, growth)
+            sides = self.box_coding.sides(coded_sides, encoder_outputs.image_size)
             with torch.autocast(x.device.type, enabled=False):
                 # Half precision would round depth to one part in 256, more than what is to be learnt.
-                outputs.append(self._run_heads(head, x.float(), reference, log_sides, encoder_outputs, P))
-            reference, log_sides = reference.detach(), log_sides.detach()
-            extent = (log_sides[..., :2].exp() + log_sides[..., 2:].exp()) * self.side / encoder_outputs.image_size
+                outputs.append(self._run_heads(head, x.float(), reference, sides, encoder_outputs, P))
+            reference, coded_sides, sides = reference.detach(), coded_sides.detach(), sides.detach()
+            extent = (sides[..., :2] + sides[..., 2:]) / encoder_outputs.image_size
         stacked = (torch.stack(values) for values in zip(*outputs, strict=True))
         return DecoderOutputs(*stacked, x, encoder_outputs)
 
@@ -183,12 +188,12 @@ class MonoDETR(Detector[DecoderOutputs]):
         head: nn.ModuleDict,
         x: Tensor,
         reference: Tensor,
-        log_sides: Tensor,
+        sides: Tensor,
         encoder_outputs: EncoderOutputs,
         P: Tensor,
     ) -> tuple[Tensor, ...]:
         """One layer's outputs, in the order of `DecoderOutputs`."""
-        centre, sides = reference.sigmoid(), log_sides.exp() * self.side
+        centre = reference.sigmoid()
         size = head["size"](x).clamp(min=0.1)
         regressed, log_variance = decode_depth(head["depth"](x))
         # The depth at which an object of this height in metres has this height in pixels (section 3.4).

@@ -13,8 +13,10 @@ from support.detector_cases import assert_agree, assert_learns, exported, overfi
 from support.monodetr_cases import perfect
 
 from add_model.detectors.decoding import decode_depth
+from add_model.detectors.monodetr.box_coding import ShareSides
 from add_model.detectors.monodetr.detector import MonoDETR
 from add_model.detectors.monodetr.distillation import MonoDETRAdapter
+from add_model.detectors.monodetr.features import EncoderOutputs
 from add_model.detectors.monodetr.loss import generalised_iou, ignored, match
 from add_model.detectors.monodetr.transformer import DecoderLayer, sine_position
 from add_model.geometry.camera import reference_focal_scale
@@ -319,7 +321,7 @@ def test_a_depth_is_the_mean_of_three_answers(sample):
     detector = MonoDETR(PlainNet(), first=0, channels=32, heads=2, hidden=32, bins=20, queries=4, focal=180.0).eval()
     fu, fv, height, side = 150.0, 200.0, 1.7, 11.0
     P = torch.tensor([[[fu, 0, 80, 0], [0, fv, 48, 0], [0, 0, 1, 0.0]]])
-    grow = torch.tensor(side / detector.side).log() / len(detector.heads)  # each layer adds its part
+    grow = torch.tensor(side / detector.box_coding.unit).log() / len(detector.heads)  # each layer adds its part
     with torch.no_grad():
         for head in detector.heads:
             for name in ("box", "size", "depth"):
@@ -382,7 +384,7 @@ def test_queries_look_around_in_cells_at_first_and_then_in_boxes():
     cells = [[stride / 128, stride / 64] for stride in detector.strides]
     torch.testing.assert_close(reached[0], torch.tensor([[cells]]))
     # A box starts with the same side everywhere, 4 points to each half of it.
-    side = torch.tensor([2 * detector.side / 128, 2 * detector.side / 64]) / 8
+    side = torch.tensor([2 * detector.box_coding.unit / 128, 2 * detector.box_coding.unit / 64]) / 8
     torch.testing.assert_close(reached[1], side.expand(1, 30, 1, 2))
 
 
@@ -407,3 +409,24 @@ def test_whether_queries_ask_the_depth_tokens_by_their_position(depth_position):
     layer(x, position, depth, torch.rand(1, 5, 2), None, [torch.randn(1, 16, 4, 8)])
     torch.testing.assert_close(asked[0], x + position if depth_position else x, rtol=0, atol=0)
     assert build("monodetr_plain").decoder[0].depth_position  # what the study's figures are of
+
+
+def test_published_boxes_are_shares_that_layers_move():
+    """Each layer adds to what gave the last share: sigmoid(inverse sigmoid(share) + change), as published."""
+    torch.manual_seed(0)
+    size, changes = torch.tensor([1280.0, 384.0]), torch.randn(3, 2, 5, 4)
+    coding, coded, share = ShareSides(), torch.zeros(2, 5, 4), torch.full((2, 5, 4), 0.5)
+    for change in changes:
+        share = (torch.logit(share) + change).sigmoid()
+        coded = coding.add(coded, change)
+        torch.testing.assert_close(coding.sides(coded, size), share * torch.tensor([1280.0, 384, 1280, 384]))
+    detector = MonoDETR(PlainNet(), 0, 64, 4, 1, 2, 64, 20, 6, 1, box_coding=coding)
+    first = detector.run_decoder(_still(detector), torch.eye(3, 4)[None]).sides[0]
+    torch.testing.assert_close(first, (torch.tensor([160.0, 96, 160, 96]) * 0.1192029).expand(1, 6, 4))  # sigmoid(-2)
+
+
+def _still(detector):
+    """What a decoder attends to in an image of 160x96 pixels."""
+    maps = [torch.randn(1, 64, 96 // stride, 160 // stride) for stride in detector.strides]
+    size, tokens = torch.tensor([160.0, 96.0]), torch.randn(1, 8, 64)
+    return EncoderOutputs(maps, torch.ones(1, 6, 10), tokens, torch.randn(1, 21, 6, 10), size)
