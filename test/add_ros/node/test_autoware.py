@@ -107,3 +107,50 @@ def test_objects_are_what_autoware_takes(messages, monkeypatch):
         np.testing.assert_allclose(np.reshape(got["covariance"], (6, 6)), covariance, rtol=1e-2, atol=1e-6)
         assert got["has"] == [True, False, False]
         assert got["orientation"] == (2 if name == "Car" else 1)
+
+
+TRACKED = """
+import json, sys, uuid
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+from std_msgs.msg import Header
+from test_track_messages import tracks
+from add_ros.node.autoware import tracked_objects
+from add_ros.track_messages import track_array
+made, run = tracks(), uuid.UUID(int=7)
+message = tracked_objects(track_array(made, Header(frame_id="lens")), made, run)
+again = tracked_objects(track_array(made, Header(frame_id="lens")), made, uuid.UUID(int=8))
+xyz = lambda v: [v.x, v.y, v.z]
+print(json.dumps([{"id": bytes(o.object_id.uuid).hex(), "other": bytes(p.object_id.uuid).hex(),
+    "probability": o.existence_probability, "label": o.classification[0].label,
+    "position": xyz(o.kinematics.pose_with_covariance.pose.position), "size": xyz(o.shape.dimensions),
+    "velocity": xyz(o.kinematics.twist_with_covariance.twist.linear),
+    "spread": list(o.kinematics.twist_with_covariance.covariance), "stationary": o.kinematics.is_stationary,
+    "orientation": o.kinematics.orientation_availability}
+    for o, p in zip(message.objects, again.objects)]))
+try:
+    bare = tracks(moving=False)
+    tracked_objects(track_array(bare, Header()), bare, run)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_tracked_objects_have_velocities_along_their_own_axes(messages, monkeypatch):
+    for name, value in messages.items():
+        monkeypatch.setenv(name, value)
+    paths = [str(ROOT), str(ROOT / "test" / "add_ros")]
+    done = subprocess.run([sys.executable, "-c", TRACKED, *paths], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout.splitlines()[0])
+    assert "no velocities" in done.stdout.splitlines()[1]
+    # The first looks along the camera's x (heading 0) and moves (3, 0, 4): 3 forward, 4 to its left.
+    np.testing.assert_allclose(first["velocity"], [3, 4, 0], atol=1e-9)
+    assert (first["label"], second["label"]) == (1, 6) and first["size"] == pytest.approx([4, 1.7, 1.5])
+    assert first["position"] == pytest.approx([0, 1, 20]) and first["probability"] == pytest.approx(0.9)
+    # The second has a heading of 0.3 radians and creeps along the camera's x.
+    np.testing.assert_allclose(second["velocity"], [0.1 * np.cos(0.3), 0.1 * np.sin(0.3), 0], atol=1e-9)
+    assert (first["stationary"], second["stationary"]) == (False, True)
+    assert (first["orientation"], second["orientation"]) == (2, 1)
+    spread = np.reshape(second["spread"], (6, 6))
+    assert np.linalg.eigvalsh(spread[:3, :3]).min() > 0 and not spread[3:].any()
+    assert len({first["id"], second["id"], first["other"]}) == 3
