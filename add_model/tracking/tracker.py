@@ -151,6 +151,8 @@ class Tracker:
         in_image = self._image_costs(measured, camera, same & sure, rows, columns)
         for again in (in_image, np.where(same & ~sure, costs, np.inf)):
             again[rows], again[:, columns] = np.inf, np.inf
+            if not np.isfinite(again).any():
+                continue
             more_rows, more_columns = assign(again)
             rows, columns = np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
         return rows, columns
@@ -163,8 +165,11 @@ class Tracker:
         A detector that is too sure of its depths would else begin a second track of an object at every jump.
         """
         table, costs = self._table, np.full(allowed.shape, np.inf)
-        free_rows = np.setdiff1d(np.flatnonzero(table.confirmed), rows)
-        free_columns = np.setdiff1d(np.arange(len(measured)), columns)
+        left = table.confirmed.copy()
+        left[rows] = False
+        free_rows, left = np.flatnonzero(left), np.ones(len(measured), bool)
+        left[columns] = False
+        free_columns = np.flatnonzero(left)
         if not len(free_rows) or not len(free_columns):
             return costs
         boxes = self._in_camera(table[free_rows], table.headings.angle[free_rows])
@@ -205,7 +210,9 @@ class Tracker:
         )
         boxes = self._in_camera(table, angles)
         boxes2d, now = np.empty((len(table), 4)), source >= 0
-        boxes2d[now], boxes2d[~now] = found.boxes2d[source[now]], _in_image(boxes[~now], camera)
+        boxes2d[now] = found.boxes2d[source[now]]
+        if not now.all():
+            boxes2d[~now] = _in_image(boxes[~now], camera)
         visible = np.isfinite(boxes2d).all(axis=1) | now
         names = np.array(self._names or [""])[table.votes.argmax(axis=1) if len(self._names) else table.ids]
         return Tracks(
@@ -246,6 +253,6 @@ def _in_image(boxes: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _require_rigid(pose: np.ndarray) -> None:
-    rotation = np.asarray(pose)[:3, :3] if np.shape(pose) == (4, 4) else None
-    if rotation is None or not np.isfinite(pose).all() or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+    rotation = np.asarray(pose)[:3, :3] if np.shape(pose) == (4, 4) else np.full((3, 3), np.nan)
+    if not (np.abs(rotation @ rotation.T - np.eye(3)) < 1e-3).all() or not np.isfinite(pose).all():
         raise ValueError(f"pose must be a rigid transform (4, 4), got {np.array(pose).tolist()}")

@@ -283,3 +283,22 @@ def test_a_depth_that_jumps_more_than_it_says_is_no_second_object():
             found = Detections(*(vars(found) | {"boxes2d": detections([near]).boxes2d}).values())
         ids |= set(tracker.update(found, CAMERA, k * SECOND // 10, np.eye(4)).ids.tolist())
     assert ids == {1}
+
+
+def test_the_settings_of_the_usual_threshold_are_the_defaults():
+    made, usual = TrackerSettings.at(0.15), TrackerSettings()
+    for name in ("low_score", "high_score", "publish_score", "sure_score"):
+        assert getattr(made, name) == pytest.approx(getattr(usual, name), abs=1e-3), name
+    for threshold in (0.0, 0.5, 1.0):
+        made = TrackerSettings.at(threshold)
+        assert made.low_score <= made.high_score == made.publish_score <= made.sure_score <= 1
+
+
+def test_cameras_of_different_rates_do_not_disturb_each_other():
+    alone, both = {}, {rate: Tracker() for rate in (10, 30)}
+    for rate in both:
+        tracker = Tracker()
+        alone[rate] = [tracker.update(detections([car(2, 30)]), CAMERA, k * SECOND // rate) for k in range(2 * rate)]
+    order = sorted((k / rate, rate, k) for rate in both for k in range(2 * rate))
+    for _, rate, k in order:
+        same(both[rate].update(detections([car(2, 30)]), CAMERA, k * SECOND // rate), alone[rate][k])
