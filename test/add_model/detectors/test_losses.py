@@ -82,7 +82,8 @@ def test_a_batchs_heading_loss_is_the_sum_over_objects():
 def test_monodles_losses_by_hand():
     """Means over the two objects of three rows, over two numbers of each offset and three of each size."""
     mask = torch.tensor([[True, True, False]])
-    target = {"mask": mask, "heatmap": torch.zeros(1, 2, 1, 1), "ignore": torch.zeros(1, 2, 1, 1, dtype=torch.bool)}
+    target = {"mask": mask, "mask_3d": mask, "heatmap": torch.zeros(1, 2, 1, 1)}
+    target["ignore"] = torch.zeros(1, 2, 1, 1, dtype=torch.bool)
     target["heatmap"][0, 1] = 1.0
     outputs = {"heading": torch.zeros(1, 3, 24), "log_variance": torch.tensor([[0.0, 2 * math.log(3.0), 0.0]])}
     for name in ("offset_2d", "size_2d", "offset_3d"):
