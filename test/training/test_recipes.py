@@ -219,3 +219,11 @@ def test_hints_name_files_where_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = [word for word in replacement(Path("monodle_add_kitti.yaml")).split() if word.endswith(".yaml")][1:]
     assert len(files) == 2 and all(Path(file).is_file() for file in files)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_published_schedules_keep_no_option_of_the_default_one():
+    """Options of the same names would stay where only the class is given."""
+    one_cycle, steps = (read(f"recipes/{name}_kitti").model.schedule.init_args for name in ("caddn", "monodetr"))
+    assert (one_cycle.warmup_fraction, one_cycle.start, one_cycle.final) == (0.4, 0.1, 1e-5)
+    assert steps.warmup_fraction == 0
