@@ -51,9 +51,9 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini; PRECISION=bf16-mixed where the CPU has it
-	@test -d data/kitti_mini/training || { echo "error: data/kitti_mini is missing: put or link a folder in KITTI's layout \
-	there, with frame ids in ImageSets/train.txt" >&2; exit 1; }
+weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini, and data/kitti_more for the scores
+	@for d in kitti_mini kitti_more; do test -d data/$$d/training || { echo "error: data/$$d is missing: put or link a folder \
+	in KITTI's layout there, with frame ids in ImageSets/train.txt" >&2; exit 1; }; done
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
 	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
 	$(TRAIN) fit $(WORLD) --trainer.precision $(PRECISION) --resume
@@ -62,7 +62,11 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN) fit $(WORLD) --config config/train/overlays/world_add.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_world+world_add/last.ckpt --out runs/monodle_lite0_world+world_add/weights
 	$(TRAIN) fit --config config/train/recipes/monodle_lite0_mixed.yaml --trainer.precision $(PRECISION) --resume
-	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out add_model/weights/monodle_lite0
+	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out runs/monodle_lite0_mixed/weights
+	$(TRAIN).calibrate_scores --model runs/monodle_lite0_mixed/weights.onnx --data data/kitti_more \
+		--ids data/kitti_more/ImageSets/train.txt --out runs/monodle_lite0_mixed/classes.json
+	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --classes runs/monodle_lite0_mixed/classes.json \
+		--out add_model/weights/monodle_lite0
 
 docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import chi2
 
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.geometry.boxes import wrap
 from add_model.pose_covariance import heading_std, pose_covariances, position_covariances
 from add_model.predictor import Predictor
@@ -27,7 +27,6 @@ from training.data.world import World
 from training.evaluation.association import associate
 
 LEVELS = np.array([0.5, 0.9, 0.95])
-_LEAST_SCORE = 0.15  # what the node publishes by default
 _DISTANCES = (0, 15, 30, 100)
 
 
@@ -46,7 +45,7 @@ def pairs(predictor: Predictor, samples: Iterable[Sample]) -> tuple[Detections, 
     """The detections that show a labelled object, in the camera's own frame, and these objects' boxes (N, 7)."""
     parts: list[tuple[np.ndarray, ...]] = []
     for sample in samples:
-        found = predictor.predict(sample.image, sample.camera, _LEAST_SCORE)
+        found = predictor.predict(sample.image, sample.camera, SCORE_THRESHOLD)
         own = np.r_[sample.camera.translation, [0] * 4]
         for name in predictor.classes:
             shown = associate(sample.objects, found, name).truth

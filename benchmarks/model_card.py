@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.detections import SCORE_THRESHOLD
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import detections_table, objects_table
@@ -124,7 +125,7 @@ def distances(predictor: Predictor, world: World, count: int) -> dict[tuple[int,
     for index in range(count):
         sample = world.sample(index)
         objects = sample.objects
-        detections = predictor.predict(sample.image, sample.camera, 0.15)
+        detections = predictor.predict(sample.image, sample.camera, SCORE_THRESHOLD)
         shown_by = associate(objects, detections, "Car").truth
         for row in np.flatnonzero((shown_by >= 0) & (objects.occluded == 0) & (objects.truncated < 0.15)):
             found[index, objects.boxes[row, :3].round(3).tobytes()] = float(detections.boxes[shown_by[row], 2])
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--kitti", type=Path, required=True, metavar="DIR", help="folder in KITTI's object layout")
     parser.add_argument("--val", action="store_true", help="score its validation frames")
     parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
-    parser.add_argument("--score", type=float, default=0.15, help="of the errors (default: %(default)s)")
+    parser.add_argument("--score", type=float, default=SCORE_THRESHOLD, help="of the errors (default: %(default)s)")
     options = parser.parse_args()
     predictor = Predictor(options.model, device="cpu", engine="onnxruntime")
     if options.val:

@@ -22,7 +22,7 @@ from ab3dmot import ab3dmot
 from tracking_speed import speed
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.geometry.boxes import wrap
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
@@ -37,7 +37,6 @@ from training.evaluation.average_precision import evaluate
 from training.evaluation.tracking import TrackedFrame, track_scores
 
 _LEAST_SCORE = 0.05
-_SHOWN = 0.15  # what the node publishes by default
 _NOISE = (0.03, 0.05)  # of depth, as a share; of headings, radians
 _DROPPED = 0.3
 _STANDING = 0.05  # m/s
@@ -129,7 +128,7 @@ def hota_lines(drives: Drives, track: Callable[[Sequence[Frame]], list[TrackedFr
 def quality_lines(drives: Drives) -> Iterable[str]:
     """Each frame before tracking and after: AP_R40, depth error and jumps of standing cars, as they are published."""
     for label, of in (
-        ("detections", lambda frames: [f.found[f.found.scores >= _SHOWN] for f in frames]),
+        ("detections", lambda frames: [f.found[f.found.scores >= SCORE_THRESHOLD] for f in frames]),
         ("tracks", lambda frames: [t.found for t in ours(frames)]),
         ("tracks, camera's motion unknown", lambda frames: [t.found for t in ours(frames, moving=False)]),
     ):

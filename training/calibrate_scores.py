@@ -34,27 +34,26 @@ def calibrate(predictor: Predictor, frames: KittiFolder) -> tuple[ClassSpec, str
     """
     samples = [frames.sample(index) for index in range(len(frames))]
     found = [predictor.predict(sample.image, sample.camera) for sample in samples]
+    measured = [
+        outcomes(
+            [
+                (associate(sample.objects, detections, kind.name, predictor.class_spec), detections.scores)
+                for sample, detections in zip(samples, found, strict=True)
+            ]
+        )
+        for kind in predictor.class_spec
+    ]
+    together = fit_calibration(*(np.concatenate(values) for values in zip(*measured, strict=True)))
     classes, lines = [], []
-    for kind in predictor.class_spec:
-        pairs = [
-            (associate(sample.objects, detections, kind.name, predictor.class_spec), detections.scores)
-            for sample, detections in zip(samples, found, strict=True)
-        ]
-        scores, right = outcomes(pairs)
+    for kind, (scores, right) in zip(predictor.class_spec, measured, strict=True):
         fitted = fit_calibration(scores, right)
-        if fitted is None:
-            lines.append(
-                f"{kind.name}: {right.sum()} right of {len(right)}; at least {LEAST_HITS} are needed: not changed"
-            )
-            classes.append(kind)
-            continue
-        slope, offset = fitted
-        before, after = scores, sigmoid(slope * logit(scores) + offset)
+        taken = "" if fitted else f" as of all classes together, since fewer than {LEAST_HITS} are right or wrong"
+        slope, offset = fitted or together or (1.0, 0.0)
         # Of what the network gives, whose scores the model may have calibrated before.
         first, second = kind.score_calibration
         classes.append(replace(kind, score_calibration=(slope * first, slope * second + offset)))
-        lines.append(f"{kind.name}: {right.sum()} right of {len(right)}, slope {slope:.3f}, offset {offset:.3f}")
-        lines += _table(before, after, right)
+        lines.append(f"{kind.name}: {right.sum()} right of {len(right)}, slope {slope:.3f}, offset {offset:.3f}{taken}")
+        lines += _table(scores, sigmoid(slope * logit(scores) + offset), right)
     return ClassSpec(tuple(classes)), "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import ClassSpec
+from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError, OutputError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
@@ -45,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     model.add_argument(
-        "--score-threshold", type=float, default=0.15, metavar="S", help="score of detections that count (%(default)s)"
+        "--score-threshold",
+        type=float,
+        default=SCORE_THRESHOLD,
+        metavar="S",
+        help="score of detections that count (%(default)s)",
     )
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, metavar="FILE", help="KITTI's tracking results, a line for each box")

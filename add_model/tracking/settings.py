@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from add_model.score_calibration import logit, sigmoid
+
+_LOW, _SURE = -1.4, 3.376  # log odds beside the threshold's: of a low score, and of a sure one
+
 
 @dataclass(frozen=True)
 class MotionModel:
@@ -70,12 +74,12 @@ class TrackerSettings:
         max_tracks: more are not begun
     """
 
-    low_score: float = 0.1
-    high_score: float = 0.15
-    sure_score: float = 0.35
+    low_score: float = 0.126
+    high_score: float = 0.37
+    sure_score: float = 0.945
     confirm_time: float = 0.15
-    publish_score: float = 0.15
-    keep_share: float = 0.85
+    publish_score: float = 0.37
+    keep_share: float = 0.67
     publish_coast: float = 0.2
     confirmed_coast: float = 0.8
     tentative_coast: float = 0.3
@@ -111,13 +115,17 @@ class TrackerSettings:
 
     @classmethod
     def at(cls, score_threshold: float) -> TrackerSettings:
-        """The settings for a detector whose detections count from a score on; the defaults are those of 0.15."""
-        sure = score_threshold + 0.235 * (1 - score_threshold)
+        """The settings for a threshold of detections' scores, which are calibrated (`add_model.score_calibration`).
+
+        The other scores keep their distance from it in log odds; the defaults are those of 0.37.
+        """
+        odds = logit(np.array(score_threshold))
+        low, sure = (float(sigmoid(odds + apart)) for apart in (_LOW, _SURE))
         return cls(
-            low_score=2 / 3 * score_threshold,
+            low_score=min(low, score_threshold),
             high_score=score_threshold,
             publish_score=score_threshold,
-            sure_score=sure,
+            sure_score=max(sure, score_threshold),
         )
 
     def motions(self, names: Sequence[str]) -> Motions:

@@ -17,7 +17,7 @@ from rosbags.interfaces import Connection
 from std_msgs.msg import Header
 
 from add_model.classes import ClassSpec
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.drawing import TRUTH_COLOUR
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
@@ -73,7 +73,7 @@ class ResultBag:
         frames: BagFrames,
         storage: str = "mcap",
         compress: bool = False,
-        shown: float = 0.15,
+        shown: float = SCORE_THRESHOLD,
         classes: ClassSpec | None = None,
     ) -> None:
         self.path, self._frames, self._shown, self._classes = Path(path), frames, shown, classes

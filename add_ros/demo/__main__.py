@@ -20,6 +20,7 @@ import numpy as np
 
 from add_model.backends.select import ENGINES
 from add_model.classes import ClassSpec
+from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
 from add_model.signals import raise_on_signals
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     )
     node.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     node.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
-    node.add_argument("--score-threshold", type=float, default=0.15, metavar="X", help="default 0.15")
+    node.add_argument("--score-threshold", type=float, default=SCORE_THRESHOLD, metavar="X", help="default %(default)s")
     out = options.add_argument_group("output")
     out.add_argument(
         "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder of the page (default out/demo)"

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from add_model.backends.select import ENGINES
+from add_model.detections import SCORE_THRESHOLD
 from add_ros.node.parameter_checks import (
     cameras_problem,
     device_problem,
@@ -193,7 +194,7 @@ PARAMETERS = (
     ),
     Parameter(
         "score_threshold",
-        0.15,
+        SCORE_THRESHOLD,
         "Detections below this score are left out.",
         limits=(0.0, 1.0),
         dynamic=True,

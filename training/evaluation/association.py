@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.geometry.rotated_iou import ratio
 from training.data.sample import Objects
 from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT
@@ -22,7 +22,6 @@ MIN_IOU = 0.5
 # On the ground, in metres and as a share of the object's distance. nuScenes (Caesar et al. 2020) counts a detection
 # within 2 m as a hit; along the line of sight, where a single camera errs, Hung et al. (2022) let the tolerance grow.
 NEAR, NEAR_SHARE = 2.0, 0.2
-UNBALANCED = 0.15  # a score: what the node publishes by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +118,14 @@ def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
         frames: (association, scores of its detections) of each frame.
 
     Returns:
-        `UNBALANCED` where no object is found: F1 is 0 at every score then, and all that a network gives at the lowest
-        scores would be false positives.
+        `SCORE_THRESHOLD` where no object is found: F1 is 0 at every score then, and all that a network gives at the
+        lowest scores would be false positives.
     """
     objects = sum(int((association.truth != IGNORED).sum()) for association, _ in frames)
     scores = np.concatenate([np.empty(0), *(scores[a.detection != IGNORED] for a, scores in frames)])
     hits = np.concatenate([np.empty(0, bool), *(a.detection[a.detection != IGNORED] >= 0 for a, _ in frames)])
     if not objects or not hits.any():
-        return UNBALANCED
+        return SCORE_THRESHOLD
     order = np.argsort(-scores, kind="stable")
     scores, found = scores[order], np.cumsum(hits[order])
     f1 = 2 * found / (np.arange(1, len(scores) + 1) + objects)

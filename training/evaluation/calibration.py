@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from add_model.score_calibration import logit, sigmoid
 from training.evaluation.association import FREE, Association
 
-LEAST_HITS = 5  # fewer right detections say nothing of a slope
+LEAST_HITS = 10  # fewer right detections say nothing of a slope
 
 
 def outcomes(frames: list[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ CAMERA = Camera.pinhole(720, 720, 620, 187, 1242, 375)
 SECOND = 10**9
 
 
-def detections(boxes, scores=0.8, names="Car", depth_std=0.5) -> Detections:
+def detections(boxes, scores=0.97, names="Car", depth_std=0.5) -> Detections:
     boxes = np.asarray(boxes, float).reshape(-1, 7)
     n = len(boxes)
     spread = depth_std * np.ones(n)
@@ -156,7 +156,7 @@ def test_birth_and_death_go_by_time(rate):
     tracker, born, gone = Tracker(), None, None
     for k in range(3 * rate):
         time = k / rate
-        found = detections([car(2, 30)] if time < 1 else [], scores=0.3)
+        found = detections([car(2, 30)] if time < 1 else [], scores=0.6)
         tracks = tracker.update(found, CAMERA, round(time * SECOND), np.eye(4))
         born = time if born is None and len(tracks) else born
         gone = time if gone is None and born is not None and time >= 1 and not len(tracks) else gone
@@ -165,7 +165,7 @@ def test_birth_and_death_go_by_time(rate):
 
 
 def test_a_sure_detection_is_a_track_at_once_and_a_weak_one_none():
-    assert len(Tracker().update(detections([car(2, 30)], scores=0.9), CAMERA, 0)) == 1
+    assert len(Tracker().update(detections([car(2, 30)], scores=0.97), CAMERA, 0)) == 1
     tracker = Tracker()
     weak = [tracker.update(detections([car(2, 30)], scores=0.1), CAMERA, k * SECOND // 10) for k in range(10)]
     assert not any(map(len, weak))
@@ -174,7 +174,7 @@ def test_a_sure_detection_is_a_track_at_once_and_a_weak_one_none():
 def test_weak_detections_continue_what_sure_ones_began():
     tracker = Tracker()
     for k in range(20):
-        scores = 0.6 if k < 5 else 0.12
+        scores = 0.97 if k < 5 else 0.3
         tracks = tracker.update(detections([car(2, 30)], scores=scores), CAMERA, k * SECOND // 10)
     assert tracks.ids.tolist() == [1] and tracks.coasting[0] == 0
 
@@ -243,7 +243,7 @@ def test_another_class_for_a_moment_does_not_rename_a_track():
 def test_what_is_not_finite_or_without_score_is_passed_over():
     boxes = np.array([car(2, 30), car(-3, 25), car(-6, 40)])
     boxes[1, 2] = np.nan
-    tracks = Tracker().update(detections(boxes, scores=np.array([0.8, 0.9, np.nan])), CAMERA, 0, np.eye(4))
+    tracks = Tracker().update(detections(boxes, scores=np.array([0.97, 0.98, np.nan])), CAMERA, 0, np.eye(4))
     assert tracks.sources.tolist() == [0]
 
 
@@ -286,9 +286,9 @@ def test_a_depth_that_jumps_more_than_it_says_is_no_second_object():
 
 
 def test_the_settings_of_the_usual_threshold_are_the_defaults():
-    made, usual = TrackerSettings.at(0.15), TrackerSettings()
+    made, usual = TrackerSettings.at(0.37), TrackerSettings()
     for name in ("low_score", "high_score", "publish_score", "sure_score"):
-        assert getattr(made, name) == pytest.approx(getattr(usual, name), abs=1e-3), name
+        assert getattr(made, name) == pytest.approx(getattr(usual, name), abs=2e-3), name
     for threshold in (0.0, 0.5, 1.0):
         made = TrackerSettings.at(threshold)
         assert made.low_score <= made.high_score == made.publish_score <= made.sure_score <= 1

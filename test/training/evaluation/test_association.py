@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from training.data.sample import Objects
 from training.evaluation.association import FREE, IGNORED, associate, associate_on_ground, best_threshold
 
@@ -154,5 +154,5 @@ def test_the_threshold_takes_all_detections_of_equal_score():
     frame = kind(np.array([0, 1]), np.array([0, 1, FREE, FREE]))
     assert best_threshold([(frame, np.array([0.9, 0.5, 0.5, 0.5]))]) == 0.9
     nothing = kind(np.array([FREE]), np.array([FREE]))
-    assert best_threshold([(nothing, np.array([0.9]))]) == best_threshold([]) == 0.15
-    assert best_threshold([(kind(np.empty(0, int), np.array([FREE])), np.array([0.9]))]) == 0.15
+    assert best_threshold([(nothing, np.array([0.9]))]) == best_threshold([]) == SCORE_THRESHOLD
+    assert best_threshold([(kind(np.empty(0, int), np.array([FREE])), np.array([0.9]))]) == SCORE_THRESHOLD

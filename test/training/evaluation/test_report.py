@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.own_classes import WAREHOUSE, write_classes
 
-from add_model.detections import Detections
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.drawing import class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
@@ -25,7 +25,6 @@ from training.data.sample import Objects
 from training.evaluation.association import (
     FREE,
     IGNORED,
-    UNBALANCED,
     associate,
     associate_on_ground,
     best_threshold,
@@ -96,7 +95,7 @@ def test_the_threshold_has_the_best_f1(found, missed):
     if any(hits):
         assert f1(best) == pytest.approx(max(f1(score) for score in scores))
     else:
-        assert best == UNBALANCED == next(p.default for p in PARAMETERS if p.name == "score_threshold")
+        assert best == SCORE_THRESHOLD == next(p.default for p in PARAMETERS if p.name == "score_threshold")
 
 
 @pytest.mark.parametrize("pair", [associate, associate_on_ground])
