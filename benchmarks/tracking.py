@@ -99,7 +99,7 @@ def from_truth(drives: Drives, noise: tuple[float, float], dropped: float, seed:
             boxes[:, 6] = wrap(boxes[:, 6] + rng.normal(0, noise[1] + 1e-6, len(boxes)))
             spread = max(noise[0], 0.01) * boxes[:, 2]
             made[name].append(
-                replace(frame, found=Detections(solid.names, np.full(len(solid), 0.9), boxes, solid.boxes2d, spread))
+                replace(frame, found=Detections(solid.names, np.full(len(solid), 0.99), boxes, solid.boxes2d, spread))
             )
     return made
 
@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.ab3dmot:
             trackers |= {
                 f"AB3DMOT ({kind}, score >= {least})": ab3dmot(options.ab3dmot, kind, least)
-                for kind, least in (("pointrcnn", 0.15), ("pointrcnn", 0.2), ("deprecated", 0.15))
+                for kind, least in (("pointrcnn", 0.37), ("pointrcnn", 0.63), ("deprecated", 0.37))
             }
         for name, track in trackers.items():
             print(f"  {name}")
