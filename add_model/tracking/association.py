@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 
 def pair_costs(tracks: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray], gate: float) -> np.ndarray:
@@ -43,6 +42,8 @@ def image_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def assign(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pairs of least total cost among those of most pairs; inf is no pair."""
+    from scipy.optimize import linear_sum_assignment  # half of the node's import time, for those who track
+
     possible = np.isfinite(costs)
     rows, columns = np.flatnonzero(possible.any(axis=1)), np.flatnonzero(possible.any(axis=0))
     if not len(rows):
