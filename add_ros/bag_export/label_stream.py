@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 
-from add_ros.bag_export.labels import MARKERS
+from add_ros.bag_export.labels import MARKERS, is_box
 from add_ros.bags import messages
-from add_ros.bags.reading import read
+from add_ros.bags.errors import BagError
+from add_ros.bags.reading import decoded, open_bag, raw_messages
 
 _AHEAD = 5_000_000_000  # ns past a stamp after which its labels are not looked for, if labels are in their order
 _KEPT = 5_000_000_000  # ns: cameras and scans are this close to each other in the bag
@@ -23,21 +26,23 @@ class LabelStream:
         path: the bag.
         store: has the message definitions.
         topics: of labels; the 2D boxes of one are on the topic of that name and '_2d'.
+        malformed: is called with the topic of each message that cannot be decoded, and why; the others are still read.
+
+    `damage` says where the bag breaks, None as long as it does not: what could be read before it is still found.
     """
 
-    def __init__(self, path: Path, store: Typestore, topics: set[str]) -> None:
+    def __init__(self, path: Path, store: Typestore, topics: set[str], malformed: Callable[[str, str], None]) -> None:
+        self.damage: str | None = None
         self._held: dict[tuple[str, int], Any] = {}
         self._newest: dict[str, int] = dict.fromkeys(topics, 0)
         self._topics, self._most = topics, _FEW
+        self._store, self._malformed = store, malformed
         both = topics | {f"{topic}_2d" for topic in topics}
-        self._messages = read(path, store, both) if topics else iter(())
+        self._messages = _raw(path, both) if topics else iter(())
         self._ended = not topics
 
     def at(self, topic: str, stamp: int) -> tuple[Any, Any | None] | None:
-        """(boxes, 2D boxes or None) of a topic and stamp, None where there are none.
-
-        Raises BagError where the bag breaks, after all that could be read.
-        """
+        """(boxes, 2D boxes or None) of a topic and stamp, None where there are none."""
         key = topic, stamp
         while not self._ended and (key not in self._held or self._newest[topic] <= stamp):
             if self._newest[topic] > stamp + _AHEAD:
@@ -51,9 +56,18 @@ class LabelStream:
 
     def _read_one(self) -> None:
         try:
-            topic, _, message = next(self._messages)
+            connection, data = next(self._messages)
         except StopIteration:
             self._ended = True
+            return
+        except BagError as error:
+            self._ended, self.damage = True, str(error)
+            return
+        topic = connection.topic
+        try:
+            message = decoded(self._store, connection, data)
+        except BagError as error:
+            self._malformed(topic, str(error))
             return
         stamps = [messages.stamp_of(message)] if hasattr(message, "header") else _stamps(message)
         for stamp in stamps:
@@ -62,7 +76,17 @@ class LabelStream:
                 self._newest[topic] = max(self._newest[topic], stamp)
 
 
+def _raw(path: Path, topics: set[str]) -> Iterator[tuple[Connection, bytes | memoryview]]:
+    with open_bag(path) as reader:
+        for connection, _, data in raw_messages(reader, [c for c in reader.connections if c.topic in topics]):
+            yield connection, data
+
+
 def _stamps(markers: Any) -> list[int]:
-    """The stamp of a MarkerArray, which is that of its first cube; none where there is no marker."""
+    """The stamp of a MarkerArray in a list: that of its first box, else of its first marker; [] without markers.
+
+    A DELETEALL often comes first, and has no stamp.
+    """
     assert markers.__msgtype__ == MARKERS
-    return [messages.stamp_of(marker) for marker in markers.markers[:1]]
+    boxes = [marker for marker in markers.markers if is_box(marker)]
+    return [messages.stamp_of(marker) for marker in (boxes or markers.markers)[:1]]

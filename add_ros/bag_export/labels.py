@@ -26,6 +26,11 @@ Lookup = Callable[[str], np.ndarray]  # a frame -> (4, 4), its points to the cam
 MatrixFrom = Callable[[str], "np.ndarray | None"]
 
 
+def is_box(marker: Any) -> bool:
+    """Whether a Marker is a cube that is shown: others are texts, arrows, or take something away."""
+    return marker.type == _CUBE and marker.action == _ADD
+
+
 def objects_of(
     message: Any,
     rectangles: Any | None,
@@ -110,7 +115,7 @@ def _turn(pose: Any, matrix: np.ndarray) -> None:
 def _of_markers(message: Any, matrix_from: MatrixFrom) -> Objects:
     names, rows = [], []
     for marker in message.markers:
-        if marker.type != _CUBE or marker.action != _ADD:
+        if not is_box(marker):
             continue
         name = "_".join((marker.text or marker.ns).split())
         if not name:

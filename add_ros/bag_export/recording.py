@@ -77,7 +77,8 @@ class Recording:
         self._scans: deque[tuple[int, Any]] = deque(maxlen=_SCANS)
         self._imu: deque[tuple[int, str, np.ndarray]] = deque(maxlen=256)
         self._calibrators = {c.image: Calibrator(rectification, c.image) for c in self.sources.cameras}
-        self.labels = LabelStream(path, self.store, {topic for topic in self.sources.labels.values() if topic})
+        labelled = {topic for topic in self.sources.labels.values() if topic}
+        self.labels = LabelStream(path, self.store, labelled, self._count_malformed)
 
     def frames(self) -> Iterator[RecordedFrame]:
         """Each image that has a CameraInfo, in the order of recording."""
@@ -114,6 +115,9 @@ class Recording:
         counted[reason] += 1
         self.problems.setdefault(reason, sentence)
 
+    def _count_malformed(self, topic: str, sentence: str) -> None:
+        self.count(self.noted, f"malformed message on {topic}", sentence)
+
     def _given(self, frame: RecordedFrame) -> RecordedFrame:
         self.tree.forget(frame.stamp - _MEMORY)
         return frame
@@ -149,7 +153,7 @@ class Recording:
                 try:
                     message = decoded(self.store, connection, data)
                 except BagError as error:
-                    self.count(self.noted, f"malformed message on {connection.topic}", str(error))
+                    self._count_malformed(connection.topic, str(error))
                     continue
                 if connection.topic != TF:
                     delay = (time - messages.stamp_of(message)) / 1e9

@@ -39,7 +39,8 @@ class Report:
         self.skipped += recording.skipped
         self.noted += recording.noted
         self.problems = recording.problems | self.problems
-        self.lines += [f"{recording.path}: {note}" for note in (*recording.notes, recording.damage) if note]
+        damage = recording.damage or recording.labels.damage  # the labels are read ahead
+        self.lines += [f"{recording.path}: {note}" for note in (*recording.notes, damage) if note]
         for topic, sources in recording.calibrations.items():
             self.lines += [f"{topic}: calibration {source}" for source in sources]
         self.lines += clocks(recording)

@@ -1,0 +1,77 @@
+"""Labels that are damaged, malformed or oddly made: the others are exported, and what is wrong is said."""
+
+import pytest
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from support import robot_bench
+from support.bag_bench import STORE
+from support.robot_bench import PERIOD, START, robot_bag
+
+from add_ros import export_bag
+from add_ros.bag_export.journal import read_rows
+from add_ros.bag_export.label_stream import LabelStream
+
+STAMPS = [START + i * PERIOD + 30_000_000 for i in range(4)]
+
+
+def fail(topic, sentence):
+    raise AssertionError(f"{topic}: {sentence}")
+
+
+def with_label_cut(source, target, which):
+    """A copy of a bag in which one message of /labels ends too early."""
+    with Reader(source) as reader, Writer(target, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        made = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        seen = 0
+        for connection, time, data in reader.messages():
+            if connection.topic == "/labels":
+                data = data[:30] if seen == which else data
+                seen += 1
+            writer.write(made[connection.id], time, data)
+    return target
+
+
+def test_one_malformed_label_message_costs_its_own_image_alone(tmp_path, capsys):
+    bag = with_label_cut(robot_bag(tmp_path / "whole", count=4), tmp_path / "bag", 1)
+    assert export_bag.main([str(bag), "--out", str(tmp_path / "out")]) == 0
+    rows = read_rows(tmp_path / "out" / "frames.tsv")
+    assert [row.objects for row in rows if row.id] == [1, None, 1, 1]
+    assert "1 with a note: malformed message on /labels" in capsys.readouterr().out
+
+
+def test_a_break_in_the_labels_that_are_read_ahead_ends_no_export(tmp_path, capsys):
+    bag = robot_bag(tmp_path / "bag", count=150, tf_late=False)  # several chunks of the file
+    (file,) = bag.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 7 // 10])
+    stream = LabelStream(bag, STORE, {"/labels"}, fail)
+    assert stream.at("/labels", STAMPS[0]) is not None and stream.damage is None
+    assert stream.at("/labels", STAMPS[0] + 20 * 10**9) is None and "is damaged" in stream.damage
+    assert export_bag.main([str(bag), "--out", str(tmp_path / "out"), "--every", "5"]) == 0
+    rows = [row for row in read_rows(tmp_path / "out" / "frames.tsv") if row.id]
+    assert 5 < len(rows) < 30 and None not in {row.objects for row in rows[:-1]}
+    assert "is damaged" in capsys.readouterr().out
+
+
+def clear_all_first(stamp):
+    """Markers as they are usually published: a DELETEALL without a stamp, then the boxes."""
+    message = robot_bench.marker_labels(stamp)
+    (first, *_) = robot_bench.marker_labels(0).markers
+    first.action = 3
+    message.markers.insert(0, first)
+    return message
+
+
+def text_first(stamp):
+    message = robot_bench.marker_labels(stamp)
+    (_, text) = robot_bench.marker_labels(stamp + 1).markers
+    message.markers.insert(0, text)
+    return message
+
+
+@pytest.mark.parametrize("labels", [clear_all_first, text_first])
+def test_markers_have_the_stamp_of_their_first_box(tmp_path, labels):
+    bag = robot_bag(tmp_path / "bag", count=4, labels=labels)
+    stream = LabelStream(bag, STORE, {"/labels"}, fail)
+    assert all(stream.at("/labels", stamp) is not None for stamp in STAMPS)
+    assert stream.at("/labels", STAMPS[1] + 1) is None
+    assert export_bag.main([str(bag), "--out", str(tmp_path / "out")]) == 0
+    assert [row.objects for row in read_rows(tmp_path / "out" / "frames.tsv") if row.id] == [1] * 4
