@@ -138,6 +138,11 @@ def _scored(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) ->
     classes = _classes(detectors, a)
     _check_truth(bags, classes, a)
     with _result_bag(a.out_bag, bags[0], classes) as results:
+        if results and results.malformed_transforms:
+            count = results.malformed_transforms
+            print(
+                f"evaluate_bag: {bags[0].path}: left out for the tracks: {count} malformed tf messages", file=sys.stderr
+            )
         sinks = [results.add if results and not i else None for i in range(len(detectors))]
         runs = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
         project_all = len(runs) == 2 and any(map(lacks_2d, runs))

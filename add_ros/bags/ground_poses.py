@@ -20,18 +20,27 @@ class GroundPoses:
 
     Args:
         path: the bag.
+
+    `malformed` counts the messages that could not be decoded, and are left out.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._tree, store = TransformTree(), types.typestore()
+        self.malformed = 0
         with open_bag(path) as reader:
             chosen = [c for c in reader.connections if c.msgtype == _TRANSFORMS]
-            try:
-                for connection, time, data in raw_messages(reader, chosen) if chosen else ():
+            source = raw_messages(reader, chosen) if chosen else iter(())
+            while True:
+                try:
+                    connection, time, data = next(source)
+                except (StopIteration, BagError):
+                    break  # of a broken bag, whoever reads its images says so; what came before the break is known
+                try:
                     message = decoded(store, connection, data)
-                    self._tree.add(message.transforms, connection.topic.endswith("tf_static"), time)
-            except BagError:
-                pass  # a broken bag: whoever reads its images says so; what came before the break is known
+                except BagError:
+                    self.malformed += 1
+                    continue
+                self._tree.add(message.transforms, connection.topic.endswith("tf_static"), time)
 
     def __call__(self, frame_id: str, stamp: int) -> np.ndarray | None:
         """(4, 4) metres from a frame to the root of its tree, at a stamp in nanoseconds.

@@ -83,6 +83,11 @@ class ResultBag:
         self._poses = GroundPoses(frames.path)
         self._writer = open_writer(self.path, storage, compress)
 
+    @property
+    def malformed_transforms(self) -> int:
+        """How many messages with transforms could not be decoded: tracks do without them."""
+        return self._poses.malformed
+
     def add(self, frame: BagFrame, found: Detections) -> None:
         """Keep the detections of a frame of the bag, in the camera's own frame, best first."""
         self._results[frame.stamp] = replace(frame, image=_NO_IMAGE), found
