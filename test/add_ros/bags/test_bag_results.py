@@ -105,7 +105,7 @@ def test_the_reference_library_reads_recording_and_results(drive, tmp_path, comp
 
 
 def test_markers_draw_what_was_found_in_colour_and_the_truth_in_white(drive, tmp_path):
-    added, _ = write(drive, tmp_path / "out")
+    added, _ = write(drive, tmp_path / "out", shown=0.0)
     shown = {"/camera/markers": 0, "/camera/ground_truth_markers": 0}
     for _, channel, message, decoded in records(tmp_path / "out"):
         if channel.topic not in shown:
