@@ -17,7 +17,7 @@ try:
     from add_model.weights_file import load
 except ImportError as error:
     raise ModelError(
-        f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.4' safetensors"
+        f"the torch backend needs torch and safetensors ({error}); pip install 'torch>=2.8' safetensors"
     ) from error
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
