@@ -31,7 +31,7 @@ from training.progress import Progress, say, silence_lightning
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
-from training.run_lock import lock
+from training.run_lock import is_first_process, lock
 from training.submission import write_submission
 
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
@@ -118,7 +118,7 @@ class TrainingCommand(LightningCLI):
             self._require_files(options.model)
 
     def _hold_run_folder(self) -> None:
-        if rank_zero_only.rank == 0:
+        if is_first_process():
             self._lock = lock(self.run_dir)
 
     def _require_files(self, model: Any) -> None:

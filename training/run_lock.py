@@ -12,6 +12,13 @@ from training.errors import TrainingError
 NAME = ".lock"
 
 
+def is_first_process() -> bool:
+    """Whether this is the first process of a training, which holds the run folder for all, or the only one."""
+    # As torchrun, Lightning's own launcher and SLURM say it: Lightning's `rank_zero_only` knows it later.
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank is not None), "0") == "0"
+
+
 def lock(folder: Path) -> int:
     """Hold a run folder, which is made where there is none, for as long as the descriptor that is returned is open.
 
