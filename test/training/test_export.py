@@ -38,9 +38,9 @@ def test_calibrated_scores_come_with_the_model(checkpoint, tmp_path):
     raw = Predictor(tmp_path / "plain.safetensors", device="cpu").predict(image, camera)
     slope, offset = np.array([pairs[spec.index(name)] for name in raw.names]).T
     expected = np.sort(expit(slope * logit(raw.scores) + offset))[::-1]
-    for suffix in (".onnx", ".safetensors"):
+    for suffix, engine in ((".onnx", "onnxruntime"), (".safetensors", "torch")):
         assert read_classes(tmp_path / f"calibrated{suffix}") == spec
-        found = Predictor(tmp_path / f"calibrated{suffix}", device="cpu").predict(image, camera)
+        found = Predictor(tmp_path / f"calibrated{suffix}", device="cpu", engine=engine).predict(image, camera)
         assert len(found) == len(raw) > 5
         np.testing.assert_allclose(found.scores, expected, rtol=1e-4)
 

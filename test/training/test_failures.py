@@ -245,7 +245,7 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
         (("validate", *MINI, "--resume"), "--resume is for fit"),
         (("test", *MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
         (("test", *MINI, "--ckpt_path", "wrong.yaml"), "wrong.yaml is damaged or no torch checkpoint"),
-        (("fit", *MINI, "--run-dir", "twice.txt"), "Not a directory: 'twice.txt"),
+        (("fit", *MINI, "--run-dir", "twice.txt"), "cannot write twice.txt"),
         (("fit",), "fit.data"),
         ((), "{fit,validate,test"),
     ],

@@ -22,6 +22,7 @@ from training.evaluation.distance import EDGES, QUANTITIES
 CAMERA = Camera.pinhole(700, 700, 600, 180, 1200, 360)
 LEAST = 0.3
 FRAMES = 40
+ARRAYS = ("names", "scores", "boxes", "boxes2d", "depth_std")
 
 
 def projected(boxes):
@@ -205,7 +206,7 @@ def test_agreement_counts_what_differs(sides):
     far = replace(extra[:1], boxes=extra.boxes[:1] + 20 * np.eye(7)[2])
     frames[2] = replace(
         frames[2],
-        detections=Detections(*(np.concatenate([getattr(extra, f), getattr(far, f)]) for f in vars(extra))),
+        detections=Detections(*(np.concatenate([getattr(extra, f), getattr(far, f)]) for f in ARRAYS)),
     )
     agreement = compare(sides[0], score(run("changed", frames), LEAST), count=20).agreement
     assert (agreement.frames, agreement.same, agreement.first, agreement.second) == (FRAMES, FRAMES - 2, 1, 1)

@@ -138,7 +138,7 @@ def test_demo_from_start_to_end(tmp_path):
     page = tmp_path / "demo" / "index.html"
     lines = output.splitlines()
     where = lines.index(str(page))
-    assert len(lines[where + 1 :]) == 6
+    assert len(lines[where + 1 :]) == 7
     assert "not real images" in lines[where + 1]
     assert "6 in" in lines[where + 2]
     assert "6 answered" in lines[where + 2]

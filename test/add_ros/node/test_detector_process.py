@@ -125,11 +125,11 @@ class SlowDetector(DetectorProcess):
     START = (
         "-c",
         "import sys, time; from add_model.predictor import Predictor; from add_ros.node.detector_node import main\n"
-        "predict = Predictor.predict\n"
-        "def slow(self, image, camera, *rest):\n"
-        "    if camera.width < 1000: time.sleep(2)\n"  # the node warms up with a larger one
-        "    return predict(self, image, camera, *rest)\n"
-        "Predictor.predict = slow; sys.exit(main())",
+        "predict = Predictor.predict_batch\n"
+        "def slow(self, images, cameras, *rest, **more):\n"
+        "    if cameras[0].width < 1000: time.sleep(2)\n"  # the node warms up with a larger one
+        "    return predict(self, images, cameras, *rest, **more)\n"
+        "Predictor.predict_batch = slow; sys.exit(main())",
     )
 
 
