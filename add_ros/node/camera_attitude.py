@@ -18,11 +18,19 @@ class CameraAttitude:
         pitch: degrees by which it looks down.
         roll: degrees by which it is turned clockwise, seen from behind.
         to_level: transforms to a frame whose z axis points up, which pitch and roll then do not matter for; or None.
+
+    Raises:
+        ValueError: where by pitch and roll the camera leans too far for a level view.
     """
 
     def __init__(self, pitch: float, roll: float, to_level: TfTransformer | None) -> None:
         self._fixed = camera_up(pitch, roll) if pitch or roll else None
         self._to_level = to_level
+        if to_level is None and self._fixed is not None:
+            try:
+                level_rotation(self._fixed)
+            except ValueError as error:
+                raise ValueError(f"parameters camera_pitch {pitch:g} and camera_roll {roll:g}: {error}") from error
 
     def up(self, header: Any) -> np.ndarray | None:
         """(3,) unit vector at the stamp of an image's header; None of a level camera.

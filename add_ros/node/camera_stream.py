@@ -225,6 +225,7 @@ class CameraStream:
                 tracks, header, pose, self._to_target, live["marker_lifetime"], live["covariance_scale"]
             )
         except FrameRejectedError as problem:
+            self.diagnostics.dropped_tracks(problem.reason)
             if self._throttle.ready(f"tracks: {problem.reason}"):
                 self._log.error(f"{self.image.topic}: no tracks for an image: {problem}")
 

@@ -147,7 +147,8 @@ class StreamOutputs:
                 drawn = draw_detections(frame.image, frame.camera, frame.found, classes=frame.classes)
                 self._debug_image.publish(image_message(drawn, frame.header))
             if self._obstacles.get_subscription_count():
-                self._obstacles.publish(point_cloud(obstacle_points(frame.found.boxes, obstacle_spacing), frame.header))
+                points = obstacle_points(frame.found.boxes, obstacle_spacing, frame.found.up)
+                self._obstacles.publish(point_cloud(points, frame.header))
             if self._objects is not None and self._objects.get_subscription_count():
                 self._objects.publish(detected_objects(message, frame.found))
 

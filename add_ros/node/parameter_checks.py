@@ -51,6 +51,18 @@ def range_problem(values: Mapping[str, Any]) -> str | None:
     return f"min_range {low:g} is above max_range {high:g}: no detection can be published"
 
 
+def tracking_problem(values: Mapping[str, Any]) -> str | None:
+    """What is wrong with tracking for one camera, None where it is fine."""
+    tracking = next((name for name in ("tracking", "tracking_frame") if values[name]), None)
+    leaning = [f"{name} {values[name]}" for name in ("camera_pitch", "camera_roll", "level_frame") if values[name]]
+    if not tracking or not leaning:
+        return None
+    return (
+        f"{tracking} can't be used with {' and '.join(leaning)}: boxes of a camera that leans stand on the floor, but "
+        "the tracker follows boxes that stand upright in the camera's frame; leave one of them out"
+    )
+
+
 def doubts(cameras: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> list[str]:
     """Sentences on values that are accepted, since parameters are set one by one, and that leave nothing to publish.
 

@@ -20,6 +20,7 @@ from add_ros.node.parameter_checks import (
     options_problem,
     range_problem,
     region_problem,
+    tracking_problem,
 )
 
 Value = bool | int | float | str | list[str] | list[float]
@@ -268,7 +269,7 @@ PARAMETERS = (
     Parameter(
         "tracking",
         False,
-        "Follow objects from image to image and publish tracks.",
+        "Follow objects from image to image and publish tracks; not with camera_pitch, camera_roll or level_frame.",
     ),
     Parameter(
         "tracking_frame",
@@ -315,6 +316,8 @@ def declare(node: Any) -> dict[str, Value]:
     for camera in values["cameras"]:
         if problem := range_problem(of_camera(values, camera)):
             raise ValueError(f"parameter {camera}.{problem}" if camera else f"parameter {problem}")
+        if problem := tracking_problem(of_camera(values, camera)):
+            raise ValueError(f"camera {camera}: parameter {problem}" if camera else f"parameter {problem}")
     for name in unknown(given, values["cameras"]):
         node.get_logger().warning(f"parameter {name} is given, but this node has no such parameter")
 

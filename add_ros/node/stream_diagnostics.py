@@ -43,6 +43,7 @@ class StreamDiagnostics:
         self._received = self._published = self._objects = 0
         self._callback_errors = self._impossible = 0
         self._dropped: Counter[str] = Counter()
+        self._dropped_tracks: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
         self._idle = ""
@@ -57,6 +58,7 @@ class StreamDiagnostics:
         self._together: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
+        self._track_problems: Counter[str] = Counter()
         self._window_received = self._window_missed = self._unstamped = 0
         self._window_callback_errors = self._window_impossible = 0
 
@@ -100,6 +102,12 @@ class StreamDiagnostics:
                 self._unanswered = None  # this frame was to have no answer
             return self._dropped[reason]
 
+    def dropped_tracks(self, reason: str) -> None:
+        """An image whose detections went out got no tracks."""
+        with self._lock:
+            self._dropped_tracks[reason] += 1
+            self._track_problems[reason] += 1
+
     def callback_failed(self) -> None:
         """A callback of the node raised an exception: of a message, a request or a timer."""
         with self._lock:
@@ -129,6 +137,8 @@ class StreamDiagnostics:
                 "frames_out": self._published,
                 "frames_dropped": self._dropped.total(),
                 **{f"frames_dropped ({reason})": count for reason, count in sorted(self._dropped.items())},
+                "tracks_dropped": self._dropped_tracks.total(),
+                **{f"tracks_dropped ({reason})": count for reason, count in sorted(self._dropped_tracks.items())},
                 "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
                 "processing_time_ms": _mean(self._processing),
                 "processing_time_max_ms": _max(self._processing),
@@ -155,7 +165,7 @@ class StreamDiagnostics:
             return DiagnosticStatus.WARN, "waiting for images"
         now = self._clock()
         silence = now - self._last_received
-        problems = ", ".join(f"{count} x {reason}" for reason, count in self._problems.most_common())
+        problems = _counts(self._problems)
         # A slow network may take longer for one image than the period of these reports.
         patience = max(STALLED, budget_ms / 1e3, *(2e-3 * time for time in self._last_times[0]))
         if problems and (self._last_published is None or now - self._last_published > patience):
@@ -165,6 +175,8 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
+        if self._track_problems:
+            warnings.append(f"images without tracks: {_counts(self._track_problems)}")
         if self._window_impossible:
             warnings.append(f"{self._window_impossible} detections had impossible values: the model is broken")
         if self._window_callback_errors:
@@ -195,6 +207,10 @@ class StreamDiagnostics:
             elif mean > budget_ms:
                 warnings.append(f"{what} {mean:.0f} ms is over the budget of {budget_ms:.0f} ms")
         return (DiagnosticStatus.WARN, "; ".join(warnings)) if warnings else (DiagnosticStatus.OK, "detecting")
+
+
+def _counts(problems: Counter[str]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in problems.most_common())
 
 
 def _mean(times: list[float]) -> str:

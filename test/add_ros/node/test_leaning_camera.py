@@ -5,6 +5,7 @@ from types import SimpleNamespace as Of
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2
 from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
 
 from add_model.geometry.camera import Camera
@@ -22,9 +23,13 @@ def test_detections_are_the_predictors_in_the_level_view_turned_back():
         model=MODEL, device="cpu", score_threshold=0.0, camera_pitch=PITCH, camera_roll=ROLL
     ) as process:
         process.wait_for_log("ready: /image")
-        bench = Bench()
+        bench, clouds = Bench(), []
+        bench.node.create_subscription(PointCloud2, "obstacles", clouds.append, 10)
         bench.wait_for_subscriber()
+        bench.spin_until(lambda: bench.node.count_publishers("obstacles"), "for obstacles")
+        bench.spin_for(0.3)
         message = bench.detect(image_message(picture(3)), camera_info())
+        bench.spin_until(lambda: clouds, "for obstacles")
         bench.close()
         assert process.stop() == 0, process.log
     expected = Predictor(MODEL, "cpu").predict(picture(3), Camera(P, WIDTH, HEIGHT), up=UP)
@@ -36,6 +41,14 @@ def test_detections_are_the_predictors_in_the_level_view_turned_back():
         np.testing.assert_allclose(axes[:, 2], UP, atol=1e-6)  # an object's z axis
         forward = axes[:, 0]
         assert np.arctan2(-forward[2], forward[0]) == pytest.approx(box[6], abs=1e-5)
+    points = np.frombuffer(bytes(clouds[0].data), "<f4").reshape(-1, 3).astype(float)
+    on_a_side = np.zeros(len(points), bool)
+    for found in message.detections:  # by the boxes of the message alone
+        p, q, size = found.bbox.center.position, found.bbox.center.orientation, found.bbox.size
+        axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+        shares = np.abs((points - [p.x, p.y, p.z]) @ axes) / (np.array([size.x, size.y, size.z]) / 2)
+        on_a_side |= (shares.max(axis=1) < 1.001) & (shares[:, :2].max(axis=1) > 0.999)
+    assert on_a_side.all() and len(points) > 10 * len(message.detections)
 
 
 def test_tf_says_how_a_camera_leans():
@@ -47,6 +60,27 @@ def test_tf_says_how_a_camera_leans():
     np.testing.assert_allclose(attitude.up(None), UP, atol=1e-12)
     with pytest.raises(FrameRejectedError, match="is level_frame one with z up"):
         CameraAttitude(0.0, 0.0, Of(pose=lambda header: np.eye(4))).up(None)
+
+
+def test_an_impossible_lean_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="camera_pitch 60 and camera_roll -60: the camera leans by 76 degrees"):
+        CameraAttitude(60.0, -60.0, None)
+    CameraAttitude(60.0, 0.0, None)
+    CameraAttitude(60.0, -60.0, Of())  # tf says it
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"tracking": "true", "camera_pitch": 12.0}, "tracking can't be used with camera_pitch 12.0"),
+        ({"camera_pitch": 60.0, "camera_roll": 60.0}, "too far for a level view"),
+    ],
+)
+def test_what_a_leaning_camera_cannot_have_is_one_line(parameters, words):
+    with DetectorProcess(model=MODEL, **parameters) as process:
+        assert process.wait() == 1
+        fatal = [line for line in process.lines if "FATAL" in line]
+        assert len(fatal) == 1 and words in fatal[0] and "Traceback" not in process.log, process.log
 
 
 def test_a_level_camera_is_left_as_it_is():

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from support.paths import ROOT
 
-from add_ros.node.parameter_checks import doubts
+from add_ros.node.parameter_checks import doubts, tracking_problem
 from add_ros.node.parameters import PARAMETERS, table, unknown
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
@@ -73,6 +73,19 @@ FINE = {"classes": ["", "Car"], "min_range": 5.0, "max_range": 5.0}
 def test_values_that_leave_nothing_to_publish_are_doubted(values, words):
     found = doubts({"": FINE, "rear": FINE | values}, ("Car", "Cyclist"))
     assert len(found) == len(words) and all(word in sentence for word, sentence in zip(words, found, strict=True))
+
+
+LEVEL = {"tracking": True, "tracking_frame": "odom", "camera_pitch": 0.0, "camera_roll": 0.0, "level_frame": ""}
+
+
+@pytest.mark.parametrize("leaning", [{"camera_pitch": -1.0}, {"camera_roll": 2.0}, {"level_frame": "base_link"}])
+@pytest.mark.parametrize("tracking", [{"tracking_frame": ""}, {"tracking": False}])
+def test_cameras_that_lean_are_not_tracked(leaning, tracking):
+    [[name, value]] = leaning.items()
+    problem = tracking_problem(LEVEL | tracking | leaning)
+    assert problem.startswith(f"tracking{'_frame' if 'tracking' in tracking else ''} can't be used with {name} {value}")
+    assert tracking_problem(LEVEL | tracking) is None
+    assert tracking_problem({**LEVEL, "tracking": False, "tracking_frame": "", **leaning}) is None
 
 
 def test_unknown_names_are_found():

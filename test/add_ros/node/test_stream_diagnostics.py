@@ -50,6 +50,21 @@ def test_counts_since_the_start_and_times_since_the_last_report(diagnostics, clo
     assert (values["frames_in"], values["frames_out"], values["processing_time_ms"]) == ("3", "3", "5.0")
 
 
+def test_images_without_tracks_are_counted_by_reason_and_warned_of(diagnostics):
+    for reason in ("late for tracks", "no transform", "late for tracks"):
+        diagnostics.received()
+        diagnostics.published(10, 30, 3)
+        diagnostics.dropped_tracks(reason)
+    level, text, values = status(diagnostics)
+    assert (level, text) == (DiagnosticStatus.WARN, "images without tracks: 2 x late for tracks, 1 x no transform")
+    assert values["tracks_dropped"] == "3" and values["tracks_dropped (late for tracks)"] == "2"
+    assert values["frames_dropped"] == "0"
+    diagnostics.received()
+    diagnostics.published(10, 30, 3)
+    level, text, values = status(diagnostics)
+    assert (level, text, values["tracks_dropped"]) == (DiagnosticStatus.OK, "detecting", "3")
+
+
 @pytest.mark.parametrize(("processing", "latency", "word"), [(150, 50, "processing"), (50, 150, "pipeline latency")])
 def test_warns_over_budget(diagnostics, processing, latency, word):
     diagnostics.received()
