@@ -39,16 +39,20 @@ from add_ros.transport import advice, config_folder
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
 _OFFER_PERIOD = 0.05  # seconds between two looks for a publisher, as long as none is found
+_MATCH_TRIES = 10  # failures in a row after which the node gives up
 _LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
+
+
+def kind(error: Exception) -> str:
+    """The type of an exception and where it was raised: the same however its text changes."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def describe(error: Exception) -> str:
     """One line on an exception of a callback: what, and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return (
-        f"a callback failed, and the node goes on: {type(error).__name__}{where}: {' '.join(str(error).split())[:300]}"
-    )
+    return f"a callback failed, and the node goes on: {kind(error)}: {' '.join(str(error).split())[:300]}"
 
 
 class DetectorCore:
@@ -71,6 +75,7 @@ class DetectorCore:
         self._to_level: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
+        self._match_failures = 0  # in a row
         self._streams: list[CameraStream] = []
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         with ExitStack() as stack:  # where one of them fails, the others are taken away again
@@ -120,9 +125,8 @@ class DetectorCore:
         """Count an exception of a callback in the diagnostics, and log it, each kind every few seconds."""
         for stream in self._streams:
             stream.diagnostics.callback_failed()
-        said = describe(error)
-        if self._throttle.ready(said):
-            self._log.error(said)
+        if self._throttle.ready(kind(error)):
+            self._log.error(describe(error))
 
     def load(self) -> None:
         """Load the model and run it once. Raises ModelError in one sentence."""
@@ -188,12 +192,11 @@ class DetectorCore:
         try:
             if self._predictor is None:
                 self.load()
-        except ModelError as error:
-            self.failure = str(error)
-            return
-        try:
             self._serve()
         except Exception as error:  # a worker that dies silently would leave a node that only seems to live
+            if isinstance(error, ModelError) and self._predictor is None:
+                self.failure = str(error)  # starting again would not help
+                return
             self.broken = True
             self.failure = f"the node can't go on: {type(error).__name__}: {error}"
 
@@ -227,9 +230,15 @@ class DetectorCore:
             return  # no frame could be answered
         try:
             waiting = [stream.match(self._active and self._enabled) for stream in self._streams]
+            self._match_failures = 0
             self._match_timer.timer_period_ns = round(1e9 * (_OFFER_PERIOD if any(waiting) else _MATCH_PERIOD))
-        except RuntimeError as error:  # two remappings of different types to one name
-            self.failure = f"the node can't subscribe: {error}"
+        except RuntimeError as error:  # the graph or the middleware, which may recover
+            self._match_failures += 1
+            self._match_timer.timer_period_ns = round(1e9 * _MATCH_PERIOD)
+            self.callback_failed(error)
+            if self._match_failures >= _MATCH_TRIES:
+                self.broken = True
+                self.failure = f"the node can't subscribe: {error}"
 
     def _report(self) -> None:
         if self._predictor is not None:

@@ -13,6 +13,8 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
 
+from add_ros.node.detector_core import describe, kind
+
 pytestmark = pytest.mark.slow
 
 FAILING = """
@@ -33,6 +35,36 @@ sys.exit(run(Failing))
 
 class FailingProcess(DetectorProcess):
     START = ("-c", FAILING)
+
+
+# A middleware that refuses what the node asks of it: label_info before it is ready, or so many subscriptions.
+REFUSING = """
+import sys
+from rclpy.node import Node
+from add_ros.node.camera_stream import CameraStream
+from add_ros.node.detector_core import DetectorCore
+from add_ros.node.detector_node import main
+
+def fail(*_):
+    raise RuntimeError("of a test")
+
+match, left = CameraStream.match, [COUNT]
+def fail_at_first(self, enabled):
+    left[0] -= 1
+    return fail() if left[0] >= 0 else match(self, enabled)
+
+if COUNT:
+    CameraStream.match = fail_at_first
+else:
+    DetectorCore._publish_labels = fail
+sys.exit(main())
+"""
+
+
+class RefusingProcess(DetectorProcess):
+    def __init__(self, count, **parameters):
+        self.START = ("-c", REFUSING.replace("COUNT", str(count)))
+        super().__init__(**parameters)
 
 
 @pytest.fixture
@@ -82,6 +114,39 @@ def test_a_callback_that_fails_is_counted_and_a_namesake_named(bench):
             assert other.stop() == 0
         assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
         assert detector.log.count("LookupError at <string>:11: of a test") < int(status["callback_errors"])
+
+
+def test_a_worker_that_fails_before_it_serves_ends_the_node_so_that_it_is_started_again():
+    with RefusingProcess(0, model=MODEL, device="cpu") as detector:
+        assert detector.wait() == 3, detector.log
+        assert "the node can't go on: RuntimeError: of a test" in detector.log and "Traceback" not in detector.log
+
+
+def test_a_subscription_that_fails_is_tried_again_but_not_for_ever(bench):
+    with RefusingProcess(3, model=MODEL, device="cpu") as detector:
+        detector.wait_for_log("a callback failed, and the node goes on: RuntimeError")
+        bench.wait_for_subscriber()
+        assert bench.status()["callback_errors"] == "3"
+        assert detector.stop() == 0, detector.log
+    with RefusingProcess(10**6, model=MODEL, device="cpu") as detector:
+        assert detector.wait() == 3 and "the node can't subscribe: of a test" in detector.log, detector.log
+
+
+def test_an_error_of_a_callback_is_throttled_by_its_place_not_by_its_text():
+    def raised(text):
+        try:
+            raise LookupError(text)
+        except LookupError as error:
+            return error
+
+    def elsewhere():
+        try:
+            raise LookupError("0")
+        except LookupError as error:
+            return error
+
+    assert len({kind(raised(str(n))) for n in range(5)}) == 1 and kind(elsewhere()) != kind(raised("0"))
+    assert describe(raised("17")).endswith(f"{kind(raised('18'))}: 17")
 
 
 def test_a_range_in_which_nothing_can_lie_is_refused_at_the_start():
