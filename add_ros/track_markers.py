@@ -14,7 +14,6 @@ from add_model.geometry import boxes as box3d
 from add_model.tracking import Tracks, track_colour
 
 TRACKS, TRACK_LABELS, SPEEDS, TRAILS = "tracks", "track_labels", "speeds", "trails"
-_NAMESPACES = (TRACKS, TRACK_LABELS, SPEEDS, TRAILS)
 _LINE, _TRAIL, _ARROW = 0.06, 0.1, (0.12, 0.3, 0.4)  # metres: widths; an arrow's shaft, head and head's length
 _WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 _SLOW = 0.5  # m/s: an arrow of less says nothing

@@ -56,7 +56,10 @@ def default_threads() -> int:
 
 def cache_folder(engine: str) -> tuple[Path | None, str | None]:
     """Where an engine keeps compiled models: (folder, None), or (None, why there is none)."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "add_ros" / engine
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "add_ros" / engine
+    except RuntimeError:  # as in a container that runs under a number no user has
+        return None, "compiled models can't be kept (no home folder; set XDG_CACHE_HOME): every start compiles anew"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.backends import require_file
+from add_model.backends import default_threads, require_file
 from add_model.candidates import Candidates
 from add_model.errors import ModelError
 
@@ -29,7 +29,7 @@ class TorchBackend:
     Args:
         path: of the .safetensors file.
         device: 'cpu', 'cuda' or 'cuda:N'.
-        threads: on the CPU; None leaves torch's own setting, which is one for the whole process.
+        threads: of torch on the CPU, in the whole process; None for `default_threads` where the network runs there.
         options: precision: float32, bfloat16 or float16, by torch's autocast; others are refused.
 
     Raises:
@@ -48,8 +48,8 @@ class TorchBackend:
         if options or self.precision not in _PRECISIONS:
             given = ", ".join(f"{key}={value}" for key, value in {**options, "precision": self.precision}.items())
             raise ModelError(f"engine_options {given}: torch knows precision={', '.join(_PRECISIONS)} alone")
-        if threads:
-            torch.set_num_threads(threads)
+        if threads or torch.device(device).type == "cpu":  # torch itself would take every core
+            torch.set_num_threads(threads or default_threads())
         self.device = device
         self._network = load(path).eval().to(device)
         self.classes, self.nms = self._network.classes, self._network.nms

@@ -1,12 +1,14 @@
 """Which engine runs a model where: by what is installed, what the machine has and what is asked for."""
 
 import importlib
+import os
 import sys
 
 import numpy as np
 import pytest
+import torch
 
-from add_model.backends import default_threads, onnx_runtime, select
+from add_model.backends import cache_folder, default_threads, onnx_runtime, select
 from add_model.backends.onnx_runtime import OnnxBackend, providers_for
 from add_model.backends.pytorch import TorchBackend
 from add_model.backends.select import multiplies_bfloat16, open_backend, parse_options
@@ -142,6 +144,26 @@ def test_torch_in_bfloat16_finds_nearly_the_same():
     assert half.precision == "bfloat16" and found.scores.dtype == np.float32
     np.testing.assert_allclose(np.sort(found.scores), np.sort(wanted.scores), atol=0.05)
     assert np.abs(found.scores - wanted.scores).max() > 0
+
+
+def test_torch_leaves_cores_to_others_as_the_other_engines_do():
+    before, other = torch.get_num_threads(), default_threads() + 1
+    try:
+        torch.set_num_threads(other)
+        TorchBackend(WEIGHTS, "cpu")
+        assert torch.get_num_threads() == default_threads()
+        TorchBackend(WEIGHTS, "cpu", threads=other)
+        assert torch.get_num_threads() == other
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_user_without_a_home_folder_is_told_that_nothing_is_kept(monkeypatch):
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)  # a number that no user has
+    folder, why = cache_folder("openvino")
+    assert folder is None and "set XDG_CACHE_HOME" in why
 
 
 @pytest.mark.parametrize("options", [{"precision": "int8"}, {"threads": "2"}])
