@@ -82,6 +82,9 @@ def test_a_command_that_is_still_importing_ends_with_one_line(module, name, stat
 
 
 def test_what_imports_the_packages_keeps_its_own_handlers():
-    code = "import signal, training, add_ros; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    code = (
+        "import signal; had = signal.getsignal(signal.SIGINT)\n"
+        "import training, add_ros; print(signal.getsignal(signal.SIGINT) is had)"
+    )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.stdout.strip() == "True", run.stderr

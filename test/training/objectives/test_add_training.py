@@ -9,10 +9,10 @@ import torch
 from support.training_bench import Training, configure, kill_when, lines_of, tensors
 
 from add_model.registry import adapter_for, build
-from add_model.weights_file import load
 from training.checkpoints import load_checkpoint
 from training.errors import TrainingError
 from training.export import main as export
+from training.export import read_checkpoint
 from training.lightning_module import LitDetector
 from training.metrics import read_metrics
 from training.objectives import ADDDistillation, Baseline, LossWeight, TeacherTraining
@@ -96,18 +96,21 @@ def test_distillation_adds_nothing_to_what_is_deployed(model, distilled, tmp_pat
         tmp_path, "alone", {"class_path": "training.objectives.Baseline"}, model=model, max_epochs=1
     )
     assert status == 0, text
+    names, detectors = zip(*map(read_checkpoint, (alone, distilled)), strict=True)
+    assert names == (model, model) and str(detectors[0]) == str(detectors[1]) == str(build(model))
+    shapes = [{k: v.shape for k, v in detector.state_dict().items()} for detector in (*detectors, build(model))]
+    assert shapes[0] == shapes[1] == shapes[2]
+    if model != "monodle_plain":  # an export takes long; the same modules give the same graph
+        return
     graphs = []
     for name, checkpoint in (("alone", alone), ("add", distilled)):
         assert export(["--checkpoint", str(checkpoint), "--out", str(tmp_path / name)]) == 0
-        weights = load(tmp_path / f"{name}.safetensors").state_dict()
         graph = onnx.load(tmp_path / f"{name}.onnx").graph
         nodes = [
             (n.op_type, list(n.input), list(n.output), [a.SerializeToString() for a in n.attribute]) for n in graph.node
         ]
-        shapes = {i.name: (i.data_type, list(i.dims)) for i in graph.initializer}
-        graphs.append(({k: v.shape for k, v in weights.items()}, nodes, shapes))
+        graphs.append((nodes, {i.name: (i.data_type, list(i.dims)) for i in graph.initializer}))
     assert graphs[0] == graphs[1]
-    assert graphs[0][0] == {k: v.shape for k, v in build(model).state_dict().items()}
 
 
 def assert_goes_on(objective, undisturbed, model, folder, meanwhile=lambda: None):
