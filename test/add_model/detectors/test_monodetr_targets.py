@@ -87,8 +87,9 @@ def test_the_depth_map_by_loops():
                 wanted[i, j] = value
     np.testing.assert_array_equal(found, wanted)
     assert set(np.unique(wanted)) > {-1, 20}
-    outside = ENCODER.encode(CAMERA, labels([("DontCare", (1.0, 1, 9), (-60.0, -50, -20, -10))]))["depth_bin"]
-    assert (outside == 20).all()
+    for box in ((-60.0, -50, -20, -10), (-60, 20, -20, 60), (20, -50, 60, -10)):
+        outside = ENCODER.encode(CAMERA, labels([("DontCare", (1.0, 1, 9), box)]))["depth_bin"]
+        assert (outside == 20).all()
 
 
 def test_no_labels_are_an_empty_map():

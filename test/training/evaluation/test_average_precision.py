@@ -339,6 +339,14 @@ def test_classes_never_detected_are_null_and_classes_without_truth_score_zero():
     ]
 
 
+@pytest.mark.parametrize(
+    ("place", "evaluated"), [((-1000, 1.6, 20), ()), ((0, 1.6, -1000), ()), ((0, -1000, 20), ("bev",))]
+)
+def test_each_coordinate_of_minus_1000_is_none(place, evaluated):
+    table = score([[label()]], [[found(0.9, place=place)]])["R40"]["strict"]["Car"]
+    assert [metric for metric in ("bev", "3d") if table[metric] is not None] == list(evaluated)
+
+
 def test_no_frames_and_no_detections_are_not_evaluated():
     empty = LabelTable([], np.empty((0, len(COLUMNS))))
     for labels, results in (([], []), ([empty], [empty]), ([parse_table(label(), "")], [empty])):

@@ -127,3 +127,13 @@ def test_detections_without_score_size_or_place_are_lost(project_all):
 def test_counts_of_frames_add_up():
     counts = [Derived(*range(8)), Derived(*[10] * 8)]
     assert counts[0] + counts[1] == Derived(*range(10, 18)) and Derived() == Derived(*[0] * 8)
+
+
+def test_truncation_is_a_share_of_the_area():
+    """In the image's lower right corner, cut at both sides."""
+    boxes = cubes(7.2)
+    boxes[0, 1] = 3.0
+    objects, _ = complete_objects(unlabelled(boxes), CAMERA)
+    left, right, top, bottom = 500 * 6.2 / 11, 500 * 8.2 / 9, 500 * 2 / 11, 500 * 4 / 9  # pixels off the centre
+    share = (799 - 399.5 - left) * (399 - 199.5 - top) / ((right - left) * (bottom - top))
+    assert objects.truncated[0] == pytest.approx(1 - share)
