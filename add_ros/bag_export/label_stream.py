@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 
 from add_ros.bag_export.labels import MARKERS, is_box
 from add_ros.bags import messages
-from add_ros.bags.errors import BagError
-from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.reading import readable_messages
 
 _AHEAD = 5_000_000_000  # ns past a stamp after which its labels are not looked for, if labels are in their order
 _KEPT = 5_000_000_000  # ns: cameras and scans are this close to each other in the bag
@@ -36,9 +34,8 @@ class LabelStream:
         self._held: dict[tuple[str, int], Any] = {}
         self._newest: dict[str, int] = dict.fromkeys(topics, 0)
         self._topics, self._most = topics, _FEW
-        self._store, self._malformed = store, malformed
         both = topics | {f"{topic}_2d" for topic in topics}
-        self._messages = _raw(path, both) if topics else iter(())
+        self._messages = readable_messages(path, store, lambda c: c.topic in both, malformed, self._break_off)
         self._ended = not topics
 
     def at(self, topic: str, stamp: int) -> tuple[Any, Any | None] | None:
@@ -55,31 +52,19 @@ class LabelStream:
         return None if found is None else (found, self._held.get((f"{topic}_2d", stamp)))
 
     def _read_one(self) -> None:
-        try:
-            connection, data = next(self._messages)
-        except StopIteration:
+        connection, _, message = next(self._messages, (None, 0, None))
+        if connection is None:
             self._ended = True
             return
-        except BagError as error:
-            self._ended, self.damage = True, str(error)
-            return
         topic = connection.topic
-        try:
-            message = decoded(self._store, connection, data)
-        except BagError as error:
-            self._malformed(topic, str(error))
-            return
         stamps = [messages.stamp_of(message)] if hasattr(message, "header") else _stamps(message)
         for stamp in stamps:
             self._held.setdefault((topic, stamp), message)
             if topic in self._topics:
                 self._newest[topic] = max(self._newest[topic], stamp)
 
-
-def _raw(path: Path, topics: set[str]) -> Iterator[tuple[Connection, bytes | memoryview]]:
-    with open_bag(path) as reader:
-        for connection, _, data in raw_messages(reader, [c for c in reader.connections if c.topic in topics]):
-            yield connection, data
+    def _break_off(self, damage: str) -> None:
+        self.damage = damage
 
 
 def _stamps(markers: Any) -> list[int]:

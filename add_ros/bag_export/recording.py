@@ -14,6 +14,7 @@ from types import SimpleNamespace as Of
 from typing import Any
 
 import numpy as np
+from rosbags.interfaces import Connection
 
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import LevelView
@@ -26,7 +27,7 @@ from add_ros.bag_export.transforms import TransformTree
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import DARK, DOUBT, FALLBACK, NO_INFO
-from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.reading import open_bag, readable_messages
 from add_ros.bags.topics import Topics
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
@@ -140,35 +141,24 @@ class Recording:
     def _messages(self, cameras: set[str]) -> Iterator[tuple[str, int, Any]]:
         """(topic, nanoseconds, message), up to where the bag breaks."""
         topics = {*cameras, self.sources.points, TF, self._wanted.odometry, self._wanted.imu} - {None}
-        with open_bag(self.path) as reader:
-            source = raw_messages(reader, [c for c in reader.connections if c.topic in topics])
-            while True:
-                try:
-                    connection, time, data = next(source)
-                except StopIteration:
-                    return
-                except BagError as error:
-                    self.damage = str(error)
-                    return
-                try:
-                    message = decoded(self.store, connection, data)
-                except BagError as error:
-                    self._count_malformed(connection.topic, str(error))
-                    continue
-                if connection.topic != TF:
-                    delay = (time - messages.stamp_of(message)) / 1e9
-                    self.delays.setdefault(connection.topic, array("d")).append(delay)
-                yield connection.topic, time, message
+        for connection, time, message in self._readable(topics):
+            if connection.topic != TF:
+                delay = (time - messages.stamp_of(message)) / 1e9
+                self.delays.setdefault(connection.topic, array("d")).append(delay)
+            yield connection.topic, time, message
+
+    def _readable(self, topics: set[str]) -> Iterator[tuple[Connection, int, Any]]:
+        return readable_messages(
+            self.path, self.store, lambda c: c.topic in topics, self._count_malformed, self._break_off
+        )
 
     def _read_static(self) -> None:
         """All of /tf_static, since it may have been recorded after the first images."""
-        with open_bag(self.path) as reader:
-            source = raw_messages(reader, [c for c in reader.connections if c.topic == TF_STATIC])
-            try:
-                for connection, time, data in source:
-                    self.tree.add(decoded(self.store, connection, data).transforms, True, time)
-            except BagError as error:
-                self.damage = str(error)
+        for _, time, message in self._readable({TF_STATIC}):
+            self.tree.add(message.transforms, True, time)
+
+    def _break_off(self, damage: str) -> None:
+        self.damage = damage
 
     def scan_near(self, stamp: int) -> Any | None:
         """The PointCloud2 nearest in time, None where none is near enough."""

@@ -19,7 +19,7 @@ from add_model.geometry.camera import Camera
 from add_ros import images
 from add_ros.bags import ground_truth, messages, types
 from add_ros.bags.errors import BagError
-from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.reading import open_bag, readable_messages
 from add_ros.bags.topics import TopicNames, Topics, find_topics
 from add_ros.bounds import require_bounded
 from add_ros.calibration import Calibrator
@@ -167,28 +167,21 @@ class BagFrames:
 
     def _messages(self, *topics: str | None) -> Iterator[tuple[str, int, Any]]:
         """(topic, nanoseconds, message), up to where the bag breaks."""
-        with open_bag(self.path) as reader:
-            chosen = [connection for connection in reader.connections if connection.topic in topics]
-            source = raw_messages(reader, chosen)
-            while True:
-                try:
-                    connection, time, data = next(source)
-                except StopIteration:
-                    return
-                except BagError as error:
-                    self.damage = str(error)
-                    return
-                try:
-                    message = decoded(self._types, connection, data)
-                except BagError as error:
-                    # Each image is skipped at most once: one without its CameraInfo or ground truth, for that reason.
-                    counted = self.skipped if connection.topic == self.topics.image else self.noted
-                    self._count(counted, f"malformed message on {connection.topic}", str(error))
-                    continue
-                stamp = messages.stamp_of(message)
-                first, last, count = self._spans.get(connection.topic, (stamp, stamp, 0))
-                self._spans[connection.topic] = min(first, stamp), max(last, stamp), count + 1
-                yield connection.topic, time, message
+        for connection, time, message in readable_messages(
+            self.path, self._types, lambda c: c.topic in topics, self._count_malformed, self._break_off
+        ):
+            stamp = messages.stamp_of(message)
+            first, last, count = self._spans.get(connection.topic, (stamp, stamp, 0))
+            self._spans[connection.topic] = min(first, stamp), max(last, stamp), count + 1
+            yield connection.topic, time, message
+
+    def _count_malformed(self, topic: str, sentence: str) -> None:
+        # Each image is skipped at most once: one without its CameraInfo or ground truth, for that reason.
+        counted = self.skipped if topic == self.topics.image else self.noted
+        self._count(counted, f"malformed message on {topic}", sentence)
+
+    def _break_off(self, damage: str) -> None:
+        self.damage = damage
 
     def _stamps_of(self, topic: str) -> str:
         if topic not in self._spans:

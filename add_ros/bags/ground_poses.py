@@ -8,8 +8,7 @@ import numpy as np
 
 from add_ros.bag_export.transforms import TransformTree
 from add_ros.bags import types
-from add_ros.bags.errors import BagError
-from add_ros.bags.reading import decoded, open_bag, raw_messages
+from add_ros.bags.reading import readable_messages
 from add_ros.errors import FrameRejectedError
 
 _TRANSFORMS = "tf2_msgs/msg/TFMessage"
@@ -25,22 +24,18 @@ class GroundPoses:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._tree, store = TransformTree(), types.typestore()
-        self.malformed = 0
-        with open_bag(path) as reader:
-            chosen = [c for c in reader.connections if c.msgtype == _TRANSFORMS]
-            source = raw_messages(reader, chosen) if chosen else iter(())
-            while True:
-                try:
-                    connection, time, data = next(source)
-                except (StopIteration, BagError):
-                    break  # of a broken bag, whoever reads its images says so; what came before the break is known
-                try:
-                    message = decoded(store, connection, data)
-                except BagError:
-                    self.malformed += 1
-                    continue
-                self._tree.add(message.transforms, connection.topic.endswith("tf_static"), time)
+        self._tree, self.malformed = TransformTree(), 0
+        for connection, time, message in readable_messages(
+            path,
+            types.typestore(),
+            lambda c: c.msgtype == _TRANSFORMS,
+            self._count_malformed,
+            lambda _: None,  # of a broken bag, whoever reads its images says so; what came before the break is known
+        ):
+            self._tree.add(message.transforms, connection.topic.endswith("tf_static"), time)
+
+    def _count_malformed(self, *_: str) -> None:
+        self.malformed += 1
 
     def __call__(self, frame_id: str, stamp: int) -> np.ndarray | None:
         """(4, 4) metres from a frame to the root of its tree, at a stamp in nanoseconds.

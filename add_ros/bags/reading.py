@@ -5,7 +5,7 @@ What the storage files hold is read; where metadata.yaml says something else, `B
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,43 @@ def raw_messages(
     expected = sum(connection.msgcount for connection in chosen)
     if count < expected:
         raise BagError(f"the bag {reader.path} is truncated: its index lists {expected} messages, it has {count}")
+
+
+def readable_messages(
+    path: str | Path,
+    types: Typestore,
+    chosen: Callable[[Connection], bool],
+    malformed: Callable[[str, str], None],
+    damaged: Callable[[str], None],
+) -> Iterator[tuple[Connection, int, Any]]:
+    """The messages that can be decoded, in the order of time, up to where the bag breaks.
+
+    Args:
+        path: the bag, open while this is read.
+        types: has the message definitions.
+        chosen: which connections to read.
+        malformed: is called with the topic of each message that cannot be decoded, and why.
+        damaged: is called with why, where the bag breaks before its end.
+
+    Returns:
+        Iterator of (connection, nanoseconds, message).
+    """
+    with open_bag(path) as reader:
+        source = raw_messages(reader, [connection for connection in reader.connections if chosen(connection)])
+        while True:
+            try:
+                connection, time, data = next(source)
+            except StopIteration:
+                return
+            except BagError as error:
+                damaged(str(error))
+                return
+            try:
+                message = decoded(types, connection, data)
+            except BagError as error:
+                malformed(connection.topic, str(error))
+                continue
+            yield connection, time, message
 
 
 def read(path: str | Path, types: Typestore, topics: set[str]) -> Iterator[tuple[str, int, Any]]:

@@ -78,3 +78,18 @@ def test_markers_have_the_stamp_of_their_first_box(tmp_path, labels):
     assert stream.at("/labels", STAMPS[1] + 1) is None
     assert export_bag.main([str(bag), "--out", str(tmp_path / "out")]) == 0
     assert [row.objects for row in read_rows(tmp_path / "out" / "frames.tsv") if row.id] == [1] * 4
+
+
+def test_a_malformed_static_transform_hides_none_after_it(tmp_path, capsys):
+    whole, bag = robot_bag(tmp_path / "whole", count=2), tmp_path / "bag"
+    with Reader(whole) as reader, Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        made = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        for connection, time, data in reader.messages():
+            if connection.topic == "/tf_static":
+                writer.write(made[connection.id], time, data[:10])
+            writer.write(made[connection.id], time, data)
+    for source, out in ((whole, "a"), (bag, "b")):
+        assert export_bag.main([str(source), "--out", str(tmp_path / out)]) == 0
+    assert "malformed message on /tf_static" in capsys.readouterr().out
+    scans = [sorted((tmp_path / out / "training" / "velodyne").iterdir()) for out in "ab"]
+    assert len(scans[0]) == 2 and [f.read_bytes() for f in scans[0]] == [f.read_bytes() for f in scans[1]]
