@@ -14,7 +14,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from add_ros.node.parameters import PARAMETERS, Parameter
+from add_ros.node.parameter_list import PARAMETERS, Parameter
 from add_ros.rviz_config import camera_info_remappings, full_name, write_rviz_config
 from add_ros.transport import profile_variables
 

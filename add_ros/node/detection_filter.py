@@ -15,7 +15,7 @@ _EARLY = 0.1  # share of the period by which a frame may come early: cameras jit
 
 @dataclass(frozen=True)
 class DetectionFilter:
-    """What a detection has to be, as `add_ros.node.parameters` describes it.
+    """What a detection has to be, as `add_ros.node.parameter_list` describes it.
 
     classes: names, [''] for all; min_range, max_range: metres from the camera; region: left, top, right, bottom as
     shares of the image, in which the 2D box's centre lies.

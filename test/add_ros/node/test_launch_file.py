@@ -19,7 +19,7 @@ from launch.launch_description_sources import get_launch_description_from_python
 from launch.utilities import perform_substitutions
 from support.paths import ROOT
 
-from add_ros.node.parameters import PARAMETERS
+from add_ros.node.parameter_list import PARAMETERS
 from add_ros.transport import PROFILE_VARIABLES
 
 FILE = ROOT / "launch" / "detector.launch.py"

@@ -5,7 +5,8 @@ import yaml
 from support.paths import ROOT
 
 from add_ros.node.parameter_checks import doubts, tracking_problem
-from add_ros.node.parameters import PARAMETERS, table, unknown
+from add_ros.node.parameter_list import PARAMETERS
+from add_ros.node.parameters import table, unknown
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 

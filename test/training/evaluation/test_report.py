@@ -17,7 +17,7 @@ from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.drawing import class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from add_ros.node.parameters import PARAMETERS
+from add_ros.node.parameter_list import PARAMETERS
 from training import evaluate as scoring
 from training.data.kitti.calib import write_calib
 from training.data.kitti.labels import write_objects, write_results
