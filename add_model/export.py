@@ -28,8 +28,7 @@ class _Flat(nn.Module):
         self.detector = detector
 
     def forward(self, image: Tensor, P: Tensor) -> tuple[Tensor, ...]:
-        decoded = self.detector(image, P)
-        return tuple(getattr(decoded, name) for name in Candidates._fields)
+        return self.detector(image, P).outputs()
 
 
 @contextmanager

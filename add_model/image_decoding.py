@@ -25,7 +25,7 @@ TRUNCATED, MALFORMED = "truncated image", "malformed image"
 UNSUPPORTED, OVERSIZED = "unsupported encoding", "oversized image"
 MAX_PIXELS = 100_000_000  # a few kilobytes can hold many times that, which would fill the memory
 _EOI = b"\xff\xd9"
-_PNG_START, _IEND = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+_IEND = b"\0\0\0\0IEND\xaeB`\x82"
 _BLOCK = 1 << 20  # bytes that are unpacked at a time
 _SOS, _PROGRESSIVE = 0xDA, (0xC2, 0xC6, 0xCA, 0xCE)
 # What follows a JPEG's coded data: any marker but a stuffed 0xff, a restart or a fill byte.
@@ -153,7 +153,7 @@ def _is_fill(extra: bytes) -> bool:
 
 def _is_whole_png(data: bytes) -> bool:
     """Whether all pixels are there; the end marker may be missing."""
-    position, stream = len(_PNG_START), zlib.decompressobj()
+    position, stream = 8, zlib.decompressobj()  # behind the signature
     width, height = image_size(data) or (0, 0)
     left = 2 * (8 * width + 8) * (height + 8)  # more bytes than any kind of PNG has pixels for
     try:

@@ -129,8 +129,8 @@ class Predictor:
             canvases = np.stack([prepared[i][0] for i in rows])
             P = np.stack([prepared[i][1].P for i in rows])
             for i, candidates in zip(rows, backend(canvases, P), strict=True):
-                answer = postprocess(candidates, self.class_spec, cameras[i], prepared[i][1], backend.nms)
-                answer, view = answer[answer.scores >= score_threshold], views[i]
+                seen, view = prepared[i][1], views[i]
+                answer = postprocess(candidates, self.class_spec, cameras[i], seen, backend.nms, score_threshold)
                 found[i] = answer if view is None else turned_back(answer, view, given[i])
         return [found[i] for i in range(len(images))]
 

@@ -95,10 +95,12 @@ def postprocess(
     camera: Camera,
     seen: Camera,
     suppression: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
+    score_threshold: float = 0.0,
 ) -> Detections:
     """What a network found on the canvas of `seen` -> detections in the image of `camera`, each object once.
 
-    classes: in the order of labels; suppression: the detector's. What cannot be is left out and counted.
+    classes: in the order of labels; suppression: the detector's; score_threshold: of calibrated scores, below which
+    nothing could suppress what is above. What cannot be is left out and counted.
     """
     possible = _possible(candidates, len(classes), seen)
     chosen = np.flatnonzero(possible)
@@ -109,11 +111,10 @@ def postprocess(
     # The canvas starts at the image's first pixel, so the pixel grids differ by the scale alone.
     scale = np.array([camera.fu / seen.fu, camera.fv / seen.fv] * 2)
     boxes2d = box3d.clip_to_image((boxes2d + 0.5) * scale - 0.5, camera)
-    visible = (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
     scores = calibrated(scores, labels, classes)
     scores, boxes, boxes2d, depth_std = (values.astype(float) for values in (scores, boxes, boxes2d, depth_std))
     found = Detections(np.array(classes.names)[labels], scores, boxes, boxes2d, depth_std, int((~possible).sum()))
-    found = found[visible]
+    found = found[box3d.has_area(boxes2d) & (scores >= score_threshold)]
     return nms(found[np.argsort(-found.scores, kind="stable")], suppression)
 
 

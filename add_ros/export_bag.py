@@ -10,7 +10,6 @@ Stopped at any time, the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
-import errno
 import shlex
 import sqlite3
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from add_model.atomic_io import write_atomically
+from add_model.atomic_io import FULL, write_atomically
 from add_model.signals import raise_on_signals
 from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
@@ -36,7 +35,6 @@ from training.arguments import command_parser
 from training.data.kitti.timestamps import nanoseconds
 
 PAGE = "export.html"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _positive(kind: type, text: str) -> float:
@@ -124,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _io_error(error: OSError, out: Path) -> str:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return f"the disk of {out} is full: make room, and give the same command again to go on; what is there is whole"
     return str(error)
 

@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from add_model.candidates import Candidates
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.detections import Detections
 from add_model.detectors.losses import Normaliser
@@ -204,9 +203,8 @@ class LitDetector(lightning.LightningModule):
             depth = None if scene.depth is None else scene.depth[None]
             features = self.objective.extract_features(self.detector, scene.canvas[None], scene.P[None], depth)
             decoded = self.detector.decode(features, scene.P[None])
-        candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
         detector = self.detector
-        return postprocess(candidates, detector.classes, scene.camera, scene.seen, detector.nms)
+        return postprocess(decoded.first(), detector.classes, scene.camera, scene.seen, detector.nms)
 
     def _total(self, value: Tensor) -> Tensor:
         # What is gathered carries no gradient: counts, and sums under no_grad.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable
 
+from add_model.atomic_io import FULL
 from add_model.errors import ModelError, OutputError
 from training.data.images import ImageError
 from training.data.kitti.dataset import KittiError
@@ -24,7 +24,7 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
             raise
         message = f"{broken}; replace the file and go on with --resume"
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             message = f"the disk is full ({error}); make room and go on with --resume"
         elif error.filename is not None:
             message = str(error)

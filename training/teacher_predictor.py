@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from add_model.candidates import Candidates
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.errors import ModelError
@@ -64,5 +63,4 @@ class TeacherPredictor:
         with torch.inference_mode():
             features = self._adapter.teacher_features(self._detector, canvas, P, require_depth(depth), self._branch)
             decoded = self._detector.decode(features, P)
-        candidates = Candidates(*(getattr(decoded, name)[0].cpu().numpy() for name in Candidates._fields))
-        return postprocess(candidates, self.classes, scene.camera, scene.seen, self._detector.nms)
+        return postprocess(decoded.first(), self.classes, scene.camera, scene.seen, self._detector.nms)

@@ -60,7 +60,6 @@ class TorchBackend:
         with torch.inference_mode(), torch.autocast(kind, precision, enabled=precision != torch.float32):
             images = torch.from_numpy(canvases).to(self.device)
             decoded = self._network(images, torch.from_numpy(P.astype(np.float32)).to(self.device))
-        outputs = (getattr(decoded, name) for name in Candidates._fields)
         # numpy has no bfloat16
-        outputs = (o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
+        outputs = (o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in decoded.outputs())
         return [Candidates(*values) for values in zip(*(output.cpu().numpy() for output in outputs), strict=True)]

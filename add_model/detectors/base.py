@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from add_model.candidates import Candidates
 from add_model.classes import ClassSpec
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.geometry.camera import Camera
@@ -44,6 +45,14 @@ class CandidateBatch:
     boxes: Tensor
     boxes2d: Tensor
     depth_std: Tensor
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors in the order of `Candidates`, which is that of an exported graph's outputs."""
+        return tuple(getattr(self, name) for name in Candidates._fields)
+
+    def first(self) -> Candidates:
+        """The candidates of the first image as numpy arrays."""
+        return Candidates(*(output[0].cpu().numpy() for output in self.outputs()))
 
 
 class TargetEncoder(Protocol):

@@ -35,7 +35,8 @@ def centre_losses(
     of_objects = [key for key in targets if key not in ("heatmap", "ignore", "mask", "mask_3d", "cell")]
 
     def chosen(which: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return {key: value[which] for key, value in outputs.items()}, {key: targets[key][which] for key in of_objects}
+        index = which.nonzero(as_tuple=True)  # once: on a GPU it waits for the device
+        return {key: value[index] for key, value in outputs.items()}, {key: targets[key][index] for key in of_objects}
 
     output, target = chosen(mask)
     output_3d, target_3d = chosen(mask_3d)

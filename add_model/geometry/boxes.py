@@ -168,3 +168,14 @@ def clip_to_image(rectangles: np.ndarray, camera: Camera) -> np.ndarray:
     """2D boxes (N, 4) in pixels, clipped to the image."""
     limit = np.array([camera.width - 1, camera.height - 1] * 2)
     return np.clip(rectangles, 0, limit)
+
+
+def has_area(rectangles: np.ndarray) -> np.ndarray:
+    """Which 2D boxes (N, 4) are not empty, as `clip_to_image` leaves those outside the image; NaN is empty."""
+    return (rectangles[:, 2] > rectangles[:, 0]) & (rectangles[:, 3] > rectangles[:, 1])
+
+
+def headings_between(angles: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Headings (N,) about the y axis of one frame as those of another, by the (3, 3) rotation from one to the other."""
+    forward = np.stack([np.cos(angles), np.zeros_like(angles), -np.sin(angles)], axis=1) @ rotation.T
+    return np.arctan2(-forward[:, 2], forward[:, 0])

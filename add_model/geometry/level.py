@@ -122,8 +122,7 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
     """
     boxes = found.boxes.copy()
     boxes[:, :3] = found.boxes[:, :3] @ view.rotation - camera.translation
-    forward = box3d.axes(found.boxes)[:, 0] @ view.rotation
-    boxes[:, 6] = np.arctan2(-forward[:, 2], forward[:, 0])
+    boxes[:, 6] = box3d.headings_between(found.boxes[:, 6], view.rotation.T)
     left, top, right, bottom = found.boxes2d.T
     corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(found))
     rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(found)))], axis=1), 2, 0)
@@ -131,6 +130,6 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
     ahead = (rays[..., 2] > 0).all(axis=1)
     pixels = rays[..., :2] / np.where(rays[..., 2:] > 0, rays[..., 2:], 1)
     boxes2d = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
-    shown = ahead & (boxes2d[:, 2] > boxes2d[:, 0]) & (boxes2d[:, 3] > boxes2d[:, 1])
+    shown = ahead & box3d.has_area(boxes2d)
     up = view.rotation.T @ np.array([0.0, -1.0, 0.0])
     return replace(found, boxes=boxes, boxes2d=boxes2d, up=up)[shown]

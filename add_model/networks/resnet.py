@@ -7,7 +7,7 @@ user brings. The stride of a stage sits in the 3x3 convolution of its first bloc
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -82,9 +82,12 @@ class ResNet(Backbone):
 
         Raises FileNotFoundError, and ValueError where the file does not hold this network.
         """
-        published = read_published(path)
+        self.load_published(read_published(path), path)
+
+    def load_published(self, weights: Mapping[str, Tensor], path: str | Path) -> None:
+        """The same of weights that `read_published` has read from the path."""
         try:
-            self.load_state_dict({k: v for k, v in published.items() if not k.startswith("fc.")})
+            self.load_state_dict({k: v for k, v in weights.items() if not k.startswith("fc.")})
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold this ResNet: {error}") from error
 

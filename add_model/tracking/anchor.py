@@ -50,9 +50,3 @@ class Anchor:
         """Begin a frame that is the camera's own at this moment, at `pose` or, for None, wherever it is."""
         self._origin = None if pose is None else np.array(pose, float)
         self._camera = np.eye(4)
-
-
-def headings_between(angles: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Headings (N,) about the y axis of one frame as those of another, by the (3, 3) rotation from one to the other."""
-    forward = np.stack([np.cos(angles), np.zeros_like(angles), -np.sin(angles)], axis=1) @ rotation.T
-    return np.arctan2(-forward[:, 2], forward[:, 0])

@@ -42,6 +42,11 @@ class TrackTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) index of the class with the most votes."""
+        return self.votes.argmax(axis=1) if len(self) else np.empty(0, int)
+
     def __getitem__(self, index: np.ndarray) -> TrackTable:
         """The tracks that a mask or index array picks."""
         return TrackTable(*(column[index] for column in vars(self).values()))

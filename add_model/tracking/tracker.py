@@ -12,7 +12,7 @@ from add_model.geometry.camera import Camera
 from add_model.nms import same_place
 from add_model.pose_covariance import position_covariances
 from add_model.tracking import heading
-from add_model.tracking.anchor import Anchor, headings_between
+from add_model.tracking.anchor import Anchor
 from add_model.tracking.association import assign, image_overlap, pair_costs
 from add_model.tracking.settings import Motions, TrackerSettings
 from add_model.tracking.table import TrackTable
@@ -93,7 +93,7 @@ class Tracker:
             return
         rotation, mean, covariance = back[:3, :3], np.zeros((len(table), 6)), np.zeros((len(table), 6, 6))
         mean[:, :3] = table.mean[:, :3] @ rotation.T + back[:3, 3]
-        headings = replace(table.headings, angle=headings_between(table.headings.angle, rotation))
+        headings = replace(table.headings, angle=box3d.headings_between(table.headings.angle, rotation))
         covariance[:, :3, :3] = rotation @ table.covariance[:, :3, :3] @ rotation.T
         covariance[:, 3:, 3:] = first_velocity(headings.angle, self._motions(table), self.settings, self._anchor.fixed)
         noise = rotation @ table.noise @ rotation.T
@@ -104,16 +104,17 @@ class Tracker:
         names = [str(name) for name in found.names]
         self._names += sorted(set(names) - set(self._names))
         self._table = self._table.of_classes(len(self._names))
+        labels = np.array([self._names.index(name) for name in names], dtype=int)
         return Measurements(
             found.boxes[:, :3] @ rotation.T + origin,
             rotation @ position_covariances(found) @ rotation.T,
-            headings_between(found.boxes[:, 6], rotation),
+            box3d.headings_between(found.boxes[:, 6], rotation),
             found.boxes[:, 3:6],
             found.boxes2d,
             found.boxes[:, 2],
             found.scores,
-            np.array([self._names.index(name) for name in names], dtype=int),
-            self.settings.motions(names),
+            labels,
+            self.settings.motions(self._names)[labels],
         )
 
     def _correct(self, measured: Measurements, camera: Camera, stamp: int, time: float) -> np.ndarray:
@@ -144,7 +145,7 @@ class Tracker:
             (measured.positions, (1 - settings.bias_share) * measured.noise),
             settings.gate,
         )
-        same = table.votes.argmax(axis=1)[:, None] == measured.labels
+        same = table.labels[:, None] == measured.labels
         sure = measured.scores >= settings.high_score
         costs += np.where(same, 0.0, settings.class_cost)
         rows, columns = assign(np.where(sure, costs, np.inf))
@@ -214,7 +215,7 @@ class Tracker:
         if not now.all():
             boxes2d[~now] = _in_image(boxes[~now], camera)
         visible = np.isfinite(boxes2d).all(axis=1) | now
-        names = np.array(self._names or [""])[table.votes.argmax(axis=1) if len(self._names) else table.ids]
+        names = np.array(self._names, dtype=str)[table.labels]
         return Tracks(
             table.ids, names, np.clip(table.scores, 0, 1), boxes, boxes2d,
             back @ (table.covariance[:, :3, :3] + self.settings.bias_share * table.noise) @ back.T, heading_std,
@@ -226,11 +227,10 @@ class Tracker:
         """The boxes (N, 7) of tracks with headings (N,), in the frame of the camera's P."""
         motion = self._anchor.camera
         centres = (table.mean[:, :3] - motion[:3, 3]) @ motion[:3, :3]
-        return np.column_stack([centres, table.sizes, headings_between(angles, motion[:3, :3].T)])
+        return np.column_stack([centres, table.sizes, box3d.headings_between(angles, motion[:3, :3].T)])
 
     def _motions(self, table: TrackTable) -> Motions:
-        names = [self._names[label] for label in table.votes.argmax(axis=1)]
-        return self.settings.motions(names)
+        return self.settings.motions(self._names)[table.labels]
 
 
 def _superseded(tracks: Tracks, now: np.ndarray) -> np.ndarray:
@@ -247,7 +247,7 @@ def _superseded(tracks: Tracks, now: np.ndarray) -> np.ndarray:
 def _in_image(boxes: np.ndarray, camera: Camera) -> np.ndarray:
     """The 2D boxes (N, 4) in pixels, clipped to the image; NaN where nothing of one is in it."""
     clipped = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
-    empty = ~((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])) | (boxes[:, 2] < _NEAREST)
+    empty = ~box3d.has_area(clipped) | (boxes[:, 2] < _NEAREST)
     clipped[empty] = np.nan
     return clipped
 

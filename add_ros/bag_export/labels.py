@@ -144,7 +144,7 @@ def _in_view(found: Objects, camera: Camera) -> Objects:
         return found
     whole = box3d.project_boxes(found.boxes, camera)
     inside = box3d.clip_to_image(whole, camera)
-    shown = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
+    shown = box3d.has_area(inside)
     boxes2d = np.where(open_[:, None], inside, found.boxes2d)
     truncated = np.where(found.truncated == NOT_GIVEN, outside_share(found, camera), found.truncated)
     return replace(found, boxes2d=boxes2d, truncated=truncated)[~open_ | shown]

@@ -14,7 +14,6 @@ from add_model.image_headers import JPEG, PNG, image_format
 from add_model.image_headers import image_size as size_in_header
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _GREY_16 = b"\x10\0"  # a PNG's bits and colour type
 _LFS = b"version https://git-lfs"
 
@@ -30,7 +29,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     with suppress(OSError), open(path, "rb") as file:
         head = file.read(26)
-        if head.startswith(_PNG) and head[24:26] == _GREY_16:
+        if image_format(head) == PNG and head[24:26] == _GREY_16:
             raise ImageError(f"{path}: one channel of 16 bits, as depth images have; convert pictures to 8 bits")
     # The pixels as the calibration knows them: an EXIF orientation must not turn them.
     image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -53,7 +52,7 @@ def _is_deep(path: Path) -> bool:
     """Whether a file is a PNG with 16 bits in more than one channel."""
     with suppress(OSError), path.open("rb") as file:
         head = file.read(26)
-        return head.startswith(_PNG) and head[24:25] == _GREY_16[:1] and head[24:26] != _GREY_16
+        return image_format(head) == PNG and head[24:25] == _GREY_16[:1] and head[24:26] != _GREY_16
     return False
 
 

@@ -67,7 +67,7 @@ class DeepLabFrustum(Frustum):
         weights = read_published(path)
         head = _below(weights, "classifier.")
         if not head:
-            self.backbone.load_weights(path)
+            self.backbone.load_published(weights, path)
             return
         try:
             self.backbone.load_state_dict(_below(weights, "backbone."))

@@ -191,7 +191,7 @@ def _rowwise(heads: RoIHeads, regions: Tensor, mask: Tensor | None) -> dict[str,
     """Heads of N regions each -> of regions (B, K, ...), 0 where there is none by the mask."""
     if mask is None:
         return {name: value.unflatten(0, regions.shape[:2]) for name, value in heads(regions.flatten(0, 1)).items()}
-    outputs = {}
-    for name, value in heads(regions[mask]).items():
-        outputs[name] = value.new_zeros(*mask.shape, value.shape[1]).index_put(mask.nonzero(as_tuple=True), value)
+    place, outputs = mask.nonzero(as_tuple=True), {}
+    for name, value in heads(regions[place]).items():
+        outputs[name] = value.new_zeros(*mask.shape, value.shape[1]).index_put(place, value)
     return outputs

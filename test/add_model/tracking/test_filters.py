@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from add_model.geometry.boxes import headings_between
 from add_model.tracking import heading, kalman
-from add_model.tracking.anchor import Anchor, headings_between
+from add_model.tracking.anchor import Anchor
 from add_model.tracking.association import assign, image_overlap, pair_costs
 
 

@@ -102,7 +102,7 @@ class Survey:
     def _compare(self, name: str, objects: Objects, camera: Camera) -> None:
         self.degrees += [f"{name}, object {row}" for row in np.flatnonzero(np.abs(objects.boxes[:, 6]) > _DEGREES)]
         seen = box3d.clip_to_image(box3d.project_boxes(objects.boxes, camera), camera)
-        shown = (seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])
+        shown = box3d.has_area(seen)
         self.hidden += [f"{name}, object {row}" for row in np.flatnonzero(~shown)]
         whole = shown & (objects.truncated < _SEEN) & (objects.boxes2d[:, 2] > objects.boxes2d[:, 0])
         if whole.any():

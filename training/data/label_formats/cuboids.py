@@ -140,7 +140,7 @@ def in_image(names: np.ndarray, boxes: np.ndarray, occluded: np.ndarray, camera:
     inside = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
     objects = Objects(names, boxes, inside, np.zeros(len(names)), occluded)
     truncated = outside_share(objects, camera)
-    shown = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
+    shown = box3d.has_area(inside)
     return Objects(names, boxes, inside, truncated, occluded)[shown]
 
 
