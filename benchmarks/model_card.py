@@ -28,7 +28,7 @@ from training.data.kitti.labels import detections_table, objects_table
 from training.data.kitti.splits import read_ids
 from training.data.sample import Sample
 from training.data.world import World
-from training.evaluation.association import IGNORED, associate, best_threshold
+from training.evaluation.association import associate, best_threshold, outcomes
 from training.evaluation.average_precision import evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.table import count_notes, rows
@@ -96,8 +96,7 @@ def errors(predictor: Predictor, samples: Iterable[Sample], threshold: float) ->
                 text += f"{hit.sum() / inside.sum():>7.0%}{depth:>7.1%}{turned:>7.0%}"
             lines.append(text)
         pairs = [associate(labelled, found, name) for labelled, found in zip(objects, detections, strict=True)]
-        scores = np.concatenate([f.scores[a.detection != IGNORED] for f, a in zip(detections, pairs, strict=True)])
-        right = np.concatenate([a.detection[a.detection != IGNORED] >= 0 for a in pairs])
+        scores, right = outcomes([(a, f.scores) for f, a in zip(detections, pairs, strict=True)])
         for low, high in itertools.pairwise(_SCORES):
             inside = (scores >= low) & (scores < high)
             if inside.any():

@@ -19,8 +19,8 @@ from training.arguments import command_parser
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
 from training.errors import TrainingError
-from training.evaluation.association import associate
-from training.evaluation.calibration import LEAST_HITS, fit_calibration, outcomes, reliability
+from training.evaluation.association import associate, outcomes
+from training.evaluation.calibration import LEAST_HITS, fit_calibration, reliability
 
 _EDGES = np.linspace(0, 1, 11)
 
@@ -32,13 +32,16 @@ def calibrate(predictor: Predictor, frames: KittiFolder) -> tuple[ClassSpec, str
         predictor: of the model; scores that it calibrates already are calibrated anew.
         frames: labelled.
     """
-    samples = [frames.sample(index) for index in range(len(frames))]
-    found = [predictor.predict(sample.image, sample.camera) for sample in samples]
+    objects, found = [], []
+    for index in range(len(frames)):  # images are not kept
+        sample = frames.sample(index)
+        objects.append(sample.objects)
+        found.append(predictor.predict(sample.image, sample.camera))
     measured = [
         outcomes(
             [
-                (associate(sample.objects, detections, kind.name, predictor.class_spec), detections.scores)
-                for sample, detections in zip(samples, found, strict=True)
+                (associate(labelled, detections, kind.name, predictor.class_spec), detections.scores)
+                for labelled, detections in zip(objects, found, strict=True)
             ]
         )
         for kind in predictor.class_spec

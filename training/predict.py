@@ -12,6 +12,7 @@ from tqdm import tqdm
 from add_model.backends.select import ENGINES
 from add_model.detections import Detections
 from add_model.errors import ModelError
+from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.arguments import command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
@@ -77,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = 0
     try:
         for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
-            detections = predict(index)
-            write_results(options.out / f"{frames.ids[index]}.txt", detections, frames.camera(index))
+            detections, camera = predict(index)
+            write_results(options.out / f"{frames.ids[index]}.txt", detections, camera)
             found += len(detections)
     except (KittiError, ValueError, OSError) as error:
         return _failed(f"{error}; {options.out} has the results of {index} of {len(frames)} frames")
@@ -109,18 +110,20 @@ def _inside(root: Path, split: str = "training") -> Path:
     return root / split if (root / split / "image_2").is_dir() else root
 
 
-def _predictor(options: argparse.Namespace, frames: KittiFolder) -> tuple[Callable[[int], Detections], list[str]]:
-    """What detects in a frame by its index, and notes on it."""
+def _predictor(
+    options: argparse.Namespace, frames: KittiFolder
+) -> tuple[Callable[[int], tuple[Detections, Camera]], list[str]]:
+    """What detects in a frame by its index, with the frame's camera, and notes on it."""
     if options.teacher is not None:
         from training.teacher_predictor import TeacherPredictor  # needs torch
 
         teacher = TeacherPredictor(options.teacher, options.device)
-        return lambda index: teacher.predict(frames, index), []
+        return lambda index: (teacher.predict(frames, index), frames.camera(index)), []
     predictor = Predictor(options.model, options.device, engine=options.engine)
 
-    def predict(index: int) -> Detections:
+    def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)
-        return predictor.predict(sample.image, sample.camera)
+        return predictor.predict(sample.image, sample.camera), sample.camera
 
     return predict, [predictor.device_note] if predictor.device_note else []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from add_ros.bags.messages import stamp_of
 from add_ros.errors import FrameRejectedError
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # PointField's datatypes
@@ -50,7 +51,7 @@ def cloud_of(message: Any) -> Cloud:
         points[:, 3] = rows[name]
     kept = np.isfinite(points[:, :3]).all(axis=1) & (points[:, :3] != 0).any(axis=1)
     points[~np.isfinite(points[:, 3]), 3] = 0
-    stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    stamp = stamp_of(message)
     times = next((_stamps(rows[name][kept], stamp) for name in _first(fields, _TIME)), None)
     return Cloud(points[kept], times)
 

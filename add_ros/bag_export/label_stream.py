@@ -8,8 +8,8 @@ from typing import Any
 
 from rosbags.typesys.store import Typestore
 
-from add_ros.bag_export.labels import MARKERS, is_box
-from add_ros.bags import messages
+from add_ros.bag_export.labels import is_box
+from add_ros.bags import messages, types
 from add_ros.bags.reading import readable_messages
 
 _AHEAD = 5_000_000_000  # ns past a stamp after which its labels are not looked for, if labels are in their order
@@ -72,6 +72,6 @@ def _stamps(markers: Any) -> list[int]:
 
     A DELETEALL often comes first, and has no stamp.
     """
-    assert markers.__msgtype__ == MARKERS
+    assert markers.__msgtype__ == types.MARKERS
     boxes = [marker for marker in markers.markers if is_box(marker)]
     return [messages.stamp_of(marker) for marker in (boxes or markers.markers)[:1]]

@@ -19,7 +19,6 @@ from add_ros.errors import FrameRejectedError
 from training.data.kitti.tracking import outside_share
 from training.data.sample import Objects
 
-MARKERS = "visualization_msgs/msg/MarkerArray"
 _CUBE, _ADD = 1, 0  # Marker's type and action
 
 Lookup = Callable[[str], np.ndarray]  # a frame -> (4, 4), its points to the camera's frame

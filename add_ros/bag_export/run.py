@@ -69,15 +69,14 @@ def export(
     """
     report = Report()
     for number, opened in enumerate(recordings):
+        if any(row.bag > number for row in journal.rows):
+            continue
         recording = opened()
         rows = [row for row in journal.rows if row.bag == number]
-        later = any(row.bag > number for row in journal.rows)
         decided = {(row.topic, row.stamp): row for row in rows}
         replaying = None if not rows else (rows[-1].topic, rows[-1].stamp)
         choosers = {camera.image: FrameChooser(choice) for camera in recording.sources.cameras}
         seen: set[tuple[str, int]] = set()
-        if later:
-            continue
         for frame in progress(recording.frames(), recording):
             key, chooser = (frame.topic, frame.stamp), choosers[frame.topic]
             if key in seen:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 
-from add_ros.bag_export.labels import MARKERS
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.topics import TopicNames, Topics, find_topics
-
-POINTS = "sensor_msgs/msg/PointCloud2"
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,10 @@ def find_sources(connections: list[Connection], wanted: ExportTopics, store: Typ
 
 
 def _points(types_of: dict[str, str], wanted: str | None) -> str | None:
-    clouds = sorted(topic for topic, kind in types_of.items() if kind == POINTS)
+    clouds = sorted(topic for topic, kind in types_of.items() if kind == types.POINTS)
     if wanted:
         if wanted not in clouds:
-            raise BagError(f"{wanted} has no {POINTS}; topics that have: {', '.join(clouds) or 'none'}")
+            raise BagError(f"{wanted} has no {types.POINTS}; topics that have: {', '.join(clouds) or 'none'}")
         return wanted
     if wanted is None and len(clouds) > 1:
         raise BagError(
@@ -77,10 +74,12 @@ def _points(types_of: dict[str, str], wanted: str | None) -> str | None:
 
 
 def _labels_of(camera: Topics, types_of: dict[str, str], wanted: str | None) -> str | None:
-    boxes = sorted(topic for topic, kind in types_of.items() if kind in (types.DETECTIONS, MARKERS))
+    boxes = sorted(topic for topic, kind in types_of.items() if kind in (types.DETECTIONS, types.MARKERS))
     if wanted:
         if wanted not in boxes:
-            raise BagError(f"{wanted} has no {types.DETECTIONS} or {MARKERS}; topics that have: {', '.join(boxes)}")
+            raise BagError(
+                f"{wanted} has no {types.DETECTIONS} or {types.MARKERS}; topics that have: {', '.join(boxes)}"
+            )
         return wanted
     named = [topic for topic in boxes if "truth" in topic or "label" in topic] if wanted is None else []
     space = camera.camera_info.rsplit("/", 1)[0]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from add_ros.bags.messages import stamp_of
 from add_ros.errors import FrameRejectedError
 
 _REASON = "no transform"
@@ -93,7 +94,7 @@ class TransformTree:
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static)
-            stamp = transform.header.stamp.sec * 10**9 + transform.header.stamp.nanosec
+            stamp = stamp_of(transform)
             edge.add(recorded if static else stamp, pose)
 
     def forget(self, before: int) -> None:

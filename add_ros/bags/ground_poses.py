@@ -11,8 +11,6 @@ from add_ros.bags import types
 from add_ros.bags.reading import readable_messages
 from add_ros.errors import FrameRejectedError
 
-_TRANSFORMS = "tf2_msgs/msg/TFMessage"
-
 
 class GroundPoses:
     """Poses over ground, looked up in all of a bag's transforms.
@@ -28,7 +26,7 @@ class GroundPoses:
         for connection, time, message in readable_messages(
             path,
             types.typestore(),
-            lambda c: c.msgtype == _TRANSFORMS,
+            lambda c: c.msgtype == types.TRANSFORMS,
             self._count_malformed,
             lambda _: None,  # of a broken bag, whoever reads its images says so; what came before the break is known
         ):

@@ -61,14 +61,13 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
         GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, and where none of the 3D
             boxes can be used.
     """
-    found = faults(truth)
-    if found and len(found) == len(truth.detections):
-        raise GroundTruthError(found[0][1])
     names, _, boxes = messages.boxes_of(truth)
+    usable = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    if len(boxes) and not len(usable):
+        raise GroundTruthError(faults(truth)[0][1])
     entries = [] if rectangles is None else rectangles.detections
     row_of = _rows([detection.id for detection in truth.detections], "ground-truth boxes")
     _rows([entry.id for entry in entries if entry.id in row_of], "2D ground-truth boxes")
-    usable = np.flatnonzero(np.isfinite(boxes).all(axis=1))
     alone = np.setdiff1d(usable, [row_of[entry.id] for entry in entries if entry.id in row_of])
     order = [row_of.get(entry.id) for entry in entries] + alone.tolist()
     flat = [_flat(entry) for entry in entries]

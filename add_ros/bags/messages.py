@@ -170,8 +170,7 @@ def boxes_of(message: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
         names.append(best.class_id if best else "")
         scores.append(best.score if best else np.nan)
-        if not box_fault(detection):
-            row[:] = _box(detection)
+        row[:], _ = _checked_box(detection.bbox.size, *_pose(detection))
     return np.array(names, dtype=str), np.array(scores, dtype=float), boxes
 
 
@@ -188,6 +187,10 @@ def box_of(pose: Any, size: Any) -> tuple[np.ndarray, tuple[str, str] | None]:
     """
     p, q = pose.position, pose.orientation
     position, turn = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    return _checked_box(size, position, turn)
+
+
+def _checked_box(size: Any, position: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, tuple[str, str] | None]:
     fault = _fault(size, position, turn)
     return (np.full(7, np.nan) if fault else _upright_box(size, position, turn)), fault
 
@@ -208,11 +211,6 @@ def _fault(size: Any, position: np.ndarray, turn: np.ndarray) -> tuple[str, str]
             f"leans by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
         )
     return None
-
-
-def _box(detection: Any) -> np.ndarray:
-    """The box (7,) of a Detection3D."""
-    return _upright_box(detection.bbox.size, *_pose(detection))
 
 
 def _upright_box(size: Any, position: np.ndarray, turn: np.ndarray) -> np.ndarray:

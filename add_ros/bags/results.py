@@ -35,14 +35,13 @@ from add_ros.track_messages import track_array, velocity_cloud
 from training.data.sample import Objects
 
 _LIFETIME = 1.0  # seconds that RViz shows a marker, as by the node's default
-_MARKERS = "visualization_msgs/msg/MarkerArray"
 _NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # not a view, which would keep the pixels
 _TRACKS = {
     "tracks": types.DETECTIONS,
-    "track_markers": _MARKERS,
-    "track_velocities": "sensor_msgs/msg/PointCloud2",
+    "track_markers": types.MARKERS,
+    "track_velocities": types.POINTS,
 }
-_SCENE = ("tf2_msgs/msg/TFMessage", "sensor_msgs/msg/PointCloud2")
+_SCENE = (types.TRANSFORMS, types.POINTS)
 
 
 class ResultBag:
@@ -104,10 +103,10 @@ class ResultBag:
             merged = {c.topic: c for c in copied}  # a topic may have several connections; their messages go to one
             target = {topic: self._connect(topic, c.msgtype, c) for topic, c in merged.items()}
             target |= {out["detections"]: self._connect(out["detections"], types.DETECTIONS)}
-            target |= {out["markers"]: self._connect(out["markers"], _MARKERS)}
+            target |= {out["markers"]: self._connect(out["markers"], types.MARKERS)}
             target |= {out[name]: self._connect(out[name], _TRACKS[name]) for name in ("tracks", "track_markers")}
             if topics.ground_truth:
-                target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], _MARKERS)}
+                target |= {out["ground_truth_markers"]: self._connect(out["ground_truth_markers"], types.MARKERS)}
             found_markers, truth_markers = MarkerPublisher(), MarkerPublisher(TRUTH_COLOUR)
             tracker, track_markers = Tracker(TrackerSettings.at(self._shown)), TrackMarkers()
             for connection, time, data in self._readable(reader, copied):

@@ -15,6 +15,9 @@ from rosbags.typesys.store import Typestore
 
 DETECTIONS = "vision_msgs/msg/Detection3DArray"
 RECTANGLES = "vision_msgs/msg/Detection2DArray"
+MARKERS = "visualization_msgs/msg/MarkerArray"
+POINTS = "sensor_msgs/msg/PointCloud2"
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "runtime"
 

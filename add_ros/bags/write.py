@@ -246,7 +246,7 @@ class CameraBagWriter:
         if self._truth in self._connections:
             self._put_truth(sample, stamp, tracks)
         if scan is not None:
-            self._connect(VELODYNE, "sensor_msgs/msg/PointCloud2")
+            self._connect(VELODYNE, types.POINTS)
             cloud = messages.point_cloud(self._types, scan.points, scan.stamp, VELODYNE_FRAME)
             self._put(VELODYNE, scan.stamp, cloud)
 
@@ -256,7 +256,7 @@ class CameraBagWriter:
         if self._placed and not new:
             return
         self._placed = True
-        self._connect(TF_STATIC, "tf2_msgs/msg/TFMessage", latched=True)
+        self._connect(TF_STATIC, types.TRANSFORMS, latched=True)
         if velodyne is None:
             message = messages.transform(self._types, self._base, stamp, BASE_FRAME, self.frame_id)
         else:
@@ -274,7 +274,7 @@ class CameraBagWriter:
         vehicle = pose @ to_projection @ base
         if self._start is None:
             self._start = vehicle
-        self._connect(TF, "tf2_msgs/msg/TFMessage")
+        self._connect(TF, types.TRANSFORMS)
         to_vehicle = np.linalg.solve(vehicle, self._start)[:3]
         self._put(TF, stamp, messages.transform(self._types, to_vehicle, stamp, ODOM_FRAME, BASE_FRAME))
 

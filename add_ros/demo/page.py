@@ -13,6 +13,7 @@ import numpy as np
 from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
+from add_ros.bags.messages import seconds
 from add_ros.demo.results import ResultFrame
 from training.report.pictures import frame_pictures, legend
 
@@ -62,7 +63,7 @@ def _picture(frame: ResultFrame, classes: ClassSpec) -> dict[str, Any]:
     answered = frame.detections is not None
     return {
         **vars(drawn),
-        "stamp": f"{frame.stamp // 10**9}.{frame.stamp % 10**9:09d}",
+        "stamp": seconds(frame.stamp),
         "count": len(found) if answered else None,
         "latency": None if frame.latency_ms is None else round(frame.latency_ms, 1),
         "text": (listed or "nothing detected") if answered else "no answer from the node",

@@ -217,6 +217,7 @@ class KittiData(Loaders):
             if self.class_balance is not None:
                 shown = [set(frames.objects(i).names) & set(self._classes.names) for i in range(len(frames))]
                 self._factors = repeat_factors(shown, self.class_balance)
+                self._drawn: tuple[int, DrawnFrames] | None = None
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val, self._depth_source(self.depth))
         if stage == "fit" and (said := shared_frames(frames, self.val_frames)):
@@ -231,7 +232,10 @@ class KittiData(Loaders):
         """The same in every epoch, or as often as classes are to be balanced."""
         if self.class_balance is None:
             return self._train_frames
-        return DrawnFrames(self._train_frames, draw(self._factors, np.random.default_rng([self.seed, epoch])))
+        if self._drawn is None or self._drawn[0] != epoch:  # asked for each view
+            drawn = draw(self._factors, np.random.default_rng([self.seed, epoch]))
+            self._drawn = epoch, DrawnFrames(self._train_frames, drawn)
+        return self._drawn[1]
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
         return _labelled(self.root, split, depth, self._classes, self.trust_calibration)

@@ -111,6 +111,22 @@ def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
     return bool((ratio(rectangle_intersection(box, regions), rectangle_area(box)) > MIN_IOU).any())
 
 
+def outcomes(frames: list[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The detections of one class that count, over all frames.
+
+    Args:
+        frames: (association, scores of its detections) of each frame.
+
+    Returns:
+        Their scores (N,) and whether each is right (N,), that is, belongs to an object.
+    """
+    counted = [(scores[a.detection >= FREE], a.detection[a.detection >= FREE] >= 0) for a, scores in frames]
+    return (
+        np.concatenate([np.empty(0), *(scores for scores, _ in counted)]),
+        np.concatenate([np.empty(0, bool), *(right for _, right in counted)]),
+    )
+
+
 def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
     """The score with the largest F1.
 
@@ -122,8 +138,7 @@ def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
         lowest scores would be false positives.
     """
     objects = sum(int((association.truth != IGNORED).sum()) for association, _ in frames)
-    scores = np.concatenate([np.empty(0), *(scores[a.detection != IGNORED] for a, scores in frames)])
-    hits = np.concatenate([np.empty(0, bool), *(a.detection[a.detection != IGNORED] >= 0 for a, _ in frames)])
+    scores, hits = outcomes(frames)
     if not objects or not hits.any():
         return SCORE_THRESHOLD
     order = np.argsort(-scores, kind="stable")

@@ -6,25 +6,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from add_model.score_calibration import logit, sigmoid
-from training.evaluation.association import FREE, Association
 
 LEAST_HITS = 10  # fewer right detections say nothing of a slope
-
-
-def outcomes(frames: list[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The detections of one class that count, over all frames.
-
-    Args:
-        frames: (association, scores of its detections) of each frame.
-
-    Returns:
-        Their scores (N,) and whether each is right (N,), that is, belongs to an object.
-    """
-    counted = [(scores[a.detection >= FREE], a.detection[a.detection >= FREE] >= 0) for a, scores in frames]
-    return (
-        np.concatenate([np.empty(0), *(scores for scores, _ in counted)]),
-        np.concatenate([np.empty(0, bool), *(right for _, right in counted)]),
-    )
 
 
 def fit_calibration(scores: np.ndarray, right: np.ndarray) -> tuple[float, float] | None:

@@ -12,8 +12,8 @@ from add_model.detections import Detections
 from add_model.metadata import read_classes
 from training.calibrate_scores import calibrate, main
 from training.data.kitti.dataset import KittiFolder
-from training.evaluation.association import FREE, IGNORED, Association
-from training.evaluation.calibration import fit_calibration, outcomes, reliability
+from training.evaluation.association import FREE, IGNORED, Association, outcomes
+from training.evaluation.calibration import fit_calibration, reliability
 from training.world import main as world_main
 
 

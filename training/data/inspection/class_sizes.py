@@ -30,16 +30,7 @@ class MeasuredClass:
         size = tuple(round(float(side), 3) for side in self.sizes.mean(axis=0))
         number = KITTI_CLASSES.index(self.name)
         if number >= 0:
-            known = KITTI_CLASSES.classes[number]
-            return ObjectClass(
-                self.name,
-                size,
-                known.look_alikes,
-                known.neighbours,
-                known.min_overlap,
-                known.loose_overlap,
-                known.colour,
-            )
+            return replace(KITTI_CLASSES.classes[number], name=self.name, mean_size=size)
         overlaps = (0.7, 0.5) if size[0] >= _LONG else (0.5, 0.25)
         return ObjectClass(self.name, size, min_overlap=overlaps[0], loose_overlap=overlaps[1])
 

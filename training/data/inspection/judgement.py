@@ -54,12 +54,10 @@ def judge(
         )
     elif survey.apart:
         said.remarks.append(f"2D boxes do not lie where the 3D boxes project in {listed(survey.apart)}")
-    if len(doubts) > 0.5 * survey.frames:
+    if doubts:
         frame, why = next(iter(doubts.items()))
-        said.faults.append(f"the calibration of {len(doubts)} frames can hardly be of their images; {frame}: {why}")
-    elif doubts:
-        frame, why = next(iter(doubts.items()))
-        said.remarks.append(f"the calibration of {len(doubts)} frames can hardly be of their images; {frame}: {why}")
+        kept = said.faults if len(doubts) > 0.5 * survey.frames else said.remarks
+        kept.append(f"the calibration of {len(doubts)} frames can hardly be of their images; {frame}: {why}")
     near = sum(kind.near for kind in survey.classes.values())
     empty = [where for kind in survey.classes.values() for where in kind.empty]
     if near >= _ENOUGH and len(empty) > _MOST_EMPTY * near:

@@ -58,7 +58,6 @@ def write_datumaro(path: Path, frames: Frames) -> None:
         )
     labels = [{"name": kind, "parent": "", "attributes": []} for kind in kinds]
     content = {"info": {}, "categories": {"label": {"labels": labels, "attributes": ["occluded"]}}, "items": items}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 

@@ -36,7 +36,6 @@ def write_omni3d(path: Path, frames: Frames) -> None:
     categories = [{"id": i, "name": kind, "supercategory": ""} for i, kind in enumerate(kinds)]
     info = {"id": 0, "source": "add_ros", "name": path.stem, "split": path.stem, "version": "0.1", "url": ""}
     content = {"info": info, "images": images, "categories": categories, "annotations": annotations}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content) + "\n")
 
 

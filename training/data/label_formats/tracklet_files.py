@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from add_model.atomic_io import write_atomically
-from training.data.kitti.tracklets import pose_rows, tracklet_items
+from training.data.kitti.tracklets import TRACKLETS, pose_rows, tracklet_items
 from training.data.label_formats.cuboids import (
     NOT_GIVEN,
     Cuboids,
@@ -24,7 +24,7 @@ from training.data.label_formats.cuboids import (
 from training.data.label_formats.tool_files import sides
 from training.data.text_files import read_text
 
-TRACKLETS, FRAME_LIST = "tracklet_labels.xml", "frame_list.txt"
+FRAME_LIST = "frame_list.txt"
 _UNSET, _IN_IMAGE, _LABELED = -1, 0, 2
 
 
@@ -60,7 +60,6 @@ def write_tracklets(folder: Path, frames: Frames, cvat: bool) -> None:
         )  # fmt: skip
         _texts(item, finished=1)
     ElementTree.indent(root)
-    folder.mkdir(parents=True, exist_ok=True)
     head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<!DOCTYPE boost_serialization>\n'
     text = head + ElementTree.tostring(root, encoding="unicode") + "\n"
     write_atomically(folder / TRACKLETS, text)
