@@ -13,6 +13,7 @@ WORKERS ?= 3
 PRECISION ?= 32-true
 SOAK_MINUTES ?= 30
 SOAK_SEED ?=
+TF2 ?=
 
 # A sourced ROS distribution would mix its packages and libraries with the wheels of .venv.
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -73,7 +74,7 @@ docs: $(READY)-docs ## build this documentation as a site in out/site, with the 
 	@echo "out/site/index.html"
 
 soak: $(READY)-test ## attack node, tools and training for SOAK_MINUTES (30), and print what was survived as a table
-	$(VENV)/bin/python benchmarks/soak.py --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+	$(VENV)/bin/python benchmarks/soak.py --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(if $(TF2),--tf2 "$(TF2)")
 
 lint: $(READY)-test ## check style and format
 	$(VENV)/bin/ruff check .

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from add_ros.errors import FrameRejectedError
 
 LONGEST_TEXT = 255  # characters of a frame_id, an encoding, a distortion model; ROS's names have no more
 _MOST_COEFFICIENTS = 64  # of a lens; the longest model has 14
 _SHOWN = 60
+_FARTHEST, _UNIT = 1e8, 0.1  # metres, which hold the Earth; what a quaternion's length may differ from 1
 
 
 def require_bounded(message: Any) -> None:
@@ -22,6 +25,20 @@ def require_bounded(message: Any) -> None:
     count = len(getattr(message, "d", ()))
     if count > _MOST_COEFFICIENTS:
         raise FrameRejectedError("invalid camera_info", f"D has {count} coefficients: no lens has so many")
+
+
+def impossible_transform(transform: Any) -> str | None:
+    """What a geometry_msgs/TransformStamped can't be, in one sentence; None where it can."""
+    shift, turn = transform.transform.translation, transform.transform.rotation
+    values = np.array([shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w])
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(values[3:])
+    if np.isfinite(values).all() and np.abs(values[:3]).max() <= _FARTHEST and abs(length - 1) <= _UNIT:
+        return None
+    return (
+        f"translation {values[:3].tolist()}, rotation {values[3:].tolist()}; its publisher must send finite metres and "
+        "a quaternion of length 1"
+    )
 
 
 def printable(text: str) -> str:

@@ -1,8 +1,8 @@
 """What the project survives, in figures: `make soak`, or python benchmarks/soak.py --minutes 30 --seed 0.
 
 Sections share the time: hostile bytes to every reader in this process; malformed messages and parameter requests over
-DDS to a node of its own; images at three times its rate; a writer that is killed again and again; a training that is
-killed and resumed; a disk without room. Prints a table for docs/research/robustness.md; the exit status is 1 where
+DDS to a node of its own; hostile transforms; images at three times its rate; a writer that is killed again and again; a
+training that is killed and resumed; a disk without room. Prints a table for docs/research/robustness.md; the exit status is 1 where
 anything was not survived.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import os
 import platform
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 import soak_dds
 import soak_kills
 import soak_readers
+import soak_tf
+from build_tf2 import environment
 
 from add_model.signals import raise_on_signals
 
@@ -27,7 +30,8 @@ from add_model.signals import raise_on_signals
 SECTIONS = {
     "hostile bytes to readers": (0.25, soak_readers.readers),
     "hostile models": (0.05, soak_readers.models),
-    "malformed messages over DDS": (0.25, soak_dds.messages),
+    "malformed messages over DDS": (0.15, soak_dds.messages),
+    "hostile transforms": (0.1, soak_tf.transforms),
     "overload, three times the node's rate": (0.1, soak_dds.overload),
     "a writer that is killed": (0.05, soak_kills.writer),
     "a training that is killed and resumed": (0.25, soak_kills.training),
@@ -40,7 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python benchmarks/soak.py", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="of all sections together (default 30)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all that is random (default: the time)")
+    parser.add_argument("--tf2", type=Path, help="folder that benchmarks/build_tf2.py made, where ROS has no tf2_ros")
     options = parser.parse_args(arguments)
+    if options.tf2 and importlib.util.find_spec("tf2_ros") is None:
+        # The linker reads its variables at the start alone.
+        again = [sys.executable, __file__, "--minutes", str(options.minutes), "--seed", str(options.seed)]
+        os.execve(sys.executable, again, os.environ | environment(options.tf2.resolve()))
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     rows, failed = [], False
     with raise_on_signals(), tempfile.TemporaryDirectory(prefix="soak_") as folder:

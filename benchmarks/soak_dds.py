@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -24,8 +25,10 @@ from vision_msgs.msg import Detection3DArray
 _WIDTH, _HEIGHT = 640, 192
 _PATIENCE = 180.0  # seconds
 
+BenchT = TypeVar("BenchT", bound="Bench")
 
-class _Bench:
+
+class Bench:
     """A camera, and who hears the detections."""
 
     def __init__(self, node: Node, pid: int) -> None:
@@ -60,6 +63,10 @@ class _Bench:
         while time.monotonic() < end:
             rclpy.spin_once(self.node, timeout_sec=0.005)
 
+    def starts(self) -> bool:
+        """Whether the node comes to answer its first frame."""
+        return self.answers()
+
     def answers(self) -> bool:
         """Whether a good frame is answered."""
         end = time.monotonic() + _PATIENCE
@@ -73,16 +80,18 @@ class _Bench:
 
 
 @contextmanager
-def _detector() -> Iterator[_Bench]:
-    command = [sys.executable, "-m", "add_ros.node.detector_node", "--ros-args", "-p", "device:=cpu"]
+def detector(*parameters: str, bench: type[BenchT] = Bench) -> Iterator[BenchT]:
+    """A node with these parameters, and a bench beside it. It has to answer at first, and to end with 0."""
+    given = [text for parameter in ("device:=cpu", *parameters) for text in ("-p", parameter)]
+    command = [sys.executable, "-m", "add_ros.node.detector_node", "--ros-args", *given]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("soak")
     try:
-        bench = _Bench(node, process.pid)
-        if not bench.answers():
+        found = bench(node, process.pid)
+        if not found.starts():
             raise RuntimeError("the node does not start")
-        yield bench
+        yield found
         process.send_signal(signal.SIGINT)
         if process.wait(_PATIENCE) != 0:
             raise RuntimeError(f"the node ended with {process.returncode}")
@@ -96,7 +105,7 @@ def messages(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     """(figures, failures): the node has to answer a good frame after each hundred hostile ones, and to end in order."""
     rng = np.random.default_rng(seed)
     hostile = requests = failures = 0
-    with _detector() as bench:
+    with detector() as bench:
         before, end = bench.process.memory_info().rss, time.monotonic() + seconds
         while time.monotonic() < end and not failures:
             for _ in range(100):
@@ -143,7 +152,7 @@ def _spoil(image: Image, info: CameraInfo, rng: np.random.Generator) -> None:
 
 def overload(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     """(figures, failures): latency of what is answered while three times as many images come as can be served."""
-    with _detector() as bench:
+    with detector() as bench:
         alone: list[float] = []
         while len(alone) < 10:
             image, info = bench.good()

@@ -100,8 +100,11 @@ def run(step: str, *command: str) -> None:
         )
 
 
-def build(source: Path = SOURCE, prefix: Path = PREFIX) -> None:
-    """Generate, compile and install a folder's messages; by default vision_msgs, into this environment."""
+def build(source: Path = SOURCE, prefix: Path = PREFIX, **more: object) -> None:
+    """Generate, compile and install a folder's messages; by default vision_msgs, into this environment.
+
+    What more is given goes to cmake as options.
+    """
     include, cc = python_include(), compiler()
     try:
         import numpy
@@ -119,6 +122,7 @@ def build(source: Path = SOURCE, prefix: Path = PREFIX) -> None:
             "Python3_EXECUTABLE": sys.executable,
             "Python3_INCLUDE_DIR": include,
             "Python3_NumPy_INCLUDE_DIR": numpy.get_include(),
+            **more,
         }
         run(
             "cmake",

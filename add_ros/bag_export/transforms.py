@@ -15,9 +15,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from add_ros.bags.messages import stamp_of
+from add_ros.bounds import impossible_transform
 from add_ros.errors import FrameRejectedError
 
 _REASON = "no transform"
+_DEEPEST = 1000  # frames, as in tf2
 
 
 class _Edge:
@@ -88,8 +90,7 @@ class TransformTree:
             child, parent = transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/")
             move, turn = transform.transform.translation, transform.transform.rotation
             pose = (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w)
-            norm = np.linalg.norm(pose[3:])
-            if child == parent or not np.isfinite(pose).all() or norm < 1e-6:
+            if child == parent or impossible_transform(transform):
                 continue  # tf2 refuses these, too
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
@@ -158,8 +159,8 @@ class TransformTree:
         return matrix
 
     def _chain(self, frame: str) -> list[str]:
-        """The frame, its parent, and so on; a circle ends where it closes."""
+        """The frame, its parent, and so on; a circle ends where it closes, and nothing is deeper than tf2 goes."""
         chain = [frame.lstrip("/")]
-        while chain[-1] in self._edges and self._edges[chain[-1]].parent not in chain:
+        while len(chain) <= _DEEPEST and chain[-1] in self._edges and self._edges[chain[-1]].parent not in chain:
             chain.append(self._edges[chain[-1]].parent)
         return chain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,15 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
+from add_ros.bounds import impossible_transform, printable, shown
 from add_ros.errors import FrameRejectedError
 from add_ros.messages import matrix_of, transformed
+from add_ros.node.stream_diagnostics import LogThrottle
+from add_ros.node.transform_gate import TransformGate
 
 _PAUSE = 0.01  # seconds
-_FARTHEST, _UNIT = 1e8, 0.01  # metres, which hold the Earth; what a quaternion's length may differ from 1
+_LOG_PERIOD = 5.0  # seconds
+_LONGEST_ERROR = 300  # characters
 
 
 class TfTransformer:
@@ -44,17 +49,28 @@ class TfTransformer:
         self._frame, self._patience = frame, patience
         self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._log, self._throttle, self._refused = node.get_logger(), LogThrottle(_LOG_PERIOD), Counter[str]()
+        clock = node.get_clock()
+        self._gate = TransformGate(self._buffer, lambda: clock.now().nanoseconds, self._refuse)
+        self._listener = tf2_ros.TransformListener(self._gate, node)
         # When a bag starts again or a simulation is reset, the buffer's transforms are those of another drive. Humble's
         # buffer is never cleared by itself, newer ones only by a clock that they are given.
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        clear = lambda _: self._buffer.clear()  # noqa: E731
-        self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=clear)
+        self._jumps = clock.create_jump_callback(backwards, post_callback=self._forget)
 
     def destroy(self) -> None:
         """Listen no more."""
         self._listener.unregister()
         self._jumps.unregister()
+
+    def _forget(self, _: Any) -> None:
+        self._gate.forget()
+        self._buffer.clear()
+
+    def _refuse(self, kind: str, said: str) -> None:
+        self._refused[kind] += 1
+        if self._throttle.ready(kind):
+            self._log.warning(printable(f"a transform is left out: {said} ({kind}: {self._refused[kind]} so far)"))
 
     def require(self, source: str) -> None:
         """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""
@@ -95,16 +111,12 @@ class TfTransformer:
             time.sleep(_PAUSE)
 
     def _checked(self, transform: Any, source: str) -> Any:
-        shift, turn = transform.transform.translation, transform.transform.rotation
-        values = np.array([shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w])
-        length = np.linalg.norm(values[3:])
-        if not np.isfinite(values).all() or np.abs(values[:3]).max() > _FARTHEST or abs(length - 1) > _UNIT:
+        if problem := impossible_transform(transform):
             raise FrameRejectedError(
-                "invalid transform",
-                f"the transform from '{source}' to '{self._frame}' can't be: translation {values[:3].tolist()}, "
-                f"rotation {values[3:].tolist()}; its publisher must send finite metres and a quaternion of length 1",
+                "invalid transform", f"the transform from '{source}' to '{self._frame}' can't be: {problem}"
             )
         return transform
 
     def _rejected(self, source: str, error: Exception) -> FrameRejectedError:
-        return FrameRejectedError("no transform", f"no transform from '{source}' to '{self._frame}': {error}")
+        said = " ".join(str(error).split())[:_LONGEST_ERROR]  # tf2 lists all frames where they close a circle
+        return FrameRejectedError("no transform", f"no transform from '{shown(source)}' to '{self._frame}': {said}")

@@ -4,6 +4,8 @@ from types import SimpleNamespace as Of
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from add_ros.bag_export.transforms import TransformTree
@@ -81,6 +83,38 @@ def test_a_circle_ends_and_broken_transforms_are_passed_over():
     broken = transform("base", "eye", np.eye(4))
     broken.transform.rotation = Of(x=0.0, y=0.0, z=0.0, w=0.0)
     assert tree_of(broken).frames() == []
+
+
+NUMBERS = st.floats() | st.sampled_from([0.0, 1.0, -0.5, 0.5, 1e7, 1e300])
+NAMES = st.sampled_from(["a", "b", "c", "/a", "", "/"])
+HOSTILE = st.tuples(
+    NAMES, NAMES, st.tuples(*[NUMBERS] * 7), st.integers(0, 5) | st.integers(-(2**31), 2**31), st.booleans()
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(HOSTILE, max_size=12), st.integers(-(10**9), 6 * 10**9))
+def test_whatever_is_recorded_gives_a_rigid_transform_or_a_refusal(recorded, stamp):
+    tree = TransformTree()
+    for parent, child, (x, y, z, *turn), sec, static in recorded:
+        said = transform(parent, child, np.eye(4), sec * SECOND)
+        said.transform = Of(translation=Of(x=x, y=y, z=z), rotation=Of(**dict(zip("xyzw", turn, strict=True))))
+        tree.add([said], static, 0)
+    tree.forget(stamp)
+    try:
+        found = tree.lookup("a", "b", stamp)
+    except FrameRejectedError as error:
+        assert error.reason == "no transform"
+        return
+    np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.isfinite(found).all()
+
+
+def test_a_chain_without_end_is_refused():
+    tree = tree_of(*(transform(f"f{n + 1}", f"f{n}", np.eye(4)) for n in range(1100)))
+    assert tree.lookup("f999", "f0", 0).shape == (4, 4)
+    with pytest.raises(FrameRejectedError):  # as tf2: time grows with the square of a chain
+        tree.lookup("f1099", "f0", 0)
 
 
 def test_old_transforms_are_forgotten_and_those_around_stay():

@@ -151,11 +151,11 @@ def test_a_transform_that_cannot_be_moves_nothing(node, shift, turn):
     given.header.frame_id, given.header.stamp.sec = "map", 5
     t, r = given.transform.translation, given.transform.rotation
     (t.x, t.y, t.z), (r.x, r.y, r.z, r.w) = map(float, shift), map(float, turn)
-    if not isinstance(transformer._buffer, Buffer):
-        pytest.skip("tf2 itself refuses such transforms when they are set")
     transformer._buffer.set_transform(given, "test")
     message = Detection3DArray()
     message.header.frame_id, message.header.stamp.sec = "lens", 5
+    if not isinstance(transformer._buffer, Buffer):  # tf2 leaves some out when they are set, and mends lengths
+        pytest.skip("tf2's own checks come first: test_transform_gate.py and make soak have the node's")
     with pytest.raises(FrameRejectedError, match="from 'lens' to 'map' can't be") as caught:
         transformer(message)
     assert caught.value.reason == "invalid transform"
