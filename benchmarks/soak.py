@@ -1,9 +1,9 @@
 """What the project survives, in figures: `make soak`, or python benchmarks/soak.py --minutes 30 --seed 0.
 
-Sections share the time: hostile bytes to every reader in this process; malformed messages and parameter requests over
-DDS to a node of its own; hostile transforms; images at three times its rate; a writer that is killed again and again; a
-training that is killed and resumed; a disk without room. Prints a table for docs/research/robustness.md; the exit status is 1 where
-anything was not survived.
+Sections share the time: hostile bytes to every reader in this process; hostile models; malformed messages and parameter
+requests over DDS to a node of its own; hostile transforms; images at three times its rate; every writer killed again
+and again; a training that is killed and resumed; a disk without room. Prints a table for docs/research/robustness.md;
+the exit status is 1 where anything was not survived.
 """
 
 from __future__ import annotations
