@@ -166,6 +166,7 @@ def birds_eye_view(
     height: int = 640,
     reach: float = 60.0,
     classes: ClassSpec | None = None,
+    colours: Sequence[Colour] | None = None,
 ) -> np.ndarray:
     """The scene from above, (height, width, 3), the camera at the bottom and facing up.
 
@@ -180,7 +181,10 @@ def birds_eye_view(
         height: pixels.
         reach: metres ahead that fit the height.
         classes: have the colours, see `class_colour`.
+        colours: one for each detection; None for those of their classes.
     """
+    if colours is None:
+        colours = [class_colour(name, classes) for name in detections.names]
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
     scale = height / (reach * 1.06)
     origin = np.array([(width - 1) / 2, height - 1 - 0.04 * reach * scale])
@@ -211,10 +215,11 @@ def birds_eye_view(
     if truth is not None:
         for box in truth[_sane(truth)] + np.r_[camera.translation, [0] * 4]:
             _footprint(canvas, box, TRUTH_COLOUR, pixels, line, fill=0.35)
-    shown = detections[_sane(detections.boxes)]
-    boxes = shown.boxes + np.r_[camera.translation, [0] * 4]
-    for i in np.argsort(shown.scores, kind="stable"):
-        _footprint(canvas, boxes[i], class_colour(shown.names[i], classes), pixels, line, fill=0.25)
+    sane = _sane(detections.boxes)
+    for i in np.argsort(detections.scores, kind="stable"):
+        if sane[i]:
+            box = detections.boxes[i] + np.r_[camera.translation, [0] * 4]
+            _footprint(canvas, box, colours[i], pixels, line, fill=0.25)
     return canvas
 
 

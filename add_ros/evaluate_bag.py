@@ -21,6 +21,7 @@ from typing import Any
 
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
 from add_model.predictor import Predictor
@@ -185,7 +186,8 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
 
         title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
         count = PICTURES if a.frames is None else a.frames
-        write_atomically(a.page, render(scored, bags, comparison, title, command, count))
+        track_score = SCORE_THRESHOLD if a.score is None else a.score
+        write_atomically(a.page, render(scored, bags, comparison, title, command, count, track_score))
     for written in filter(None, (a.json, a.page, a.out_bag)):
         print(f"written: {written}")
 

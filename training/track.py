@@ -10,7 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from add_model.atomic_io import require_writable, write_atomically
-from add_model.classes import ClassSpec
 from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError, OutputError
 from add_model.geometry.camera import Camera
@@ -20,8 +19,9 @@ from training.arguments import command_parser
 from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
-from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, track_scores
-from training.report.tracks import ShownImage, render
+from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
+from training.report.stories import FollowedImage
+from training.report.tracks import render
 
 _PICTURES = 24
 
@@ -94,22 +94,6 @@ def tracking_lines(number: int, tracks: Tracks, camera: Camera) -> list[str]:
     return lines
 
 
-def score_lines(sequence: ImageSequence, found: list[Tracks], classes: ClassSpec) -> list[str]:
-    """HOTA and its like of each class that is labelled. Raises MissingTrackevalError without trackeval."""
-    frames = labelled_frames(sequence, found)
-    lines = []
-    for on_ground in (False, True):
-        lines.append(f"by {'distance on the ground' if on_ground else 'overlap in the image'} (percent):")
-        for kind in classes:
-            s = track_scores({sequence.name: frames}, kind, on_ground)
-            if s.objects:
-                lines.append(
-                    f"  {kind.name:<12}HOTA {s.hota:5.1f}  DetA {s.deta:5.1f}  AssA {s.assa:5.1f}  MOTA {s.mota:6.1f}  "
-                    f"IDF1 {s.idf1:5.1f}  id switches {s.switches}  objects {s.objects}"
-                )
-    return lines
-
-
 def labelled_frames(sequence: ImageSequence, found: list[Tracks]) -> list[TrackedFrame]:
     """The images of a labelled drive with their tracks."""
     if sequence.objects is None or sequence.tracks is None:
@@ -118,12 +102,11 @@ def labelled_frames(sequence: ImageSequence, found: list[Tracks]) -> list[Tracke
     return [TrackedFrame(objects, tracks, of.detections, of.ids) for objects, tracks, of in rows]
 
 
-def shown_images(sequence: ImageSequence, found: list[Tracks]) -> list[ShownImage]:
-    """The images of a drive as a page shows them."""
+def followed_images(sequence: ImageSequence, found: list[Tracks]) -> list[FollowedImage]:
+    """The images of a drive with their tracks, as a page shows them."""
     return [
-        ShownImage(
+        FollowedImage(
             sequence.stamps[k] / 1e9,
-            lambda k=k: sequence.sample(k).image,
             sequence.cameras[k],
             tracks,
             None if sequence.objects is None else sequence.objects[k],
@@ -159,7 +142,7 @@ def _write(options: argparse.Namespace, sequence: ImageSequence, predictor: Pred
     scores: list[str] = []
     if sequence.tracks is not None:
         try:
-            scores = score_lines(sequence, found, predictor.class_spec)
+            scores = score_lines(sequence.name, labelled_frames(sequence, found), predictor.class_spec)
         except MissingTrackevalError as error:
             scores = [f"not scored: {error}"]
         print("\n".join(scores))
@@ -170,8 +153,15 @@ def _write(options: argparse.Namespace, sequence: ImageSequence, predictor: Pred
         ]
         write_atomically(options.out, "".join(f"{line}\n" for line in lines))
     if options.page:
-        title = f"Tracks of {sequence.name}"
-        write_atomically(options.page, render(title, shown_images(sequence, found), scores, options.pictures))
+        page = render(
+            f"Tracks of {sequence.name}",
+            followed_images(sequence, found),
+            lambda k: sequence.sample(k).image,
+            scores,
+            options.pictures,
+            predictor.class_spec,
+        )
+        write_atomically(options.page, page)
     for path in filter(None, (options.out, options.page)):
         print(f"written: {path}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from add_ros.bag_evaluation.scoring import Scored
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.messages import seconds
 from training.evaluation.association import FREE
-from training.report.pictures import frame_pictures
+from training.report.pictures import frame_pictures, track_picture, tracks_above
+from training.report.stories import FollowedImage
 
-_ABOVE, _WIDTHS = 400, (800, 960)  # pixels: 100 to 200 kB a frame
+_ABOVE, _WIDTHS = 400, (800, 960)  # pixels: 100 to 200 kB a frame, and as much with its tracks
 _COLUMNS = 400  # of the timeline
 
 
@@ -40,8 +41,17 @@ def choose(ranking: Sequence[int], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def pictures(scored: Scored, bag: BagFrames, chosen: Iterable[int]) -> list[dict[str, Any]]:
-    """The chosen frames of a run with pictures, as values for the page's script, in the order of time."""
+def pictures(
+    scored: Scored, bag: BagFrames, chosen: Iterable[int], followed: Mapping[int, FollowedImage]
+) -> list[dict[str, Any]]:
+    """The chosen frames of a run with pictures, as values for the page's script, in the order of time.
+
+    Args:
+        scored: the run.
+        bag: that of the run.
+        chosen: indices of frames.
+        followed: index of a frame -> its tracks.
+    """
     indices = {scored.frames[index].stamp: index for index in chosen}
     shown: dict[int, dict[str, Any]] = {}
     if not indices:
@@ -57,12 +67,22 @@ def pictures(scored: Scored, bag: BagFrames, chosen: Iterable[int]) -> list[dict
             drawn = frame_pictures(frame.image, frame.camera, found, truth, _ABOVE, _WIDTHS, scored.class_spec)
             fault = scored.faults[index]
             shown[index] = {
-                **vars(drawn), **fault, "index": index, "stamp": seconds(frame.stamp), "text": describe(scored, index),
+                **vars(drawn), **fault, **_tracks(frame.image, followed.get(index), truth),
+                "index": index, "stamp": seconds(frame.stamp), "text": describe(scored, index),
             }  # fmt: skip
             progress.update()
             if len(shown) == len(indices):
                 break
     return [shown[index] for index in sorted(shown)]
+
+
+def _tracks(pixels: np.ndarray, image: FollowedImage | None, truth: np.ndarray) -> dict[str, str | None]:
+    if image is None:
+        return {"camera_tracks": None, "above_tracks": None}
+    return {
+        "camera_tracks": track_picture(pixels, image.camera, image.tracks, truth, _WIDTHS),
+        "above_tracks": tracks_above(image.camera, image.tracks, truth, _ABOVE),
+    }
 
 
 def describe(scored: Scored, index: int) -> str:

@@ -119,7 +119,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics, detections and markers"
     )
     out.add_argument(
-        "--score", type=_share, metavar="X", help="least score in errors and pictures (default: best F1 per class)"
+        "--score",
+        type=_share,
+        metavar="X",
+        help="least score in errors, pictures and tracks (default: best F1 per class; tracks 0.4)",
     )
 
 

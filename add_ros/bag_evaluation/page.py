@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from add_model.detections import SCORE_THRESHOLD
 from add_ros.bag_evaluation.clip import choose, pictures, timeline
 from add_ros.bag_evaluation.compare import Comparison
 from add_ros.bag_evaluation.scoring import Scored, counts
 from add_ros.bag_evaluation.text import MATCHING, agreement_text, assumptions, difference_rows, how_compared
+from add_ros.bag_evaluation.tracks import FollowedRun, follow
 from add_ros.bags.frames import BagFrames
 from training.evaluation.average_precision import DIFFICULTIES
 from training.evaluation.table import bin_rows, count_notes
 from training.report.pictures import legend
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
+from training.report.stories import stories, timelines
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,13 @@ class _Part:
 
 
 def render(
-    scored: list[Scored], bags: list[BagFrames], comparison: Comparison | None, title: str, command: str, frames: int
+    scored: list[Scored],
+    bags: list[BagFrames],
+    comparison: Comparison | None,
+    title: str,
+    command: str,
+    frames: int,
+    track_score: float = SCORE_THRESHOLD,
 ) -> str:
     """The page of one run, or of two and their comparison, as HTML.
 
@@ -45,11 +54,13 @@ def render(
         title: heading of the page.
         command: what made the page.
         frames: how many of each run are shown with pictures.
+        track_score: score from which on detections count for tracks.
     """
     rankings = _rankings(scored, comparison)
+    followed = [follow(one, bag.path, track_score) for one, bag in zip(scored, bags, strict=True)]
     clips = []
-    for one, bag, ranking in zip(scored, bags, rankings, strict=True):
-        shown = pictures(one, bag, choose(ranking, frames))
+    for one, bag, ranking, tracks in zip(scored, bags, rankings, followed, strict=True):
+        shown = pictures(one, bag, choose(ranking, frames), tracks.images)
         clips.append({"name": one.run.name, "total": len(one.frames), "frames": shown, "timeline": timeline(one)})
     return (
         environment(Path(__file__).parent)
@@ -57,7 +68,9 @@ def render(
         .render(
             title=title,
             command=command,
-            runs=[_run(one, i, len(scored)) for i, one in enumerate(scored)],
+            runs=[
+                _run(one, tracks, i, len(scored)) for i, (one, tracks) in enumerate(zip(scored, followed, strict=True))
+            ],
             clips=clips,
             shown=_shown(clips, comparison),
             comparison=None if comparison is None else _comparison(comparison),
@@ -92,7 +105,7 @@ def _shown(clips: list[dict[str, Any]], comparison: Comparison | None) -> str:
     return " ".join(dict.fromkeys(texts))
 
 
-def _run(scored: Scored, number: int, of: int) -> dict[str, Any]:
+def _run(scored: Scored, followed: FollowedRun, number: int, of: int) -> dict[str, Any]:
     parts = [_part(scored, name) for name in scored.classes]
     run = scored.run
     return {
@@ -110,8 +123,20 @@ def _run(scored: Scored, number: int, of: int) -> dict[str, Any]:
         "assumptions": assumptions(scored),
         "tables": precision_tables(scored.scores),
         "count_notes": count_notes(scored.scores),
+        "tracks": _tracks(scored, followed),
         "parts": [part for part in parts if part.objects or part.false_positives],
         "silent": [part.name for part in parts if not part.objects and not part.false_positives],
+    }
+
+
+def _tracks(scored: Scored, followed: FollowedRun) -> dict[str, Any]:
+    images = list(followed.images.values())
+    told = stories(images, scored.class_spec)
+    return {
+        "count": len({int(i) for image in images for i in image.tracks.ids}),
+        "notes": followed.notes,
+        "scores": "\n".join(followed.scores),
+        "timelines": timelines(told, images),
     }
 
 

@@ -26,13 +26,16 @@ Sink = Callable[[BagFrame, Detections], None]
 class EvaluatedFrame:
     """One image with ground truth, in the camera's own optical frame.
 
-    stamp: nanoseconds; answered: whether detections were recorded for it (a model always answers). What the bag does
-    not give is NaN in boxes2d, and -1 in truncated and occluded.
+    stamp: nanoseconds; frame_id: of the image; ids: the id (N,) of each object in its message
+    answered: whether detections were recorded for it (a model always answers). What the bag does not give is NaN in
+        boxes2d, and -1 in truncated and occluded.
     """
 
     stamp: int
+    frame_id: str
     camera: Camera
     objects: Objects
+    ids: np.ndarray
     detections: Detections
     answered: bool = True
 
@@ -74,7 +77,7 @@ def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink
     frames = []
     for frame in _labelled(bag):
         found = predictor.predict(frame.image, frame.camera, score_threshold)
-        frames.append(EvaluatedFrame(frame.stamp, frame.camera, frame.truth, found))
+        frames.append(_evaluated(frame, found, True))
         if sink:
             sink(frame, found)
     run = _finished(bag, predictor.model_path.name, frames)
@@ -113,7 +116,7 @@ def run_recorded(
         found = found if answered else Detections.empty()
         if score_threshold is not None:
             found = found[~(found.scores < score_threshold)]
-        frames.append(EvaluatedFrame(frame.stamp, frame.camera, frame.truth, found, answered))
+        frames.append(_evaluated(frame, found, answered))
         if sink and answered:
             sink(frame, found)
     if not any(frame.answered for frame in frames):
@@ -178,6 +181,10 @@ def _renaming(classes: Mapping[str, str]) -> Callable[[str], str]:
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
     require_ground_truth(bag)
     return iter(tqdm(bag, total=len(bag) or None, unit="frame", desc=bag.path.name, disable=not sys.stderr.isatty()))
+
+
+def _evaluated(frame: BagFrame, found: Detections, answered: bool) -> EvaluatedFrame:
+    return EvaluatedFrame(frame.stamp, frame.frame_id, frame.camera, frame.truth, frame.truth_ids, found, answered)
 
 
 def _answer(recorded: Recorded, frame: BagFrame, name: str) -> Detections | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -116,9 +116,9 @@ def score(
     frames, derived = [], Derived()
     check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names), classes)
     for frame in run.frames:
-        objects, of_objects = complete_objects(frame.objects, frame.camera)
+        objects, kept, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
-        frames.append(EvaluatedFrame(frame.stamp, frame.camera, objects, detections, frame.answered))
+        frames.append(replace(frame, objects=objects, ids=frame.ids[kept], detections=detections))
         derived += of_objects + of_detections
     counts = tallies(
         [objects_table(frame.objects) for frame in frames],

@@ -43,6 +43,7 @@ class BagFrame:
     image:      (H, W, 3) uint8 RGB, rectified as the node rectifies it
     truth:      the labelled objects, None where the bag has no ground-truth topic. Where a label has no 2D box,
                 boxes2d is NaN and truncated and occluded are -1 (see add_ros/bags/ground_truth.py)
+    truth_ids:  the id (N,) of each labelled object in its message, None where truth is
     detections: the recorded detections of this stamp, best first, None where there are none; boxes2d is NaN, since
                 messages don't have them
     """
@@ -53,6 +54,7 @@ class BagFrame:
     camera: Camera
     truth: Objects | None
     detections: Detections | None
+    truth_ids: np.ndarray | None = None
 
 
 class BagFrames:
@@ -110,7 +112,7 @@ class BagFrames:
         self._read_answers()
         self._ahead = True
         return {
-            stamp: answer[1] for stamp, answer in self._truths.items() if not isinstance(answer, FrameRejectedError)
+            stamp: answer[1][0] for stamp, answer in self._truths.items() if not isinstance(answer, FrameRejectedError)
         }
 
     def __iter__(self) -> Iterator[BagFrame]:
@@ -158,7 +160,7 @@ class BagFrames:
         self._stamps: set[int] = set()  # of all images
         self._paired: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
-        self._truths: dict[int, tuple[str, Objects] | FrameRejectedError] = {}
+        self._truths: dict[int, tuple[str, tuple[Objects, np.ndarray]] | FrameRejectedError] = {}
         self._found: dict[int, tuple[str, Detections]] = {}
 
     def _count(self, counted: Counter[str], reason: str, sentence: str) -> None:
@@ -211,7 +213,7 @@ class BagFrames:
         if stamp in self._truths:
             return
         try:
-            self._truths[stamp] = solid.header.frame_id, ground_truth.decode(solid, flat)
+            self._truths[stamp] = solid.header.frame_id, ground_truth.decode_with_ids(solid, flat)
         except ground_truth.GroundTruthError as error:
             self._truths[stamp] = FrameRejectedError("malformed ground truth", str(error))
             return
@@ -253,8 +255,8 @@ class BagFrames:
                 REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}{unset}"
             )
         self._paired.add(stamp)
-        truth = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
-        if truth is None and self.topics.ground_truth:
+        labelled = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
+        if labelled is None and self.topics.ground_truth:
             raise FrameRejectedError(
                 NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
             )
@@ -270,7 +272,8 @@ class BagFrames:
             self.calibrations.append(calibration.source)
         if calibration.doubt and not self._trusted:
             self._count(self.noted, DOUBT, calibration.doubt)
-        return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found)
+        truth, ids = labelled or (None, None)
+        return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found, ids)
 
     def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
         answer = answers.get(stamp)

@@ -53,6 +53,22 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
         rectangles: Detection2DArray of the same stamp.
 
     Returns:
+        Objects as `decode_with_ids` gives them.
+
+    Raises:
+        GroundTruthError: as it does.
+    """
+    return decode_with_ids(truth, rectangles)[0]
+
+
+def decode_with_ids(truth: Any, rectangles: Any | None = None) -> tuple[Objects, np.ndarray]:
+    """Messages, of a bag or of rclpy, -> Objects in the frame of the 3D boxes, and the id (N,) of each.
+
+    Args:
+        truth: Detection3DArray.
+        rectangles: Detection2DArray of the same stamp.
+
+    Returns:
         Objects in the order of the 2D entries, then those that have a 3D box only. What the messages don't give is NaN
         in boxes and boxes2d, and -1 in truncated and occluded. A 3D box that has no size, no orientation, or leans (see
         `faults`) is left out: NaN where the object has a 2D entry, else the object is.
@@ -71,13 +87,15 @@ def decode(truth: Any, rectangles: Any | None = None) -> Objects:
     alone = np.setdiff1d(usable, [row_of[entry.id] for entry in entries if entry.id in row_of])
     order = [row_of.get(entry.id) for entry in entries] + alone.tolist()
     flat = [_flat(entry) for entry in entries]
-    return Objects(
+    ids = [entry.id for entry in entries] + [truth.detections[row].id for row in alone]
+    objects = Objects(
         names=np.array([flat[i][0] if i < len(flat) else names[row] for i, row in enumerate(order)], dtype=str),
         boxes=np.array([np.full(7, np.nan) if row is None else boxes[row] for row in order]).reshape(-1, 7),
         boxes2d=np.array([values[1] for values in flat] + [np.full(4, np.nan)] * len(alone)).reshape(-1, 4),
         truncated=np.array([values[2] for values in flat] + [NOT_GIVEN] * len(alone), dtype=float),
         occluded=np.array([values[3] for values in flat] + [NOT_GIVEN] * len(alone), dtype=int),
     )
+    return objects, np.array(ids, dtype=str)
 
 
 def faults(truth: Any) -> list[tuple[str, str]]:

@@ -16,7 +16,8 @@ from training.data.kitti.labels import objects_table
 from training.data.kitti.tracking import read_tracks
 from training.data.sample import Objects
 from training.data.world import World
-from training.report.tracks import ShownImage, chosen, render, stories
+from training.report.stories import FollowedImage, stories
+from training.report.tracks import chosen, render
 from training.track import main
 
 FRAMES = 6
@@ -64,7 +65,7 @@ def test_what_cannot_be_tracked_is_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def image(k: int, identity: int, moving: bool = True) -> ShownImage:
+def image(k: int, identity: int, moving: bool = True) -> FollowedImage:
     """A car that comes nearer by 1 m each image, the camera standing, with its track."""
     box = np.array([[2.0, 1.0, 40.0 - k, 4, 1.7, 1.5, 0.1]])
     flat = project_boxes(box, CAMERA)
@@ -75,7 +76,11 @@ def image(k: int, identity: int, moving: bool = True) -> ShownImage:
         None if speed is None else np.eye(3)[None], np.ones(1), np.zeros(1), np.zeros(1, dtype=int),
     )  # fmt: skip
     pose = np.eye(4) if moving else None
-    return ShownImage(k / 10, lambda: np.zeros((375, 1242, 3), np.uint8), CAMERA, tracks, objects, np.array([7]), pose)
+    return FollowedImage(k / 10, CAMERA, tracks, objects, np.array([7]), pose)
+
+
+def black(_: int) -> np.ndarray:
+    return np.zeros((375, 1242, 3), np.uint8)
 
 
 def test_a_story_has_truth_estimates_and_switches():
@@ -86,7 +91,7 @@ def test_a_story_has_truth_estimates_and_switches():
     np.testing.assert_allclose([row[1] for row in story.truth], np.hypot(2, 40 - np.arange(10)))
     np.testing.assert_allclose([row[2] for row in story.truth], 10, atol=1e-9)
     np.testing.assert_allclose([row[2] for row in story.estimates], 10)
-    text = render("A drive", images, ["HOTA 50 <b>"], 4)
+    text = render("A drive", images, black, ["HOTA 50 <b>"], 4)
     assert "HOTA 50 &lt;b&gt;" in text and "1 id switch," in text and text.count("<svg") == 3
     for identity in (1, 2):
         assert "#{:02x}{:02x}{:02x}".format(*(round(0.8 * c) for c in track_colour(identity))) in text
@@ -96,10 +101,10 @@ def test_without_motion_or_labels_there_is_no_speed_and_no_truth():
     images = [image(k, 3, moving=False) for k in range(4)]
     (story,) = stories(images)
     assert np.isnan([row[2] for row in story.truth + story.estimates]).all()
-    bare = [ShownImage(i.time, i.load, i.camera, i.tracks) for i in images]
+    bare = [FollowedImage(i.time, i.camera, i.tracks) for i in images]
     (story,) = stories(bare)
     assert story.truth == [] and story.ids == [3] and len(story.estimates) == 4
-    assert render("A drive", bare, [], 2).count("<svg") == 2
+    assert render("A drive", bare, black, [], 2).count("<svg") == 2
 
 
 def test_pictures_are_those_with_switches_and_others_between():

@@ -38,7 +38,7 @@ class Derived:
         return Derived(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Derived)))
 
 
-def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived]:
+def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, np.ndarray, Derived]:
     """Give each object a 2D box and a truncation, and leave out those outside the image that had no 2D box.
 
     Rows without a 3D box (DontCare) stay as they are; occlusion stays -1 where it is not given, which the benchmark
@@ -47,6 +47,9 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived
     Args:
         objects: in the frame of the camera's P; NaN in boxes2d and a negative truncation are not given.
         camera: that of the image.
+
+    Returns:
+        The objects, which (N,) of the given ones they are, and counts.
     """
     solid, flat = _solid(objects.boxes), np.isnan(objects.boxes2d).any(axis=1)
     clipped, share = _projected(objects.boxes, camera)
@@ -59,12 +62,16 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, Derived
         np.where(guess, 1 - share, objects.truncated),
         objects.occluded,
     )[kept]
-    return complete, Derived(
-        objects=int((solid & kept).sum()),
-        boxes2d=int((derive & kept).sum()),
-        truncation=int((guess & kept).sum()),
-        occlusion=int((solid & kept & (objects.occluded < 0)).sum()),
-        out_of_sight=int((~kept).sum()),
+    return (
+        complete,
+        kept,
+        Derived(
+            objects=int((solid & kept).sum()),
+            boxes2d=int((derive & kept).sum()),
+            truncation=int((guess & kept).sum()),
+            occlusion=int((solid & kept & (objects.occluded < 0)).sum()),
+            out_of_sight=int((~kept).sum()),
+        ),
     )
 
 

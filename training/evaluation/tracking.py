@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from add_model.classes import DONT_CARE, ObjectClass
+from add_model.classes import DONT_CARE, ClassSpec, ObjectClass
 from add_model.detections import Detections
 from training.data.sample import Objects
 
@@ -102,6 +102,30 @@ def track_scores(
         sum(data["num_gt_dets"] for data in prepared.values()),
         sum(data["num_tracker_dets"] for data in prepared.values()),
     )
+
+
+def score_lines(name: str, frames: Sequence[TrackedFrame], classes: ClassSpec) -> list[str]:
+    """HOTA and its like of each class that is labelled, as text.
+
+    Args:
+        name: of the drive.
+        frames: its images in order.
+        classes: those to score.
+
+    Raises:
+        MissingTrackevalError: where trackeval is not installed.
+    """
+    lines = []
+    for on_ground in (False, True):
+        lines.append(f"by {'distance on the ground' if on_ground else 'overlap in the image'} (percent):")
+        for kind in classes:
+            s = track_scores({name: frames}, kind, on_ground)
+            if s.objects:
+                lines.append(
+                    f"  {kind.name:<12}HOTA {s.hota:5.1f}  DetA {s.deta:5.1f}  AssA {s.assa:5.1f}  MOTA {s.mota:6.1f}  "
+                    f"IDF1 {s.idf1:5.1f}  id switches {s.switches}  objects {s.objects}"
+                )
+    return lines
 
 
 def _trackeval() -> tuple[Any, Any, Any, Any]:

@@ -1,81 +1,40 @@
-"""A drive's tracks as one HTML page: ids in pictures, and each object over time, the worst id switches first."""
+"""A drive's tracks as one HTML page: each object over time, the worst id switches first, and ids in pictures."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from add_model import drawing
-from add_model.geometry.camera import Camera
-from add_model.tracking import Tracks, track_colour
-from training.data.sample import Objects
-from training.evaluation.association import associate
-from training.report.pictures import data_uri
+from add_model.classes import KITTI_CLASSES, ClassSpec
+from training.report.pictures import track_picture
 from training.report.sections import environment
+from training.report.stories import FollowedImage, stories, switch_times, timelines
 
 _WIDTH = 900  # pixels of pictures
-_PANEL = (640, 64)  # pixels of a panel of a timeline
-_STORIES = 40  # objects with a timeline at most
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 78]
-_SAME_GAP = 0.35  # seconds: a line is not drawn across longer gaps
 
 
-@dataclass(frozen=True, eq=False)
-class ShownImage:
-    """One image of a drive.
-
-    time: seconds; load: reads its pixels; pose: (4, 4) from the frame of the camera's P to one fixed to the ground
-    objects, truth: the labelled objects and their tracks (N,), None where there are none
-    """
-
-    time: float
-    load: Callable[[], np.ndarray]
-    camera: Camera
-    tracks: Tracks
-    objects: Objects | None = None
-    truth: np.ndarray | None = None
-    pose: np.ndarray | None = None
-
-
-@dataclass
-class Story:
-    """One object over time: times (s), range (m), speed (m/s, NaN where unknown), and for estimates score and id."""
-
-    name: str
-    truth: list[tuple[float, float, float]] = field(default_factory=list)
-    estimates: list[tuple[float, float, float, float, int]] = field(default_factory=list)
-
-    @property
-    def ids(self) -> list[int]:
-        """Of its tracks, in order, an id again for each time that it comes back."""
-        found = [row[4] for row in self.estimates]
-        return [i for k, i in enumerate(found) if k == 0 or found[k - 1] != i]
-
-    @property
-    def switches(self) -> int:
-        """How often its id changes."""
-        return max(0, len(self.ids) - 1)
-
-
-def render(title: str, images: Sequence[ShownImage], scores: Sequence[str], pictures: int) -> str:
+def render(
+    title: str,
+    images: Sequence[FollowedImage],
+    load: Callable[[int], np.ndarray],
+    scores: Sequence[str],
+    pictures: int,
+    classes: ClassSpec = KITTI_CLASSES,
+) -> str:
     """The page as HTML.
 
     Args:
         title: of the page.
         images: the drive.
+        load: reads the pixels (H, W, 3) RGB of an image, by its index.
         scores: lines of text about it.
         pictures: how many images are shown at most.
+        classes: those of the model.
     """
-    labelled = any(image.truth is not None for image in images)
-    told = stories(images)
-    worst = sorted(told, key=lambda story: (-story.switches, -len(story.estimates)))[:_STORIES]
-    switched = {row[0] for story in worst for row in _switch_rows(story)}
+    told = stories(images, classes)
     return (
         environment(Path(__file__).parent)
         .get_template("tracks.html.j2")
@@ -84,128 +43,25 @@ def render(title: str, images: Sequence[ShownImage], scores: Sequence[str], pict
             frames=len(images),
             seconds=images[-1].time - images[0].time if images else 0.0,
             count=len({int(i) for image in images for i in image.tracks.ids}),
-            labelled=labelled,
             scores="\n".join(scores),
-            stories=[_shown(story, images) for story in worst],
-            left_out=max(0, len(told) - len(worst)),
-            pictures=[_picture(images[k], images[0].time) for k in chosen(images, switched, pictures)],
+            timelines=timelines(told, images),
+            pictures=[
+                _picture(images[k], load(k), images[0].time) for k in chosen(images, switch_times(told), pictures)
+            ],
         )
     )
 
 
-def stories(images: Sequence[ShownImage]) -> list[Story]:
-    """Each labelled object with the tracks that follow it; without labels, each track by itself."""
-    told: dict[int, Story] = {}
-    for k, image in enumerate(images):
-        found = image.tracks
-        speeds = np.full(len(found), np.nan) if found.velocities is None else np.linalg.norm(found.velocities, axis=1)
-        ranges = np.hypot(found.boxes[:, 0], found.boxes[:, 2])
-        if image.objects is None or image.truth is None:
-            for n, identity in enumerate(found.ids.tolist()):
-                story = told.setdefault(identity, Story(str(found.names[n])))
-                story.estimates.append((image.time, ranges[n], speeds[n], found.scores[n], identity))
-            continue
-        solid = np.flatnonzero(np.isfinite(image.objects.boxes).all(axis=1) & (image.truth >= 0))
-        for m in solid:
-            story = told.setdefault(int(image.truth[m]), Story(str(image.objects.names[m])))
-            box = image.objects.boxes[m]
-            story.truth.append(
-                (image.time, float(np.hypot(box[0], box[2])), _true_speed(images, k, int(image.truth[m])))
-            )
-        for name in dict.fromkeys(map(str, found.names)):
-            of = associate(image.objects, found.detections, name).detection
-            for n in np.flatnonzero(of >= 0):
-                row = (image.time, ranges[n], speeds[n], found.scores[n], int(found.ids[n]))
-                told[int(image.truth[of[n]])].estimates.append(row)
-    return [story for story in told.values() if story.estimates or len(story.truth) > 1]
-
-
-def chosen(images: Sequence[ShownImage], times: set[float], count: int) -> list[int]:
+def chosen(images: Sequence[FollowedImage], times: set[float], count: int) -> list[int]:
     """Images to show, in order: those of the given times, as many as half of them, and others at even steps."""
     there = [k for k, image in enumerate(images) if image.time in times][: count // 2]
     even = np.linspace(0, len(images) - 1, max(0, count - len(there))).round().astype(int).tolist() if images else []
     return sorted({*there, *even})
 
 
-def _true_speed(images: Sequence[ShownImage], k: int, track: int) -> float:
-    """Over ground, by where it is in the images before and after."""
-    ends = []
-    for image in (images[max(k - 1, 0)], images[min(k + 1, len(images) - 1)]):
-        if image.pose is None or image.objects is None or image.truth is None:
-            return float("nan")
-        rows = np.flatnonzero(image.truth == track)
-        if not len(rows):
-            return float("nan")
-        ends.append((image.time, image.pose @ np.append(image.objects.boxes[rows[0], :3], 1.0)))
-    passed = ends[1][0] - ends[0][0]
-    return float(np.linalg.norm(ends[1][1] - ends[0][1]) / passed) if passed > 0 else float("nan")
-
-
-def _switch_rows(story: Story) -> list[tuple[float, float, float, float, int]]:
-    rows = story.estimates
-    return [row for before, row in itertools.pairwise(rows) if before[4] != row[4]]
-
-
-def _shown(story: Story, images: Sequence[ShownImage]) -> dict[str, Any]:
-    start, end = images[0].time, max(images[-1].time, images[0].time + 1e-3)
-    truth, found = np.array(story.truth).reshape(-1, 3), np.array(story.estimates).reshape(-1, 5)
-    panels = []
-    for label, column, unit in (("range", 1, "m"), ("speed", 2, "m/s"), ("score", 3, "")):
-        of_truth = truth[:, [0, column]] if column < 3 else np.empty((0, 2))
-        of_found = found[:, [0, column, 4]]
-        of_truth, of_found = (rows[np.isfinite(rows[:, 1])] for rows in (of_truth, of_found))
-        if not len(of_truth) and not len(of_found):
-            continue
-        top = max([1.0, *of_truth[:, 1], *of_found[:, 1]])
-        panels.append(
-            {"label": label, "top": f"{top:.3g} {unit}".strip(), "paths": _paths(of_truth, of_found, start, end, top)}
-        )
+def _picture(image: FollowedImage, pixels: np.ndarray, start: float) -> dict[str, Any]:
+    truth = None if image.objects is None else image.objects.boxes[np.isfinite(image.objects.boxes).all(axis=1)]
     return {
-        "name": story.name,
-        "switches": story.switches,
-        "ids": [{"id": i, "colour": _css(i)} for i in story.ids],
-        "found": len(story.estimates),
-        "labelled": len(story.truth),
-        "panels": panels,
+        "time": f"{image.time - start:.1f}",
+        "source": track_picture(pixels, image.camera, image.tracks, truth, (_WIDTH, _WIDTH)),
     }
-
-
-def _paths(truth: np.ndarray, found: np.ndarray, start: float, end: float, top: float) -> list[dict[str, str]]:
-    def path(rows: np.ndarray) -> str:
-        width, height = _PANEL
-        steps, before = [], None
-        for time, value in rows[:, :2].tolist():
-            x, y = width * (time - start) / (end - start), height - (height - 4) * value / top - 2
-            joined = before is not None and time - before <= _SAME_GAP
-            steps.append(f"{'L' if joined else 'M'}{x:.1f} {y:.1f}")
-            if not joined:
-                steps.append("h0.1")  # a point by itself is seen too
-            before = time
-        return "".join(steps)
-
-    paths = [{"d": path(truth), "colour": "#22272c", "width": "1.2"}] if len(truth) else []
-    for identity in dict.fromkeys(found[:, 2].astype(int).tolist()):
-        rows = found[found[:, 2] == identity]
-        paths.append({"d": path(rows), "colour": _css(identity), "width": "2.4"})
-    return paths
-
-
-def _picture(image: ShownImage, start: float) -> dict[str, Any]:
-    camera, pixels = image.camera, image.load()
-    if camera.width != _WIDTH:
-        small = camera.resize(_WIDTH, max(1, round(camera.height * _WIDTH / camera.width)))
-        pixels, camera = cv2.resize(pixels, (small.width, small.height), interpolation=cv2.INTER_AREA), small
-    boxes, colours, labels = image.tracks.boxes, [track_colour(int(i)) for i in image.tracks.ids], []
-    for n in range(len(image.tracks)):
-        speed = "" if image.tracks.velocities is None else f" {np.linalg.norm(image.tracks.velocities[n]):.0f} m/s"
-        labels.append(f"{image.tracks.ids[n]} {image.tracks.names[n]}{speed}")
-    if image.objects is not None:
-        truth = image.objects.boxes[np.isfinite(image.objects.boxes).all(axis=1)]
-        pixels = drawing.draw_boxes(pixels, camera, truth, [drawing.TRUTH_COLOUR] * len(truth), line=0.6)
-    drawn = drawing.draw_boxes(pixels, camera, boxes, colours, labels)
-    _, data = cv2.imencode(".jpg", drawn[..., ::-1], _JPEG)
-    return {"time": f"{image.time - start:.1f}", "source": data_uri("image/jpeg", data.tobytes())}
-
-
-def _css(identity: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*(round(0.8 * channel) for channel in track_colour(identity)))

@@ -39,7 +39,8 @@ def drive(rng, frames):
                           rng.uniform(-3, 3, n)], axis=1)  # fmt: skip
         names = rng.choice(["Car", "Car", "Pedestrian", "Van"], n)
         objects = Objects(names, boxes, projected(boxes), np.zeros(n), rng.integers(0, 3, n))
-        made.append(EvaluatedFrame(10**18 + i * 10**8, CAMERA, objects, Detections.empty()))
+        ids = np.full(n, "")
+        made.append(EvaluatedFrame(10**18 + i * 10**8, "camera", CAMERA, objects, ids, Detections.empty()))
     return made
 
 

@@ -176,6 +176,7 @@ addEventListener("load", async () => {
   await wait(60); seen.last = state();
   at("list").tBodies[0].rows[1].click(); await wait(60); seen.clicked = state();
   document.querySelector("[data-order=depth]").click(); await wait(60); seen.depth = state();
+  seen.tracks = await press("c"); seen.classes = await press("C");
   seen.other = await press("r");
   seen.overflow = document.documentElement.scrollWidth - innerWidth;
   seen.faults = faults;
@@ -213,7 +214,9 @@ def test_frames_are_stepped_through_and_sorted_by_key_strip_and_table(page, size
     assert seen["clicked"]["frame"] == said(worst[1], 1)
     deepest = max(frames, key=lambda f: f["depth"] or -1)
     assert seen["depth"]["first"] == str(deepest["index"] + 1)
-    assert seen["other"] == seen["depth"]  # there is no other run
+    assert seen["tracks"]["src"] == len(deepest["camera_tracks"]) and seen["tracks"]["drawn"] == 800
+    assert seen["tracks"]["above"] == 400 and seen["tracks"]["frame"] == seen["depth"]["frame"]
+    assert seen["other"] == seen["classes"] == seen["depth"]  # there is no other run
 
 
 def test_two_runs_are_compared_and_switched_between(folder, both, tmp_path):

@@ -26,21 +26,21 @@ def unlabelled(boxes):
 
 def test_a_cube_projects_to_its_near_face_and_its_truncation_is_the_part_outside():
     # The right edge of the image is 400 pixels from the centre: a cube at x = 7.2 m has its middle there.
-    objects, derived = complete_objects(unlabelled(cubes(0, 7.2, 30)), CAMERA)
+    objects, kept, derived = complete_objects(unlabelled(cubes(0, 7.2, 30)), CAMERA)
     assert objects.boxes2d[0] == pytest.approx([399.5 - SIDE / 2, 199.5 - SIDE / 2, 399.5 + SIDE / 2, 199.5 + SIDE / 2])
     # Its left edge is the far face's: 500 * 6.2 / 11.
     left, right = 500 * 6.2 / 11, 500 * 8.2 / 9
     assert objects.boxes2d[1, [0, 2]] == pytest.approx([399.5 + left, 799])
     assert objects.truncated == pytest.approx([0, 1 - (799 - 399.5 - left) / (right - left)])
     assert objects.occluded.tolist() == [-1, -1]
-    assert len(objects) == 2  # the third is far outside
+    assert len(objects) == 2 and kept.tolist() == [True, True, False]  # the third is far outside
     assert (derived.objects, derived.boxes2d, derived.truncation, derived.occlusion, derived.out_of_sight) == (
         2, 2, 2, 2, 1,
     )  # fmt: skip
 
 
 def test_what_is_behind_the_camera_is_out_of_sight():
-    objects, derived = complete_objects(unlabelled(cubes(0, z=-10.0)), CAMERA)
+    objects, _, derived = complete_objects(unlabelled(cubes(0, z=-10.0)), CAMERA)
     assert len(objects) == 0 and derived.out_of_sight == 1 and derived.objects == 0
 
 
@@ -53,7 +53,7 @@ def test_given_values_and_regions_stay():
         np.array([0.2, -1, -1]),
         np.array([1, 3, -1]),
     )
-    objects, derived = complete_objects(given, CAMERA)
+    objects, _, derived = complete_objects(given, CAMERA)
     np.testing.assert_array_equal(objects.boxes2d, given.boxes2d)
     assert objects.truncated[[0, 2]].tolist() == [0.2, -1] and 0.3 < objects.truncated[1] < 0.35
     assert objects.occluded.tolist() == [1, 3, -1]
@@ -75,7 +75,8 @@ def test_detections_without_2d_boxes_get_projected_ones(project_all):
 
 
 def test_nothing_is_fine():
-    objects, of_objects = complete_objects(Objects.empty(), CAMERA)
+    objects, kept, of_objects = complete_objects(Objects.empty(), CAMERA)
+    assert kept.shape == (0,)
     detections, of_detections = complete_detections(Detections.empty(), CAMERA, True)
     assert len(objects) == len(detections) == 0
     assert not any(vars(of_objects + of_detections).values())
@@ -86,7 +87,7 @@ def test_what_is_given_as_0_is_given():
     boxes = cubes(7.2, 0, 0, 0, 0)
     boxes[2, 3], boxes[3, 5], boxes[4, 0] = 0, -1, np.nan
     given = Objects(np.array(["Car"] * 5), boxes, np.full((5, 4), np.nan), np.zeros(5), np.zeros(5, int))
-    objects, derived = complete_objects(given, CAMERA)
+    objects, _, derived = complete_objects(given, CAMERA)
     assert objects.truncated.tolist() == [0, 0] and len(objects) == 2
     assert (derived.objects, derived.boxes2d, derived.truncation, derived.occlusion, derived.out_of_sight) == (
         2,
@@ -96,7 +97,7 @@ def test_what_is_given_as_0_is_given():
         3,
     )
     seen = Objects(given.names, boxes, np.tile([1.0, 2, 3, 4], (5, 1)), np.full(5, -1.0), np.full(5, -1))
-    objects, derived = complete_objects(seen, CAMERA)  # a 2D box of its own keeps an object, whatever its 3D box is
+    objects, _, derived = complete_objects(seen, CAMERA)  # a 2D box of its own keeps an object, whatever its 3D box is
     assert len(objects) == 5 and (derived.objects, derived.truncation, derived.occlusion, derived.out_of_sight) == (
         2,
         2,
@@ -108,7 +109,7 @@ def test_what_is_given_as_0_is_given():
 
 def test_objects_outside_that_have_a_2d_box_stay_and_are_truncated_wholly():
     given = Objects(np.array(["Car"]), cubes(30), np.array([[780.0, 9, 799, 30]]), np.full(1, -1.0), np.zeros(1, int))
-    objects, derived = complete_objects(given, CAMERA)
+    objects, _, derived = complete_objects(given, CAMERA)
     assert objects.truncated.tolist() == [1] and (derived.objects, derived.boxes2d, derived.out_of_sight) == (1, 0, 0)
 
 
@@ -133,7 +134,7 @@ def test_truncation_is_a_share_of_the_area():
     """In the image's lower right corner, cut at both sides."""
     boxes = cubes(7.2)
     boxes[0, 1] = 3.0
-    objects, _ = complete_objects(unlabelled(boxes), CAMERA)
+    objects, _, _ = complete_objects(unlabelled(boxes), CAMERA)
     left, right, top, bottom = 500 * 6.2 / 11, 500 * 8.2 / 9, 500 * 2 / 11, 500 * 4 / 9  # pixels off the centre
     share = (799 - 399.5 - left) * (399 - 199.5 - top) / ((right - left) * (bottom - top))
     assert objects.truncated[0] == pytest.approx(1 - share)
