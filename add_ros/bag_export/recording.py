@@ -23,7 +23,6 @@ from add_ros.bag_export.label_stream import LabelStream
 from add_ros.bag_export.labels import objects_of
 from add_ros.bag_export.sources import ExportTopics, find_sources
 from add_ros.bag_export.sweeps import Sweep, sweep_of
-from add_ros.bag_export.transforms import TransformTree
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import DARK, DOUBT, FALLBACK, NO_INFO
@@ -32,6 +31,7 @@ from add_ros.bags.topics import Topics
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
+from add_ros.transforms import TransformTree
 from training.data.sample import Objects
 
 WAIT = 500_000_000  # ns

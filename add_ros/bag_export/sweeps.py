@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from add_ros.bag_export.clouds import Cloud, cloud_of
-from add_ros.bag_export.transforms import TransformTree
 from add_ros.bags import messages
+from add_ros.transforms import TransformTree
 
 _STEP = 500_000  # ns: points are moved by the transform of their half millisecond
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from add_ros.bag_export.transforms import TransformTree
 from add_ros.bags import types
 from add_ros.bags.reading import readable_messages
 from add_ros.errors import FrameRejectedError
+from add_ros.transforms import TransformTree
 
 
 class GroundPoses:

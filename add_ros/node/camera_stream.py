@@ -26,7 +26,7 @@ from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
 from add_ros.node.outputs import Frame, StreamOutputs
 from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
-from add_ros.node.stream_tracking import StreamTracking
+from add_ros.node.stream_tracking import GroundPose, StreamTracking
 from add_ros.node.taken_frame import TakenFrame
 from add_ros.node.tf_transformer import TfTransformer
 
@@ -48,7 +48,7 @@ class CameraStream:
         settings: parameters of this camera at start.
         live: returns the dynamic ones as they are now.
         to_target: transforms the detections; None leaves them in the camera's frame.
-        to_ground: transforms to a frame that is fixed to the ground, for tracks; None where there is none.
+        to_ground: knows the camera's pose over ground, for tracks; None where nothing does.
         to_level: transforms to a frame whose z axis points up; None where the parameters say how the camera leans.
         wake: called when a frame is ready for `take`.
         transport_advice: logged when images are missed, once; None for none.
@@ -64,7 +64,7 @@ class CameraStream:
         settings: Mapping[str, Any],
         live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
-        to_ground: TfTransformer | None,
+        to_ground: GroundPose | None,
         to_level: TfTransformer | None,
         wake: Callable[[], None],
         transport_advice: str | None,

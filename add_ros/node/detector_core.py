@@ -72,6 +72,7 @@ class DetectorCore:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._to_target: TfTransformer | None = None
         self._to_ground: TfTransformer | None = None
+        self._odometry: Any = None
         self._to_level: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
@@ -92,17 +93,26 @@ class DetectorCore:
                 node, values["tracking_frame"], values["transform_timeout"], "tracking_frame"
             )
             stack.callback(self._to_ground.destroy)
+        if values["odom_topic"]:
+            from add_ros.node.odometry import Odometry  # needs scipy and nav_msgs, which others do without
+
+            self._odometry = Odometry(node, values["odom_topic"], values["transform_timeout"])
+            stack.callback(self._odometry.destroy)
         if values["level_frame"]:
             self._to_level = TfTransformer(node, values["level_frame"], values["transform_timeout"], "level_frame")
             stack.callback(self._to_level.destroy)
         for name in values["cameras"]:
+            own = parameters.of_camera(values, name)
+            to_ground = self._to_ground
+            if self._odometry is not None:
+                to_ground = self._odometry.of_camera(own["camera_mounting"])
             stream = CameraStream(
                 node,
                 name,
-                parameters.of_camera(values, name),
+                own,
                 partial(parameters.live, node, name),
                 self._to_target,
-                self._to_ground,
+                to_ground,
                 self._to_level,
                 self._wake.set,
                 self._transport_advice,

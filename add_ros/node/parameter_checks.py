@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,13 @@ def region_problem(region: Any) -> str | None:
     return f"region must be left, top, right, bottom as shares of the image, 0 to 1, got {list(region or [])}"
 
 
+def mounting_problem(mounting: Any) -> str | None:
+    """What is wrong with a camera's mounting, None where it is fine."""
+    if len(mounting or ()) == 6 and all(map(math.isfinite, mounting)):
+        return None
+    return f"camera_mounting must be x, y, z in metres and roll, pitch, yaw in degrees, got {list(mounting or [])}"
+
+
 def range_problem(values: Mapping[str, Any]) -> str | None:
     """What is wrong with min_range and max_range of one camera, None where a detection can lie between them."""
     low, high = values["min_range"], values["max_range"]
@@ -53,7 +61,14 @@ def range_problem(values: Mapping[str, Any]) -> str | None:
 
 def tracking_problem(values: Mapping[str, Any]) -> str | None:
     """What is wrong with tracking for one camera, None where it is fine."""
-    tracking = next((name for name in ("tracking", "tracking_frame") if values[name]), None)
+    tracking = next((name for name in ("tracking", "tracking_frame", "odom_topic") if values[name]), None)
+    if values["tracking_frame"] and values["odom_topic"]:
+        return (
+            f"odom_topic '{values['odom_topic']}' can't be used with tracking_frame '{values['tracking_frame']}': both "
+            "say how the camera moves; leave one of them out"
+        )
+    if any(values["camera_mounting"]) and not values["odom_topic"]:
+        return "camera_mounting does nothing without odom_topic: name that too, or leave it out"
     leaning = [f"{name} {values[name]}" for name in ("camera_pitch", "camera_roll", "level_frame") if values[name]]
     if not tracking or not leaning:
         return None

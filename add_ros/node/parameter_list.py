@@ -9,7 +9,13 @@ import yaml
 
 from add_model.backends.select import ENGINES
 from add_model.detections import SCORE_THRESHOLD
-from add_ros.node.parameter_checks import cameras_problem, device_problem, options_problem, region_problem
+from add_ros.node.parameter_checks import (
+    cameras_problem,
+    device_problem,
+    mounting_problem,
+    options_problem,
+    region_problem,
+)
 
 Value = bool | int | float | str | list[str] | list[float]
 
@@ -61,6 +67,7 @@ class Parameter:
         problems = {
             "cameras": cameras_problem,
             "region": region_problem,
+            "camera_mounting": mounting_problem,
             "device": device_problem,
             "engine_options": options_problem,
         }
@@ -266,9 +273,22 @@ PARAMETERS = (
         "velocities; naming it switches tracking on. Empty: they live in the camera's frame and have none.",
     ),
     Parameter(
+        "odom_topic",
+        "",
+        "A topic of nav_msgs/Odometry that says how the camera moves, where tf does not, in place of tracking_frame; "
+        "naming it switches tracking on.",
+    ),
+    Parameter(
+        "camera_mounting",
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        "x, y, z in metres and roll, pitch, yaw in degrees of the camera in odom_topic's child frame, both x forward, "
+        "y left, z up; all 0 where that frame is the images' own.",
+        per_camera=True,
+    ),
+    Parameter(
         "autoware_objects",
         False,
-        "Publish autoware_perception_msgs/DetectedObjects too and, with tracking_frame, TrackedObjects.",
+        "Publish autoware_perception_msgs/DetectedObjects too and, with tracking_frame or odom_topic, TrackedObjects.",
     ),
     Parameter(
         "latency_budget_ms",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,17 +10,28 @@ from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.tracking import Tracker, TrackerSettings, Tracks
 from add_ros.errors import FrameRejectedError
-from add_ros.node.tf_transformer import TfTransformer
+
+
+class GroundPose(Protocol):
+    """Knows where a camera is over ground: by tf, or by odometry."""
+
+    def pose(self, header: Any) -> np.ndarray:
+        """(4, 4) metres from the header's frame to one fixed to the ground, at its stamp.
+
+        Raises:
+            FrameRejectedError: where it is not known in time.
+        """
+        ...
 
 
 class StreamTracking:
     """Follows what is detected in the images of one camera.
 
     Args:
-        to_ground: transforms to a frame that is fixed to the ground; None where there is none.
+        to_ground: knows the camera's pose over ground; None where nothing does.
     """
 
-    def __init__(self, to_ground: TfTransformer | None) -> None:
+    def __init__(self, to_ground: GroundPose | None) -> None:
         self._tracker, self._to_ground = Tracker(), to_ground
 
     @staticmethod

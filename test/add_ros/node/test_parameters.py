@@ -19,13 +19,15 @@ def test_defaults_are_fine_and_everything_is_described():
     fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
     fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration", "tracking", "tracking_frame"}
     fixed |= {"engine", "engine_options", "batch_size", "batch_wait"}
-    fixed |= {"camera_pitch", "camera_roll", "level_frame"}
+    fixed |= {"camera_pitch", "camera_roll", "level_frame", "odom_topic", "camera_mounting"}
     assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("camera_mounting", [1.0, 2.0, 3.0], "roll, pitch, yaw in degrees, got"),
+        ("camera_mounting", [0.0, 0.0, float("nan"), 0.0, 0.0, 0.0], "roll, pitch, yaw in degrees, got"),
         ("score_threshold", -0.01, "0 to 1"),
         ("score_threshold", 1.01, "0 to 1"),
         ("score_threshold", float("nan"), "finite"),
@@ -76,7 +78,8 @@ def test_values_that_leave_nothing_to_publish_are_doubted(values, words):
     assert len(found) == len(words) and all(word in sentence for word, sentence in zip(words, found, strict=True))
 
 
-LEVEL = {"tracking": True, "tracking_frame": "odom", "camera_pitch": 0.0, "camera_roll": 0.0, "level_frame": ""}
+LEVEL = {"tracking": True, "tracking_frame": "odom", "odom_topic": "", "camera_mounting": [0.0] * 6}
+LEVEL |= {"camera_pitch": 0.0, "camera_roll": 0.0, "level_frame": ""}
 
 
 @pytest.mark.parametrize("leaning", [{"camera_pitch": -1.0}, {"camera_roll": 2.0}, {"level_frame": "base_link"}])
@@ -87,6 +90,15 @@ def test_cameras_that_lean_are_not_tracked(leaning, tracking):
     assert problem.startswith(f"tracking{'_frame' if 'tracking' in tracking else ''} can't be used with {name} {value}")
     assert tracking_problem(LEVEL | tracking) is None
     assert tracking_problem({**LEVEL, "tracking": False, "tracking_frame": "", **leaning}) is None
+
+
+def test_motion_comes_from_one_source_and_a_mounting_belongs_to_odometry():
+    odometry = {**LEVEL, "tracking": False, "tracking_frame": "", "odom_topic": "/odom"}
+    assert tracking_problem(odometry) is None
+    assert tracking_problem({**odometry, "camera_mounting": [1.0, 0, 0, 0, 0, 0]}) is None
+    assert tracking_problem({**odometry, "camera_pitch": 2.0}).startswith("odom_topic can't be used with camera_pitch")
+    assert "both say how the camera moves" in tracking_problem({**odometry, "tracking_frame": "odom"})
+    assert "without odom_topic" in tracking_problem({**LEVEL, "camera_mounting": [1.0, 0, 0, 0, 0, 0]})
 
 
 def test_unknown_names_are_found():

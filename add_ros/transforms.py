@@ -1,4 +1,4 @@
-"""The transforms of a recording, looked up at a stamp: tf2's rules, without tf2.
+"""Transforms between frames over time, looked up at a stamp: tf2's rules, without tf2.
 
 tf2_ros is not among ROS's packages on PyPI, and its Python buffer interpolates one stamp at a time, where a scan has
 thousands. What differs: several stamps at once, and a static transform that is published again with other values holds
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from add_ros.bags.messages import stamp_of
 from add_ros.bounds import impossible_transform
 from add_ros.errors import FrameRejectedError
 
@@ -95,7 +94,7 @@ class TransformTree:
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static)
-            stamp = stamp_of(transform)
+            stamp = transform.header.stamp.sec * 10**9 + transform.header.stamp.nanosec
             edge.add(recorded if static else stamp, pose)
 
     def forget(self, before: int) -> None:

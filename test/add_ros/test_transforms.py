@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from add_ros.bag_export.transforms import TransformTree
 from add_ros.errors import FrameRejectedError
+from add_ros.transforms import TransformTree
 
 SECOND = 10**9
 
