@@ -54,15 +54,13 @@ def fit_parser(subcommand: str) -> argparse.ArgumentParser:
     else:
         data.add_argument("--data.val", metavar="FILE", help="frame ids to validate on, or chen_val")
     if fits:
-        data.add_argument(
-            "--data.depth", metavar="SOURCE", help="depth for teachers and ADD: velodyne, object, dense ..."
-        )
-        data.add_argument("--data.batch_size", metavar="N", help="frames a step")
-    data.add_argument("--data.num_workers", metavar="N", help="loader processes")
+        data.add_argument("--data.depth", metavar="SOURCE", help="depth for teachers and ADD: lidar, object or dense")
+        data.add_argument("--data.batch_size", metavar="N", help="frames a batch, of each process")
+    data.add_argument("--data.num_workers", metavar="N", help="loader processes, at most one a core")
     if fits:
         model = options.add_argument_group("model")
         model.add_argument("--model.init_weights", metavar="FILE", help="weights to begin with, imagenet or null")
-        model.add_argument("--model.lr", metavar="X", help="AdamW's learning rate")
+        model.add_argument("--model.lr", metavar="X", help="learning rate")
         model.add_argument("--model.objective", metavar="CLASS", help="Baseline, TeacherTraining or ADDDistillation")
         model.add_argument("--model.objective.teacher", metavar="FILE", help="ADD: the teacher's checkpoint")
     trainer = options.add_argument_group("trainer")

@@ -121,6 +121,8 @@ def replacement(path: Path) -> str | None:
     if path.stem not in COMPOSITIONS:
         return None
     arguments = words(COMPOSITIONS[path.stem])
+    if path.parent.name in GROUPS:  # today's place, but not from here
+        return f"{path} does not exist; that recipe is {arguments[1]}"
     sentence = f"{path} is now: {' '.join(arguments)}"
     if run_name([word for word in arguments if word.endswith(".yaml")]) != path.stem:
         sentence += f" (and --run-dir runs/{path.stem} to go on with its run)"

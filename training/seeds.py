@@ -34,6 +34,8 @@ def _run(arguments: list[str]) -> int:
 
     options, fit_options = parser().parse_known_args(arguments)
     require_new_options(fit_options)
+    if "--print_config" in fit_options:
+        raise TrainingError("--print_config is for fit: add-ros fit with the same --config prints the configuration")
     out = options.out or Path("runs") / f"{run_name(options.config)}_seeds"
     seeds = list(dict.fromkeys(options.seeds))
     for seed in seeds:

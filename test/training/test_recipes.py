@@ -10,6 +10,7 @@ import yaml
 from support.paths import CONFIG, ROOT
 from support.training_bench import depths
 
+from add_model.classes import KITTI_CLASSES, ObjectClass
 from training.__main__ import SUBCOMMANDS, main
 from training.command import TrainingCommand
 from training.errors import TrainingError
@@ -227,3 +228,17 @@ def test_published_schedules_keep_no_option_of_the_default_one():
     one_cycle, steps = (read(f"recipes/{name}_kitti").model.schedule.init_args for name in ("caddn", "monodetr"))
     assert (one_cycle.warmup_fraction, one_cycle.start, one_cycle.final) == (0.4, 0.1, 1e-5)
     assert steps.warmup_fraction == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cars_alone_are_scored_as_kitti_scores_cars():
+    (car,) = read("recipes/monodetr_kitti overlays/cars_only").model.classes
+    assert ObjectClass(**vars(car)) == KITTI_CLASSES.classes[0]
+
+
+def test_a_recipe_that_is_named_from_elsewhere_is_told_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = replacement(Path("config/train/recipes/monodle_kitti.yaml"))
+    there = message.rpartition(" ")[2]
+    assert message.startswith("config/train/recipes/monodle_kitti.yaml does not exist; that recipe is ")
+    assert Path(there).samefile(CONFIG / "train/recipes/monodle_kitti.yaml")

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.cores import usable_cores
 from training.data.augmentation import Augmentation
 from training.data.class_balance import DrawnFrames, draw, repeat_factors
 from training.data.collation import collate, single_scene
@@ -42,7 +43,7 @@ class Loaders(lightning.LightningDataModule):
     Args:
         augmentation: how a training view differs from its frame.
         batch_size: of one process.
-        num_workers: loader processes of one process.
+        num_workers: loader processes of one process; no more than it has cores.
         seed: of shuffling and augmentation.
         visibility: which objects are trained on.
         eval_focal_length: see `Scenes`.
@@ -128,10 +129,11 @@ class Loaders(lightning.LightningDataModule):
         multiple = self.trainer.lightning_module.detector.size_multiple
         _require_usable(self.augmentation, self.batch_size, self.num_workers, multiple)
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
+        workers = min(self.num_workers, usable_cores())  # recipes are written for larger machines
         return DataLoader(
             dataset,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=pin,
             worker_init_fn=_one_thread,
             **options,

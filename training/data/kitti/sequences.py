@@ -113,9 +113,9 @@ def open_sequence(
     Raises SequenceError where the folder is not understood or images are broken, and CalibrationError, LabelError,
     TimestampError or OxtsError where a file in it is.
     """
-    root = Path(path)
+    root = Path(path).absolute()  # the folders above it count, wherever one is
     if not root.is_dir():
-        raise SequenceError(f"{root}: " + ("not a folder" if root.exists() else "there is no such folder"))
+        raise SequenceError(f"{path}: " + ("not a folder" if root.exists() else "there is no such folder"))
     if calib is None:
         for folder in (root, root / "training", root / "testing"):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():
@@ -155,10 +155,11 @@ def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None)
         )
     name = folder.parent.parent.name if raw else root.name
     layout = "KITTI raw" if raw else f"images with {calibration.name}"
-    calibs, cameras, drive = [calib] * len(images), [camera] * len(images), folder.parents[1]
+    calibs, cameras = [calib] * len(images), [camera] * len(images)
     if not raw:
         return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs)
     objects = tracks = None
+    drive = folder.parent.parent
     if (drive / TRACKLETS).is_file() and all(image.stem.isdecimal() for image in images):
         objects, tracks = _labelled(images, read_tracklets(drive / TRACKLETS, calib, camera))
     scans = scans_of(images, drive / "velodyne_points" / "data")

@@ -44,6 +44,14 @@ def test_images_with_a_calibration_beside_them(tmp_path):
         assert order(sequence) == [0, 1, 2, 3] and not len(samples[0].objects)
 
 
+@pytest.mark.parametrize("given", ["photos", "./photos", "../here/photos"])
+def test_a_folder_of_images_may_be_named_from_where_one_is(tmp_path, monkeypatch, given):
+    write_images(tmp_path / "here" / "photos", ["a.png", "b.png"])
+    write_calib(tmp_path / "here" / "photos" / "calib.txt", P2)
+    monkeypatch.chdir(tmp_path / "here")
+    assert order(open_sequence(given)) == [0, 1]
+
+
 def test_frames_stream(tmp_path):
     write_images(tmp_path, ["a.png", "b.png"])
     write_calib(tmp_path / "calib.txt", P2)
