@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from add_model.atomic_io import FULL, write_atomically
 from add_model.signals import raise_on_signals
 from add_ros.bag_export.checks import timing
@@ -33,6 +31,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.types import UnknownTypeError
 from training.arguments import command_parser
 from training.data.kitti.timestamps import nanoseconds
+from training.progress_bar import counted
 
 PAGE = "export.html"
 
@@ -169,8 +168,7 @@ def _settings(a: argparse.Namespace) -> dict[str, object]:
 
 
 def _progress(frames: Iterator[RecordedFrame], recording: Recording) -> Iterator[RecordedFrame]:
-    label = recording.path.name
-    return iter(tqdm(frames, total=recording.images, desc=label, unit="image", disable=None, leave=False))
+    return counted(frames, "images", recording.path.name, recording.images)
 
 
 def _counts(a: argparse.Namespace, rows: list, how: str, before: int) -> list[str]:
@@ -183,8 +181,8 @@ def _counts(a: argparse.Namespace, rows: list, how: str, before: int) -> list[st
 
 def _faults(report: Report) -> list[str]:
     lines = []
-    for counted, text in ((report.skipped, "passed over"), (report.noted, "with a note")):
-        for why, count in counted.most_common():
+    for counts, text in ((report.skipped, "passed over"), (report.noted, "with a note")):
+        for why, count in counts.most_common():
             sentence = report.problems.get(why)
             lines.append(f"{count} {text}: {why}{f' ({sentence})' if sentence else ''}")
     return lines

@@ -21,6 +21,7 @@ from training.data.kitti.splits import read_ids
 from training.errors import TrainingError
 from training.evaluation.association import associate, outcomes
 from training.evaluation.calibration import LEAST_HITS, fit_calibration, reliability
+from training.progress_bar import counted
 
 _EDGES = np.linspace(0, 1, 11)
 
@@ -33,7 +34,7 @@ def calibrate(predictor: Predictor, frames: KittiFolder) -> tuple[ClassSpec, str
         frames: labelled.
     """
     objects, found = [], []
-    for index in range(len(frames)):  # images are not kept
+    for index in counted(range(len(frames)), "frames", "predict"):  # images are not kept
         sample = frames.sample(index)
         objects.append(sample.objects)
         found.append(predictor.predict(sample.image, sample.camera))

@@ -27,7 +27,7 @@ from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
 from training.objectives.base import CHECKPOINT_OPTIONS
 from training.parser import ConfigFile, TrainingParser
-from training.progress import Progress, say, silence_lightning
+from training.progress import Progress, ScoringLines, say, silence_lightning
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
@@ -168,6 +168,8 @@ class TrainingCommand(LightningCLI):
             purge = self._resumed["global_step"] + 1 if self.checkpoint else None
             board = TensorBoardLogger(self.run_dir, "tensorboard", "", default_hp_metric=False, purge_step=purge)
             loggers = [guard(logger) for logger in (self.metrics, board, *loggers)]
+        elif not bar:
+            given.callbacks = [*self._callbacks(given.callbacks), ScoringLines()]
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
         plugins = [*plugins, AtomicCheckpoints()]
         try:

@@ -86,8 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out.with_suffix("") if options.out.suffix in _SUFFIXES else options.out
     try:
         name, detector = read_checkpoint(options.checkpoint)
-        if sys.stderr.isatty():
-            print(f"exporting {name}, which takes some seconds ...", file=sys.stderr)
+        print(f"exporting {name}, which takes some seconds ...", file=sys.stderr)
         if options.classes:
             detector.classes = _same_classes(read_classes(options.classes), detector.classes, options.classes)
         paths = write(name, detector, out)

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
@@ -28,6 +27,7 @@ from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import LabelError
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.sample import Objects
+from training.progress_bar import counted
 
 _ACTIONS = {
     "check": (
@@ -90,7 +90,7 @@ def _labelled(root: Path) -> list[str] | None:
 
 
 def _classes(frames: KittiFolder, options: argparse.Namespace) -> int:
-    measured = measure(frames.objects(i) for i in range(len(frames)))
+    measured = measure(frames.objects(i) for i in counted(range(len(frames)), "frames", "measure"))
     spec = chosen(measured, options.names, options.least)
     for kind in measured:
         mark = "" if spec.index(kind.name) >= 0 else "  (not a class: too few, or not named)"
@@ -121,7 +121,7 @@ def overlay(spec: ClassSpec) -> str:
 
 def _check(frames: KittiFolder, options: argparse.Namespace, command: str) -> int:
     survey, prints = Survey(), {}
-    for index in tqdm(range(len(frames)), unit="frame", disable=None, leave=False):
+    for index in counted(range(len(frames)), "frames", "check"):
         image, camera, points, objects = _frame(frames, index)
         survey.add(frames.ids[index], objects, camera, points)
         prints[frames.ids[index]] = fingerprint(image)

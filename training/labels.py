@@ -29,6 +29,7 @@ from training.data.label_formats.faults import faults
 from training.data.label_formats.formats import FORMATS
 from training.data.sample import Objects
 from training.data.world.lidar import VELODYNE_TO_CAMERA
+from training.progress_bar import counted
 
 _SHARE_LOST = 0.5  # of the boxes outside of the images, above which the frame is doubted
 
@@ -120,7 +121,7 @@ def _export(options: argparse.Namespace) -> int:
         raise OSError(f"--out {options.out} is there already: name a new file or folder")
     data = _DataSet.open(options.data, options.ids)
     told: dict[str, LabelledFrame] = {}
-    for index, name in enumerate(data.frames.ids):
+    for index, name in enumerate(counted(data.frames.ids, "frames", "read labels")):
         objects, scores = _labels(data, index, options.results)
         kept = np.isfinite(objects.boxes).all(axis=1) & ~(scores < options.min_score)
         objects, scores, camera = objects[kept], scores[kept], data.frames.camera(index)
@@ -181,7 +182,7 @@ def _refuse(read: ReadLabels, data: _DataSet, options: argparse.Namespace) -> No
     """Raise LabelFormatError for labels that do not fit the scans."""
 
     def pairs(read: ReadLabels):
-        for index, name in enumerate(data.frames.ids):
+        for index, name in enumerate(counted(data.frames.ids, "frames", "check")):
             if name in read.cuboids:
                 yield read.cuboids[name], data.points(index, options.camera_axes)
             elif name in read.objects:
@@ -195,7 +196,7 @@ def _refuse(read: ReadLabels, data: _DataSet, options: argparse.Namespace) -> No
 def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_axes: bool) -> int:
     total, lost, kinds = 0, 0, Counter()
     (data.folder / "label_2").mkdir(exist_ok=True)
-    for index, name in enumerate(data.frames.ids):
+    for index, name in enumerate(counted(data.frames.ids, "frames", "write labels")):
         if name not in targets:
             continue
         camera = data.frames.camera(index)

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from add_model.backends.select import ENGINES
 from add_model.detections import Detections
 from add_model.errors import ModelError
@@ -19,6 +17,7 @@ from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
 from training.errors import TrainingError
+from training.progress_bar import counted
 
 
 def _failed(reason: object) -> int:
@@ -77,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(note, file=sys.stderr)
     found = 0
     try:
-        for index in tqdm(range(len(frames)), unit="frame", disable=not sys.stderr.isatty()):
+        for index in counted(range(len(frames)), "frames", "predict"):
             detections, camera = predict(index)
             write_results(options.out / f"{frames.ids[index]}.txt", detections, camera)
             found += len(detections)

@@ -22,6 +22,7 @@ from training.data.views import TrainingViews
 from training.data.world import World
 from training.lightning_module import LitDetector
 from training.objectives import LossContext
+from training.progress_bar import counted
 
 _KITTI = World(width=1242, height=375, focal=721.5)  # rendered streets of KITTI's size
 _STREETS = CachedFrames(WorldFrames(_KITTI, 0, 1000, "dense"))
@@ -118,8 +119,8 @@ def measure_recipe(
         device = command.trainer.strategy.root_device
         batch = command.datamodule.batch_size * command.trainer.accumulate_grad_batches
         peaks: dict[str, dict[int, float]] = {}
-        for precision in precisions:
-            peaks[precision] = {}
-            for frames in sorted(set(batches)):
-                peaks[precision][frames] = measure(command.model, command.datamodule, frames, precision, device)
+        pairs = [(precision, frames) for precision in precisions for frames in sorted(set(batches))]
+        for precision, frames in counted(pairs, "batches", "measure"):
+            peak = measure(command.model, command.datamodule, frames, precision, device)
+            peaks.setdefault(precision, {})[frames] = peak
     return str(device), batch, peaks

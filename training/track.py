@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.detections import SCORE_THRESHOLD
@@ -20,6 +19,7 @@ from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
+from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render
 
@@ -72,7 +72,7 @@ def followed(sequence: ImageSequence, predictor: Predictor, threshold: float, mo
     """
     settings = TrackerSettings.at(threshold)
     tracker, found = Tracker(settings), []
-    rows = tqdm(sequence.frames(), total=len(sequence), unit="frame", disable=not sys.stderr.isatty())
+    rows = counted(sequence.frames(), "images", "track", len(sequence))
     for number, (stamp, sample) in enumerate(rows):
         detections = predictor.predict(sample.image, sample.camera, settings.low_score)
         pose = sequence.poses[number] if motion and sequence.poses is not None else None

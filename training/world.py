@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from add_model.atomic_io import write_atomically
 from training.arguments import command_parser
@@ -24,6 +23,7 @@ from training.data.kitti.labels import write_objects
 from training.data.sample import Sample
 from training.data.world import World
 from training.data.world.lidar import VELODYNE_TO_CAMERA, points, scan
+from training.progress_bar import counted
 
 _KINDS = ("image_2", "calib", "label_2", "depth_2", "velodyne")
 _RENDERED = "rendered.txt"  # one line for each call of the command
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = " ".join(f"{name}={value}" for name, value in vars(options).items() if name != "out")
     try:
         reserve(options.out, options.first, options.frames, options.split, settings)
-        progress = tqdm(samples, total=options.frames, unit="frame", disable=None)
+        progress = counted(samples, "frames", "render", options.frames)
         names = write_folder(options.out, progress, options.first, options.split, options.scanner)
     except OSError as error:
         reason = f"cannot write to --out {options.out}: {error.strerror}" if error.strerror else error

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from add_ros.bag_evaluation.scoring import Scored
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.messages import seconds
 from training.evaluation.association import FREE
+from training.progress_bar import progress
 from training.report.pictures import frame_pictures, track_picture, tracks_above
 from training.report.stories import FollowedImage
 
@@ -56,7 +55,7 @@ def pictures(
     shown: dict[int, dict[str, Any]] = {}
     if not indices:
         return []
-    with tqdm(total=len(indices), unit="picture", disable=not sys.stderr.isatty(), leave=False) as progress:
+    with progress(len(indices), "pictures", "draw") as bar:
         for frame in bag:
             index = indices.get(frame.stamp)
             if index is None:
@@ -70,7 +69,7 @@ def pictures(
                 **vars(drawn), **fault, **_tracks(frame.image, followed.get(index), truth),
                 "index": index, "stamp": seconds(frame.stamp), "text": describe(scored, index),
             }  # fmt: skip
-            progress.update()
+            bar.update()
             if len(shown) == len(indices):
                 break
     return [shown[index] for index in sorted(shown)]

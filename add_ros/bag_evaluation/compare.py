@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from add_model.detections import Detections
 from add_model.geometry.boxes import wrap
@@ -16,6 +14,7 @@ from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAP
 from training.evaluation.bootstrap import LEAST_BLOCKS, enough_blocks, interval, resamples, usual_block
 from training.evaluation.distance import EDGES, QUANTITIES
 from training.evaluation.table import ENOUGH
+from training.progress_bar import counted
 
 MEASURES = ("recall", *QUANTITIES)  # per bin of distance: recall, and the medians of |error|
 _SAME = 0.01  # metres: centres of the same detection in two runs
@@ -198,10 +197,7 @@ def _resampled(
         resamples(len(second.frames), count, block, seed if paired else seed + 1),
     ]
     differences = ([], [])
-    quiet = not sys.stderr.isatty()
-    for weights in tqdm(
-        zip(*draws, strict=True), total=count, unit="resample", desc="intervals", disable=quiet, leave=False
-    ):
+    for weights in counted(zip(*draws, strict=True), "resamples", "intervals", count):
         a, b = (_measure(side, w) for side, w in zip((first, second), weights, strict=True))
         for kept, x, y in zip(differences, a, b, strict=True):
             kept.append(y - x)

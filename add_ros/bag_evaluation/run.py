@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from tqdm import tqdm
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
@@ -18,6 +16,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.messages import same_frame
 from training.data.sample import Objects
+from training.progress_bar import counted
 
 Sink = Callable[[BagFrame, Detections], None]
 
@@ -180,7 +179,7 @@ def _renaming(classes: Mapping[str, str]) -> Callable[[str], str]:
 
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
     require_ground_truth(bag)
-    return iter(tqdm(bag, total=len(bag) or None, unit="frame", desc=bag.path.name, disable=not sys.stderr.isatty()))
+    return counted(bag, "frames", bag.path.name, len(bag) or None)
 
 
 def _evaluated(frame: BagFrame, found: Detections, answered: bool) -> EvaluatedFrame:

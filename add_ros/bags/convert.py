@@ -14,19 +14,18 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from add_model.signals import raise_on_signals
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from training.arguments import command_parser
+from training.progress_bar import counted
 
 
 def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
-    """Write all frames of a source, with a progress bar."""
-    for frame in tqdm(source.frames, total=source.count, unit="frame", disable=None, leave=False):
+    """Write all frames of a source, with progress."""
+    for frame in counted(source.frames, "frames", "convert", source.count):
         writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan, frame.pose)
 
 

@@ -18,7 +18,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Connection, Qos, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
-from tqdm import tqdm
 
 from add_model.signals import interrupt
 from add_ros.bags import types
@@ -26,6 +25,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import BagReader, open_bag, raw_messages
 from training.arguments import command_parser
+from training.progress_bar import progress
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
 
@@ -127,8 +127,7 @@ class Player:
     def play(self) -> None:
         """Publish the bag once."""
         began, first = time.monotonic(), None
-        bar = tqdm(total=sum(c.msgcount for c in self.playable), unit="msg", disable=None, leave=False)
-        with bar:
+        with progress(sum(c.msgcount for c in self.playable), "messages", "play") as bar:
             for connection, stamp, data in raw_messages(self._reader, self.playable):
                 first = stamp if first is None else first
                 self._wait_until(began + (stamp - first) / 1e9 / self._rate, stamp)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from support.training_bench import Training, configure
 
+from training.__main__ import main
 from training.metrics import read_metrics
 
 EPOCH = re.compile(
@@ -28,3 +30,24 @@ def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
     rows = read_metrics(tmp_path / "runs/tiny/metrics.csv")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert len(losses) == 2 and [row["step"] for row in rows] == [1, 1, 3, 3]
+
+
+PART = re.compile(r"epoch 1/2, (\d) of 2 batches, loss \d+\.\d{3}, \d+\.\d images/s(, \d:\d\d:\d\d left)?")
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_long_epochs_and_scorings_print_how_far_they_are(tmp_path, monkeypatch, capfd):
+    """In this process, where the intervals can be made short."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.progress.LONG_EPOCH", 0.0)
+    monkeypatch.setattr("training.progress_bar.FIRST_LINE", 0.0)
+    monkeypatch.setattr("training.progress_bar.NEXT_LINE", 0.0)
+    trainer = {"max_epochs": 2, "max_steps": 2, "enable_progress_bar": None}
+    config = str(configure(tmp_path / "tiny.yaml", trainer=trainer))
+    assert main(["fit", "--config", config]) == 0
+    parts = [found[1] for line in capfd.readouterr().out.splitlines() if (found := PART.fullmatch(line))]
+    assert parts == ["1", "2"]
+    for command in ("validate", "test"):
+        assert main([command, "--config", config]) == 0
+        lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"{command}: ")]
+        assert [line.split(" frames, ")[0] for line in lines] == [f"{command}: {n} of 3" for n in (1, 2, 3)]

@@ -12,6 +12,7 @@ from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import COLUMNS, LabelTable, listed_counts, read_table, unknown_types
 from training.data.kitti.splits import listed, read_ids
 from training.data.text_files import is_left_behind
+from training.progress_bar import counted
 
 _BOX2D = [COLUMNS["top"], COLUMNS["bottom"]]
 _SOLID = [COLUMNS["height"], COLUMNS["width"], COLUMNS["length"]]
@@ -141,7 +142,7 @@ def read_frames(
         raise FolderError(f"{ids} lists {len(missing)} frame(s) without labels in {labels}: {listed(missing)}")
     if chosen and detected.keys().isdisjoint(chosen):
         raise FolderError(f"{results} has no result file of the {len(chosen)} frames to score, such as {chosen[0]}.txt")
-    tables = [read_table(labelled[name]) for name in chosen]
+    tables = [read_table(labelled[name]) for name in counted(chosen, "frames", "read labels")]
     names = Counter(name for table in tables for name in table.names)
     unknown = unscored_types(names, classes)
     if unknown == names and names:
@@ -153,7 +154,10 @@ def read_frames(
     return ResultFolders(
         ids=chosen,
         labels=tables,
-        results=[read_table(detected[name], scores=True) if name in detected else empty for name in chosen],
+        results=[
+            read_table(detected[name], scores=True) if name in detected else empty
+            for name in counted(chosen, "frames", "read results")
+        ],
         classes=classes,
         without_results=[name for name in chosen if name not in detected],
         not_scored=sorted(detected.keys() - set(chosen)),

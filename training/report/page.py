@@ -17,6 +17,7 @@ from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.folders import ResultFolders
 from training.evaluation.table import bin_rows, count_notes
+from training.progress_bar import counted
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
 from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
@@ -62,7 +63,7 @@ def render(
     detections = [table_detections(table) for table in frames.results]
     parts = [
         _class_part(name, scores, frames.ids, objects, detections, load_image, pictures, score)
-        for name in frames.classes.names
+        for name in counted(frames.classes.names, "classes", "draw")
     ]
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(

@@ -22,6 +22,7 @@ from training.data.kitti.labels import LabelError, listed_counts, read_objects, 
 from training.data.kitti.splits import PUBLISHED, lacking, published_split, read_ids
 from training.data.sample import Objects, Sample
 from training.data.text_files import is_left_behind
+from training.progress_bar import counted
 
 __all__ = [
     "DEPTH_SOURCES",
@@ -155,7 +156,7 @@ class KittiFolder:
             bad_frames.add(frame)
 
         seen: set[str] = set()
-        for frame in self.ids:
+        for frame in counted(self.ids, "frames", "check files"):
             if frame in seen:
                 note("id given twice", frame, frame)
             seen.add(frame)
