@@ -144,8 +144,8 @@ PARAMETERS = (
         "rectification",
         "auto",
         "rectified: P holds for the images. raw: K and D hold and the node undistorts the images. auto: rectified "
-        "where the image topic's last part has the word rect or rectified, raw where it contains raw, otherwise "
-        "rectified if D is zero and the lens no fisheye; kitti2bag's image_raw is rectified.",
+        "where the image topic's last part (without /compressed) has the word rect or rectified, raw where it contains "
+        "raw, otherwise rectified if D is zero and the lens no fisheye; kitti2bag's image_raw is rectified.",
         choices=("auto", "rectified", "raw"),
         per_camera=True,
     ),
@@ -173,13 +173,13 @@ PARAMETERS = (
     Parameter(
         "level_frame",
         "",
-        "A frame whose z axis points up, such as base_link or odom: through tf2 it says how cameras lean, in place of "
-        "camera_pitch and camera_roll.",
+        "A frame whose z axis points up, such as base_link or odom: through tf2 it says how cameras are tilted, "
+        "in place of camera_pitch and camera_roll.",
     ),
     Parameter(
         "target_frame",
         "",
-        "Publish detections in this frame, through tf2; empty for the camera's own optical frame.",
+        "Publish detections and tracks in this frame, through tf2; empty for the camera's own optical frame.",
     ),
     Parameter(
         "transform_timeout",
