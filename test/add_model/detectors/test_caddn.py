@@ -46,23 +46,28 @@ def test_losses_by_hand():
     count, chosen = len(detector.anchors), 6
     anchor = detector.anchors[chosen]
     box = anchor + torch.tensor([0.3, 0, -0.02, 0, 0, 0, 0.2])
+    box[5] *= math.exp(0.05)
     logits = torch.full((1, count, 3), -20.0)
     logits[0, chosen, 0] = 0.7
+    logits[0, 50, 1] = 0.4  # of an anchor where there is nothing
     residuals, directions = torch.zeros(1, count, 7), torch.zeros(1, count, 2)
+    residuals[0, chosen, 6] = 0.5
     directions[0, :, 1] = 1.0
     owner = torch.full((1, count), -1, dtype=torch.int16)
     owner[0, chosen] = 0
     owner[0, 99] = -2  # neither an object nor nothing: what it answers costs nothing
     logits[0, 99] = 5.0
     targets = {"anchor_object": owner, "label": torch.zeros(1, 1, dtype=torch.long), "box": box[None, None]}
-    targets |= {"depth_bin": torch.tensor([[[1, 2, -1]]]), "depth_foreground": torch.tensor([[[True, False, False]]])}
-    depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]]).log().T[None, :, None]
+    targets |= {"depth_bin": torch.tensor([[[1, 0, -1]]]), "depth_foreground": torch.tensor([[[True, False, False]]])}
+    depth_logits = torch.tensor([[0.2, 0.3, 0.5], [0.8, 0.1, 0.1], [0.3, 0.3, 0.4]]).log().T[None, :, None]
     losses = caddn_loss(AnchorOutputs(logits, residuals, directions), depth_logits, targets, detector.anchors)
-    p = 1 / (1 + math.exp(-0.7))
-    assert losses["label"].item() == pytest.approx(-0.25 * (1 - p) ** 2 * math.log(p), rel=1e-4)
+    p, q = (1 / (1 + math.exp(-logit)) for logit in (0.7, 0.4))
+    label = -0.25 * (1 - p) ** 2 * math.log(p) - 0.75 * q**2 * math.log(1 - q)
+    assert losses["label"].item() == pytest.approx(label, rel=1e-4)
     smooth = lambda e: e**2 / (2 / 9) if e < 1 / 9 else e - 1 / 18  # noqa: E731
     diagonal = math.hypot(anchor[3], anchor[4])
-    expected = 2 * (smooth(0.3 / diagonal) + smooth(0.02 / diagonal) + smooth(math.sin(0.2)))
+    place = smooth(0.3 / diagonal) + smooth(0.02 / diagonal)
+    expected = 2 * (place + smooth(0.05) + smooth(math.sin(0.5 - 0.2)))
     assert losses["box"].item() == pytest.approx(expected, rel=1e-4)
     _, side = encode_residuals(box[None], anchor[None])
     wrong = [math.log(1 + math.e), math.log(1 + math.e) - 1][int(side)]

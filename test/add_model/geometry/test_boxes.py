@@ -33,6 +33,21 @@ def test_kitti_round_trip(boxes):
     np.testing.assert_allclose(box3d.from_kitti(*box3d.to_kitti(boxes)), boxes, atol=1e-12)
 
 
+@given(some_boxes, st.lists(st.tuples(*[reals(-1.3, 1.3)] * 3), min_size=1, max_size=20), reals(0, 0.5))
+def test_points_inside_are_those_inside_in_the_boxs_own_axes(boxes, places, margin):
+    """Points are made in each box's axes, in shares of its half sides: inside is where all are at most 1."""
+    shares = np.array(places)
+    shares = shares[np.abs(np.abs(shares) - 1).min(axis=1) > 1e-6]
+    counts = []
+    for box in boxes:
+        half = box[3:6] / 2 + margin  # forward, left, up
+        points = box[:3] + (shares * half) @ object_axes(box[6]).T
+        inside = (np.abs(shares) < 1).all(axis=1)
+        np.testing.assert_array_equal(box3d.contains(box, points, margin), inside)
+        counts.append(box3d.count_inside(boxes, points, margin)[len(counts)] == inside.sum())
+    assert all(counts)
+
+
 def test_a_kitti_label_by_hand():
     box = box3d.from_kitti([1.84, 1.47, 8.41], [1.89, 0.48, 1.20], [0.01])[0]
     np.testing.assert_allclose(box, [1.84, 1.47 - 0.945, 8.41, 1.20, 0.48, 1.89, 0.01])
