@@ -101,7 +101,7 @@ $(READY)-train: $(READY)-run $(REQ)/train.txt
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/train.txt
 	@touch $@
 
-$(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/openvino.txt $(REQ)/test.txt $(REQ)/tracking.txt
+$(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/openvino.txt $(REQ)/cluster.txt $(REQ)/test.txt $(REQ)/tracking.txt
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/test.txt
 	@$(VENV)/bin/python -m pip install --quiet --no-deps -c $(REQ)/constraints.txt -r $(REQ)/tracking.txt
 	@touch $@

@@ -34,7 +34,7 @@ setup(
         *((f"share/{PACKAGE}/{folder}", sorted(glob(f"{folder}/*.yaml"))) for folder in sorted(glob("config/train/*"))),
     ],
     install_requires=requirements("base.txt"),
-    extras_require={name: requirements(f"{name}.txt") for name in ("train", "test", "openvino")},
+    extras_require={name: requirements(f"{name}.txt") for name in ("train", "test", "openvino", "cluster")},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -12,9 +12,8 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,93 +23,26 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError
 from add_model.metadata import read_classes
-from add_model.predictor import Predictor
 from add_model.signals import raise_on_signals
 from add_ros.bag_evaluation.compare import compare
+from add_ros.bag_evaluation.many_bags import joined, map_bags
 from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
-from add_ros.bag_evaluation.recorded import read_detections
-from add_ros.bag_evaluation.run import (
-    EvaluatedRun,
-    Sink,
-    renamed,
-    renamed_counts,
-    require_detections,
-    require_ground_truth,
-    run_model,
-    run_recorded,
-)
+from add_ros.bag_evaluation.run import renamed, renamed_counts
 from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score
+from add_ros.bag_evaluation.sides import Side, detector_of, evaluate_bag, open_side, sides
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
-from add_ros.bags.topics import TopicNames
 from add_ros.bags.types import UnknownTypeError
 
 __all__ = ["main", "parser"]
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Where one run comes from: a bag, and a model or a bag of recorded detections, or neither (those of the bag)."""
-
-    bag: Path
-    model: str | None
-    detections: Path | None
-
-
-@dataclass(frozen=True)
-class _Detector:
-    """What gives the detections of one run.
-
-    run:     goes over the bag
-    classes: those of a model, None for recorded detections
-    """
-
-    run: Callable[[Sink | None], EvaluatedRun]
-    classes: ClassSpec | None = None
-
-
-def _sides(a: argparse.Namespace) -> list[_Side]:
-    first = _Side(a.bag, a.model, a.detections)
-    if a.compare_model:
-        return [first, _Side(a.bag, a.compare_model, None)]
-    if a.compare_bag:
-        return [first, _Side(a.compare_bag, a.model, a.detections)]
-    if a.compare_detections:
-        return [first, _Side(a.bag, None, a.compare_detections)]
-    return [first]
-
-
-def _open(side: _Side, a: argparse.Namespace) -> BagFrames:
-    """The bag of a side. Detections in it that are not scored don't matter, in whatever frame and number they are."""
-    scored = side.model is None and side.detections in (None, side.bag)
-    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if scored else "")
-    bag = BagFrames(side.bag, names, a.rectification, a.trust_calibration)
-    require_ground_truth(bag)
-    if scored:
-        require_detections(bag)
-    return bag
-
-
-def _detector(side: _Side, bag: BagFrames, a: argparse.Namespace) -> _Detector:
-    """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
-    if side.model:
-        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
-        if predictor.device_note:
-            print(predictor.device_note, file=sys.stderr)
-        return _Detector(partial(run_model, bag, predictor, a.score_threshold or 0.0), predictor.class_spec)
-    if side.detections in (None, side.bag):
-        return _Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))
-    elsewhere = read_detections(side.detections, a.detections_topic)
-    name = f"detections recorded in {side.detections}"
-    return _Detector(partial(run_recorded, bag, elsewhere, name, a.score_threshold))
-
-
-def _classes(detectors: list[_Detector], a: argparse.Namespace) -> ClassSpec:
+def _classes(of_detectors: Iterable[ClassSpec | None], a: argparse.Namespace) -> ClassSpec:
     """The classes to score: those asked for, else those of the models, else KITTI's."""
     if a.classes:
         return read_classes(a.classes)
-    of_models = [detector.classes for detector in detectors if detector.classes]
+    of_models = [classes for classes in of_detectors if classes]
     if any(_scored_alike(classes) != _scored_alike(of_models[0]) for classes in of_models):
         listed = " and ".join(", ".join(classes.names) for classes in of_models)
         raise ValueError(
@@ -133,10 +65,20 @@ def _check_truth(bags: list[BagFrames], classes: ClassSpec, a: argparse.Namespac
             raise ValueError(f"--block {a.block} is more than the {len(truths)} frames with ground truth of {bag.path}")
 
 
-def _scored(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
+def _scored_together(a: argparse.Namespace) -> Scored:
+    """Several bags as one run."""
+    for bag in a.bags:  # or a bag that cannot be scored would be found out after hours
+        open_side(Side(bag, a.model, None), a)
+    answers = map_bags(partial(evaluate_bag, a), a.bags, a.processes, a.scheduler)
+    print(*dict.fromkeys(answer.said for answer in answers), sep="", end="", file=sys.stderr)
+    classes = _classes([answer.classes for answer in answers], a)
+    return score(joined([answer.run for answer in answers]), a.score, classes=classes)
+
+
+def _scored(runs: list[Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
     """All runs, scored. Detections of the first one go into --out-bag, which is removed where scoring fails."""
-    detectors = [_detector(side, bag, a) for side, bag in zip(sides, bags, strict=True)]
-    classes = _classes(detectors, a)
+    detectors = [detector_of(side, bag, a) for side, bag in zip(runs, bags, strict=True)]
+    classes = _classes([detector.classes for detector in detectors], a)
     _check_truth(bags, classes, a)
     with _result_bag(a.out_bag, bags[0], classes) as results:
         if results and results.malformed_transforms:
@@ -145,9 +87,9 @@ def _scored(sides: list[_Side], bags: list[BagFrames], a: argparse.Namespace) ->
                 f"evaluate_bag: {bags[0].path}: left out for the tracks: {count} malformed tf messages", file=sys.stderr
             )
         sinks = [results.add if results and not i else None for i in range(len(detectors))]
-        runs = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
-        project_all = len(runs) == 2 and any(map(lacks_2d, runs))
-        return [score(run, a.score, project_all, classes) for run in runs]
+        done = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
+        project_all = len(done) == 2 and any(map(lacks_2d, done))
+        return [score(run, a.score, project_all, classes) for run in done]
 
 
 def _result_bag(path: Path | None, frames: BagFrames, classes: ClassSpec) -> Any:
@@ -159,11 +101,14 @@ def _result_bag(path: Path | None, frames: BagFrames, classes: ClassSpec) -> Any
 
 
 def _evaluate(a: argparse.Namespace, command: str) -> None:
-    sides = _sides(a)
-    bags = [_open(side, a) for side in sides]
     for path in filter(None, (a.json, a.page)):
         require_writable(path)
-    scored = _scored(sides, bags, a)
+    runs, bags = sides(a), []
+    if len(a.bags) > 1:
+        scored = [_scored_together(a)]
+    else:
+        bags = [open_side(side, a) for side in runs]
+        scored = _scored(runs, bags, a)
     result: dict[str, Any] = {"command": command}
     for one in scored:
         print(format_scored(one), end="\n\n")
@@ -184,7 +129,7 @@ def _evaluate(a: argparse.Namespace, command: str) -> None:
     if a.page:
         from add_ros.bag_evaluation.page import render  # only pages need matplotlib and jinja2
 
-        title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in sides))}"
+        title = a.title or f"Evaluation of {' and '.join(dict.fromkeys(side.bag.name for side in runs))}"
         count = PICTURES if a.frames is None else a.frames
         track_score = SCORE_THRESHOLD if a.score is None else a.score
         write_atomically(a.page, render(scored, bags, comparison, title, command, count, track_score))

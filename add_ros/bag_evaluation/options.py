@@ -20,12 +20,15 @@ def parser() -> argparse.ArgumentParser:
         "average precision and errors against distance. A --compare option adds a second run and the differences of "
         "the two with confidence intervals.",
         "bag --model weights.onnx --page evaluation.html",
-        usage="%(prog)s BAG [options]",
+        usage="%(prog)s BAG [BAG ...] [options]",
     )
-    options.add_argument("bag", type=Path, metavar="BAG", help="a rosbag2 folder, or one .mcap or .db3 file")
+    options.add_argument(
+        "bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders, or .mcap or .db3 files, scored together"
+    )
     _add_scored(options)
     _add_topics(options)
     _add_comparison(options)
+    _add_processes(options)
     _add_output(options)
     return options
 
@@ -53,13 +56,13 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=_share,
         metavar="X",
-        help="leave out detections below it (default: none, for average precision)",
+        help="leave out detections below it (default: none)",
     )
     what.add_argument(
         "--classes",
         type=Path,
         metavar="FILE",
-        help="JSON file, or a model that names them (default: the model's or KITTI's)",
+        help="JSON file or model (default: of --model or KITTI)",
     )
     what.add_argument(
         "--class",
@@ -88,36 +91,46 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
-    against = parser.add_argument_group(
-        "comparison: a second run, like the first but for"
-    ).add_mutually_exclusive_group()
+    comparison = parser.add_argument_group("comparison: a second run, like the first but for one thing")
+    against = comparison.add_mutually_exclusive_group()
     against.add_argument("--compare-model", metavar="FILE", help="another model")
     against.add_argument("--compare-bag", type=Path, metavar="BAG", help="another bag")
     against.add_argument(
-        "--compare-detections", type=Path, metavar="BAG", help="recorded detections: those of this bag (BAG itself too)"
+        "--compare-detections", type=Path, metavar="BAG", help="those recorded in this bag (or in BAG)"
     )
-    intervals = parser.add_argument_group("confidence intervals of a comparison")
-    intervals.add_argument("--resamples", type=_at_least(20), metavar="N", help="default 1000")
-    intervals.add_argument(
+    comparison.add_argument(
+        "--resamples", type=_at_least(20), metavar="N", help="of confidence intervals; default 1000"
+    )
+    comparison.add_argument(
         "--block",
         type=_at_least(1),
         metavar="N",
-        help="frames drawn together (default: a twentieth of all, 1 to 20)",
+        help="frames drawn together (default 1 to 20)",
     )
-    intervals.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
+    comparison.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    several = parser.add_argument_group("several bags, each by a free process (needs distributed)")
+    several.add_argument(
+        "--processes",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="on this machine, one thread each; default 1",
+    )
+    several.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
-    out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames to step through")
+    out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames")
     out.add_argument(
         "--frames", type=_at_least(0), metavar="N", help=f"frames of each run with pictures (default {PICTURES})"
     )
     out.add_argument("--title", metavar="TEXT", help="heading of the page")
-    out.add_argument(
-        "--out-bag", type=Path, metavar="BAG", help="a new bag: the camera's topics, detections and markers"
-    )
+    out.add_argument("--out-bag", type=Path, metavar="BAG", help="a new bag: camera, detections, markers")
     out.add_argument(
         "--score",
         type=_share,
@@ -127,6 +140,14 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if len(arguments.bags) > 1:
+        for name in ("detections", "compare_model", "compare_bag", "compare_detections", "page", "out_bag"):
+            if getattr(arguments, name) is not None:
+                parser.error(f"--{name.replace('_', '-')} is about one bag, not {len(arguments.bags)}")
+        if (arguments.processes > 1 or arguments.scheduler) and not arguments.threads:
+            arguments.threads = 1
+    elif arguments.processes > 1 or arguments.scheduler:
+        parser.error("--processes and --scheduler share several bags among processes: give more than one")
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
     if not (arguments.compare_model or arguments.compare_bag or arguments.compare_detections):

@@ -18,6 +18,7 @@ from support.paths import ROOT
 from add_model.detections import Detections
 from add_model.predictor import SHIPPED_MODEL
 from add_ros import evaluate_bag
+from add_ros.bag_evaluation import sides
 from add_ros.bag_evaluation.recorded import Recorded, read_detections
 from add_ros.bag_evaluation.run import renamed, run_model, run_recorded
 from add_ros.bag_evaluation.scoring import counts, score
@@ -251,7 +252,7 @@ def test_what_would_make_the_work_useless_is_found_in_the_ground_truth(bag, tmp_
 def test_an_interrupted_run_leaves_no_result_bag(bag, tmp_path, monkeypatch, capsys):
     """By SIGTERM, whose handling is as before afterwards."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(sides, "run_model", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 143
     assert "interrupted" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) == before

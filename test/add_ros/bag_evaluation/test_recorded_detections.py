@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from add_ros import evaluate_bag
+from add_ros.bag_evaluation import sides
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bags import convert, messages, types
 from add_ros.bags.errors import BagError
@@ -139,6 +140,6 @@ def test_a_bag_without_detections_says_what_it_has(drive):
 
 @pytest.mark.parametrize("missing", [["--compare-model", "absent.onnx"], ["--compare-detections", "absent"]])
 def test_what_the_second_run_lacks_is_told_before_the_work_of_the_first(drive, capsys, monkeypatch, missing):
-    monkeypatch.setattr(evaluate_bag, "run_model", lambda *_: pytest.fail("the first run was made"))
+    monkeypatch.setattr(sides, "run_model", lambda *_: pytest.fail("the first run was made"))
     assert run(drive, "--model", "monodle_lite0", *missing) == 1
     assert "absent" in capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""Many bags evaluated as one: each by whichever process is free, scored together as if they had been one bag.
+
+Processes are those of Dask (the extra `cluster`): on this machine, or on a cluster whose scheduler is named. Dask gives
+the bag of a process that died to another one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tqdm import tqdm
+
+from add_ros.bag_evaluation.run import EvaluatedRun
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Result = TypeVar("Result")
+
+
+def map_bags(
+    work: Callable[[Path], Result], bags: Sequence[Path], processes: int = 1, scheduler: str | None = None
+) -> list[Result]:
+    """What `work` gives for each bag, in the order of the bags.
+
+    Args:
+        work: can be pickled, and so can what it returns.
+        bags: at paths that every process can read.
+        processes: how many on this machine; with 1 and no scheduler all is done here, without Dask.
+        scheduler: the address of a Dask scheduler, such as tcp://10.0.0.7:8786; its workers do the work then.
+
+    Raises:
+        ValueError: where Dask is needed and not installed, or where the scheduler does not answer or has no workers
+            that can do this.
+        Exception: the first that `work` raises.
+    """
+    if scheduler is None and processes == 1:
+        return [work(bag) for bag in bags]
+    with _client(min(processes, len(bags)), scheduler) as client:
+        # pure=False: a bag may have changed since it was last read, of which Dask knows nothing.
+        futures = client.map(work, bags, pure=False)
+        for _ in tqdm(_done(futures), total=len(bags), unit="bag", disable=not sys.stderr.isatty()):
+            pass
+        return client.gather(futures)
+
+
+def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:
+    """The runs of one detector over several bags as one run over all their frames, in the order of the runs."""
+    if len(runs) == 1:
+        return runs[0]
+    return EvaluatedRun(
+        name=runs[0].name,
+        bag=", ".join(run.bag for run in runs),
+        frames=[frame for run in runs for frame in run.frames],
+        skipped=sum((run.skipped for run in runs), Counter()),
+        notes=[f"{run.bag}: {note}" for run in runs for note in run.notes],
+    )
+
+
+def _done(futures: Sequence[Any]) -> Iterator[Any]:
+    from distributed import as_completed
+
+    for future in as_completed(futures):
+        future.result()  # raises what the work raised, before the others are waited for
+        yield future
+
+
+def _require_workers(client: Client, scheduler: str) -> None:
+    """Without workers, or with such as lack this package, Dask would wait for ever."""
+    found = client.run(find_spec, "add_ros")
+    if not found:
+        raise ValueError(f"the Dask scheduler at {scheduler} has no workers: start some with dask worker {scheduler}")
+    if lacking := [worker for worker, spec in found.items() if spec is None]:
+        raise ValueError(f"add_ros is not installed where these Dask workers run: {', '.join(lacking)}")
+
+
+@contextmanager
+def _client(processes: int, scheduler: str | None) -> Iterator[Client]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError(
+            f"--processes and --scheduler need Dask, which is not installed ({error.name} is missing): "
+            "pip install 'distributed>=2024.1'"
+        ) from error
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=10)
+        except OSError as error:
+            raise ValueError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+        with client:
+            _require_workers(client, scheduler)
+            yield client
+        return
+    here = LocalCluster(
+        n_workers=processes, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
+    )
+    with here as cluster, Client(cluster) as client:
+        yield client

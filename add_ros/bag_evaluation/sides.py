@@ -1,0 +1,109 @@
+"""Where the runs of `add-ros bag evaluate` come from: bags, and models or recorded detections."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from add_model.classes import ClassSpec
+from add_model.predictor import Predictor
+from add_ros.bag_evaluation.recorded import read_detections
+from add_ros.bag_evaluation.run import (
+    EvaluatedRun,
+    Sink,
+    renamed,
+    require_detections,
+    require_ground_truth,
+    run_model,
+    run_recorded,
+)
+from add_ros.bags.frames import BagFrames
+from add_ros.bags.topics import TopicNames
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where one run comes from: a bag, and a model or a bag of recorded detections, or neither (those of the bag)."""
+
+    bag: Path
+    model: str | None
+    detections: Path | None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What gives the detections of one run.
+
+    run:     goes over the bag
+    classes: those of a model, None for recorded detections
+    """
+
+    run: Callable[[Sink | None], EvaluatedRun]
+    classes: ClassSpec | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BagAnswer:
+    """What one bag gave, in whichever process.
+
+    run:     what was detected
+    classes: those of a model, None for recorded detections
+    said:    what went to stderr meanwhile
+    """
+
+    run: EvaluatedRun
+    classes: ClassSpec | None
+    said: str
+
+
+def sides(a: argparse.Namespace) -> list[Side]:
+    """The one or two runs that the options ask for; of several bags, those of the first."""
+    bag = a.bags[0]
+    first = Side(bag, a.model, a.detections)
+    if a.compare_model:
+        return [first, Side(bag, a.compare_model, None)]
+    if a.compare_bag:
+        return [first, Side(a.compare_bag, a.model, a.detections)]
+    if a.compare_detections:
+        return [first, Side(bag, None, a.compare_detections)]
+    return [first]
+
+
+def open_side(side: Side, a: argparse.Namespace) -> BagFrames:
+    """The bag of a side. Detections in it that are not scored don't matter, in whatever frame and number they are."""
+    scored = side.model is None and side.detections in (None, side.bag)
+    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if scored else "")
+    bag = BagFrames(side.bag, names, a.rectification, a.trust_calibration)
+    require_ground_truth(bag)
+    if scored:
+        require_detections(bag)
+    return bag
+
+
+def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
+    """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
+    if side.model:
+        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
+        if predictor.device_note:
+            print(predictor.device_note, file=sys.stderr)
+        return Detector(partial(run_model, bag, predictor, a.score_threshold or 0.0), predictor.class_spec)
+    if side.detections in (None, side.bag):
+        return Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))
+    elsewhere = read_detections(side.detections, a.detections_topic)
+    name = f"detections recorded in {side.detections}"
+    return Detector(partial(run_recorded, bag, elsewhere, name, a.score_threshold))
+
+
+def evaluate_bag(a: argparse.Namespace, bag: Path) -> BagAnswer:
+    """The run of one of several bags; what it needs and gives can go from process to process."""
+    side = Side(bag, a.model, None)
+    with redirect_stderr(io.StringIO()) as said:
+        frames = open_side(side, a)
+        detector = detector_of(side, frames, a)
+        return BagAnswer(renamed(detector.run(None), dict(a.new_names)), detector.classes, said.getvalue())
