@@ -45,7 +45,7 @@ def test_gains_by_hand():
     added = [row("lite0: student + ADD", seed, value, 3.0) for seed, value in ((0, 12.0), (1, 13.0))]
     (line,) = tables.gains(tables.groups([*alone, *added])).splitlines()[2:]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[1:] == ["10", "development", "cpu", "10.0 ± 1.0 (3)", "12.5 ± 0.7 (2)", "+25%, apart", "+50%"]
+    assert cells[1:] == ["10", "validation", "cpu", "10.0 ± 1.0 (3)", "12.5 ± 0.7 (2)", "+25%, no overlap", "+50%"]
     overlapping = [*alone, row("lite0: student + ADD", 0, 10.5, 3.0), added[1]]
     assert "+18% |" in tables.gains(tables.groups(overlapping))
     assert len(tables.gains(tables.groups([*alone, added[0]])).splitlines()) == 2  # a single run has no spread
