@@ -40,6 +40,7 @@ GROUPS = {
     ),
     "score": (
         Command("predict", "training.predict", "run a model over KITTI frames"),
+        Command("nuscenes", "training.nuscenes", "run a model over nuScenes; a file for its evaluation"),
         Command("track", "training.track", "follow objects through a drive; scores and a page"),
         Command("evaluate", "training.evaluate", "KITTI's average precision of result files"),
         Command("report", "training.report.__main__", "one HTML page about results"),

@@ -17,7 +17,7 @@ from add_model.classes import ClassSpec, ObjectClass
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from training.arguments import command_parser
-from training.data.depth_sources import read_velodyne
+from training.data.frame_sources import LabelledFrames
 from training.data.images import ImageError, read_image
 from training.data.inspection.class_sizes import chosen, measure
 from training.data.inspection.duplicates import across_splits, fingerprint
@@ -26,6 +26,8 @@ from training.data.inspection.survey import BINS, Survey, shared_ids
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.labels import LabelError
 from training.data.kitti.splits import PUBLISHED, read_ids
+from training.data.kitti360.dataset import Kitti360Frames
+from training.data.nuscenes.dataset import NuscenesFrames
 from training.data.sample import Objects
 from training.progress_bar import counted
 
@@ -46,9 +48,10 @@ _ACTIONS = {
 def parser(action: str) -> argparse.ArgumentParser:
     """The options of 'check' and 'classes'."""
     options = command_parser(f"data {action}", *_ACTIONS[action])
-    options.add_argument("data", type=Path, metavar="DIR", help="data set in KITTI's object layout")
+    options.add_argument("data", type=Path, metavar="DIR", help="KITTI's object layout, nuScenes or KITTI-360")
     frames = options.add_argument_group("frames")
-    frames.add_argument("--ids", metavar="FILE", help=f"frames, or {' or '.join(PUBLISHED)} (default: all labelled)")
+    published = " or ".join(PUBLISHED)
+    frames.add_argument("--ids", metavar="FILE", help=f"frames or scenes, or {published} (default: all)")
     if action == "check":
         page = options.add_argument_group("page")
         page.add_argument("--page", type=Path, metavar="FILE", help="HTML page to write")
@@ -71,8 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     action, *rest = sys.argv[1:] if arguments is None else arguments
     options = parser(action).parse_args(rest)
     try:
-        ids = read_ids(options.ids) if options.ids else _labelled(options.data)
-        frames = KittiFolder(options.data, ids, trust_calibration=True)
+        frames = _open(options)
         if action == "classes":
             return _classes(frames, options)
         return _check(frames, options, shlex.join(["add-ros", "data", action, *rest]))
@@ -89,7 +91,20 @@ def _labelled(root: Path) -> list[str] | None:
     return sorted(images & labels) if labels and images - labels else None
 
 
-def _classes(frames: KittiFolder, options: argparse.Namespace) -> int:
+def _open(options: argparse.Namespace) -> LabelledFrames:
+    """The frames of a data set, whose layout its folders tell."""
+    root = options.data
+    if (root / "calibration" / "perspective.txt").is_file():
+        return Kitti360Frames(root, options.ids or "train")
+    if tables := sorted(path.parent.name for path in root.glob("v1.0-*/scene.json")):
+        scenes = options.ids or ("mini_train" if tables[0] == "v1.0-mini" else "train")
+        mini = [name for name in tables if name.endswith("mini") == scenes.startswith("mini")]
+        return NuscenesFrames(root, scenes, (mini or tables)[0])
+    ids = read_ids(options.ids) if options.ids else _labelled(root)
+    return KittiFolder(root, ids, trust_calibration=True)
+
+
+def _classes(frames: LabelledFrames, options: argparse.Namespace) -> int:
     measured = measure(frames.objects(i) for i in counted(range(len(frames)), "frames", "measure"))
     spec = chosen(measured, options.names, options.least)
     for kind in measured:
@@ -119,7 +134,7 @@ def overlay(spec: ClassSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check(frames: KittiFolder, options: argparse.Namespace, command: str) -> int:
+def _check(frames: LabelledFrames, options: argparse.Namespace, command: str) -> int:
     survey, prints = Survey(), {}
     for index in counted(range(len(frames)), "frames", "check"):
         image, camera, points, objects = _frame(frames, index)
@@ -155,17 +170,11 @@ def _check(frames: KittiFolder, options: argparse.Namespace, command: str) -> in
     return 1 if said.faults else 0
 
 
-def _frame(frames: KittiFolder, index: int) -> tuple[np.ndarray, Camera, np.ndarray | None, Objects]:
-    image, calib = read_image(frames.image_path(index)), frames.calib(index)
-    camera = Camera(calib.P2, image.shape[1], image.shape[0])
-    path = frames.folder / "velodyne" / f"{frames.ids[index]}.bin"
-    points = None
-    if path.is_file() and calib.Tr_velo_to_cam is not None:
-        points = calib.velodyne_to_camera(read_velodyne(path))
-    return image, camera, points, frames.objects(index)
+def _frame(frames: LabelledFrames, index: int) -> tuple[np.ndarray, Camera, np.ndarray | None, Objects]:
+    return read_image(frames.image_path(index)), frames.camera(index), frames.points(index), frames.objects(index)
 
 
-def _splits(frames: KittiFolder) -> Iterator[tuple[str, list[str]]]:
+def _splits(frames: LabelledFrames) -> Iterator[tuple[str, list[str]]]:
     """The lists of ImageSets that name frames of these."""
     for path in sorted((frames.folder.parent / "ImageSets").glob("*.txt")):
         try:
@@ -177,7 +186,7 @@ def _splits(frames: KittiFolder) -> Iterator[tuple[str, list[str]]]:
 
 
 def _write_page(
-    frames: KittiFolder,
+    frames: LabelledFrames,
     options: argparse.Namespace,
     command: str,
     lines: Sequence[tuple[str, Sequence[str]]],

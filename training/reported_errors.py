@@ -8,15 +8,14 @@ from collections.abc import Callable
 from add_model.atomic_io import FULL
 from add_model.errors import ModelError, OutputError
 from training.data.images import ImageError
-from training.data.kitti.dataset import KittiError
-from training.errors import TrainingError
+from training.errors import DataSetError, TrainingError
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command with these arguments; 1 and a message on stderr where a user can mend what went wrong."""
     try:
         return command(arguments)
-    except (TrainingError, ModelError, KittiError, OutputError, FileNotFoundError) as error:
+    except (TrainingError, ModelError, DataSetError, OutputError, FileNotFoundError) as error:
         message = str(error)
     except (ImageError, RuntimeError) as error:
         broken = _broken_image(error)

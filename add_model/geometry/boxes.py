@@ -106,8 +106,19 @@ def rotation_y(quaternion: np.ndarray) -> np.ndarray:
 
 def corners(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
     """The corners (N, 8, 3) in the optical frame, in the order that `EDGES` names. up: see `axes`."""
-    offset = (_UNIT_CORNERS[None] * boxes[:, None, [3, 5, 4]]) @ axes(boxes, up)
-    return np.asarray(boxes[:, None, :3] + offset)
+    return posed_corners(boxes[:, :3], boxes[:, 3:6], axes(boxes, up))
+
+
+def posed_corners(centres: np.ndarray, sizes: np.ndarray, own_axes: np.ndarray) -> np.ndarray:
+    """The corners (N, 8, 3) of boxes of any orientation, in the order that `EDGES` names.
+
+    Args:
+        centres: (N, 3) metres.
+        sizes: (N, 3) length, width, height in metres.
+        own_axes: (N, 3, 3) as `axes` gives them.
+    """
+    offset = (_UNIT_CORNERS[None] * sizes[:, None, [0, 2, 1]]) @ own_axes
+    return np.asarray(centres[:, None] + offset)
 
 
 def contains(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -138,7 +149,12 @@ def project_edges(
 
     up: see `axes`.
     """
-    ends = corners(boxes, up)[:, edges]
+    return project_corner_edges(corners(boxes, up), camera, edges)
+
+
+def project_corner_edges(corner_points: np.ndarray, camera: Camera, edges: np.ndarray = EDGES) -> np.ndarray:
+    """The same for boxes of any orientation, given by their corners (N, 8, 3) in the order that `EDGES` names."""
+    ends = corner_points[:, edges]
     depth = ends @ camera.P[2, :3] + camera.P[2, 3]
     gap = depth[..., 0] - depth[..., 1]
     fraction = np.divide(depth[..., 0] - _NEAR, gap, out=np.zeros_like(gap), where=gap != 0)
@@ -155,7 +171,12 @@ def project_boxes(boxes: np.ndarray, camera: Camera) -> np.ndarray:
 
     A box wholly behind the camera gives a row of NaN.
     """
-    pixels = project_edges(boxes, camera).reshape(len(boxes), 2 * len(EDGES), 2)
+    return project_corners(corners(boxes), camera)
+
+
+def project_corners(corner_points: np.ndarray, camera: Camera) -> np.ndarray:
+    """The same for boxes of any orientation, given by their corners (N, 8, 3) in the order that `EDGES` names."""
+    pixels = project_corner_edges(corner_points, camera).reshape(len(corner_points), 2 * len(EDGES), 2)
     seen = ~np.isnan(pixels[..., 0])
     low = np.where(seen[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
     high = np.where(seen[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)

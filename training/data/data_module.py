@@ -1,13 +1,11 @@
-"""LightningDataModules: KITTI folders and the synthetic world."""
+"""LightningDataModules: folders in KITTI's layout, several data sets mixed, and the synthetic world."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 import cv2
 import lightning
@@ -16,23 +14,21 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
-from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.classes import ClassSpec
 from add_model.cores import usable_cores
 from training.data.augmentation import Augmentation
 from training.data.class_balance import DrawnFrames, draw, repeat_factors
 from training.data.collation import collate, single_scene
-from training.data.frame_sources import CachedFrames, Frames, MixedFrames, WorldFrames
+from training.data.frame_sources import CachedFrames, Frames, LabelledFrames, MixedFrames, WorldFrames
 from training.data.inspection.quick_look import require_sound, shared_frames
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import listed_counts
-from training.data.kitti.splits import PUBLISHED, published_split, read_ids
+from training.data.sources import DepthSource, Source, kitti_frames, require_folder
 from training.data.training_objects import training_objects
 from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
 from training.data.world import World
 from training.data.world.cast import SIZES
-from training.errors import TrainingError
-
-DepthSource = Literal["lidar", "object", "dense"]
+from training.errors import DataSetError, TrainingError
 
 
 class Loaders(lightning.LightningDataModule):
@@ -111,12 +107,12 @@ class Loaders(lightning.LightningDataModule):
         """The depth source of frames that are scored: only a teacher looks at it."""
         return depth if self.trainer.lightning_module.objective.sees_depth else None
 
-    def _require_objects(self, folders: Sequence[KittiFolder]) -> None:
-        """Raise KittiError where no object is left to train on; tell which classes have few."""
+    def _require_objects(self, folders: Sequence[LabelledFrames]) -> None:
+        """Raise DataSetError where no object is left to train on; tell which classes have few."""
         focal, largest = self.trainer.lightning_module.detector.focal, self.augmentation.max_scale
         found = training_objects(folders, self._classes, focal, largest, self.visibility)
         if not found.used.total():
-            raise KittiError(
+            raise DataSetError(
                 f"{', '.join(str(frames.folder) for frames in folders)}: no labelled object can be trained on: "
                 f"{found.reasons()}. Labels with 3D boxes, and 2D boxes of some height, are needed"
             )
@@ -225,7 +221,7 @@ class KittiData(Loaders):
         if stage == "fit" and (said := shared_frames(frames, self.val_frames)):
             rank_zero_info(said)
         if stage == "test" and self.test is None:
-            _require_folder(self.root)
+            require_folder(self.root)
             self.test_frames = KittiFolder(self.root, split="testing", depth=self._depth_source(self.depth))
         elif stage == "test":
             self.test_frames = self._folder(self.test, self._depth_source(self.depth))
@@ -240,88 +236,53 @@ class KittiData(Loaders):
         return self._drawn[1]
 
     def _folder(self, split: str, depth: DepthSource | None) -> KittiFolder:
-        return _labelled(self.root, split, depth, self._classes, self.trust_calibration)
+        return kitti_frames(self.root, split, depth, self._classes, self.trust_calibration)
 
 
-def _require_folder(root: str) -> None:
-    if not Path(root).is_dir():
-        raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
-
-
-def _labelled(
-    root: str, split: str, depth: DepthSource | None, classes: ClassSpec, trust_calibration: bool
-) -> KittiFolder:
-    _require_folder(root)
-    ids = _ids(root, split)
-    try:
-        return KittiFolder(root, ids, depth=depth, classes=classes, trust_calibration=trust_calibration)
-    except KittiError as error:
-        if split not in PUBLISHED or 2 * len(error.problems.get("image missing", ())) < len(ids):
-            raise
-        raise KittiError(
-            f"{error}\n{root} does not seem to hold KITTI's published split {split}: name frames of your own by"
-            " files of ids, one a line, as in --data.train FILE --data.val FILE",
-            error.problems,
-        ) from None
-
-
-def _require_labelled(folders: Sequence[KittiFolder], classes: ClassSpec) -> None:
+def _require_labelled(folders: Sequence[LabelledFrames], classes: ClassSpec) -> None:
     types = sum((frames.types for frames in folders), Counter())
     if all(classes.index(name) < 0 for name in types):
         found = listed_counts(types) or "nothing"
-        where = ", ".join(str(frames.folder / "label_2") for frames in folders)
-        raise KittiError(f"{where}: no {', '.join(classes.names)} is labelled in the frames to train on, but {found}")
+        where = ", ".join(str(frames.label_folder) for frames in folders)
+        raise DataSetError(f"{where}: no {', '.join(classes.names)} is labelled in the frames to train on, but {found}")
     for note in (f"{frames.folder}: {note}" for frames in folders for note in frames.notes):
         rank_zero_info(note)
 
 
-def _ids(root: str, split: str) -> list[str]:
-    if split in PUBLISHED:
-        return published_split(split)
-    path = Path(split)
-    try:
-        return read_ids(path if path.is_file() else Path(root) / split)
-    except ValueError as error:
-        raise KittiError(str(error)) from None
-
-
-@dataclass(frozen=True)
-class MixedSource:
-    """Frames of a folder in KITTI's object layout, as `KittiData` names them, and how many of them an epoch takes.
-
-    count: None takes each once; more than there are repeats them, fewer takes the next ones in each epoch, 0 none.
-    depth, trust_calibration: as `KittiData` has them.
-    """
-
-    root: str
-    ids: str
-    count: int | None = None
-    depth: DepthSource | None = None
-    trust_calibration: bool = False
-
-    def folder(self, classes: ClassSpec = KITTI_CLASSES) -> KittiFolder:
-        """The frames, all of whose files have been looked at."""
-        return _labelled(self.root, self.ids, self.depth, classes, self.trust_calibration)
-
-
 class MixedData(Loaders):
-    """Several folders in KITTI's object layout, such as a rendered world and real frames, mixed in every epoch.
+    """Several data sets, such as a rendered world and real frames, mixed in every epoch; or one that is not KITTI's.
 
     Every source has depth, or none has.
+
+    Args:
+        train: What to train on: folders in KITTI's object layout (`MixedSource`: root, ids), nuScenes
+            (`NuscenesSource`: root, scenes) or KITTI-360 (`Kitti360Source`: root, frames).
+        val: What to validate and test on.
+        augmentation: How a training view differs from its frame.
+        batch_size: Of one process.
+        num_workers: Loader processes of one process.
+        seed: Of shuffling and augmentation (by seed_everything).
+        visibility: Which objects are visible enough to train on.
+        eval_focal_length: Focal length in pixels at which sizes in the image are judged; null takes pictures as they
+            are.
+        depth: Where depth comes from in sources that do not say themselves.
     """
 
     def __init__(
         self,
-        train: list[MixedSource],
-        val: MixedSource,
+        train: list[Source],
+        val: Source,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         batch_size: int = 8,
         num_workers: int = 1,
         seed: int = 0,
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
+        eval_focal_length: float | None = None,
+        depth: DepthSource | None = None,
     ) -> None:
-        super().__init__(augmentation, batch_size, num_workers, seed, visibility)
-        self.train, self.val = train, val
+        super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
+        self.train = [replace(source, depth=source.depth or depth) for source in train]
+        self.val = replace(val, depth=val.depth or depth)
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs; the frames to test on are those to validate on."""
@@ -329,7 +290,9 @@ class MixedData(Loaders):
             used = [source for source in self.train if source.count != 0]
             if len({source.depth is None for source in used}) > 1:
                 without = ", ".join(source.root for source in used if source.depth is None)
-                raise KittiError(f"data.train: sources with depth and without are mixed; give depth for {without} too")
+                raise DataSetError(
+                    f"data.train: sources with depth and without are mixed; give depth for {without} too"
+                )
             self._folders = [source.folder(self._classes) for source in used]
             _require_labelled(self._folders, self._classes)
             self._require_objects(self._folders)

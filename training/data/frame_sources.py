@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from add_model.geometry.camera import Camera
 from training.data.depth_sources import object_depth
-from training.data.sample import Sample
+from training.data.sample import Objects, Sample
 from training.data.world.lidar import scan
 from training.data.world.world import World
 
@@ -20,6 +23,34 @@ class Frames(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int) -> Sample: ...
+
+
+class LabelledFrames(Frames, Protocol):
+    """Frames of a data set on disk, whose files have been looked at.
+
+    folder: the data set's; label_folder: the part of it that the labels are in
+    ids:    names of the frames
+    types:  how often each type is labelled
+    notes:  lines for people
+    doubts: frames whose calibration can hardly be of their image, and why
+    """
+
+    folder: Path
+    ids: list[str]
+    types: Counter[str]
+    notes: list[str]
+    doubts: dict[str, str]
+
+    @property
+    def label_folder(self) -> Path: ...
+
+    def image_path(self, index: int) -> Path: ...
+
+    def camera(self, index: int) -> Camera: ...
+
+    def objects(self, index: int) -> Objects: ...
+
+    def points(self, index: int) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from add_model.classes import ClassSpec
 from add_model.detectors.target_assignment import Limits
 from add_model.geometry.camera import Camera, reference_focal_scale
-from training.data.kitti.dataset import KittiFolder
+from training.data.frame_sources import LabelledFrames
 from training.data.sample import Objects
 
 if TYPE_CHECKING:  # counting needs no torch
@@ -48,7 +48,7 @@ class TrainingObjects:
 
 
 def training_objects(
-    folders: Sequence[KittiFolder],
+    folders: Sequence[LabelledFrames],
     classes: ClassSpec,
     focal: float,
     scale: float,

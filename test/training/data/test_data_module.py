@@ -10,12 +10,13 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training.data.augmentation import Augmentation
-from training.data.data_module import KittiData, MixedData, MixedSource, WorldData
+from training.data.data_module import KittiData, MixedData, WorldData
 from training.data.kitti.dataset import KittiError
 from training.data.sample import Objects
+from training.data.sources import MixedSource
 from training.data.views import TrainingViews
 from training.data.world import World
-from training.errors import TrainingError
+from training.errors import DataSetError, TrainingError
 from training.world import write_folder
 
 WORLD = World(width=160, height=96, focal=180)
@@ -91,9 +92,9 @@ def test_labels_that_teach_nothing_are_an_error_and_those_of_unknown_types_are_t
     assert data._train_frames.notes == ["labels of types that KITTI does not have: 2 'vehicle'"]
     first.write_text(line.format("vehicle") + line.format("Tram"))
     error = r"label_2: no Car, Pedestrian, Cyclist is labelled in the frames to train on, but 2 'vehicle', 1 'Tram'"
-    with pytest.raises(KittiError, match=error):
+    with pytest.raises(DataSetError, match=error):
         data.setup("fit")
-    with pytest.raises(KittiError, match=error):
+    with pytest.raises(DataSetError, match=error):
         source = MixedSource(str(tmp_path), "ImageSets/train.txt")
         attached(MixedData([source], source)).setup("fit")
 
@@ -115,7 +116,7 @@ def test_a_source_that_counts_nothing_gives_nothing(folder):
 
 def test_sources_with_depth_and_without_do_not_mix(folder):
     without, deep = (MixedSource(str(folder), "ImageSets/train.txt", depth=depth) for depth in (None, "dense"))
-    with pytest.raises(KittiError, match=r"sources with depth and without are mixed; give depth for .*frames"):
+    with pytest.raises(DataSetError, match=r"sources with depth and without are mixed; give depth for .*frames"):
         attached(MixedData([deep, without], without)).setup("fit")
 
 

@@ -11,11 +11,13 @@ from add_model.classes import KITTI_CLASSES
 from add_model.detectors.target_assignment import Limits, assign
 from training.data import data_module
 from training.data.augmentation import crop, resize
-from training.data.data_module import KittiData, MixedData, MixedSource
+from training.data.data_module import KittiData, MixedData
 from training.data.kitti.calib import write_calib
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.dataset import KittiFolder
+from training.data.sources import MixedSource
 from training.data.training_objects import training_objects
 from training.data.views import FrameLimits, Visibility
+from training.errors import DataSetError
 
 P2 = np.array([[721.5, 0, 609.6, 44.9], [0, 721.5, 172.9, 0.2], [0, 0, 1, 0.003]])
 GOOD = {"place": (0, 1.6, 20), "box": (540, 150, 680, 230)}
@@ -55,10 +57,10 @@ def folder(root, frames):
 def test_a_training_that_would_use_no_object_does_not_start(tmp_path, reason):
     root = folder(tmp_path, [[label(**CASES[reason])] * 3, [label("Pedestrian", **CASES[reason]), label("Tram")]])
     expected = f"no labelled object can be trained on: Car: 3 {reason}; Pedestrian: 1 {reason}. "
-    with pytest.raises(KittiError, match=expected):
+    with pytest.raises(DataSetError, match=expected):
         attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")
     source = MixedSource(str(root), "ids.txt")
-    with pytest.raises(KittiError, match=expected):
+    with pytest.raises(DataSetError, match=expected):
         attached(MixedData([source], source)).setup("fit")
 
 
@@ -105,7 +107,7 @@ def test_the_counts_are_those_of_what_is_taught(tmp_path, kitti_mini):
 )
 def test_other_ways_to_label_nothing_that_can_be_trained_on(tmp_path, change, reason):
     root = folder(tmp_path, [[label(**GOOD | change)] * 2])
-    with pytest.raises(KittiError, match=f"Car: 2 {reason}"):
+    with pytest.raises(DataSetError, match=f"Car: 2 {reason}"):
         attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")
 
 
@@ -130,7 +132,7 @@ def test_labels_that_look_odd_are_trained_on(tmp_path, kind, change):
 )
 def test_labels_of_other_names_only_are_told_by_name(tmp_path, kinds, said):
     root = folder(tmp_path, [[label(kind, **GOOD) for kind in kinds]])
-    with pytest.raises(KittiError, match=f"no Car.* is labelled .*but {said}"):
+    with pytest.raises(DataSetError, match=f"no Car.* is labelled .*but {said}"):
         attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")
 
 

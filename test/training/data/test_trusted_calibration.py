@@ -9,9 +9,9 @@ from add_model.classes import KITTI_CLASSES
 from add_ros.bags import convert
 from training import predict
 from training.data import data_module
-from training.data.data_module import MixedSource
 from training.data.kitti.calib import write_calib
 from training.data.kitti.dataset import KittiFolder
+from training.data.sources import MixedSource
 
 HALF = np.array([[360.75, 0, 304.8, 0], [0, 360.75, 86.4, 0], [0, 0, 1, 0]])
 LAYOUTS = ("object", "images", "yaml", "tracking")

@@ -6,25 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from training.data.frame_sources import LabelledFrames
 from training.data.inspection.judgement import judge
 from training.data.inspection.survey import Survey
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.errors import DataSetError
 
 _FRAMES = 200
 
 
-def require_sound(folders: Sequence[KittiFolder]) -> None:
-    """Look at some labels of each folder. Raises KittiError for faults that make training useless."""
+def require_sound(folders: Sequence[LabelledFrames]) -> None:
+    """Look at some labels of each folder. Raises DataSetError for faults that make training useless."""
     for frames in folders:
         survey = Survey()
         for index in np.unique(np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)):
             survey.add(frames.ids[index], frames.objects(index), frames.camera(index), None)
         # Calibrations that are doubted are told with the folder's notes, and may be trusted.
         if found := judge(survey, {}, [], {}).faults:
-            raise KittiError(f"{frames.folder}: {'; '.join(found)}. add-ros data check shows more")
+            raise DataSetError(f"{frames.folder}: {'; '.join(found)}. add-ros data check shows more")
 
 
-def shared_frames(train: KittiFolder, val: KittiFolder) -> str | None:
+def shared_frames(train: LabelledFrames, val: LabelledFrames) -> str | None:
     """A sentence where frames to validate on are trained on, else None."""
     shared = sorted(set(train.ids) & set(val.ids)) if train.folder == val.folder else []
     if not shared:

@@ -16,12 +16,14 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.geometry.camera import Camera
 from add_model.geometry.plausibility import doubt
 from training.data.depth_sources import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
+from training.data.file_problems import FileProblems
 from training.data.images import IMAGE_SUFFIXES, ImageError, dark_notes, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib, write_calib
 from training.data.kitti.labels import LabelError, listed_counts, read_objects, unknown_types
 from training.data.kitti.splits import PUBLISHED, lacking, published_split, read_ids
 from training.data.sample import Objects, Sample
 from training.data.text_files import is_left_behind
+from training.errors import DataSetError
 from training.progress_bar import counted
 
 __all__ = [
@@ -39,15 +41,10 @@ __all__ = [
 
 DEPTH_SOURCES = ("lidar", "object", "dense")
 SILENCE = "trust_calibration silences this"
-_LISTED = 10  # files that an error names per kind of problem
 
 
-class KittiError(ValueError):
-    """A KITTI folder that cannot be used. `problems` maps each kind of problem to all of its files."""
-
-    def __init__(self, message: str, problems: dict[str, list[str]] | None = None):
-        super().__init__(message)
-        self.problems = problems or {}
+class KittiError(DataSetError):
+    """A folder in KITTI's layout that cannot be used."""
 
 
 class KittiFolder:
@@ -103,6 +100,11 @@ class KittiFolder:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def label_folder(self) -> Path:
+        """Where the labels are."""
+        return self.folder / "label_2"
+
     def image_path(self, index: int) -> Path:
         """Where the image of a frame is."""
         return self.folder / "image_2" / self._images[self.ids[index]]
@@ -120,6 +122,13 @@ class KittiFolder:
         if self.split == "testing":
             return Objects.empty()
         return read_objects(self.folder / "label_2" / f"{self.ids[index]}.txt")
+
+    def points(self, index: int) -> np.ndarray | None:
+        """The points (N, 3) of a frame's scan in the frame of P2, metres; None where it has none."""
+        path, calib = self.folder / "velodyne" / f"{self.ids[index]}.bin", self.calib(index)
+        if not path.is_file() or calib.Tr_velo_to_cam is None:
+            return None
+        return calib.velodyne_to_camera(read_velodyne(path))
 
     def sample(self, index: int) -> Sample:
         """One frame with everything that was asked for."""
@@ -147,14 +156,10 @@ class KittiFolder:
         """
         self.types: Counter[str] = Counter()
         self.doubts: dict[str, str] = {}
-        problems: dict[str, list[str]] = {}
-        bad_frames = set()
+        problems = FileProblems()
         present = {name: _names(self.folder / name) for name in ("calib", "label_2", "velodyne", "depth_2")}
 
-        def note(kind: str, frame: str, text: str) -> None:
-            problems.setdefault(kind, []).append(text)
-            bad_frames.add(frame)
-
+        note = problems.note
         seen: set[str] = set()
         for frame in counted(self.ids, "frames", "check files"):
             if frame in seen:
@@ -184,8 +189,8 @@ class KittiFolder:
                 self._check_lidar(frame, present["velodyne"], note)
             elif self.depth == "dense":
                 self._check_dense(frame, present["depth_2"], size, note)
-        if problems:
-            raise KittiError(self._report(problems, len(bad_frames)), problems)
+        if problems.kinds:
+            raise KittiError(self._report(problems), problems.kinds)
 
     def _text_files(self, frame: str) -> list[tuple]:
         files = [("calib", f"{frame}.txt", self._read_calib_for_depth, CalibrationError)]
@@ -224,17 +229,11 @@ class KittiFolder:
     def _short(self, error: Exception) -> str:
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
-    def _report(self, problems: dict[str, list[str]], frames: int) -> str:
-        lines = [f"{self.folder}: {frames} of {len(set(self.ids))} frames cannot be used"]
-        for kind, files in sorted(problems.items()):
-            lines.append(f"  {kind} ({len(files)}):")
-            lines += [f"    {file}" for file in files[:_LISTED]]
-            if len(files) > _LISTED:
-                lines.append(f"    ... and {len(files) - _LISTED} more")
-        if "label_2 file missing" in problems and not (self.folder / "label_2").is_dir():
-            lines.append("There is no label_2 folder at all: frames without labels are read with split 'testing'.")
-        lines.append("Mend or download these files again, or leave the frames out of the file of ids.")
-        return "\n".join(lines)
+    def _report(self, problems: FileProblems) -> str:
+        hints = ["Mend or download these files again, or leave the frames out of the file of ids."]
+        if "label_2 file missing" in problems.kinds and not (self.folder / "label_2").is_dir():
+            hints.insert(0, "There is no label_2 folder at all: frames without labels are read with split 'testing'.")
+        return problems.report(self.folder, len(set(self.ids)), tuple(hints))
 
 
 def _locate(root: Path, split: str) -> Path:

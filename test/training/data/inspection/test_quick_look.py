@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from training.data.inspection.quick_look import require_sound, shared_frames
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import write_objects
 from training.data.world.world import World
+from training.errors import DataSetError
 from training.world import write_folder
 
 
@@ -26,7 +27,7 @@ def test_a_sound_folder_passes_and_headings_in_degrees_do_not(folder):
         objects = frames.objects(i)
         turned = replace(objects, boxes=objects.boxes * [1, 1, 1, 1, 1, 1, 180 / np.pi])
         write_objects(folder / "training" / "label_2" / f"{name}.txt", turned)
-    with pytest.raises(KittiError, match=r"training: \d+ boxes .* headings beyond a turn: degrees.*add-ros data check"):
+    with pytest.raises(DataSetError, match=r"training: \d+ boxes .* beyond a turn: degrees.*add-ros data check"):
         require_sound([frames])
 
 

@@ -1,0 +1,112 @@
+"""Data sets of other layouts are trained on, mixed and looked at as KITTI's are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from lightning.pytorch.accelerators import CPUAccelerator
+from support import kitti360_writer, nuscenes_writer
+from support.nuscenes_writer import AT, LATER, LIDAR, MOUNTS
+
+from add_model.classes import KITTI_CLASSES
+from add_model.detectors.keypoint_encoder import KeypointEncoder
+from training import inspect_data
+from training.data.augmentation import Augmentation
+from training.data.data_module import MixedData
+from training.data.sources import Kitti360Source, MixedSource, NuscenesSource
+from training.data.world import World
+from training.errors import DataSetError
+from training.world import write_folder
+
+WORLD = World(width=160, height=96, focal=180)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder in each of the three layouts."""
+    root = tmp_path_factory.mktemp("sets")
+    write_folder(root / "kitti", map(WORLD.sample, range(2)), 0, "train", scanner=True)
+    shots = [nuscenes_writer.street(k, MOUNTS["CAM_FRONT"], AT, LATER) for k in range(2)]
+    nuscenes_writer.write(root / "nuscenes", {"scene-0103": [{"CAM_FRONT": s} for s in shots]}, MOUNTS, LIDAR)
+    (root / "nuscenes" / "some.txt").write_text("scene-0103\n")
+    frames = {k: kitti360_writer.street(k, kitti360_writer.pose(k, 50 * k, 0, 0), scan=True) for k in range(3)}
+    kitti360_writer.write(root / "kitti360", kitti360_writer.RIG, {0: frames})
+    return root
+
+
+def sources(root, depth=None):
+    return [
+        MixedSource(str(root / "kitti"), "ImageSets/train.txt", depth=depth),
+        NuscenesSource(str(root / "nuscenes"), "some.txt", "v1.0-mini", count=3, depth=depth),
+        Kitti360Source(str(root / "kitti360"), "train", every=2, depth=depth),
+    ]
+
+
+def attached(data, sees_depth=False):
+    detector = SimpleNamespace(focal=180, target_encoder=KeypointEncoder(), classes=KITTI_CLASSES, size_multiple=32)
+    data.trainer = SimpleNamespace(
+        lightning_module=SimpleNamespace(detector=detector, objective=SimpleNamespace(sees_depth=sees_depth)),
+        accelerator=CPUAccelerator(),
+        global_rank=0,
+        world_size=1,
+    )
+    return data
+
+
+def test_all_layouts_mix_in_one_epoch(sets):
+    given = sources(sets, "lidar")
+    small = Augmentation(size=(160, 64))
+    data = attached(MixedData(given, given[1], small, batch_size=7, num_workers=0), sees_depth=True)
+    data.setup("fit")
+    assert data.count == 2 + 3 + 2
+    (batch,) = data.train_dataloader()
+    assert len(set(batch.ids)) == 6  # nuScenes has two frames, of which one comes twice
+    assert sum(name.startswith("n015-") for name in batch.ids) == 3
+    assert (batch.depth > 0).any(dim=-1).any(dim=-1).all()
+    assert batch.targets["mask"].any(dim=-1).sum() >= 5  # cars and pedestrians go by one name, in any case
+    scenes = list(data.val_dataloader())
+    assert len(scenes) == 2 and all((scene.depth > 0).any() for scene in scenes)
+
+
+def test_frames_of_other_layouts_are_scored_without_depth(sets):
+    for source in sources(sets, "lidar")[1:]:
+        data = attached(MixedData([source], source, num_workers=0))
+        data.setup("validate")
+        assert next(iter(data.val_dataloader())).depth is None
+
+
+@pytest.mark.parametrize("name", ["nuscenes", "kitti360"])
+def test_other_layouts_are_checked_and_measured(sets, name, tmp_path, capsys):
+    ids = ["--ids", "some.txt"] if name == "nuscenes" else []
+    page = tmp_path / "page.html"
+    assert inspect_data.main(["check", str(sets / name), *ids, "--page", str(page), "--pictures", "1"]) == 0
+    out = capsys.readouterr().out
+    assert f"{sets / name}: {2 if name == 'nuscenes' else 3} frames" in out and "scans" in out
+    assert page.read_text().count("<img") == 1
+    classes = tmp_path / "classes.yaml"
+    assert inspect_data.main(["classes", str(sets / name), *ids, "--least", "2", "--out", str(classes)]) == 0
+    rows = yaml.safe_load(classes.read_text())["model"]["classes"]
+    (car,) = (row for row in rows if row["name"].lower() == "car")
+    np.testing.assert_allclose(car["mean_size"], KITTI_CLASSES.mean_sizes[0], rtol=0.2)
+
+
+def test_classes_that_a_data_set_does_not_have_are_an_error(sets):
+    source = sources(sets)[1]
+    path = sets / "nuscenes" / "v1.0-mini" / "category.json"
+    stored = path.read_text()
+    try:
+        path.write_text(stored.replace("vehicle.car", "animal").replace("human.pedestrian.adult", "animal"))
+        with pytest.raises(DataSetError, match=r"v1.0-mini: no Car, Pedestrian, Cyclist is labelled .*'animal'"):
+            attached(MixedData([source], source)).setup("fit")
+    finally:
+        path.write_text(stored)
+
+
+def test_depth_is_that_of_all_sources_that_do_not_say_themselves(sets):
+    given = sources(sets)[1:]
+    own = Kitti360Source(given[1].root, "train", depth="object")
+    data = MixedData([given[0], own], given[0], depth="lidar")
+    assert [source.depth for source in data.train] == ["lidar", "object"] and data.val.depth == "lidar"
