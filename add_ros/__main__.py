@@ -58,7 +58,7 @@ def _no_command(words: Sequence[str]) -> int:
     given = f"{group} {asked[0]}".strip()
     close = difflib.get_close_matches(given, [command.name for command in COMMANDS], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    print(f"add-ros: there is no command {given!r}{hint}; add-ros --help lists them", file=sys.stderr)
+    print(f"add-ros: no such command: {given!r}{hint}; add-ros --help lists them", file=sys.stderr)
     return 2
 
 

@@ -138,6 +138,17 @@ def test_the_scores_in_the_readme_are_those_of_the_model_card():
         assert moderate == [cell.strip() for cell in shown.split("|")]
 
 
+def test_the_gains_in_the_readme_are_those_of_the_results():
+    """The results' table is made from the CSV file of the runs (test_distillation_tables.py)."""
+    results = [
+        line.split("|")[1:-1] for line in text_of(ROOT / "docs/research/results.md").splitlines() if "| test |" in line
+    ]
+    measured = [[cell.split()[0] for cell in row[4:6]] for row in results]
+    readme = text_of(ROOT / "README.md").rpartition("| baseline | with ADD |")[2].partition("\n\n")[0]
+    shown = [[cell.strip() for cell in line.split("|")[2:4]] for line in readme.splitlines()[2:]]
+    assert len(shown) == 4 and shown == measured
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="make docs installs MkDocs")
 def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]

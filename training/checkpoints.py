@@ -36,7 +36,7 @@ def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
     Raises TrainingError where there is none, or it is damaged or something else.
     """
     if not Path(path).is_file():
-        raise TrainingError(f"there is no checkpoint {path}")
+        raise TrainingError(f"no such checkpoint: {path}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Loggers that can't end a training: what one of them raises is told once, and the training goes on."""
+"""Loggers that can't end a training: what one of them raises is reported once, and the training continues."""
 
 from __future__ import annotations
 

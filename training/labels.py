@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise OSError(f"--out {options.out} is there already: name a new file or folder")
+        raise OSError(f"--out {options.out} exists already: name a new file or folder")
     data = _DataSet.open(options.data, options.ids)
     told: dict[str, LabelledFrame] = {}
     for index, name in enumerate(counted(data.frames.ids, "frames", "read labels")):

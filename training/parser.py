@@ -73,7 +73,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise TrainingError(replacement(path) or f"there is no configuration {path}") from None
+        raise TrainingError(replacement(path) or f"no such configuration: {path}") from None
     except UnicodeDecodeError:
         raise TrainingError(f"{path} is no configuration: it is no text in UTF-8") from None
     except OSError as error:

@@ -38,7 +38,7 @@ def initial_detector(model: str, init_weights: str | None, classes: ClassSpec = 
     kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
     if Path(init_weights).suffix not in kinds:
         files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt file"
-        raise TrainingError(f"model.init_weights {init_weights!r} is none of: imagenet, {files}, null")
+        raise TrainingError(f"model.init_weights {init_weights!r} is not one of: imagenet, {files}, null")
     return kinds[Path(init_weights).suffix](model, init_weights, classes)
 
 

@@ -73,11 +73,13 @@ def reserve(root: Path, first: int, count: int, split: str, settings: str) -> No
     folders = [training / kind for kind in _KINDS if (training / kind).is_dir()]
     if taken := sorted(file for folder in folders for file in folder.iterdir() if file.stem in ids):
         raise FileExistsError(
-            f"{taken[0]} is there already, made otherwise ({len(taken)} such files in all), and would be replaced: "
+            f"{taken[0]} exists already, made with other settings, and would be replaced ({len(taken)} such files): "
             "give another --out, or a --first beyond those frames, or remove them"
         )
     if listed.exists():
-        raise FileExistsError(f"{listed} is there already, made otherwise: give another --split or --out, or remove it")
+        raise FileExistsError(
+            f"{listed} exists already, made with other settings: give another --split or --out, or remove it"
+        )
     training.mkdir(parents=True, exist_ok=True)
     with notes.open("a", encoding="utf-8") as file:
         file.write(f"{settings}\n")

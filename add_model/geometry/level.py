@@ -68,7 +68,7 @@ def level_rotation(up: np.ndarray) -> np.ndarray:
     x, y, z = up / length
     if -y < 0.3:
         angle = np.degrees(np.arccos(np.clip(-y, -1, 1)))
-        raise ValueError(f"the camera leans by {angle:.0f} degrees, too far for a level view")
+        raise ValueError(f"the camera is tilted by {angle:.0f} degrees, too far for a level view")
     # Rodrigues' formula about the axis up x (0, -1, 0) = (z, 0, -x).
     cross = np.array([[0, x, 0], [-x, 0, -z], [0, z, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1 - y)

@@ -208,7 +208,7 @@ def _fault(size: Any, position: np.ndarray, turn: np.ndarray) -> tuple[str, str]
     _, lean = _upright(turn)
     if lean > _MOST_LEAN:
         return "leaning", (
-            f"leans by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
+            f"is tilted by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
         )
     return None
 

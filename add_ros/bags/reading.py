@@ -190,7 +190,7 @@ def decoded(types: Typestore, connection: Connection, data: bytes | memoryview) 
 
 def _check(path: Path) -> None:
     if not path.exists():
-        raise BagError(f"there is no bag at {path}")
+        raise BagError(f"no such bag: {path}")
     if path.is_file():
         if not is_storage(path):
             hint = f"; {_ROS1}" if {".bag", ".active"} & set(path.suffixes) else ""

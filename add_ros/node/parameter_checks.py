@@ -73,7 +73,7 @@ def tracking_problem(values: Mapping[str, Any]) -> str | None:
     if not tracking or not leaning:
         return None
     return (
-        f"{tracking} can't be used with {' and '.join(leaning)}: boxes of a camera that leans stand on the floor, but "
+        f"{tracking} can't be used with {' and '.join(leaning)}: a tilted camera's boxes stand on the floor, but "
         "the tracker follows boxes that stand upright in the camera's frame; leave one of them out"
     )
 

@@ -43,7 +43,7 @@ class TransformGate:
     Args:
         buffer: tf2_ros.Buffer.
         now: the node's time in nanoseconds.
-        refused: is told why a transform is left out: the kind, and a sentence.
+        refused: called with why a transform is left out: the kind, and a sentence.
     """
 
     def __init__(self, buffer: Any, now: Callable[[], int], refused: Callable[[str, str], None]) -> None:

@@ -79,8 +79,8 @@ def test_the_overview_lists_every_command_once(capsys):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["fitt"], "add-ros: there is no command 'fitt' (did you mean fit?); add-ros --help lists them"),
-        (["bag", "convrt"], "add-ros: there is no command 'bag convrt' (did you mean bag convert?)"),
+        (["fitt"], "add-ros: no such command: 'fitt' (did you mean fit?); add-ros --help lists them"),
+        (["bag", "convrt"], "add-ros: no such command: 'bag convrt' (did you mean bag convert?)"),
         (["bag"], "usage: add-ros bag COMMAND"),
         ([], "usage: add-ros COMMAND"),
     ],

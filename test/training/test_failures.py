@@ -119,7 +119,7 @@ def test_a_checkpoint_never_runs_code(tmp_path, writer, message):
 
 
 def test_other_files_are_no_checkpoints(tmp_path):
-    with pytest.raises(TrainingError, match="there is no checkpoint"):
+    with pytest.raises(TrainingError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "none.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(TrainingError, match="was not written by add-ros fit"):
@@ -137,7 +137,7 @@ def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
     torch.save({"model_name": "monodle_lite0", "state_dict": {}}, tmp_path / "hollow.ckpt")
     torch.save([1], tmp_path / "list.ckpt")
     for name, message in (
-        ("none", "there is no checkpoint"),
+        ("none", "no such checkpoint"),
         ("bad", "no torch checkpoint"),
         ("list", "was not written by add-ros fit"),
         ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
@@ -216,15 +216,15 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
     ("arguments", "message"),
     [
         (("fit", "--config", "none.yaml"), "none.yaml"),
-        (("fit", *MINI, "--data", "no/where"), "no/where: there is no such folder"),
+        (("fit", *MINI, "--data", "no/where"), "no/where: no such folder"),
         (
             ("fit", *MINI, "--model.name", "resnet"),
             "model 'resnet' is unknown; choose one of: monodle_plain",
         ),
-        (("fit", *MINI, "--model.init_weights", "x.bin"), "model.init_weights 'x.bin' is none of"),
+        (("fit", *MINI, "--model.init_weights", "x.bin"), "model.init_weights 'x.bin' is not one of"),
         (
             ("fit", *MINI, "--model.objective", "ADDDistillation", "--model.objective.teacher", "x.ckpt"),
-            "there is no checkpoint x.ckpt",
+            "no such checkpoint: x.ckpt",
         ),
         (("fit", *MINI, "--model.lr", "-1"), "error: model.lr -1.0: give a number that is not negative"),
         (("fit", "--config", "world.yaml", "--data.batch_size", "0"), "error: data.batch_size 0: a batch has at least"),
@@ -241,9 +241,9 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
         ),
         (("fit", *MINI, "--data", ".", "--data.train", "twice.txt"), "id 000001 stands in line 1 already"),
         (("fit", "--config", "wrong.yaml"), "lrr"),
-        (("validate", *MINI), "there is no checkpoint runs/monodle_lite0_kitti+kitti_mini/last.ckpt"),
+        (("validate", *MINI), "no such checkpoint: runs/monodle_lite0_kitti+kitti_mini/last.ckpt"),
         (("validate", *MINI, "--resume"), "--resume is for fit"),
-        (("test", *MINI, "--ckpt_path", "x.ckpt"), "there is no checkpoint x.ckpt"),
+        (("test", *MINI, "--ckpt_path", "x.ckpt"), "no such checkpoint: x.ckpt"),
         (("test", *MINI, "--ckpt_path", "wrong.yaml"), "wrong.yaml is damaged or no torch checkpoint"),
         (("fit", *MINI, "--run-dir", "twice.txt"), "cannot write twice.txt"),
         (("fit",), "fit.data"),

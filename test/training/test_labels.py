@@ -136,8 +136,8 @@ def test_pre_labels_go_to_the_tool_with_their_scores(data, tmp_path):
 
 def test_what_cannot_be_done_is_one_sentence(data, tmp_path, capsys):
     for arguments, sentence in (
-        (["export", "--data", str(tmp_path / "no"), "--format", "cvat", "--out", "x"], "there is no such folder"),
-        (["export", "--data", str(data), "--format", "cvat", "--out", str(data)], "is there already"),
+        (["export", "--data", str(tmp_path / "no"), "--format", "cvat", "--out", "x"], "no such folder"),
+        (["export", "--data", str(data), "--format", "cvat", "--out", str(data)], "exists already"),
         (["import", "--data", str(data), "--format", "labelcloud", "--from", str(tmp_path / "no")], "no .json files"),
     ):
         assert labels.main(arguments) == 1

@@ -60,7 +60,7 @@ def test_results_are_kittis_and_the_page_shows_them(drive, tmp_path, capsys):
 
 def test_what_cannot_be_tracked_is_one_sentence(tmp_path, capsys):
     assert main([str(tmp_path / "nowhere")]) == 2
-    assert "there is no such folder" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err
     assert main([str(tmp_path), "--out", str(tmp_path / "a" / "b.txt")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 

@@ -95,7 +95,7 @@ def test_a_backbone_is_taken_from_a_run_of_another_detector(tmp_path):
             torch.testing.assert_close(found[key], value, rtol=0, atol=0)
     with pytest.raises(TrainingError, match="holds a monodle_plain, whose backbone is not that of monodle_lite0"):
         initial_detector("monodle_lite0", f"backbone:{tmp_path / 'last.ckpt'}")
-    with pytest.raises(TrainingError, match=r"there is no checkpoint absent\.ckpt"):
+    with pytest.raises(TrainingError, match=r"no such checkpoint: absent\.ckpt"):
         initial_detector("monodetr_plain", "backbone:absent.ckpt")
 
 

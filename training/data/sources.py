@@ -94,7 +94,7 @@ def kitti_frames(
 def require_folder(root: str) -> None:
     """Raise KittiError where there is none."""
     if not Path(root).is_dir():
-        raise KittiError(f"{root}: there is no such folder; give the one that holds training/ with --data DIR")
+        raise KittiError(f"{root}: no such folder; give the one that holds training/ with --data DIR")
 
 
 def _ids(root: str, split: str) -> Sequence[str]:

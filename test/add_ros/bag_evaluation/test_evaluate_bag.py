@@ -296,7 +296,7 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
     ("arguments", "message"),
     [
         (lambda b: [b], "has no recorded detections to score"),
-        (lambda b: [b / "absent", "--model", "monodle_lite0"], "there is no bag at"),
+        (lambda b: [b / "absent", "--model", "monodle_lite0"], "no such bag:"),
         (lambda b: [b, "--model", "absent.onnx"], "absent.onnx"),
         (lambda b: [b, "--model", "monodle_lite0", "--compare-model", "absent.onnx"], "absent.onnx"),
         (lambda b: [b, "--detections", b], "has no recorded detections"),

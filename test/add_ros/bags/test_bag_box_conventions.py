@@ -63,8 +63,8 @@ def test_a_box_that_leans_as_the_camera_does_keeps_its_heading():
     [
         ({"turn": (0, 0, 0, 0)}, "box 1 of 1 has the orientation 0 0 0 0"),
         ({"turn": (np.nan, 0, 0, 1)}, "not finite"),
-        ({"turn": Rotation.from_euler("z", 0.8).as_quat()}, "leans by 44|leans by 45|leans by 46"),
-        ({"turn": (Rotation.from_euler("x", 0.7) * UPRIGHT).as_quat()}, "leans by 40"),
+        ({"turn": Rotation.from_euler("z", 0.8).as_quat()}, "is tilted by 44|is tilted by 45|is tilted by 46"),
+        ({"turn": (Rotation.from_euler("x", 0.7) * UPRIGHT).as_quat()}, "is tilted by 40"),
         ({"size": (0, 0, 0)}, "has no size .0, 0, 0."),
         ({"size": (4.0, 1.6, -1.5)}, "has no size"),
         ({"size": (4.0, 1.6, np.inf)}, "not finite"),
@@ -99,7 +99,7 @@ def test_a_box_that_is_none_costs_no_other_of_its_frame(tmp_path):
     assert len(frame.truth) == 1 and not frames.skipped
     kinds = {"without a size": 1, "leaning": 2, "without an orientation": 1, "not finite": 1}
     assert frames.noted == {f"a ground-truth box was dropped, {kind}": count for kind, count in kinds.items()}
-    assert any(line.startswith("2 times a ground-truth box was dropped, leaning: ground-truth box 2 of 6 leans by 4")
+    assert any(line.startswith("2 times a ground-truth box was dropped, leaning: ground-truth box 2 of 6 is tilted")
                for line in frames.summary())  # fmt: skip
     (again,) = frames
     assert len(again.truth) == 1 and frames.noted["a ground-truth box was dropped, leaning"] == 2

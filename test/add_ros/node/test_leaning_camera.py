@@ -63,7 +63,7 @@ def test_tf_says_how_a_camera_leans():
 
 
 def test_an_impossible_lean_is_refused_at_the_start():
-    with pytest.raises(ValueError, match="camera_pitch 60 and camera_roll -60: the camera leans by 76 degrees"):
+    with pytest.raises(ValueError, match="camera_pitch 60 and camera_roll -60: the camera is tilted by 76 degrees"):
         CameraAttitude(60.0, -60.0, None)
     CameraAttitude(60.0, 0.0, None)
     CameraAttitude(60.0, -60.0, Of())  # tf says it

@@ -102,7 +102,7 @@ def test_labels_that_teach_nothing_are_an_error_and_those_of_unknown_types_are_t
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_a_folder_that_is_not_there_is_told_how_to_give_one(stage, tmp_path):
     data = attached(KittiData(str(tmp_path / "none")))
-    with pytest.raises(KittiError, match=r"none: there is no such folder; give the one .* with --data DIR"):
+    with pytest.raises(KittiError, match=r"none: no such folder; give the one .* with --data DIR"):
         data.setup(stage)
 
 

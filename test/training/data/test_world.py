@@ -344,7 +344,7 @@ def test_data_that_no_world_made_is_not_replaced(tmp_path, capsys):
     (tmp_path / "training" / "label_2" / "000001.txt").write_text("years of work")
     before = contents(tmp_path)
     assert main(["--out", str(tmp_path), *TINY]) == 1
-    assert "000001.txt is there already" in capsys.readouterr().err
+    assert "000001.txt exists already" in capsys.readouterr().err
     assert contents(tmp_path) == before
 
 

@@ -20,7 +20,7 @@ def require_sound(folders: Sequence[LabelledFrames]) -> None:
         survey = Survey()
         for index in np.unique(np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)):
             survey.add(frames.ids[index], frames.objects(index), frames.camera(index), None)
-        # Calibrations that are doubted are told with the folder's notes, and may be trusted.
+        # Doubtful calibrations are in the folder's notes, and may be trusted.
         if found := judge(survey, {}, [], {}).faults:
             raise DataSetError(f"{frames.folder}: {'; '.join(found)}. add-ros data check shows more")
 

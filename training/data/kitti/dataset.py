@@ -241,7 +241,7 @@ def _locate(root: Path, split: str) -> Path:
         if (folder / "image_2").is_dir():
             return folder
     if not root.is_dir():
-        raise KittiError(f"{root}: there is no such folder")
+        raise KittiError(f"{root}: no such folder")
     found = ", ".join(sorted(entry.name for entry in root.iterdir())[:20]) or "nothing"
     raise KittiError(
         f"{root}: not KITTI's object layout: {split}/image_2 (or image_2) with images, {split}/calib"

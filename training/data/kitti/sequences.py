@@ -115,7 +115,7 @@ def open_sequence(
     """
     root = Path(path).absolute()  # the folders above it count, wherever one is
     if not root.is_dir():
-        raise SequenceError(f"{path}: " + ("not a folder" if root.exists() else "there is no such folder"))
+        raise SequenceError(f"{path}: " + ("not a folder" if root.exists() else "no such folder"))
     if calib is None:
         for folder in (root, root / "training", root / "testing"):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():

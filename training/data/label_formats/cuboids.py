@@ -54,7 +54,7 @@ class Cuboids:
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrame:
-    """What a tool is told of a frame.
+    """A frame as a labelling tool gets it.
 
     cuboids: in the tool's frame
     camera:  of the image, with points in its own frame
@@ -91,8 +91,8 @@ def upright(where: str, rotation: tuple[float, float, float]) -> float:
     lean = max(abs(box3d.wrap(about_x)), abs(box3d.wrap(about_y)))
     if not np.isfinite(rotation).all() or lean > _MOST_LEAN:
         raise LabelFormatError(
-            f"{where}: the box leans by {np.degrees(lean):.0f} degrees: only upright ones can be learnt. Does it lie "
-            "on its side, or are the axes those of another frame?"
+            f"{where}: the box is tilted by {np.degrees(lean):.0f} degrees: only upright ones can be learnt. Does it "
+            "lie on its side, or are the axes those of another frame?"
         )
     return float(yaw)
 

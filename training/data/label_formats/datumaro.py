@@ -76,7 +76,7 @@ def read_datumaro(path: Path) -> ReadLabels:
                 raise LabelFormatError(f"{where}: type {found.get('type')!r}, cuboid_3d is needed")
             label = found.get("label_id")
             if not isinstance(label, int) or not 0 <= label < len(kinds):
-                raise LabelFormatError(f"{where}: label_id {label} is none of the {len(kinds)} labels")
+                raise LabelFormatError(f"{where}: label_id {label} is not one of the {len(kinds)} labels")
             yaw = upright(where, tuple(numbers(found.get("rotation"), 3, where)))
             size = sides(numbers(found.get("scale"), 3, where), where)
             rows.append((one_word(kinds[label]), [*numbers(found.get("position"), 3, where), *size, yaw]))

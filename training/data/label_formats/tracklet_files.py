@@ -96,7 +96,7 @@ def read_tracklet_files(path: Path, ids: list[str], cvat: bool) -> ReadLabels:
                 continue  # outside of the image
             x, y, z, about_x, about_y, yaw, state = pose
             if first + offset not in names:
-                raise LabelFormatError(f"{where}: frame {first + offset} is none of the {len(names)} frames")
+                raise LabelFormatError(f"{where}: frame {first + offset} is not one of the {len(names)} frames")
             frame = names[first + offset]
             yaw = upright(where, (about_x, about_y, yaw))
             rows[frame].append((one_word(name), [x, y, z if cvat else z + height / 2, length, width, height, yaw]))

@@ -161,7 +161,7 @@ def test_depth_images_of_another_size_are_refused(folder):
 
 
 def test_folders_that_are_no_kitti_folders_are_refused(tmp_path, folder):
-    with pytest.raises(KittiError, match="there is no such folder"):
+    with pytest.raises(KittiError, match="no such folder"):
         KittiFolder(tmp_path / "nowhere")
     (tmp_path / "pictures").mkdir()
     with pytest.raises(KittiError, match=r"not KITTI's object layout: training/image_2 .* found kitti, pictures"):

@@ -323,7 +323,7 @@ def test_broken_and_odd_images_are_all_named(tmp_path):
 
 
 def test_folders_that_are_not_understood_are_explained(tmp_path):
-    with pytest.raises(SequenceError, match="there is no such folder"):
+    with pytest.raises(SequenceError, match="no such folder"):
         open_sequence(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(SequenceError, match="not a folder"):

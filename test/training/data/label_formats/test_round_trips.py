@@ -172,7 +172,7 @@ def test_a_tracklet_of_several_poses_is_a_box_in_each_frame(tmp_path):
             "a.json",
             '[{"obj_type": "Car", "psr": {"position": {"x":1,"y":2,"z":3}, "scale": {"x":1,"y":1,"z":1},'
             ' "rotation": {"x":1.57,"y":0,"z":0}}}]',
-            "the box leans by 90 degrees",
+            "the box is tilted by 90 degrees",
         ),
         ("cvat", "tracklet_labels.xml", "<a/>", "no element 'tracklets'"),
     ],
@@ -188,7 +188,7 @@ def test_what_is_malformed_is_named(name, file, content, sentence, tmp_path):
     ("change", "sentence"),
     [
         (lambda c: c["items"][0]["annotations"][0].update(type="bbox"), "type 'bbox', cuboid_3d is needed"),
-        (lambda c: c["items"][0]["annotations"][0].update(label_id=9), "label_id 9 is none of the 3 labels"),
+        (lambda c: c["items"][0]["annotations"][0].update(label_id=9), "label_id 9 is not one of the 3 labels"),
         (lambda c: c["items"][0]["annotations"][0].update(scale=[1, 2]), "a list of 3 numbers needed"),
         (lambda c: c.pop("items"), "'items' is missing"),
     ],
