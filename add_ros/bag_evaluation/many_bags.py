@@ -6,7 +6,6 @@ the bag of a process that died to another one.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tqdm import tqdm
-
 from add_ros.bag_evaluation.run import EvaluatedRun
+from training.progress_bar import counted
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,7 +43,7 @@ def map_bags(
     with _client(min(processes, len(bags)), scheduler) as client:
         # pure=False: a bag may have changed since it was last read, of which Dask knows nothing.
         futures = client.map(work, bags, pure=False)
-        for _ in tqdm(_done(futures), total=len(bags), unit="bag", disable=not sys.stderr.isatty()):
+        for _ in counted(_done(futures), "bags", "evaluate", len(bags)):
             pass
         return client.gather(futures)
 
