@@ -1,35 +1,48 @@
 """Memory and speed of `add-ros bag export` on a long recording: python benchmarks/export_memory.py --frames 100000.
 
 The bag is synthetic: small images with camera_info, labels and a scan each, /tf at five times their rate. It is
-written, then exported by the command in a process of its own, whose memory is sampled.
+written, then exported by the command in a process of its own, whose memory is sampled. The process is killed (SIGKILL)
+at shares of the frames, and the same command goes on. At the end every frame must be there once, with the pixels, the
+scan and the label of its own stamp.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from add_model.geometry.camera import Camera
+from add_ros.bag_export.dataset_writer import FOLDERS
+from add_ros.bag_export.journal import TABLE, read_rows
 from add_ros.bags import messages, types
 
 START, PERIOD = 1_700_000_000 * 10**9, 50_000_000
-WIDTH, HEIGHT, POINTS = 160, 120, 500
+WIDTH, HEIGHT, POINTS = 96, 72, 200
+KILLED_AT = (0.3, 0.7)  # of the frames
+SHOWN = (0.1, 0.25, 0.5, 0.75, 1.0)
+
+
+def pictures() -> list[np.ndarray]:
+    """Images that frames show in turn, of a number that does not divide that of the frames."""
+    rng = np.random.default_rng(1)
+    return [cv2.resize(rng.integers(0, 255, (9, 12, 3), np.uint8), (WIDTH, HEIGHT)) for _ in range(17)]
 
 
 def write_bag(path: Path, frames: int) -> None:
     """A recording of that many frames, 20 a second."""
     store = types.typestore()
     camera = Camera.pinhole(150, 150, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(16)]
+    rng, shown = np.random.default_rng(0), pictures()
     points = rng.uniform([2, -10, -1, 0], [40, 10, 2, 1], (POINTS, 4)).astype(np.float32)
     box = np.array([[0.0, 0.5, 12.0, 4.0, 1.7, 1.5, 0.3]])
     optical = np.c_[np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)]), (0.0, 1.0, 0.0)]
@@ -52,39 +65,99 @@ def write_bag(path: Path, frames: int) -> None:
                 at = stamp + k * PERIOD // 5
                 put("/tf", at, messages.transform(store, pose, at, "odom", "base_link"))
             put("/cam/camera_info", stamp, messages.camera_info(store, camera, stamp, "eye"))
-            put("/cam/image_rect", stamp, messages.image(store, pictures[i % 16], stamp, "eye"))
+            put("/cam/image_rect", stamp, messages.image(store, shown[i % len(shown)], stamp, "eye"))
             labels = messages.detections(store, np.array(["Car"]), np.ones(1), box, stamp, "eye", ids=["1"])
             put("/cam/ground_truth", stamp, labels)
             put("/points", stamp, messages.point_cloud(store, points, stamp, "lidar"))
 
 
+def done(out: Path) -> int:
+    """How many frames the table of a running export has."""
+    table = out / TABLE
+    if not table.is_file():
+        return 0
+    with table.open("rb") as file:
+        file.seek(max(0, table.stat().st_size - 1000))
+        lines = file.read().split(b"\n")[:-1]
+    name = lines[-1].partition(b"\t")[0] if lines else b""
+    return int(name) + 1 if name.isdigit() else 0
+
+
+def export(bag: Path, out: Path, until: int) -> tuple[list[tuple[int, float]], float]:
+    """Run the command, killed once so many frames are there.
+
+    Returns:
+        Samples of (frames done, MB of memory), and the seconds of processor time.
+    """
+    command = [sys.executable, "-m", "add_ros", "bag", "export", str(bag), "--out", str(out)]
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    samples, used = [], 0.0
+    while process.poll() is None:
+        try:
+            times, memory = process.cpu_times(), process.memory_info().rss / 1e6
+        except psutil.NoSuchProcess:
+            break
+        used = times.user + times.system
+        if memory:  # of an ended process that nobody has waited for it is 0
+            samples.append((done(out), memory))
+        if samples and samples[-1][0] >= until:
+            process.kill()
+            break
+        time.sleep(0.5)
+    if process.wait() not in (0, -9):
+        sys.exit(f"the export failed with {process.returncode}")
+    return samples, used
+
+
+def faults(out: Path, frames: int) -> list[str]:
+    """What is missing, double or another frame's."""
+    rows, shown, found = read_rows(out / TABLE), pictures(), []
+    if [row.id for row in rows] != [f"{i:06d}" for i in range(frames)]:
+        found.append(f"the table has {len(rows)} rows, not one for each of {frames} frames in turn")
+    if [row.stamp for row in rows] != [START + i * PERIOD for i in range(frames)]:
+        found.append("the stamps are not those of the bag")
+    if any((row.scan_stamp, row.points, row.objects) != (row.stamp, POINTS, 1) for row in rows):
+        found.append("a row has not the scan and the label of its stamp")
+    for folder in FOLDERS:
+        names = sorted(path.stem for path in (out / "training" / folder).iterdir())
+        if names != [f"{i:06d}" for i in range(frames)]:
+            found.append(f"{folder} has {len(names)} files, not one for each of {frames} frames")
+    for i in range(frames):
+        image = cv2.imread(str(out / "training" / "image_2" / f"{i:06d}.png"))
+        if image is None or not np.array_equal(image[..., ::-1], shown[i % len(shown)]):
+            found.append(f"image {i} is broken or another frame's")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write, export with kills, check, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=100_000)
     frames = parser.parse_args().frames
     with tempfile.TemporaryDirectory() as folder:
         bag, out = Path(folder) / "bag", Path(folder) / "out"
-        started = time.perf_counter()
+        started = time.process_time()
         write_bag(bag, frames)
         size = sum(file.stat().st_size for file in bag.iterdir()) / 1e9
-        print(f"{frames} frames, {size:.2f} GB written in {time.perf_counter() - started:.0f} s", flush=True)
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "add_ros", "bag", "export", str(bag), "--out", str(out), "--jpeg"]
-        process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        samples = []
-        while process.poll() is None:
-            with_memory = process.memory_info().rss / 1e6
-            table = out / "frames.tsv"
-            samples.append((table.stat().st_size if table.is_file() else 0, with_memory))
-            time.sleep(0.5)
-        took = time.perf_counter() - started
-        if process.returncode:
-            sys.exit(f"the export failed with {process.returncode}")
-        whole = max(written for written, _ in samples)
-        for share in (0.1, 0.25, 0.5, 0.75, 1.0):
-            written, memory = min(samples, key=lambda sample: abs(sample[0] - share * whole))
-            print(f"  {written / whole:4.0%} exported: {memory:.0f} MB")
-        print(f"peak {max(memory for _, memory in samples):.0f} MB, {frames / took:.0f} frames/s, {took:.0f} s in all")
+        print(f"{frames} frames, {size:.2f} GB written in {time.process_time() - started:.0f} s of CPU", flush=True)
+        every, seconds = [], 0.0
+        for until in [*(round(share * frames) for share in KILLED_AT), frames + 1]:
+            samples, used = export(bag, out, until)
+            every.append(samples)
+            seconds += used
+            end = "killed" if until <= frames else "ended"
+            print(
+                f"{end} at {done(out)} frames, peak {max(m for _, m in samples):.0f} MB, {used:.0f} s of CPU",
+                flush=True,
+            )
+        for share in SHOWN:
+            at, memory = min(itertools.chain(*every), key=lambda sample: abs(sample[0] - share * frames))
+            print(f"  {at / frames:4.0%} exported: {memory:.0f} MB")
+        print(f"{1000 * seconds / frames:.1f} ms of CPU a frame, kills and what is read again included")
+        wrong = faults(out, frames)
+        print("\n".join(wrong[:20]) if wrong else f"all {frames} frames are there once, each with its own files")
+    if wrong:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
