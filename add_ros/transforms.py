@@ -28,6 +28,7 @@ class _Edge:
         self.parent, self.static = parent, static
         self.stamps: list[int] = []
         self.poses: list[tuple[float, ...]] = []
+        self.fixed: list[np.ndarray] = []  # of a static one each pose as (4, 4), which is asked for with every frame
 
     def add(self, stamp: int, pose: tuple[float, ...]) -> None:
         if self.static and self.poses and self.poses[-1] == pose:
@@ -35,9 +36,13 @@ class _Edge:
         place = bisect_right(self.stamps, stamp)
         if place and self.stamps[place - 1] == stamp:
             self.poses[place - 1] = pose
+            if self.static:
+                self.fixed[place - 1] = _matrix(pose)
             return
         self.stamps.insert(place, stamp)
         self.poses.insert(place, pose)
+        if self.static:
+            self.fixed.insert(place, _matrix(pose))
 
     def forget(self, before: int) -> None:
         keep = bisect_right(self.stamps, before) - 1  # the last one before it is needed to interpolate
@@ -48,8 +53,7 @@ class _Edge:
         """(T, 4, 4): points of the frame to points of its parent. Raises ValueError beyond what was recorded."""
         if self.static:
             rows = np.maximum(np.searchsorted(self.stamps, stamps, side="right") - 1, 0)
-            poses = np.array(self.poses)[rows]
-            return _matrices(poses[:, :3], Rotation.from_quat(poses[:, 3:]))
+            return np.array(self.fixed)[rows]
         first, last = self.stamps[0], self.stamps[-1]
         if stamps.min() < first or stamps.max() > last:
             raise ValueError(f"is known from {first / 1e9:.3f} to {last / 1e9:.3f} s only")
@@ -69,6 +73,10 @@ def _matrices(positions: np.ndarray, rotations: Rotation) -> np.ndarray:
     matrices = np.tile(np.eye(4), (len(positions), 1, 1))
     matrices[:, :3, :3], matrices[:, :3, 3] = rotations.as_matrix(), positions
     return matrices
+
+
+def _matrix(pose: tuple[float, ...]) -> np.ndarray:
+    return _matrices(np.array([pose[:3]]), Rotation.from_quat([pose[3:]]))[0]
 
 
 class TransformTree:

@@ -1,15 +1,16 @@
 """Memory and speed of `add-ros bag export` on a long recording: python benchmarks/export_memory.py --frames 100000.
 
-The bag is synthetic: small images with camera_info, labels and a scan each, /tf at five times their rate. It is
-written, then exported by the command in a process of its own, whose memory is sampled. The process is killed (SIGKILL)
-at shares of the frames, and the same command goes on. At the end every frame must be there once, with the pixels, the
-scan and the label of its own stamp.
+The bag is synthetic: small images with camera_info, labels, a scan and /tf each. It is written, then exported by the
+command in a process of its own, whose memory is sampled. The process is killed (SIGKILL) at shares of the frames, and
+the same command goes on. At the end every frame must be there once, with the pixels, the scan and the label of its own
+stamp.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from add_model.geometry.camera import Camera
@@ -26,7 +28,7 @@ from add_ros.bag_export.dataset_writer import FOLDERS
 from add_ros.bag_export.journal import TABLE, read_rows
 from add_ros.bags import messages, types
 
-START, PERIOD = 1_700_000_000 * 10**9, 50_000_000
+START, PERIOD = 1_700_000_000 * 10**9 + 123_456_789, 50_000_000
 WIDTH, HEIGHT, POINTS = 96, 72, 200
 KILLED_AT = (0.3, 0.7)  # of the frames
 SHOWN = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -42,33 +44,41 @@ def write_bag(path: Path, frames: int) -> None:
     """A recording of that many frames, 20 a second."""
     store = types.typestore()
     camera = Camera.pinhole(150, 150, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    rng, shown = np.random.default_rng(0), pictures()
-    points = rng.uniform([2, -10, -1, 0], [40, 10, 2, 1], (POINTS, 4)).astype(np.float32)
+    points = np.random.default_rng(0).uniform([2, -10, -1, 0], [40, 10, 2, 1], (POINTS, 4)).astype(np.float32)
     box = np.array([[0.0, 0.5, 12.0, 4.0, 1.7, 1.5, 0.3]])
     optical = np.c_[np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)]), (0.0, 1.0, 0.0)]
+    moved = np.c_[np.eye(3), (-0.1, 0.0, 0.0)]
+    static = messages.transform(store, optical, START, "base_link", "eye")
+    static.transforms += messages.transform(store, np.eye(4)[:3], START, "base_link", "lidar").transforms
+    labels = messages.detections(store, np.array(["Car"]), np.ones(1), box, START, "eye", ids=["1"])
+    every = [
+        ("/tf", messages.transform(store, moved, START, "odom", "base_link")),
+        ("/cam/camera_info", messages.camera_info(store, camera, START, "eye")),
+        ("/cam/ground_truth", labels),
+        ("/points", messages.point_cloud(store, points, START, "lidar")),
+    ]
+    shown = [messages.image(store, picture, START, "eye") for picture in pictures()]
     with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = {}
-
-        def put(topic: str, stamp: int, message: object) -> None:
+        # Serialised once: what differs between frames is the stamp.
+        def added(topic: str, message: object) -> tuple[Connection, bytes]:
             kind = message.__msgtype__
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=store)
-            writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
+            connection = next((c for c in writer.connections if c.topic == topic), None)
+            connection = connection or writer.add_connection(topic, kind, typestore=store)
+            return connection, bytes(store.serialize_cdr(message, kind))
 
-        static = messages.transform(store, optical, START, "base_link", "eye")
-        static.transforms += messages.transform(store, np.eye(4)[:3], START, "base_link", "lidar").transforms
-        put("/tf_static", START, static)
+        connection, data = added("/tf_static", static)
+        writer.write(connection, START, data)
+        templates = [added(topic, message) for topic, message in every]
+        images = [added("/cam/image_rect", message) for message in shown]
+        first = _stamped(START)
         for i in range(frames):
             stamp = START + i * PERIOD
-            for k in range(5):
-                pose = np.c_[np.eye(3), (-0.1 * (i + k / 5), 0.0, 0.0)]
-                at = stamp + k * PERIOD // 5
-                put("/tf", at, messages.transform(store, pose, at, "odom", "base_link"))
-            put("/cam/camera_info", stamp, messages.camera_info(store, camera, stamp, "eye"))
-            put("/cam/image_rect", stamp, messages.image(store, shown[i % len(shown)], stamp, "eye"))
-            labels = messages.detections(store, np.array(["Car"]), np.ones(1), box, stamp, "eye", ids=["1"])
-            put("/cam/ground_truth", stamp, labels)
-            put("/points", stamp, messages.point_cloud(store, points, stamp, "lidar"))
+            for connection, data in (*templates, images[i % len(images)]):
+                writer.write(connection, stamp, data.replace(first, _stamped(stamp)))
+
+
+def _stamped(stamp: int) -> bytes:
+    return struct.pack("<iI", *divmod(stamp, 10**9))
 
 
 def done(out: Path) -> int:
