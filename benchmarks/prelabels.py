@@ -1,0 +1,219 @@
+"""How good a teacher's pre-labels are, and what a student gains from them: python benchmarks/prelabels.py [--seed N]
+
+Streets of the synthetic world, of which the first few are labelled; the labels of the others are hidden. A teacher of
+ADD and a student are trained on the labelled ones. The teacher, which sees a scanner's points at inference, labels the
+others (`add-ros predict --teacher`, `add-ros labels import --min-score`). Students are then trained on both:
+
+    student, labelled            the labelled streets alone
+    teacher, labelled            the same, with depth
+    student, student's labels    and the others as the first student labels them
+    student, teacher's labels    and the others as the teacher labels them
+    student + ADD, labelled      the labelled streets alone, with ADD from the teacher
+    student + ADD, teacher's     both, with ADD from the teacher
+    student, all labels          both, with the true labels
+
+All take the same number of steps. Rows go to prelabels.csv, scored on streets of their own ("dev") and, of the first
+two, on the others ("unlabelled"), which says how good pre-labels are. Streets lie in data/prelabels, runs in
+runs/prelabels; stopped at any moment, the same command goes on. `--table` prints the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from add_model.atomic_io import write_atomically
+from training import export, predict
+from training import labels as labels_command
+from training.command import TrainingCommand
+from training.data.kitti.splits import read_ids
+
+TABLE = Path(__file__).with_suffix(".csv")
+DATA, RUNS = Path("data/prelabels"), Path("runs/prelabels")
+LABELLED, UNLABELLED, DEV = 240, 960, 300
+EPOCHS = 20  # of the labelled streets; fewer of more streets
+STEPS = EPOCHS * LABELLED // 8
+MIN_SCORE = 0.3
+METRICS = ("Car_bev_loose_moderate", "Car_3d_loose_moderate", "Car_bev_moderate", "Car_3d_moderate", "Car_depth_error")
+STUDY = ("recipes/monodle_plain_world", "study/world")
+TEACHER = "teacher, labelled"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A row: the labels and the streets that are trained on, and what is minimised."""
+
+    labels: str  # truth, or who made those of the unlabelled streets
+    streets: str
+    overlay: str | None = None
+
+    def options(self, name: str, seed: int) -> list[str]:
+        """What `add-ros fit` is given."""
+        frames = LABELLED if self.streets == "labelled" else LABELLED + UNLABELLED
+        epochs = str(EPOCHS * LABELLED // frames)
+        configs = (*STUDY, *filter(None, [self.overlay]))
+        words = [word for config in configs for word in ("--config", f"config/train/{config}.yaml")]
+        given = {
+            "data.root": str(DATA / self.labels), "data.train": f"ImageSets/{self.streets}.txt",
+            "trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": epochs, "run-dir": str(run_of(name, seed)),
+            "seed_everything": str(seed),
+        }  # fmt: skip
+        if self.overlay:
+            given["data.depth"] = "lidar"
+        if self.overlay == "overlays/add":
+            given["model.objective.teacher"] = str(run_of(TEACHER, seed) / "last.ckpt")
+        return words + [word for option, value in given.items() for word in (f"--{option}", value)]
+
+
+ARMS = {
+    "student, labelled": Arm("truth", "labelled"),
+    TEACHER: Arm("truth", "labelled", "overlays/teacher"),
+    "student, teacher's labels": Arm("by_teacher", "train"),
+    "student + ADD, labelled": Arm("truth", "labelled", "overlays/add"),
+    "student + ADD, teacher's labels": Arm("by_teacher", "train", "overlays/add"),
+    "student, all labels": Arm("truth", "train"),
+    "student, student's labels": Arm("by_student", "train"),
+}
+MAKERS = {"by_teacher": TEACHER, "by_student": "student, labelled"}
+
+
+def run_of(name: str, seed: int) -> Path:
+    """Where a row's run lies."""
+    return RUNS / f"{name.replace(',', '').replace(' + ', ' ').replace(chr(39), '').replace(' ', '_')}_{seed}"
+
+
+def render() -> None:
+    """The streets with their true labels, a scanner's points, and the lists of frames."""
+    from training.data.world import World
+    from training.world import write_folder
+
+    root, total = DATA / "truth", LABELLED + UNLABELLED + DEV
+    lists = root / "ImageSets"
+    if (lists / "labelled.txt").is_file():
+        return
+    vary = {"focal_range": (0.9, 1.1), "camera_height": (1.45, 1.85), "pitch": (-1.5, 1.5)}
+    world = World(width=621, height=188, focal=360.5, **vary, seed=200)
+    streets = tqdm(map(world.sample, range(total)), total=total, unit="street", disable=None)
+    names = write_folder(root, streets, 0, "all", scanner=True)
+    split = LABELLED + UNLABELLED
+    for name, ids in (("dev", names[split:]), ("train", names[:split]), ("unlabelled", names[LABELLED:split])):
+        write_atomically(lists / f"{name}.txt", "".join(f"{i}\n" for i in ids))
+    write_atomically(lists / "labelled.txt", "".join(f"{i}\n" for i in names[:LABELLED]))
+
+
+def pre_label(labels: str, seed: int) -> None:
+    """A data set whose unlabelled streets have the labels of a teacher or student, made by the commands of the docs."""
+    root, maker = DATA / labels, run_of(MAKERS[labels], seed)
+    mark = root / f"made_{seed}.txt"
+    if mark.is_file():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    results = maker / "pre"
+    shutil.rmtree(results, ignore_errors=True)
+    ids = str(DATA / "truth" / "ImageSets" / "unlabelled.txt")
+    if labels == "by_teacher":
+        model = ["--teacher", str(maker / "last.ckpt"), "--depth", "lidar", "--device", "cpu"]
+    else:
+        succeed(export.main, "--checkpoint", str(maker / "last.ckpt"), "--out", str(maker / "weights"))
+        model = ["--model", str(maker / "weights.onnx"), "--device", "cpu", "--engine", "onnxruntime"]
+    succeed(predict.main, "--kitti", str(DATA / "truth"), "--ids", ids, *model, "--out", str(results))
+    (root / "training" / "label_2").mkdir(parents=True)
+    for kind in ("image_2", "calib", "velodyne"):
+        (root / "training" / kind).symlink_to((DATA / "truth" / "training" / kind).resolve())
+    (root / "ImageSets").symlink_to((DATA / "truth" / "ImageSets").resolve())
+    for name in ("labelled", "dev"):
+        for i in read_ids(root / "ImageSets" / f"{name}.txt"):
+            shutil.copy(DATA / "truth" / "training" / "label_2" / f"{i}.txt", root / "training" / "label_2")
+    taken = ["--format", "kitti", "--from", str(results), "--min-score", str(MIN_SCORE)]
+    succeed(labels_command.main, "import", "--data", str(root), "--ids", ids, *taken)
+    write_atomically(mark, f"labels of {MAKERS[labels]}, seed {seed}\n")
+
+
+def succeed(command: Callable[[list[str]], int], *arguments: str) -> None:
+    """Run a command in this process; its message is on the terminal where it fails."""
+    if command(list(arguments)):
+        raise SystemExit(f"stopped: {' '.join(arguments)}")
+
+
+def scored(name: str, seed: int, split: str) -> bool:
+    """Whether the row is there."""
+    return any((r["row"], r["seed"], r["split"]) == (name, str(seed), split) for r in read())
+
+
+def read() -> list[dict[str, str]]:
+    """The rows that are there."""
+    if not TABLE.is_file():
+        return []
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append(name: str, seed: int, split: str, values: dict[str, float], steps: int, seconds: float) -> None:
+    """Add a row."""
+    new = not TABLE.is_file()
+    with TABLE.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(["row", "seed", "split", "steps", *METRICS, "cpu_seconds", "date"])
+        measured = [f"{values[f'val/{metric}']:.3f}" for metric in METRICS]
+        writer.writerow([name, seed, split, steps, *measured, round(seconds), datetime.date.today().isoformat()])
+
+
+def run(name: str, seed: int) -> None:
+    """Train a row and score it."""
+    arm, started = ARMS[name], time.process_time()
+    done = scored(name, seed, "dev")
+    if not done or (name in MAKERS.values() and not run_of(name, seed).is_dir()):
+        if arm.labels in MAKERS:
+            pre_label(arm.labels, seed)
+        command = TrainingCommand(["fit", *arm.options(name, seed), "--trainer.accelerator", "cpu", "--resume"])
+        if command.model.validation and not done:
+            took = time.process_time() - started
+            append(name, seed, "dev", command.model.validation, command.trainer.global_step, took)
+    if name in MAKERS.values() and not scored(name, seed, "unlabelled"):
+        options = [*arm.options(name, seed), "--data.val", "ImageSets/unlabelled.txt", "--trainer.accelerator", "cpu"]
+        command = TrainingCommand(["validate", *options])
+        append(name, seed, "unlabelled", command.model.validation, STEPS, time.process_time() - started)
+
+
+def table() -> str:
+    """Means over the seeds, as Markdown."""
+    lines = ["| | streets | seeds | " + " | ".join(m.replace("_", " ") for m in METRICS) + " |", "|---" * 8 + "|"]
+    rows = read()
+    for name, split in dict.fromkeys((r["row"], r["split"]) for r in rows):
+        mine = [r for r in rows if (r["row"], r["split"]) == (name, split)]
+        cells = []
+        for metric in METRICS:
+            values = [float(r[metric]) for r in mine]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.fmean(values):.2f}{spread}")
+        lines.append(f"| {name} | {split} | {' '.join(r['seed'] for r in mine)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Render, train, score."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true", help="print the rows that are there, and do nothing else")
+    options = parser.parse_args()
+    if options.table:
+        print(table())
+        return
+    render()
+    for name in ARMS:
+        run(name, options.seed)
+        print(f"done: {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
