@@ -52,6 +52,8 @@ def sweep_of(message: Any, tree: TransformTree, frame_id: str, stamp: int) -> Sw
 
 def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: int, to: int) -> tuple[np.ndarray, float]:
     """Points in the scanner's frame at the time `to`, each from where the scanner was when it was measured."""
+    if cloud.stamps is None and stamp == to:
+        return cloud.points, 0.0
     if cloud.stamps is None:
         times, which = np.array([stamp]), np.zeros(len(cloud.points), dtype=int)
     else:
