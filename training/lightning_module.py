@@ -37,8 +37,8 @@ class LitDetector(lightning.LightningModule):
     Args:
         name: A model of `add_model.registry`.
         init_weights: Weights to begin with: a .safetensors file, a run's .ckpt (of a student or a teacher, without its
-            depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt; null
-            for random ones.
+            depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt or
+            .safetensors; null for random ones.
         lr: The learning rate.
         weight_decay: Of AdamW decoupled from the gradient, of Adam a term of it.
         schedule: Factor on the learning rate over the whole training, stepped every batch.

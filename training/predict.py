@@ -90,7 +90,7 @@ def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
     """The frames, with or without labels, and notes on those that are left out."""
     ids = read_ids(options.ids) if options.ids else None
     folder, split = options.kitti, options.split
-    if split == "training" and not (_inside(folder) / "label_2").is_dir():
+    if split == "training" and options.depth != "object" and not _all_labelled(_inside(folder), ids):
         folder, split = _inside(folder), "testing"  # of an export without labels: nothing here looks at them
     notes: list[str] = []
     if options.teacher is not None and options.depth in (None, "lidar"):
@@ -102,6 +102,12 @@ def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
             raise KittiError(f"{folder}: no frame has a scan in velodyne, which --teacher with --depth lidar needs")
     depth = (options.depth or "lidar") if options.teacher is not None else None
     return KittiFolder(folder, ids, split, depth=depth, trust_calibration=options.trust_calibration), notes
+
+
+def _all_labelled(folder: Path, ids: list[str] | None) -> bool:
+    """Whether each frame, all images where no ids are given, has a label file."""
+    wanted = ids if ids is not None else [path.stem for path in (folder / "image_2").glob("*.*")]
+    return set(wanted) <= {path.stem for path in (folder / "label_2").glob("*.txt")}
 
 
 def _inside(root: Path, split: str = "training") -> Path:

@@ -23,7 +23,7 @@ def initial_detector(model: str, init_weights: str | None, classes: ClassSpec = 
         model: a name of `add_model.registry`.
         init_weights: a .safetensors file; a run's .ckpt, of which only the detector is taken; for the backbone
             'imagenet', a published .pth file (for CaDDN also one of DeepLabV3), or 'backbone:' before the .ckpt of a
-            run of any detector with the same one; None for random ones.
+            run, or the .safetensors file, of any detector with the same one; None for random ones.
         classes: what it finds.
 
     Raises:
@@ -37,7 +37,7 @@ def initial_detector(model: str, init_weights: str | None, classes: ClassSpec = 
         return _backbone_of_run(model, init_weights.removeprefix(_BACKBONE), classes)
     kinds = {".safetensors": _weights, ".ckpt": _checkpoint, ".pth": _backbone}
     if Path(init_weights).suffix not in kinds:
-        files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt file"
+        files = f"a {' file, a '.join(kinds)} file, {_BACKBONE} and a .ckpt or .safetensors file"
         raise TrainingError(f"model.init_weights {init_weights!r} is not one of: imagenet, {files}, null")
     return kinds[Path(init_weights).suffix](model, init_weights, classes)
 
@@ -60,8 +60,8 @@ def _of_classes(model: str, detector: Detector, path: str, classes: ClassSpec) -
     if not detector.classes.same_coding(classes):
         raise TrainingError(
             f"model.init_weights {path} finds {', '.join(detector.classes.names)}, model.classes are"
-            f" {', '.join(classes.names)} (or differ in their mean sizes): begin with the backbone of a run alone,"
-            f" {_BACKBONE}CKPT"
+            f" {', '.join(classes.names)} (or differ in their mean sizes): begin with their backbone alone,"
+            f" {_BACKBONE}{path}"
         )
     # Anew, since targets depend on all that is known of the classes.
     adapted = build(model, classes)
@@ -70,14 +70,17 @@ def _of_classes(model: str, detector: Detector, path: str, classes: ClassSpec) -
 
 
 def _backbone_of_run(model: str, path: str, classes: ClassSpec) -> Detector:
-    checkpoint, detector = load_checkpoint(path), build(model, classes)
-    weights = trained_detector(checkpoint, path).backbone.state_dict()
+    detector = build(model, classes)
+    if Path(path).suffix == ".safetensors":
+        trained, held = load(Path(path)), "a network"
+    else:
+        checkpoint = load_checkpoint(path)
+        trained, held = trained_detector(checkpoint, path), f"a {checkpoint['model_name']}"
     try:
-        detector.backbone.load_state_dict(weights)
+        detector.backbone.load_state_dict(trained.backbone.state_dict())
     except RuntimeError as error:
-        name = checkpoint["model_name"]
         raise TrainingError(
-            f"model.init_weights: {path} holds a {name}, whose backbone is not that of {model}"
+            f"model.init_weights: {path} holds {held}, whose backbone is not that of {model}"
         ) from error
     return detector
 

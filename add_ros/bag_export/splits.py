@@ -23,7 +23,8 @@ def split(rows: Sequence[Row], val_share: float, gap: float, seed: int) -> tuple
         seed: of the choice of stretches.
 
     Returns:
-        train, val, trainval (all with labels) and unlabelled.
+        train, val, trainval (all with labels) and unlabelled. Where not all labelled frames have a scan, which teachers
+        and ADD need, train_scanned and val_scanned are without the others.
     """
     labelled = [row for row in rows if row.objects is not None]
     lists = {"unlabelled": [row.id for row in rows if row.objects is None]}
@@ -41,7 +42,13 @@ def split(rows: Sequence[Row], val_share: float, gap: float, seed: int) -> tuple
     lists["trainval"] = ids
     lists["train"] = [i for i in ids if i not in val and i not in dropped]
     lists["val"] = [i for i in ids if i in val]
-    return lists, f"split {how}: {len(lists['train'])} to train on, {len(lists['val'])} to validate on"
+    scanned = {row.id for row in rows if row.points is not None}
+    some = bool(scanned) and not scanned.issuperset(ids)
+    lists |= {f"{name}_scanned": [i for i in lists[name] if some and i in scanned] for name in ("train", "val")}
+    told = f"split {how}: {len(lists['train'])} to train on, {len(lists['val'])} to validate on"
+    if some:
+        told += f", of which {len(lists['train_scanned'])} and {len(lists['val_scanned'])} have a scan (*_scanned.txt)"
+    return lists, told
 
 
 def _groups(rows: list[Row], gap: float) -> tuple[list[list[Row]], str]:

@@ -10,9 +10,9 @@ from support.training_bench import Training, configure
 
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.geometry.camera import Camera
-from add_model.predictor import Predictor
+from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.registry import MODELS, build
-from add_model.weights_file import save
+from add_model.weights_file import load, save
 from training.errors import TrainingError
 from training.export import read_checkpoint
 from training.lightning_module import LitDetector
@@ -97,6 +97,19 @@ def test_a_backbone_is_taken_from_a_run_of_another_detector(tmp_path):
         initial_detector("monodle_lite0", f"backbone:{tmp_path / 'last.ckpt'}")
     with pytest.raises(TrainingError, match=r"no such checkpoint: absent\.ckpt"):
         initial_detector("monodetr_plain", "backbone:absent.ckpt")
+
+
+def test_a_backbone_is_taken_from_the_weights_that_ship_for_classes_of_ones_own():
+    classes = ClassSpec((ObjectClass("forklift", (2.8, 1.2, 2.1)),))
+    shipped = SHIPPED_MODEL.with_suffix(".safetensors")
+    found = initial_detector("monodle_lite0", f"backbone:{shipped}", classes)
+    assert found.classes == classes
+    for key, value in load(shipped).backbone.state_dict().items():
+        torch.testing.assert_close(found.backbone.state_dict()[key], value, rtol=0, atol=0)
+    with pytest.raises(TrainingError, match=f"begin with their backbone alone, backbone:{shipped}$"):
+        initial_detector("monodle_lite0", str(shipped), classes)
+    with pytest.raises(TrainingError, match="holds a network, whose backbone is not that of monodle_plain"):
+        initial_detector("monodle_plain", f"backbone:{shipped}")
 
 
 def test_weights_of_something_else_give_one_message(tmp_path):

@@ -1,5 +1,7 @@
 """Splits by recording or time: neighbours in time never come apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,16 @@ def test_frames_without_labels_are_in_no_split(share):
     lists, _ = split(rows((0, 20)) + rows((0, 20), bag=2) + bare, share, 10, seed=0)
     assert lists["unlabelled"] == [row.id for row in bare]
     assert sorted(lists["train"] + lists["val"]) == sorted(lists["trainval"]) and bool(lists["val"]) == bool(share)
+
+
+def test_frames_with_a_scan_have_lists_of_their_own_where_others_have_none():
+    bags = [rows((100 * bag, 20), bag=bag) for bag in range(2)]
+    whole = [replace(row, points=9) for bag in bags for row in bag]
+    lists, told = split(whole, 0.5, 10, seed=0)
+    assert not lists["train_scanned"] and not lists["val_scanned"] and "scan" not in told
+    some = [replace(row, points=9 if i % 4 else None) for i, row in enumerate(whole)]
+    lists, told = split(some, 0.5, 10, seed=0)
+    for name in ("train", "val"):
+        assert lists[f"{name}_scanned"] == [i for i in lists[name] if int(i[1:]) % 4]
+    assert told.endswith("20 to train on, 20 to validate on, of which 15 and 15 have a scan (*_scanned.txt)")
+    assert not split(rows((0, 20)), 0.0, 10, seed=0)[0]["train_scanned"]
