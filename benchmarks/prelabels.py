@@ -94,7 +94,7 @@ def run_of(name: str, seed: int) -> Path:
 def render() -> None:
     """The streets with their true labels, a scanner's points, and the lists of frames."""
     from training.data.world import World
-    from training.world import write_folder
+    from training.world import write_frame
 
     root, total = DATA / "truth", LABELLED + UNLABELLED + DEV
     lists = root / "ImageSets"
@@ -102,8 +102,13 @@ def render() -> None:
         return
     vary = {"focal_range": (0.9, 1.1), "camera_height": (1.45, 1.85), "pitch": (-1.5, 1.5)}
     world = World(width=621, height=188, focal=360.5, **vary, seed=200)
-    streets = tqdm(map(world.sample, range(total)), total=total, unit="street", disable=None)
-    names = write_folder(root, streets, 0, "all", scanner=True)
+    for kind in ("image_2", "calib", "label_2", "depth_2", "velodyne"):
+        (root / "training" / kind).mkdir(parents=True, exist_ok=True)
+    lists.mkdir(exist_ok=True)
+    names = [f"{i:06d}" for i in range(total)]
+    for i in tqdm(range(total), unit="street", disable=None):
+        if not (root / "training" / "label_2" / f"{names[i]}.txt").is_file():  # a frame's last file
+            write_frame(root / "training", names[i], world.sample(i), scanner=True)
     split = LABELLED + UNLABELLED
     for name, ids in (("dev", names[split:]), ("train", names[:split]), ("unlabelled", names[LABELLED:split])):
         write_atomically(lists / f"{name}.txt", "".join(f"{i}\n" for i in ids))
