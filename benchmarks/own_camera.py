@@ -151,7 +151,7 @@ COMMANDS = (
     "add-ros data classes data --names forklift pallet person --out classes.yaml",
     _RECIPE.format("teacher.yaml"),
     f"add-ros predict --kitti data --ids data/ImageSets/unlabelled.txt --teacher {_RUN}+teacher/last.ckpt --out pre",
-    "add-ros labels import --data data --ids data/ImageSets/unlabelled.txt --format kitti --from pre --min-score 0.3",
+    "add-ros labels import --data data --ids data/ImageSets/unlabelled.txt --format kitti --from pre --min-score 0.2",
     "cat data/ImageSets/unlabelled.txt >> data/ImageSets/train.txt",
     _RECIPE.format("add.yaml"),
     f"add-ros export --checkpoint {_RUN}+add/last.ckpt --out mine",

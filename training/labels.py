@@ -165,6 +165,12 @@ def _import(options: argparse.Namespace) -> int:
 def _scored(read: ReadLabels, least: float) -> ReadLabels:
     """Without the pre-labels below a score."""
     objects = {name: found[~(read.scores[name] < least)] for name, found in read.objects.items() if name in read.scores}
+    best = max((scores.max(initial=-np.inf) for scores in read.scores.values()), default=-np.inf)
+    if objects and -np.inf < best < least:
+        raise LabelFormatError(
+            f"no box has a score of {least:g} or more, the best has {best:.3f}: nothing would be left to learn from; "
+            "give a lower --min-score, or train what labelled them for longer"
+        )
     return replace(read, objects=read.objects | objects)
 
 

@@ -37,7 +37,7 @@ class LitDetector(lightning.LightningModule):
     Args:
         name: A model of `add_model.registry`.
         init_weights: Weights to begin with: a .safetensors file, a run's .ckpt (of a student or a teacher, without its
-            depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' before any detector's .ckpt or
+            depth branch); for the backbone 'imagenet', a .pth file, or 'backbone:' or 'transfer:' before a .ckpt or
             .safetensors; null for random ones.
         lr: The learning rate.
         weight_decay: Of AdamW decoupled from the gradient, of Adam a term of it.

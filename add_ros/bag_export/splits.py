@@ -74,13 +74,13 @@ def _chosen(groups: list[list[Row]], share: float, seed: int) -> set[str]:
     """Ids of the groups, in a drawn order, that come nearest to the share; one at least, and never all."""
     wanted = share * sum(map(len, groups))
     taken: set[str] = set()
+    drawn = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
     left = len(groups)
-    for index in np.random.default_rng(seed).permutation(len(groups)):
-        more = len(taken) + len(groups[index])
-        if left > 1 and (not taken or abs(more - wanted) < abs(len(taken) - wanted)):
-            taken.update(row.id for row in groups[index])
+    for group in drawn:
+        if left > 1 and abs(len(taken) + len(group) - wanted) < abs(len(taken) - wanted):
+            taken.update(row.id for row in group)
             left -= 1
-    return taken
+    return taken or {row.id for row in min(drawn, key=len)}
 
 
 def _cut(rows: list[Row], share: float, gap: float) -> tuple[set[str], set[str]]:

@@ -75,13 +75,15 @@ def test_the_teacher_looks_at_depth(checkpoint, data, tmp_path):
     assert len(scores[0]) != len(scores[1]) or not np.allclose(*scores)
 
 
-def test_pre_labels_become_labels_of_the_data_set(checkpoint, data, tmp_path):
+def test_pre_labels_become_labels_of_the_data_set(checkpoint, data, tmp_path, capsys):
     assert run("--kitti", data, "--teacher", checkpoint, "--out", tmp_path / "pre") == 0
     tables = {path.stem: read_table(path, scores=True) for path in (tmp_path / "pre").iterdir()}
     least = float(np.median(np.concatenate([table.values[:, -1] for table in tables.values()])))
     options = ["--data", data, "--format", "kitti", "--from", tmp_path / "pre", "--min-score", least, "--trust"]
     assert labels.main(["import", *map(str, options)]) == 0
     frames = KittiFolder(data, sorted(tables))
+    assert labels.main(["import", *map(str, options[:-2]), "1.5", "--trust", "--replace"]) == 1
+    assert "no box has a score of 1.5 or more, the best has 0." in capsys.readouterr().err
     for i, (_, table) in enumerate(sorted(tables.items())):
         kept = table.values[table.values[:, -1] >= least]
         objects = frames.objects(i)

@@ -106,10 +106,30 @@ def test_a_backbone_is_taken_from_the_weights_that_ship_for_classes_of_ones_own(
     assert found.classes == classes
     for key, value in load(shipped).backbone.state_dict().items():
         torch.testing.assert_close(found.backbone.state_dict()[key], value, rtol=0, atol=0)
-    with pytest.raises(TrainingError, match=f"begin with their backbone alone, backbone:{shipped}$"):
+    with pytest.raises(TrainingError, match=f"begin with what does not depend on them, transfer:{shipped}$"):
         initial_detector("monodle_lite0", str(shipped), classes)
     with pytest.raises(TrainingError, match="holds a network, whose backbone is not that of monodle_plain"):
         initial_detector("monodle_plain", f"backbone:{shipped}")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_that_does_not_depend_on_classes_is_transferred(count):
+    names = ("forklift", "pallet", "person")[:count]
+    classes = ClassSpec(tuple(ObjectClass(name, (1.0, 1.0, 1.0)) for name in names))
+    shipped = SHIPPED_MODEL.with_suffix(".safetensors")
+    found, before = initial_detector("monodle_lite0", f"transfer:{shipped}", classes), load(shipped)
+    assert found.classes == classes
+    old = before.state_dict()
+    kept = {
+        name
+        for name, value in found.state_dict().items()
+        if old[name].shape == value.shape and torch.equal(old[name], value)
+    }
+    own = old.keys() - kept
+    # The last layer of the heatmap alone, whose channels are the classes: three of other names as well.
+    assert own and all("heatmap" in name for name in own)
+    with pytest.raises(TrainingError, match=r"not the weights of model\.name monodle_plain"):
+        initial_detector("monodle_plain", f"transfer:{shipped}")
 
 
 def test_weights_of_something_else_give_one_message(tmp_path):

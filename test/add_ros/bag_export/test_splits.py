@@ -31,6 +31,13 @@ def test_whole_recordings_go_to_one_side():
     assert {split(all_rows, 0.2, 10, seed=s)[0]["val"][0] for s in range(20)} != {lists["val"][0]}
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("counts", "val"), [((20, 10), 10), ((40, 50), 40), ((5, 30, 30), 5)])
+def test_few_recordings_of_unequal_length_give_the_nearest_share(counts, val, seed):
+    all_rows = [row for bag, count in enumerate(counts) for row in rows((100 * bag, count), bag=bag)]
+    assert len(split(all_rows, 0.1, 10, seed)[0]["val"]) == val
+
+
 def test_stretches_of_one_recording_are_apart_by_more_than_the_gap():
     all_rows = rows((0, 30), (60, 30), (120, 30))
     lists, how = split(all_rows, 0.3, 10, seed=1)
