@@ -9,7 +9,7 @@ from typing import Any
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import Detector
 from add_model.detectors.caddn.distillation import CaDDNAdapter
-from add_model.detectors.caddn.variants import caddn_plain, caddn_resnet101
+from add_model.detectors.caddn.variants import caddn_plain, caddn_resnet101, caddn_resnet101_dense
 from add_model.detectors.gupnet.distillation import GUPNetAdapter
 from add_model.detectors.gupnet.variants import gupnet_dla34, gupnet_plain
 from add_model.detectors.monodetr.distillation import MonoDETRAdapter
@@ -37,6 +37,7 @@ MODELS: Mapping[str, Model] = {
     "gupnet_dla34": Model(gupnet_dla34, GUPNetAdapter()),
     "caddn_plain": Model(caddn_plain, CaDDNAdapter()),
     "caddn_resnet101": Model(caddn_resnet101, CaDDNAdapter()),
+    "caddn_resnet101_dense": Model(caddn_resnet101_dense, CaDDNAdapter()),
     "monodetr_plain": Model(monodetr_plain, MonoDETRAdapter()),
     "monodetr_resnet50": Model(monodetr_resnet50, MonoDETRAdapter()),
 }

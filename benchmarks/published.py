@@ -22,7 +22,7 @@ from published_monodetr import monodetr_decoder
 from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
 from add_model.detectors.caddn.anchors import encode_residuals
-from add_model.detectors.caddn.depth_targets import mean_of_known, nearest_known
+from add_model.detectors.caddn.depth_targets import mean_of_all, mean_of_known, nearest_known
 from add_model.detectors.caddn.features import AnchorOutputs
 from add_model.detectors.caddn.loss import caddn_loss
 from add_model.detectors.depth_bins import DepthBins
@@ -132,17 +132,20 @@ def caddn_losses(root: Path) -> Iterator[Row]:
         found = float(depth_loss(logits, cells.clone(), boxes2d.clone())[0])
         thin = pixels * np.kron(shown.numpy(), np.ones((4, 4)))
         losses = []
-        for published, encode in ((True, mean_of_known), (False, nearest_known)):
+        ways = [(True, mean_of_known), (False, nearest_known)]
+        for published, encode in [(True, mean_of_all), *ways]:
             target = {"anchor_object": owner, "label": torch.zeros(2, 2, dtype=torch.long), "box": boxes}
             target["depth_bin"] = torch.from_numpy(np.stack([encode(d, 4, bins, 1.0) for d in thin]))
             target["depth_foreground"] = foreground
             losses.append(caddn_loss(outputs, logits, target, anchors, published_means=published))
         if share == 1.0:
             for name, value in theirs.items():
-                own = (float(part[name]) for part in losses)
+                own = (float(part[name]) for part in losses[1:])
                 yield f"CaDDN, loss of {name}", "2 images, 40 and 3 positive anchors", value, *own
         what = f"depth known in {share:.0%} of the cells"
-        yield "CaDDN, loss of depth_map", what, found, *(float(part["depth_map"]) for part in losses)
+        completed, *sparse = (float(part["depth_map"]) for part in losses)
+        yield "CaDDN, loss of depth_map, sparse maps", what, found, *sparse
+        yield "CaDDN, loss of depth_map, completed maps", what, found, completed, float("nan")
 
 
 def caddn_start(packages: Path) -> Iterator[Row]:

@@ -34,9 +34,22 @@ def mean_of_known(depth_map: np.ndarray, stride: int, bins: DepthBins, focal_sca
     """The bin of the mean of each cell's known depths: the published targets, where maps are known everywhere."""
     cells = _cells(depth_map, stride)
     count = (cells > 0).sum(axis=(1, 3))
-    labels = bins.label(cells.sum(axis=(1, 3)) / np.maximum(count, 1) / focal_scale)
-    # The last class is that of all that is outside the bins.
-    return np.where(count > 0, np.where(labels < 0, bins.count, labels), -1)
+    labels = _label_all(cells.sum(axis=(1, 3)) / np.maximum(count, 1) / focal_scale, bins)
+    return np.where(count > 0, labels, -1)
+
+
+def mean_of_all(depth_map: np.ndarray, stride: int, bins: DepthBins, focal_scale: float) -> np.ndarray:
+    """The bin of the mean of each cell's depths, unknown ones taken for 0: the published targets.
+
+    For completed maps alone: cells without depth, such as the sky, are trained as beyond the last bin.
+    """
+    return _label_all(_cells(depth_map, stride).mean(axis=(1, 3)) / focal_scale, bins)
+
+
+def _label_all(depth: np.ndarray, bins: DepthBins) -> np.ndarray:
+    """Bins, of which the last class is that of all that is outside the others."""
+    labels = bins.label(depth)
+    return np.where(labels < 0, bins.count, labels)
 
 
 def _cells(depth_map: np.ndarray, stride: int) -> np.ndarray:

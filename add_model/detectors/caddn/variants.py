@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.caddn.anchors import Grid
-from add_model.detectors.caddn.depth_targets import mean_of_known
+from add_model.detectors.caddn.depth_targets import DepthTargets, mean_of_all, mean_of_known
 from add_model.detectors.caddn.detector import CaDDN
 from add_model.detectors.caddn.frustum import DeepLabFrustum, PlainFrustum
 from add_model.geometry.camera import REFERENCE_FOCAL
@@ -19,7 +19,16 @@ def caddn_plain(classes: ClassSpec = KITTI_CLASSES) -> CaDDN:
 
 
 def caddn_resnet101(classes: ClassSpec = KITTI_CLASSES) -> CaDDN:
-    """CaDDN as published, on KITTI images of about 1280x384."""
+    """CaDDN as published, on KITTI images of about 1280x384; depth maps may be sparse."""
+    return _published(classes, mean_of_known)
+
+
+def caddn_resnet101_dense(classes: ClassSpec = KITTI_CLASSES) -> CaDDN:
+    """The same network, trained as published on completed depth maps: what they leave out is beyond the last bin."""
+    return _published(classes, mean_of_all)
+
+
+def _published(classes: ClassSpec, depth_targets: DepthTargets) -> CaDDN:
     network = BirdsEyeNetwork(64, layers=(10, 10, 10), strides=(2, 2, 2), widths=(64, 128, 256), joined=(128, 128, 128))
     frustum, grid = DeepLabFrustum(80), Grid()
-    return CaDDN(frustum, network, grid, bins=80, classes=classes, depth_targets=mean_of_known, published_means=True)
+    return CaDDN(frustum, network, grid, bins=80, classes=classes, depth_targets=depth_targets, published_means=True)

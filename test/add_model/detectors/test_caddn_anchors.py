@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from shapely.geometry import box as rectangle
@@ -9,7 +10,7 @@ from support.detector_cases import all_visible
 
 from add_model.classes import KITTI_CLASSES
 from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid
-from add_model.detectors.caddn.depth_targets import mean_of_known
+from add_model.detectors.caddn.depth_targets import mean_of_all, mean_of_known
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.target_assignment import Limits
 from add_model.errors import ModelError
@@ -242,3 +243,18 @@ def test_the_published_depth_of_a_cell_is_its_mean():
         wanted = -1 if mean is None else int(np.searchsorted(edges, mean, "right")) - 1 if mean >= 2 else 20
         assert found[row, column] == min(wanted, 20)
     assert found[0, 0] == 20 and found[1, 0] == -1
+
+
+def test_of_completed_maps_unknown_pixels_count_as_0_m_and_cells_without_depth_are_beyond():
+    """By the published formula: the square root that inverts the bins' growing widths, all outside them the last."""
+    rng = np.random.default_rng(6)
+    depth = (rng.uniform(0.5, 90, (60, 80)) * (rng.random((60, 80)) < 0.7)).astype(np.float32)
+    depth[:8] = 0.0  # sky
+    found = mean_of_all(depth, 4, ENCODER.bins, 1.5)
+    mean = cv2.resize(depth, (20, 15), interpolation=cv2.INTER_AREA).astype(float) / 1.5
+    step = 2 * 38.0 / (20 * 21)
+    with np.errstate(invalid="ignore"):
+        index = -0.5 + 0.5 * np.sqrt(1 + 8 * (mean - 2.0) / step)
+    wanted = np.where((index >= 0) & (index <= 20), index, 20).astype(int)
+    np.testing.assert_array_equal(found, wanted)
+    assert (found[:2] == 20).all() and len(np.unique(found[2:])) > 5
