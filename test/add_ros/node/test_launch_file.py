@@ -101,6 +101,8 @@ def started(folder, monkeypatch, *arguments, including=False, exits=(0,)):
 
 WRITE_DOWN = """#!{python}
 import json, pathlib, sys, yaml
+# launch_ros writes lists of numbers as tuples of Python; rcl reads past that.
+yaml.SafeLoader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_yaml_seq)
 words = [yaml.safe_load(pathlib.Path(w).read_text()) if w.startswith("/tmp/launch_params") else w for w in sys.argv[1:]]
 pathlib.Path({out!r}).write_text(json.dumps(words))
 with open({out!r} + ".starts", "a+") as starts:
@@ -157,6 +159,22 @@ def test_only_what_is_given_overrides_the_parameter_file(tmp_path, monkeypatch, 
     commands, log = started(tmp_path, monkeypatch, *given)
     assert set(commands) == {"detector"} and overrides(commands["detector"]) == above_the_file
     assert "WARNING" not in log
+
+
+def test_every_parameter_reaches_the_node_by_its_argument(tmp_path, monkeypatch):
+    others = {
+        bool: lambda value: not value,
+        int: lambda value: value + 2,
+        float: lambda value: value / 2 + 0.5,
+        str: lambda value: f"{value}other",
+        list: lambda value: [0.25 * k for k in range(len(value))] if isinstance(value[0], float) else ["one", "two"],
+    }
+    given = {p.name: others[type(p.default)](p.default) for p in PARAMETERS}
+    words = [f"{name}:={json.dumps(value) if type(value) is not str else value}" for name, value in given.items()]
+    commands, said = started(tmp_path, monkeypatch, *words)
+    assert "detector" in commands, said
+    assert overrides(commands["detector"]) == given
+    assert "WARNING" not in said
 
 
 def test_unknown_arguments_are_named(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import SetBool
 from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
@@ -40,9 +41,9 @@ def expected():
     return Predictor(MODEL, "cpu").predict(picture(3), CAMERA)
 
 
-def listen(bench, kind, topic):
+def listen(bench, kind, topic, profile=10):
     got = []
-    subscription = bench.node.create_subscription(kind, topic, got.append, 10)
+    subscription = bench.node.create_subscription(kind, topic, got.append, profile)
     bench.spin_until(lambda: bench.node.count_publishers(topic), f"for {topic}")
     bench.spin_for(0.3)
     return got, subscription
@@ -72,7 +73,7 @@ def test_the_debug_image_has_the_boxes_drawn(bench, expected):
 
 
 def test_obstacles_are_points_in_the_cameras_frame(bench, expected):
-    got, _ = listen(bench, PointCloud2, "obstacles")
+    got, _ = listen(bench, PointCloud2, "obstacles", qos_profile_sensor_data)  # as Nav2's costmaps subscribe
     solid = bench.detect(image_message(picture(3)), camera_info())
     bench.spin_until(lambda: got, "for obstacles")
     assert got[0].header == solid.header
