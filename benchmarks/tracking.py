@@ -106,7 +106,7 @@ def from_truth(drives: Drives, noise: tuple[float, float], dropped: float, seed:
 
 def ours(frames: Sequence[Frame], moving: bool = True) -> list[TrackedFrame]:
     """What the tracker makes of a drive, with the camera's motion or without."""
-    tracker = Tracker(TrackerSettings())
+    tracker = Tracker(TrackerSettings.at(SCORE_THRESHOLD))
     made = [tracker.update(f.found, f.camera, f.stamp, f.pose if moving else None) for f in frames]
     return [TrackedFrame(f.objects, f.tracks, t.detections, t.ids) for f, t in zip(frames, made, strict=True)]
 
@@ -211,7 +211,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.ab3dmot:
             trackers |= {
                 f"AB3DMOT ({kind}, score >= {least})": ab3dmot(options.ab3dmot, kind, least)
-                for kind, least in (("pointrcnn", 0.37), ("pointrcnn", 0.63), ("deprecated", 0.37))
+                for kind, least in (
+                    ("pointrcnn", SCORE_THRESHOLD),
+                    ("pointrcnn", 0.63),
+                    ("deprecated", SCORE_THRESHOLD),
+                )
             }
         for name, track in trackers.items():
             print(f"  {name}")
