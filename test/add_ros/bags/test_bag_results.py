@@ -1,6 +1,7 @@
 """The result bag as mcap's reference library reads it: nothing of the recording lost, and what was found beside it."""
 
 import itertools
+import json
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from support.bag_bench import STORE, Bag, offered_profiles
+from support.paths import ROOT
 
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
@@ -15,6 +17,7 @@ from add_ros.bags import convert
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
+from add_ros.bags.types import MARKERS
 from add_ros.bags.write import offered_qos
 from training.data.world import World
 
@@ -102,6 +105,17 @@ def test_the_reference_library_reads_recording_and_results(drive, tmp_path, comp
             np.testing.assert_allclose([p.x, p.y, p.z, size.x, size.y, size.z], box[:6])
             seen += 1
     assert seen > FRAMES
+
+
+def test_the_viewers_layout_knows_all_that_a_result_bag_has_to_show(drive, tmp_path):
+    """Topics that it does not name stay hidden, and a viewer warns where it does not read all of tf ahead."""
+    write(drive, tmp_path / "out")
+    shown = {channel.topic for schema, channel, _, _ in records(tmp_path / "out") if schema.name == MARKERS}
+    assert len(shown) == 3
+    panels = json.loads((ROOT / "config" / "foxglove.json").read_text())["configById"]
+    for panel in panels.values():
+        assert shown <= set(panel["topics"]) and panel["scene"]["transforms"]["enablePreloading"]
+    assert panels["3D!a"]["topics"]["/camera/track_markers"]["visible"]
 
 
 def test_markers_draw_what_was_found_in_colour_and_the_truth_in_white(drive, tmp_path):
