@@ -35,14 +35,17 @@ def scaled_size(camera: Camera, focal: float, max_pixels: int | None = None) -> 
 
 
 def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The image (H, W, 3) at another size: area averages along the axes that shrink, linear along those that grow."""
-    # One after the other: OpenCV's INTER_AREA is off by a fraction of a pixel along an axis that grows.
-    shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
-    if shrunk != image.shape[1::-1]:
-        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
-    if shrunk != (width, height):
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return image
+    """The image (H, W, 3) at another size: halved by means as long as it can be, the rest is linear interpolation.
+
+    As good for detection as area averages at the exact ratio, and several times faster (docs/research/performance.md).
+    """
+    size = image.shape[1::-1]
+    while True:
+        halved = tuple(side // 2 if side >= 2 * new else side for side, new in zip(size, (width, height), strict=True))
+        if halved == size:
+            break
+        image, size = cv2.resize(image, halved, interpolation=cv2.INTER_AREA), halved
+    return image if size == (width, height) else cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def pad_to_multiple(image: np.ndarray, camera: Camera, multiple: int = 32) -> tuple[np.ndarray, Camera]:

@@ -126,9 +126,11 @@ def around(repeats: int) -> None:
         steps: dict[str, Callable[[], object]] = {
             "decode JPEG": lambda jpeg=jpeg: cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB),
             "decode JPEG by half": lambda jpeg=jpeg: cv2.imdecode(jpeg, cv2.IMREAD_REDUCED_COLOR_2),
-            "resample (area)": lambda image=image, small=small: resample(image, *small),
-            "resample (integer area, linear)": lambda image=image, small=small: _halved(image, *small),
-            "resample (linear)": lambda image=image, small=small: cv2.resize(image, small),
+            "resample": lambda image=image, small=small: resample(image, *small),
+            "resample (area averages)": lambda image=image, small=small: cv2.resize(
+                image, small, interpolation=cv2.INTER_AREA
+            ),
+            "resample (linear alone)": lambda image=image, small=small: cv2.resize(image, small),
             "pad": lambda scaled=scaled, c=columns, r=rows_: window(scaled, 0, 0, c, r, PADDING),
             "clip and suppress": lambda f=found, camera=camera, padded=padded: postprocess(
                 f, predictor.class_spec, camera, padded, backend.nms
@@ -137,13 +139,6 @@ def around(repeats: int) -> None:
         for name, step in steps.items():
             lines.setdefault(name, []).append(_cpu(step, repeats))
     table("around the network, CPU ms", list(sizes), lines)
-
-
-def _halved(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A candidate for `resample`: area averages by a whole number, then linear."""
-    factor = max(1, min(image.shape[1] // width, image.shape[0] // height))
-    size = (image.shape[1] // factor, image.shape[0] // factor)
-    return cv2.resize(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (width, height))
 
 
 def _cpu(step: Callable[[], object], repeats: int) -> float:

@@ -1,5 +1,7 @@
 """Models and checkpoints of the right types with impossible values: refused where that can be known, else left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -53,6 +55,7 @@ HOSTILE = [
     {"std": -1.0},
     {"std": np.inf},
     {"score": 1e9},
+    {"score": 1.01},
     {"score": np.nan},
     {"score": -0.5},
     {"box2": 0.0},
@@ -74,6 +77,15 @@ def test_an_impossible_detection_is_left_out_and_counted(values):
     assert len(found) == 1 and found.impossible == 2
     assert found[found.scores > 0.9].impossible == 2, "a filter keeps the count"
     np.testing.assert_allclose(found.boxes[0], GOOD[2])
+
+
+def test_before_the_camera_is_by_its_own_depth():
+    """P2's last column moves the camera: 0.5 m more of depth, whatever it moves sideways."""
+    P = CAMERA.P.copy()
+    P[:, 3] = [3.0, -40.0, 0.5]
+    camera = replace(CAMERA, P=P)
+    found = postprocess(candidates(changed(box2=-0.4), changed(box2=-0.6)), KITTI_CLASSES, camera, camera)
+    assert found.boxes[:, 2] == pytest.approx([-0.4]) and found.impossible == 1
 
 
 def test_the_best_of_endless_candidates_are_kept_in_little_time():

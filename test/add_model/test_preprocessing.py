@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from add_model.candidates import Candidates
 from add_model.classes import KITTI_CLASSES
@@ -98,6 +100,28 @@ def test_shrinking_gives_the_means_of_blocks(columns, rows):
     np.testing.assert_allclose(mixed[1::3], image.reshape(rows, columns // 2, 2, 3).mean(2), atol=0.51)
     mixed = resample(image, 3 * columns, rows // 2)
     np.testing.assert_allclose(mixed[:, 1::3], image.reshape(rows // 2, 2, columns, 3).mean(1), atol=0.51)
+
+
+@given(st.integers(8, 90), st.integers(8, 90), st.integers(2, 120), st.integers(2, 120))
+def test_a_plane_stays_the_plane_at_the_new_pixel_centres(columns, rows, width, height):
+    """Means and linear interpolation both keep a linear image, apart from the half pixel beyond the outer centres."""
+    u, v = np.meshgrid(np.arange(columns), np.arange(rows))
+    image = np.repeat((30 + 2 * u + 0.5 * v).astype(np.float32)[..., None], 3, axis=2)
+    found = resample(image, width, height)
+    x, y = ((np.arange(new) + 0.5) * old / new - 0.5 for new, old in ((width, columns), (height, rows)))
+    wanted = 30 + 2 * x + 0.5 * y[:, None]
+    inside = np.ix_((y >= 0.5) & (y <= rows - 1.5), (x >= 0.5) & (x <= columns - 1.5))
+    near = 0.05 * (2 * max(1, columns / width) + 0.5 * max(1, rows / height))  # a twentieth of a pixel, the larger one
+    np.testing.assert_allclose(found[..., 0][inside], wanted[inside], atol=near)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 2.6, 3.4, 6.3])
+def test_stripes_finer_than_the_new_pixels_become_grey(ratio):
+    """Linear interpolation alone would pick stripes: from a ratio of 2 on blocks are averaged before."""
+    image = np.zeros((4, 240, 3), np.uint8)
+    image[:, ::2] = 200
+    found = resample(image, round(240 / ratio), 4)
+    np.testing.assert_array_equal(found, 100)
 
 
 def test_a_narrow_image_keeps_a_pixel_along_each_side():

@@ -50,14 +50,22 @@ class StopAfter(lightning.Callback):
 
 
 class Training:
-    """`python -m training ARGUMENTS` in `folder`, started at once; what it prints goes to `log`."""
+    """`python -m training ARGUMENTS` in `folder`, started at once; what it prints goes to `log`.
+
+    before: called in the process first
+    """
 
     def __init__(
-        self, folder: Path, *arguments: object, environment: dict[str, str] | None = None, log: str = "log.txt"
+        self,
+        folder: Path,
+        *arguments: object,
+        environment: dict[str, str] | None = None,
+        log: str = "log.txt",
+        before: Callable[[], None] | None = None,
     ) -> None:
         self.log = folder / log
         words = [str(word) for word in arguments]
-        self.process = _SERVER.Process(target=_train, args=(folder, self.log, words, environment or {}))
+        self.process = _SERVER.Process(target=_train, args=(folder, self.log, words, environment or {}, before))
         self.process.start()
 
     def finish(self) -> int:
@@ -90,7 +98,9 @@ def kill_when(run: Training, moment: Callable[[], bool]) -> bool:
     return False
 
 
-def _train(folder: Path, log: Path, arguments: list[str], environment: dict[str, str]) -> None:
+def _train(
+    folder: Path, log: Path, arguments: list[str], environment: dict[str, str], before: Callable[[], None] | None
+) -> None:
     os.chdir(folder)
     os.environ.update(environment)
     with open(log, "w", buffering=1) as file:
@@ -98,6 +108,8 @@ def _train(folder: Path, log: Path, arguments: list[str], environment: dict[str,
         os.dup2(file.fileno(), 2)
         from training.__main__ import main
 
+        if before:
+            before()
         sys.argv = ["training", *arguments]
         sys.exit(main(arguments))
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
+from support import old_resampler
 from support.paths import ROOT
 from support.training_bench import Training
 
@@ -88,7 +89,7 @@ def old_run(name: str, folder: Path, rendered: Path) -> Path:
 def test_an_old_run_goes_on_as_the_old_code_would_have(name, rendered, tmp_path):
     """ADD's without its teacher's folder, which its own checkpoint holds."""
     config = old_run(name, tmp_path, rendered)
-    run = Training(tmp_path, "fit", "--config", config, "--resume", "--trainer.max_epochs", 2)
+    run = Training(tmp_path, "fit", "--config", config, "--resume", "--trainer.max_epochs", 2, before=old_resampler.use)
     assert run.finish() == 0, run.text()
     assert f"resuming runs/{name}/last.ckpt after 1 epochs (4 steps)" in run.text()
     found, expected = (

@@ -55,7 +55,7 @@ def crop(sample: Sample, left: int, top: int, width: int, height: int, fill: tup
 
 
 def resize(sample: Sample, width: int, height: int) -> Sample:
-    """The image resampled to width x height: area averages where it shrinks, linear where it grows.
+    """The image resampled to width x height as the predictor does.
 
     Each depth pixel takes the depth of the source pixel under its centre or, where that is unknown, of the nearest
     known source pixel within its own area, so that sparse LiDAR maps lose no more than they must. Depths are never
