@@ -5,11 +5,18 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 from shapely.geometry import box as rectangle
 from support.detector_cases import all_visible
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detectors.caddn.anchors import HEADINGS, AnchorTargetEncoder, Grid
+from add_model.detectors.caddn.anchors import (
+    HEADINGS,
+    AnchorTargetEncoder,
+    Grid,
+    decode_residuals,
+    encode_residuals,
+)
 from add_model.detectors.caddn.depth_targets import mean_of_all, mean_of_known
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.target_assignment import Limits
@@ -74,6 +81,38 @@ def test_anchors_on_an_object_that_is_hidden_are_not_counted():
     hidden = Labels(labels.names, labels.boxes, labels.boxes2d, np.zeros(1, bool))
     owner = ENCODER.encode(CAMERA, hidden, DEPTH)["anchor_object"]
     assert set(np.unique(owner[:, :, 0]).tolist()) == {-2, -1} and (owner[:, :, 1:] == -1).all()
+
+
+def test_anchors_of_an_object_stay_its_own_where_a_hidden_one_overlaps_them():
+    length, width, height = KITTI_CLASSES.mean_sizes[0]
+    boxes = np.array([[x, 1.65 - height / 2, 11.3, length, width, height, 0.0] for x in (0.4, 0.7)])
+    alone = ENCODER.encode(CAMERA, all_visible(CAMERA, np.array(["Car"]), boxes[:1]), DEPTH)["anchor_object"]
+    both = all_visible(CAMERA, np.array(["Car", "Car"]), boxes)
+    labels = Labels(both.names, both.boxes, both.boxes2d, np.array([True, False]))
+    owner = ENCODER.encode(CAMERA, labels, DEPTH)["anchor_object"]
+    np.testing.assert_array_equal(owner == 0, alone == 0)
+    assert (alone == 0).sum() > 10 and (owner == -2).sum() > (alone == -2).sum()
+
+
+def test_directions_change_at_45_degrees():
+    """Where OpenPCDet's CaDDN changes them: its dir_offset is 0.78539."""
+    anchors = torch.tensor([[0, 0, 10, 4, 1.6, 1.5, 0.0]]).expand(4, 7)
+    boxes = anchors.clone()
+    boxes[:, 6] = torch.deg2rad(torch.tensor([44.0, 46, 224, 226]))
+    assert encode_residuals(boxes, anchors)[1].tolist() == [1, 0, 0, 1]
+
+
+def test_residuals_of_a_batch_are_those_of_each_and_sizes_have_an_end():
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.rand(5, 7, generator=generator) + 1
+    residuals = torch.randn(2, 5, 7, generator=generator)
+    residuals[1, 3, 3:6] = torch.tensor([9.0, 3.5, -9.0])
+    direction = torch.tensor([[0, 1, 0, 1, 1], [1, 1, 0, 0, 0]])
+    found = decode_residuals(residuals, direction, anchors.expand(2, 5, 7))
+    for image in range(2):
+        torch.testing.assert_close(found[image], decode_residuals(residuals[image], direction[image], anchors))
+    e = math.exp(3)
+    torch.testing.assert_close(found[1, 3, 3:6], anchors[3, 3:6] * torch.tensor([e, e, 1 / e]))
 
 
 @pytest.mark.parametrize(("x", "inside"), [(6.3, True), (6.5, False), (-6.3, True), (-6.5, False)])
