@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from sys import intern
 from typing import TextIO
 
 from add_model.atomic_io import write_atomically
@@ -58,8 +59,8 @@ class Row:
         whole = lambda cell: None if cell is None else int(cell)  # noqa: E731
         direction = None if up is None else tuple(map(float, up.split()))
         return cls(
-            name or "", int(bag or ""), topic or "", frame_id or "", int(stamp or ""), whole(scan_stamp),
-            whole(points), whole(objects), direction, note or "",
+            name or "", int(bag or ""), intern(topic or ""), intern(frame_id or ""), int(stamp or ""),
+            whole(scan_stamp), whole(points), whole(objects), direction, intern(note or ""),
         )  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def export(
             due = chooser.due(frame.stamp)
             if replaying is not None:
                 _replay(frame, decided.get(key), chooser, due)
-                replaying = None if key == replaying else replaying
+                if key == replaying:
+                    replaying, decided = None, {}  # not needed any more, and as large as the table
             elif due:
                 _export(frame, number, chooser, level, writer, journal, recording)
         report.add(recording)
