@@ -28,7 +28,7 @@ from urllib.parse import unquote, urlencode
 import cv2
 import numpy as np
 
-from add_ros.bags.reading import open_bag
+from add_ros.bags.reading import open_bag, raw_messages
 
 LAYOUT = Path(__file__).resolve().parents[1] / "config" / "foxglove.json"
 _GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
@@ -37,6 +37,7 @@ _SIZE = (1100, 800)
 _PATIENCE = 300  # seconds for a picture: software draws it
 _LEAST_CHANGE = 5e-4  # share of a panel's pixels that markers must change
 _VIEWS = {"detections": "markers", "tracks": "track_markers"}
+_IMAGE = "/camera/image_rect"
 _NO_ALERTS = "No alerts found"
 
 
@@ -165,16 +166,20 @@ def _written(path: Path, picture: np.ndarray) -> None:
 
 
 def look(viewer: Viewer, bag: Path, name: str, out: Path, moments: list[float]) -> list[str]:
-    """Take the pictures of one bag at shares of its length; returns what is wrong."""
+    """Take the pictures of one bag, when these shares of its images have passed; returns what is wrong."""
     with open_bag(bag) as reader:
-        topics, start, length = set(reader.topics), reader.start_time, reader.duration
+        topics = set(reader.topics)
+        images = [c for c in reader.connections if c.topic == _IMAGE]
+        times = [time for _, time, _ in raw_messages(reader, images)]
+    if not times:
+        return [f"{name}: no messages on {_IMAGE}"]
     wrong = []
     for view, markers in _VIEWS.items():
         if f"/camera/{markers}" not in topics:
             print(f"{name}: has no {markers}")
             continue
         for moment in moments:
-            time = start + round(moment * length)
+            time = times[round(moment * (len(times) - 1))]
             stamp = f"{np.datetime64(time // 10**6, 'ms')}Z"
             bare = viewer.picture(f"{name}.mcap", "none.json", stamp)
             drawn = viewer.picture(f"{name}.mcap", f"{markers}.json", stamp)
@@ -201,7 +206,7 @@ def main() -> int:
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser (%(default)s)")
     parser.add_argument("--patience", type=float, default=60, help="seconds for a page to stand still (%(default)s)")
     parser.add_argument(
-        "--moments", type=float, nargs="+", default=[0.3, 0.6, 0.9], help="shares of a bag's length (0.3 0.6 0.9)"
+        "--moments", type=float, nargs="+", default=[0.3, 0.6, 0.9], help="shares of a bag's images (0.3 0.6 0.9)"
     )
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
