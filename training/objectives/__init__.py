@@ -3,6 +3,7 @@
 from training.objectives.add import ADDDistillation, LossWeight
 from training.objectives.base import LossContext, Objective, TrainingObjective
 from training.objectives.baseline import Baseline
+from training.objectives.projected import ProjectedDistillation
 from training.objectives.teacher import TeacherTraining
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "LossContext",
     "LossWeight",
     "Objective",
+    "ProjectedDistillation",
     "TeacherTraining",
     "TrainingObjective",
 ]
