@@ -10,10 +10,12 @@ from types import ModuleType, SimpleNamespace
 import torch
 from published_code import Row, original
 
+from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.monodetr.box_coding import ShareSides
+from add_model.detectors.monodetr.conventions import OWN, PUBLISHED
 from add_model.detectors.monodetr.detector import MonoDETR
 from add_model.detectors.monodetr.features import EncoderOutputs
-from add_model.detectors.monodetr.transformer import DecoderLayer
+from add_model.detectors.monodetr.transformer import DecoderLayer, DepthPredictor
 from add_model.networks.plain import PlainNet
 
 
@@ -60,6 +62,7 @@ def monodetr_decoder(root: Path) -> Iterator[Row]:
     apart = [float((r - wanted).norm() / wanted.norm()) for r in results]
     yield "MonoDETR, decoder layer, apart by", "50 queries", 0.0, *apart
     yield from _decoder_boxes(theirs, layer)
+    yield from _depth_tokens(root, packages)
 
 
 def _decoder_boxes(theirs: ModuleType, layer: torch.nn.Module) -> Iterator[Row]:
@@ -101,6 +104,54 @@ def _decoder_boxes(theirs: ModuleType, layer: torch.nn.Module) -> Iterator[Row]:
     shares = torch.cat([(found.centre[-1] + 0.5) / size, found.sides[-1] / size.repeat(2)], -1)[..., order]
     apart = float((shares - wanted).norm() / wanted.norm())
     yield "MonoDETR, three layers' boxes, apart by", "50 queries", 0.0, apart, float("nan")
+
+
+def _depth_tokens(root: Path, packages: tuple[str, ...]) -> Iterator[Row]:
+    """The depth predictor: how far its depth map and its tokens, with encoded positions, are from the original's."""
+    names = (*packages, "lib.models.monodetr.depth_predictor")
+    theirs = original(root, "lib.models.monodetr.depth_predictor.depth_predictor", *names)
+    encoding = original(root, "lib.models.monodetr.position_encoding", *packages).PositionEmbeddingSine
+    config = {"num_depth_bins": 80, "depth_min": 1e-3, "depth_max": 60.0, "hidden_dim": 256}
+    predictor = theirs.DepthPredictor(config).eval()
+    for parameter in predictor.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.05)
+    maps = [torch.randn(1, 256, 48 // n, 160 // n) for n in (1, 2, 4, 8)]
+    empty = torch.zeros(1, 24, 80, dtype=torch.bool)
+    results = {}
+    with torch.no_grad():
+        position = encoding(128, normalize=True)(SimpleNamespace(tensors=maps[1], mask=empty))
+        _, tokens, depth_map, _ = predictor(maps, empty, position)
+        wanted = {"map": depth_map, "tokens": tokens.flatten(2).transpose(1, 2)}
+        bins, unit = DepthBins(80, 1e-3, 60.0), torch.tensor([1280.0, 384.0])
+        for kind in (PUBLISHED, OWN):
+            depths, first = kind.bin_depths(bins), kind.enlarge_first
+            own = DepthPredictor(256, bins, 8, 256, bin_depths=depths, enlarge_first=first).eval()
+            own.load_state_dict(_predictor_weights(predictor))
+            prediction = own(maps)
+            found = {"map": prediction.depth_map}
+            found["tokens"] = own.tokens(prediction, kind.positions(24, 80, 16, 256, unit))
+            for name, value in found.items():
+                apart = float((value - wanted[name]).norm() / wanted[name].norm())
+                results.setdefault(name, []).append(apart)
+    for name, apart in results.items():
+        yield f"MonoDETR, depth {name}, apart by", "24x80 cells", 0.0, *apart
+
+
+def _predictor_weights(predictor: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Of the original depth predictor by our names."""
+    parts = {"down": predictor.downsample, "level": predictor.proj, "up": predictor.upsample}
+    parts |= {"head": predictor.depth_head, "classify": predictor.depth_classifier, "places": predictor.depth_pos_embed}
+    weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    (layer,) = predictor.depth_encoder.layers
+    chunks = zip(layer.self_attn.in_proj_weight.chunk(3), layer.self_attn.in_proj_bias.chunk(3), strict=True)
+    for name, (weight, bias) in zip(("query", "key", "value"), chunks, strict=True):
+        weights[f"attention.{name}.weight"], weights[f"attention.{name}.bias"] = weight, bias
+    named = {"attention.out": layer.self_attn.out_proj, "feed.0": layer.linear1, "feed.3": layer.linear2}
+    named |= {"norms.0": layer.norm1, "norms.1": layer.norm2}
+    for name, part in named.items():
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = part.weight, part.bias
+    return weights
 
 
 def _decoder_weights(layer: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -2,11 +2,10 @@
 
 A transformer: each query becomes one object or none. Queries attend to the image by multi-scale deformable attention
 and, by ordinary attention, to tokens of a depth map that is predicted for objects only. Where this differs from the
-paper: depths are coded at a reference focal length, and positions are encoded by pixels, not by shares of the image
-(the coarsest map, of stride 64 in the published size, is half a cell off at the far edge where 64 does not divide a
-side); a depth bin stands for its middle; a score is the class probability times the probability that the depth is
-right to a metre. The queries' first reference points are shares of the image, as published (so are 2D boxes in the
-published size, see `box_coding`), so views in training should have the size of those in use.
+paper: depths are coded at a reference focal length; a score is the class probability times the probability that the
+depth is right to a metre. Small sizes also encode positions by pixels, not by shares of the image, and a depth bin
+stands for its middle, see `conventions`. The queries' first reference points are shares of the image, as published
+(so are 2D boxes in the published size, see `box_coding`), so views in training should have the size of those in use.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from add_model.detectors.decoding import decode_boxes, decode_depth
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.monodetr.box_coding import PixelSides, ShareSides
+from add_model.detectors.monodetr.conventions import OWN, Conventions
 from add_model.detectors.monodetr.features import DecoderOutputs, EncoderOutputs, sides_to_box2d
 from add_model.detectors.monodetr.loss import monodetr_loss
 from add_model.detectors.monodetr.target_encoder import SetTargetEncoder
@@ -33,7 +33,6 @@ from add_model.detectors.monodetr.transformer import (
     DepthPredictor,
     VisualEncoder,
     norm,
-    sine_position,
 )
 from add_model.detectors.target_assignment import Limits
 from add_model.geometry.camera import REFERENCE_FOCAL, reference_focal_scale
@@ -69,6 +68,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         nms: how repeated detections are suppressed; None for not at all.
         depth_position: see `DecoderLayer`.
         box_coding: of 2D boxes; None for pixels.
+        conventions: see `Conventions`.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
         depth_position: bool = True,
         box_coding: PixelSides | ShareSides | None = None,
+        conventions: Conventions = OWN,
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups = backbone, first, queries, groups
@@ -106,19 +107,28 @@ class MonoDETR(Detector[DecoderOutputs]):
             bins=DepthBins(bins, 1e-3, _FAR / zoom),
             limits=Limits.seen_at(focal),
             classes=classes,
+            keep_cut=conventions.keep_cut,
         )
         # The published image size as seen at this focal length: the unit of positions and errors in the image.
         unit = torch.tensor(_PUBLISHED_SIZE) * focal / _PUBLISHED_FOCAL
         self.register_buffer("unit", unit, persistent=False)
         self.box_coding = box_coding or PixelSides(_SIDE * focal / _PUBLISHED_FOCAL)
-        self.depth = DepthPredictor(channels, self.target_encoder.bins, heads, hidden)
+        self.conventions, bins_of_map = conventions, self.target_encoder.bins
+        self.depth = DepthPredictor(
+            channels,
+            bins_of_map,
+            heads,
+            hidden,
+            bin_depths=conventions.bin_depths(bins_of_map),
+            enlarge_first=conventions.enlarge_first,
+        )
         self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
         self.decoder = nn.ModuleList(
             DecoderLayer(channels, heads, _LEVELS, hidden, depth_position=depth_position) for _ in range(decoder_layers)
         )
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
-        self.heads = nn.ModuleList(_heads(channels, classes) for _ in range(decoder_layers))
+        self.heads = nn.ModuleList(_heads(channels, classes, conventions.still_boxes) for _ in range(decoder_layers))
         self.normalise = Normalise(backbone)
         self._initialise()
 
@@ -155,7 +165,7 @@ class MonoDETR(Detector[DecoderOutputs]):
             image_size: (height, width) of the images in pixels.
         """
         positions = [
-            sine_position(*m.shape[2:], stride, self.channels, self.unit)
+            self.conventions.positions(*m.shape[2:], stride, self.channels, self.unit)
             for m, stride in zip(maps, self.strides, strict=True)
         ]
         depth_tokens = self.depth.tokens(depth, positions[1])
@@ -199,8 +209,9 @@ class MonoDETR(Detector[DecoderOutputs]):
         # The depth at which an object of this height in metres has this height in pixels (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (sides[..., 1] + sides[..., 3]).clamp(min=1)
         grid = (2 * centre.detach() - 1)[:, :, None]
+        aligned = self.conventions.corners_aligned
         mapped = functional.grid_sample(
-            encoder_outputs.depth_map[:, None], grid, padding_mode="border", align_corners=False
+            encoder_outputs.depth_map[:, None], grid, padding_mode="border", align_corners=aligned
         )
         depth = (regressed + geometric / reference_focal_scale(P)[:, None] + mapped[:, 0, :, 0]) / 3
         pixel = centre * encoder_outputs.image_size - 0.5
@@ -242,7 +253,7 @@ def _perceptron(channels: int, outputs: int, layers: int) -> nn.Sequential:
     return nn.Sequential(*hidden, nn.Linear(channels, outputs))
 
 
-def _heads(channels: int, classes: ClassSpec) -> nn.ModuleDict:
+def _heads(channels: int, classes: ClassSpec, still_boxes: bool) -> nn.ModuleDict:
     heads = nn.ModuleDict(
         {
             "label": nn.Linear(channels, len(classes)),
@@ -253,8 +264,9 @@ def _heads(channels: int, classes: ClassSpec) -> nn.ModuleDict:
         }
     )
     nn.init.constant_(heads["label"].bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
-    nn.init.zeros_(heads["box"][-1].weight)
-    nn.init.zeros_(heads["box"][-1].bias)
+    if still_boxes:
+        nn.init.zeros_(heads["box"][-1].weight)
+        nn.init.zeros_(heads["box"][-1].bias)
     with torch.no_grad():
         heads["size"][-1].bias.copy_(torch.tensor(classes.mean_sizes[0]))
         heads["depth"][-1].bias.copy_(torch.tensor([-3.0, 4.0]))  # starts at a depth of about 20 m and a large variance

@@ -22,12 +22,14 @@ class SetTargetEncoder:
     bins: of the depth map, at the reference focal length
     limits: objects beyond them are ignored
     classes: those of the detector
+    keep_cut: see `Conventions`
     """
 
     stride: int
     bins: DepthBins
     limits: Limits
     classes: ClassSpec = KITTI_CLASSES
+    keep_cut: bool = True
 
     def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image with M = MAX_OBJECTS rows, see `TargetEncoder`.
@@ -39,7 +41,11 @@ class SetTargetEncoder:
         """
         require_3d(labels, "MonoDETR")
         choice = assign(camera, labels, self.classes, self.limits)
-        boxes2d, chosen, n = labels.boxes2d, choice.chosen, len(choice.chosen)
+        boxes2d, chosen = labels.boxes2d, choice.chosen
+        if not self.keep_cut:
+            pixel, box = choice.pixel[chosen], boxes2d[chosen]
+            chosen = chosen[((box[:, :2] <= pixel) & (pixel <= box[:, 2:])).all(axis=1)]
+        n = len(chosen)
         targets = {key: np.zeros(MAX_OBJECTS, np.int64) for key in ("label", "heading_bin")}
         targets |= {key: np.zeros(MAX_OBJECTS, np.float32) for key in ("depth", "heading_residual")}
         targets |= {"mask": np.zeros(MAX_OBJECTS, bool), "centre": np.zeros((MAX_OBJECTS, 2), np.float32)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,21 +19,6 @@ _DROPOUT = 0.1
 def norm(channels: int) -> nn.Module:
     """Group normalisation of maps, as in the published network."""
     return nn.GroupNorm(min(32, channels // 2), channels)
-
-
-def sine_position(rows: int, columns: int, stride: int, channels: int, unit: Tensor) -> Tensor:
-    """(rows * columns, channels): sine encoding of the positions of a map's cells in the image.
-
-    unit: (2,) pixels in x and y over which the slowest wave turns once.
-    """
-    x = (torch.arange(columns, device=unit.device) + 0.5) * stride / unit[0]
-    y = (torch.arange(rows, device=unit.device) + 0.5) * stride / unit[1]
-    waves = channels // 4
-    frequency = 2 * math.pi / 10000 ** (torch.arange(waves, device=unit.device) / waves)
-    parts = [f(place[:, None] * frequency) for place in (y, x) for f in (torch.sin, torch.cos)]
-    vertical = torch.cat(parts[:2], -1)[:, None].expand(-1, columns, -1)
-    horizontal = torch.cat(parts[2:], -1)[None].expand(rows, -1, -1)
-    return torch.cat([vertical, horizontal], -1).flatten(0, 1)
 
 
 def flatten_maps(maps: Sequence[Tensor]) -> Tensor:
@@ -68,21 +53,40 @@ class DepthPrediction:
     depth_map: Tensor
 
 
+def _enlarged(coarse: Tensor) -> Tensor:
+    """A map of twice the stride at this one."""
+    return functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 class DepthPredictor(nn.Module):
     """The three finest maps -> a depth map and depth-aware tokens, both at the middle map's stride.
 
     Depths are at the reference focal length. The class `no object` counts as the far end of the last bin.
+
+    bin_depths: (count,) what each bin stands for; None for its middle
+    enlarge_first: see `Conventions`
     """
 
-    def __init__(self, channels: int, bins: DepthBins, heads: int, hidden: int, places: int = 61) -> None:
+    def __init__(
+        self,
+        channels: int,
+        bins: DepthBins,
+        heads: int,
+        hidden: int,
+        places: int = 61,
+        bin_depths: np.ndarray | None = None,
+        enlarge_first: bool = False,
+    ) -> None:
         super().__init__()
+        self.enlarge_first = enlarge_first
+        depths = bins.middles if bin_depths is None else bin_depths
         self.down = nn.Sequential(nn.Conv2d(channels, channels, 3, 2, 1), norm(channels))
         self.level = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
         self.up = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
         layers = [(nn.Conv2d(channels, channels, 3, padding=1), norm(channels), nn.ReLU()) for _ in range(2)]
         self.head = nn.Sequential(*(module for layer in layers for module in layer))
         self.classify = nn.Conv2d(channels, bins.count + 1, 1)
-        self.register_buffer("values", torch.tensor([*bins.middles, bins.far], dtype=torch.float32), persistent=False)
+        self.register_buffer("values", torch.tensor([*depths, bins.far], dtype=torch.float32), persistent=False)
         self.attention, self.feed = Attention(channels, heads, _DROPOUT), Feed(channels, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.drop = nn.Dropout(_DROPOUT)
@@ -90,7 +94,7 @@ class DepthPredictor(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> DepthPrediction:
         """Maps (B, C, h, w) of neighbouring strides, of which the three finest are read."""
-        coarse = functional.interpolate(self.up(maps[2]), scale_factor=2, mode="bilinear", align_corners=False)
+        coarse = self.up(_enlarged(maps[2])) if self.enlarge_first else _enlarged(self.up(maps[2]))
         features = self.head((self.down(maps[0]) + self.level(maps[1]) + coarse) / 3)
         logits = self.classify(features)
         depth_map = (logits.float().softmax(1) * self.values[:, None, None]).sum(1)

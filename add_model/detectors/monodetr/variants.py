@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.monodetr.box_coding import ShareSides
+from add_model.detectors.monodetr.conventions import PUBLISHED
 from add_model.detectors.monodetr.detector import MonoDETR
 from add_model.geometry.camera import REFERENCE_FOCAL
 from add_model.networks.plain import PlainNet
@@ -30,4 +31,12 @@ def monodetr_plain(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
 
 def monodetr_resnet50(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
     """MonoDETR as published, on KITTI images of about 1280x384, without suppression."""
-    return MonoDETR(ResNet50(), first=1, classes=classes, nms=None, depth_position=False, box_coding=ShareSides())
+    return MonoDETR(
+        ResNet50(),
+        first=1,
+        classes=classes,
+        nms=None,
+        depth_position=False,
+        box_coding=ShareSides(),
+        conventions=PUBLISHED,
+    )

@@ -1,6 +1,7 @@
 """MonoDETR: the cheapest matching, groups apart, answers that decode to the labelled boxes, a graph equal to torch."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,14 @@ from support.detector_cases import assert_agree, assert_learns, exported, overfi
 from support.monodetr_cases import perfect
 
 from add_model.detectors.decoding import decode_depth
+from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.monodetr.box_coding import ShareSides
+from add_model.detectors.monodetr.conventions import OWN, PUBLISHED, pixel_position, share_position
 from add_model.detectors.monodetr.detector import MonoDETR
 from add_model.detectors.monodetr.distillation import MonoDETRAdapter
 from add_model.detectors.monodetr.features import EncoderOutputs
 from add_model.detectors.monodetr.loss import generalised_iou, ignored, match
-from add_model.detectors.monodetr.transformer import DecoderLayer, sine_position
+from add_model.detectors.monodetr.transformer import DecoderLayer
 from add_model.geometry.camera import reference_focal_scale
 from add_model.networks.plain import PlainNet
 from add_model.registry import build
@@ -189,9 +192,46 @@ def test_groups_of_queries_do_not_see_each_other():
 
 def test_positions_depend_on_pixels_alone():
     unit = torch.tensor([320.0, 96.0])
-    small, large = sine_position(3, 5, 8, 16, unit), sine_position(6, 9, 8, 16, unit)
+    small, large = pixel_position(3, 5, 8, 16, unit), pixel_position(6, 9, 8, 16, unit)
     torch.testing.assert_close(small.unflatten(0, (3, 5)), large.unflatten(0, (6, 9))[:3, :5])
     assert torch.cdist(large, large).add(torch.eye(54)).min() > 1e-3  # each its own
+
+
+def test_published_positions_are_shares_of_the_map_by_the_published_formula():
+    found = share_position(3, 5, 8, 16, torch.zeros(2))
+    for row, column, channel in np.ndindex(3, 5, 16):
+        along, size = (row, 3) if channel < 8 else (column, 5)
+        frequency = 10000 ** (2 * (channel % 8 // 2) / 8)
+        angle = (along + 1) / size * 2 * math.pi / frequency
+        wanted = math.cos(angle) if channel % 2 else math.sin(angle)
+        assert found[5 * row + column, channel] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_published_bins_stand_for_their_near_edges():
+    bins = DepthBins(80, 1e-3, 60.0)
+    step = 2 * (60.0 - 1e-3) / (80 * 81)
+    wanted = (np.arange(80) + 0.5) ** 2 * step / 2 - step / 8 + 1e-3  # as its code has it
+    np.testing.assert_allclose(PUBLISHED.bin_depths(bins), wanted, rtol=1e-9)
+    assert (OWN.bin_depths(bins) > wanted).all()
+
+
+def test_published_depth_maps_have_their_corners_at_the_images_edges():
+    """A map that rises by 1 m a cell is sampled at share (n - 1) cells instead of share n - 0.5."""
+    torch.manual_seed(0)
+    size = torch.tensor([128.0, 64.0])
+    detectors = []
+    for kind in (OWN, replace(OWN, corners_aligned=True)):
+        torch.manual_seed(0)
+        detectors.append(MonoDETR(PlainNet(), 0, 16, 2, 1, 1, 16, 20, 30, 1, conventions=kind).eval())
+    maps = [torch.randn(1, 16, 64 // stride, 128 // stride) for stride in detectors[0].strides]
+    ramp = torch.arange(16.0).expand(1, 8, -1)
+    encoded = EncoderOutputs(maps, ramp, torch.randn(1, 6, 16), torch.zeros(1, 21, 8, 16), size)
+    with torch.no_grad():
+        own, published = (detector.run_decoder(encoded, torch.eye(3, 4)[None]) for detector in detectors)
+    share = (own.centre[-1][..., 0] + 0.5) / size[0]
+    inside = (share * 16 > 0.5) & (share * 16 < 15.5)
+    assert inside.sum() > 20
+    torch.testing.assert_close((published.depth - own.depth)[-1][inside], ((0.5 - share) / 3)[inside])
 
 
 def test_every_parameter_learns_whatever_there_is_to_see(sample):

@@ -1,5 +1,7 @@
 """MonoDETR's targets by hand and by loops over a few labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,17 @@ def labels(rows):
     n = len(names)
     boxes = np.hstack([centre, np.tile([3.9, 1.6, 1.5, 0.4], (n, 1)) + 0.1 * np.arange(n)[:, None]])
     return Labels(np.array(names), boxes, np.array(boxes2d, float).reshape(-1, 4), np.ones(n, bool))
+
+
+def test_as_published_objects_that_are_cut_off_before_their_centre_are_background():
+    given = labels(ROWS)
+    t = replace(ENCODER, keep_cut=False).encode(CAMERA, given)
+    assert t["mask"].sum() == 2
+    whole = labels([row for k, row in enumerate(ROWS) if k != 3])
+    whole.boxes[:, 3:6] = given.boxes[[0, 1, 2, 4, 5], 3:6]  # sizes go by the row
+    whole.boxes[:, 6] = given.boxes[[0, 1, 2, 4, 5], 6]
+    for key, value in ENCODER.encode(CAMERA, whole).items():
+        np.testing.assert_array_equal(t[key], value, err_msg=key)
 
 
 def test_rows_are_the_objects_from_near_to_far():
