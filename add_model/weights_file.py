@@ -37,8 +37,11 @@ def load(path: Path) -> Detector[Any]:
         raise ModelError(f"{path} does not say which model its weights are for; export it with: add-ros export")
     name = metadata["model"]
     # Older files do not name their classes: they are KITTI's.
-    classes = ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES
-    detector = build(name, classes)
+    try:
+        classes = ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES
+        detector = build(name, classes)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     try:
         detector.load_state_dict(rename_detector_keys(tensors))
     except RuntimeError as error:

@@ -19,23 +19,28 @@ import time
 from pathlib import Path
 
 import soak_dds
+import soak_disk
 import soak_kills
 import soak_readers
 import soak_tf
+import soak_training
+import soak_writers
 from build_tf2 import environment
 
 from add_model.signals import raise_on_signals
 
 # name -> (its share of the time, what runs it)
 SECTIONS = {
-    "hostile bytes to readers": (0.25, soak_readers.readers),
-    "hostile models": (0.05, soak_readers.models),
-    "malformed messages over DDS": (0.15, soak_dds.messages),
-    "hostile transforms": (0.1, soak_tf.transforms),
+    "hostile bytes to readers": (0.12, soak_readers.readers),
+    "hostile models": (0.03, soak_readers.models),
+    "malformed messages over DDS": (0.13, soak_dds.messages),
+    "hostile transforms": (0.12, soak_tf.transforms),
     "overload, three times the node's rate": (0.1, soak_dds.overload),
-    "a writer that is killed": (0.05, soak_kills.writer),
-    "a training that is killed and resumed": (0.25, soak_kills.training),
-    "a disk without room": (0.05, soak_kills.full_disk),
+    "killed writers of files": (0.06, soak_kills.files),
+    "killed recorders": (0.06, soak_kills.recorder),
+    "killed commands": (0.15, soak_writers.commands),
+    "a training that is killed and resumed": (0.18, soak_training.training),
+    "a disk without room": (0.05, soak_disk.full_disk),
 }
 
 

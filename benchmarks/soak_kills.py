@@ -1,113 +1,145 @@
-"""Processes that are killed at any moment, and a disk without room: what was written before is whole."""
+"""Writers of single files, and the recorder, killed by SIGKILL at any moment: what was written before is whole."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import resource
+import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
-import yaml
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from soak_inputs import kill, start
+from std_msgs.msg import Header
 
-from add_model.atomic_io import write_atomically
+from add_model.weights_file import load
+from add_ros.bags.errors import BagError
+from add_ros.bags.reading import open_bag, raw_messages
+from training.checkpoints import load_checkpoint
+from training.data.kitti.calib import read_calib
+from training.data.kitti.labels import read_objects
+
+KILLS = 20
+_BUFFERED = 1.5  # seconds: the recorder commits each second
+# Each kind of file, written again and again as fast as the disk takes it.
+_PROGRAM = """
+import itertools, json, sys
+from pathlib import Path
+import cv2, numpy as np
+from add_model.atomic_io import write_atomically, write_quickly
 from add_model.classes import KITTI_CLASSES
-from add_model.errors import OutputError
 from add_model.registry import build
 from add_model.weights_file import save
-from training.checkpoints import load_checkpoint
+from training.checkpoints import AtomicCheckpoints
 from training.data.kitti.calib import write_calib
-from training.errors import TrainingError
-
-_WRITER = """
-import hashlib, os, sys
-from pathlib import Path
-from add_model.atomic_io import write_atomically
-while True:
-    data = os.urandom(300_000)
-    write_atomically(Path(sys.argv[1]), hashlib.sha256(data).digest() + data)
+from training.data.kitti.labels import read_objects, write_objects
+folder, detector = Path(sys.argv[1]), build("monodle_lite0", KITTI_CLASSES)
+(folder / "given.txt").write_text("Car 0.00 0 0.3 100 100 200 180 1.5 1.6 4.0 0.0 1.6 20.0 0.0\\n" * 40)
+objects, state = read_objects(folder / "given.txt"), detector.state_dict()
+picture = np.random.default_rng(0).integers(0, 255, (96, 320, 3), np.uint8)
+for n in itertools.count():
+    write_objects(folder / "labels.txt", objects)
+    write_calib(folder / "calib.txt", np.eye(3, 4) * (1 + n))
+    write_atomically(folder / "page.html", "<html>" + "x" * 300_000 + "</html>")
+    write_atomically(folder / "table.json", json.dumps(list(range(20_000))))
+    write_quickly(folder / "picture.png", cv2.imencode(".png", picture)[1].tobytes())
+    if n % 5 == 0:
+        save(folder / "weights.safetensors", "monodle_lite0", detector)
+        made = {"model_name": "monodle_lite0", "state_dict": {f"detector.{k}": v for k, v in state.items()}}
+        AtomicCheckpoints().save_checkpoint(made, folder / "last.ckpt")
 """
+_WHOLE: dict[str, Callable[[Path], object]] = {
+    "labels.txt": lambda path: len(read_objects(path)) == 40,
+    "calib.txt": lambda path: read_calib(path).P2.shape == (3, 4),
+    "page.html": lambda path: path.read_text().endswith("</html>"),
+    "table.json": lambda path: len(json.loads(path.read_text())) == 20_000,
+    "picture.png": lambda path: cv2.imread(str(path)).shape == (96, 320, 3),
+    "weights.safetensors": load,
+    "last.ckpt": load_checkpoint,
+}
 
 
-def writer(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
-    """(kills, files that were not whole)."""
-    rng, path, kills, broken, end = np.random.default_rng(seed), folder / "file", 0, 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)])
-        while not path.exists():
+def files(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
+    """(figures, failures) of twenty kills among writers of each kind of file."""
+    rng, end, kills, broken = np.random.default_rng(seed), time.monotonic() + seconds, 0, []
+    while kills < KILLS and time.monotonic() < end:
+        process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(folder)])
+        began = {name: (folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in _WHOLE}
+        while (process.poll() is None and (folder / "last.ckpt").exists() is False) or _same(folder, began):
             time.sleep(0.01)
-        time.sleep(rng.uniform(0.3, 1.0))
+        time.sleep(rng.uniform(0.0, 0.7))
         process.kill()
         process.wait()
         kills += 1
-        data = path.read_bytes()
-        broken += hashlib.sha256(data[32:]).digest() != data[:32]
-    return f"{kills} SIGKILLs, {broken} files not whole", broken
+        for name, whole in _WHOLE.items():
+            try:
+                broken += [] if whole(folder / name) else [name]
+            except Exception as error:
+                broken.append(f"{name}: {type(error).__name__}")
+    worst = f"; not survived: {', '.join(sorted(set(broken)))}" if broken else ""
+    return f"{kills} SIGKILLs, {len(_WHOLE)} kinds of files, {len(broken)} not whole{worst}", len(broken)
 
 
-def training(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
-    """(figures, failures): each time the last checkpoint has to be readable, and the run to go on from it."""
-    rng = np.random.default_rng(seed)
-    data = {"world": {"width": 128, "height": 64, "focal": 360}, "count": 4, "val_count": 3, "batch_size": 2}
-    data |= {"num_workers": 0, "augmentation": {"size": [64, 64]}}
-    config = {
-        "model": {"name": "monodle_lite0", "init_weights": None},
-        "data": {"class_path": "training.data.data_module.WorldData", "init_args": data},
-        "trainer": {"accelerator": "cpu", "max_epochs": 100_000, "enable_progress_bar": False},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    last, kills, epochs, failures = folder / "run" / "last.ckpt", 0, 0, 0
-    environment = os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "training", "fit", "--config", "tiny.yaml", "--run-dir", "run", "--resume"]
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not failures:
-        stamp = last.stat().st_mtime if last.exists() else 0.0
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and not (last.exists() and last.stat().st_mtime > stamp):
-            if time.monotonic() > end + 120:
-                break
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0, 2))
-        failures += process.poll() is not None
-        process.kill()
-        process.wait()
-        kills += 1
-        try:
-            now = load_checkpoint(last)["run"]["epochs"]
-        except TrainingError:
-            failures += last.exists()
-            continue
-        failures += now < epochs
-        epochs = now
-    return f"{kills} SIGKILLs, resumed each time, {epochs} epochs", failures
+def _same(folder: Path, began: dict[str, int]) -> bool:
+    return any(not (folder / name).exists() or (folder / name).stat().st_mtime_ns == at for name, at in began.items())
 
 
-def full_disk(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
-    """(figures, failures): every writer says which file, and leaves the older one."""
-    detector = build("monodle_lite0", KITTI_CLASSES)
-    outputs = {
-        "page.html": lambda path: write_atomically(path, "<html>" * 1000),
-        "calib.txt": lambda path: write_calib(path, np.eye(3, 4)),
-        "weights.safetensors": lambda path: save(path, "monodle_lite0", detector),
-        "table.json": lambda path: write_atomically(path, b"{}" * 9000),
-    }
-    failures = 0
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for name, write in outputs.items():
-        path = folder / name
-        path.write_text("older")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-        try:
-            write(path)
-            failures += 1
-        except OutputError as error:
-            failures += str(path) not in str(error)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        failures += path.read_text() != "older" or len(list(folder.glob(f"{name}*"))) != 1
-    return f"{len(outputs)} kinds of outputs, the older file intact", failures
+def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
+    """(figures, failures): of a killed recorder all but the last moment is there, in both storages."""
+    rng, end, kills, wrong, kept = np.random.default_rng(seed), time.monotonic() + seconds, 0, [], 0
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("soak_source")
+    try:
+        while kills < 2 * KILLS and time.monotonic() < end:
+            bags = {storage: folder / f"{storage}_{kills}" for storage in ("mcap", "sqlite3")}
+            topic = f"soak_topic_{kills}"  # killed recorders count as subscribers for a while
+            publisher = node.create_publisher(Header, topic, 50)
+            record = ["bag", "record", "--storage"]
+            processes = [start([*record, storage, str(bag), topic], folder) for storage, bag in bags.items()]
+            sent = _publish(publisher, processes, rng.uniform(2.0, 4.0))
+            moment = time.time_ns()
+            for process in processes:
+                kills += kill(process)
+            node.destroy_publisher(publisher)
+            for storage, bag in bags.items():
+                found = _stamps(bag)
+                kept += len(found)
+                due = [n for n, at in sent.items() if at < moment - _BUFFERED * 1e9]
+                missing = [n for n in due if n not in found]
+                if missing or not due:
+                    wrong.append(f"{storage}: {len(missing)} of {len(due)} messages missing")
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+    worst = f"; not survived: {', '.join(wrong[:5])}" if wrong else ""
+    return f"{kills} SIGKILLs, {kept} messages kept, none missing that was over {_BUFFERED} s old{worst}", len(wrong)
+
+
+def _publish(publisher: object, processes: list[subprocess.Popen[str]], seconds: float) -> dict[int, int]:
+    """Number -> time of sending, from when all recorders listen."""
+    patience = time.monotonic() + 60
+    while publisher.get_subscription_count() < len(processes) and time.monotonic() < patience:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    sent, end = {}, time.monotonic() + seconds
+    while time.monotonic() < end:
+        number = len(sent) + 1
+        message = Header(frame_id="x" * 200)
+        message.stamp.sec = number
+        sent[number] = time.time_ns()
+        publisher.publish(message)
+        time.sleep(0.02)
+    return sent
+
+
+def _stamps(bag: Path) -> set[int]:
+    found = set()
+    with open_bag(bag) as reader, suppress(BagError):  # raised after the last message: nobody has closed the bag
+        for _, _, data in raw_messages(reader):
+            found.add(int.from_bytes(data[4:8], "little"))
+    return found

@@ -6,6 +6,7 @@ import json
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import psutil
 import yaml
+from reader_cases import OWN, cases
 
 from add_model.candidates import Candidates
 from add_model.classes import KITTI_CLASSES
@@ -20,17 +22,14 @@ from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_metadata, write_metadata
 from add_model.preprocessing import postprocess
-from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.sources import world_frames
 from add_ros.bags.write import CameraBagWriter
 from add_ros.errors import FrameRejectedError
 from add_ros.images import rgb_from_compressed
 from training.data.bounded_yaml import load_yaml
-from training.data.kitti.calib import read_calib, write_calib
-from training.data.kitti.labels import read_objects
 
-_EXPECTED = (FrameRejectedError, BagError, ModelError, ValueError, KeyError, OSError, yaml.YAMLError)
+_EXPECTED = (*OWN, FrameRejectedError, KeyError, yaml.YAMLError)
 _GOOD = (0.5, [0, 1, 20, 4, 1.6, 1.5, 0], [300, 90, 340, 120], 1.0)  # scores, boxes, boxes2d, depth_std
 _SLOW = 5.0  # seconds of the processor for one input
 
@@ -74,9 +73,9 @@ def readers(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
             if time.process_time() - began > _SLOW:
                 failures.append(f"{name}: slow")
     grown = (process.memory_info().rss - before) / 1e6
-    listed = ", ".join(f"{count} {name}" for name, count in counts.items())
     worst = f"; not survived: {', '.join(sorted(set(failures)))}" if failures else ""
-    return f"{listed}; {refused} refused; memory +{grown:.0f} MB{worst}", len(failures)
+    given = f"{sum(counts.values())} files, {min(counts.values())} or more for each of {len(counts)} readers"
+    return f"{given}; {refused} refused; memory +{grown:.0f} MB{worst}", len(failures)
 
 
 def _targets(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
@@ -90,10 +89,8 @@ def _targets(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]
             for frame in world_frames(2, 0, 0).frames:
                 writer.write(frame.sample, frame.stamp)
         targets[ending] = ((bag / f"{storage}.{ending}").read_bytes(), _reader(folder / f"x.{ending}", _bag))
-    write_calib(folder / "calib.txt", np.hstack([np.eye(3), np.zeros((3, 1))]))
-    targets["calib"] = ((folder / "calib.txt").read_bytes(), _reader(folder / "x.txt", read_calib))
-    label = b"Car 0.00 0 0.3 100 100 200 180 1.5 1.6 4.0 0.0 1.6 20.0 0.0\n" * 3
-    targets["labels"] = (label, _reader(folder / "y.txt", read_objects))
+    for name, case in cases(folder).items():
+        targets[name] = case.data, partial(case, folder / "given")
     text = yaml.safe_dump({"a": [1, {"b": [2, 3]}], "c": "text"}).encode()
     targets["YAML"] = (text, lambda data: load_yaml(data.decode("utf-8")))
     return targets

@@ -11,17 +11,18 @@ from typing import Any
 
 import lightning
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from add_model.atomic_io import FULL, write_atomically
 from add_model.errors import OutputError
 from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
 from training.data.data_module import Loaders
 from training.errors import TrainingError
 from training.evaluation.table import format_table
-from training.guarded_loggers import guard
+from training.guarded_loggers import guard, threads_told
 from training.lightning_module import LitDetector, logged_metrics
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
@@ -35,6 +36,15 @@ from training.run_lock import is_first_process, lock
 from training.submission import write_submission
 
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+
+
+class SaveConfig(SaveConfigCallback):
+    """config.yaml of the run folder, by the one writer of files."""
+
+    def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Raises OutputError where it can't be written."""
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(Path(trainer.loggers[0].save_dir) / self.config_filename, text)
 
 
 class TrainingCommand(LightningCLI):
@@ -57,7 +67,8 @@ class TrainingCommand(LightningCLI):
                 "allow_abbrev": False,
             },
             trainer_defaults=_DEFAULTS,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             args=arguments,
         )
 
@@ -199,9 +210,15 @@ class TrainingCommand(LightningCLI):
         else:
             _remove_leftovers(self.run_dir)
         try:
-            self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
+            with threads_told():
+                self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
         except (TrainingError, OutputError) as error:
             raise TrainingError(f"{error}\n{last_good(self.run_dir)}") from error
+        except OSError as error:  # of a library's writer, which names no file
+            if error.errno not in FULL:
+                raise
+            said = f"the disk is full ({error}): make room for {self.run_dir}, and go on with --resume"
+            raise TrainingError(f"{said}\n{last_good(self.run_dir)}") from error
         except SystemExit:  # of a signal
             print(f"what was trained since is lost; {last_good(self.run_dir)}", file=sys.stderr, flush=True)
             raise

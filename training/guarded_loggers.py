@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -19,6 +21,22 @@ def guard(logger: Logger) -> Logger:
         if method := getattr(logger, name, None):
             setattr(logger, name, _guarded(method, type(logger).__name__, told))
     return logger
+
+
+@contextmanager
+def threads_told() -> Iterator[None]:
+    """A thread that fails within it, such as TensorBoard's writer on a full disk, is one line, not a traceback."""
+    before, told = threading.excepthook, set[str]()
+
+    def tell_of(failed: Any) -> None:
+        if isinstance(failed.exc_value, Exception):
+            tell(f"the thread {failed.thread.name if failed.thread else '?'}", failed.exc_value, told)
+
+    threading.excepthook = tell_of
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def tell(what: str, error: Exception, told: set[str]) -> None:

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from add_model.atomic_io import write_atomically, write_error
+from training.errors import TrainingError
 from training.renamed_options import translated_metrics
 
 NAME = "metrics.csv"
@@ -86,7 +87,10 @@ class MetricsFile(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.csv, by today's names. Raises OSError where there is none."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    """The rows of a metrics.csv, by today's names. Raises TrainingError where it is none, OSError without one."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise TrainingError(f"{path} is no table of a training: {' '.join(str(error).split())}") from None
     return [translated_metrics(row) for row in rows]

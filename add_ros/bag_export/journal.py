@@ -119,7 +119,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return

@@ -118,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
         ):
             write_bag(source, writer)
     except (BagError, types.UnknownTypeError, ValueError, OSError, sqlite3.Error) as error:
-        print(f"convert: {error}", file=sys.stderr)
+        where = f"cannot write {bag}: " if isinstance(error, sqlite3.Error) else ""
+        print(f"convert: {where}{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("convert: interrupted; the unfinished bag was removed", file=sys.stderr)

@@ -107,7 +107,7 @@ def open_writer(path: Path, storage: str, compress: bool = False) -> BagWriter:
         writer.set_compression(mode, CompressionFormat.ZSTD)
     try:
         writer.open()
-    except (OSError, WriterError) as error:
+    except (OSError, WriterError, sqlite3.Error) as error:
         raise BagError(f"cannot create the bag {path}: {error}") from error
     return writer
 

@@ -89,7 +89,7 @@ def _poses(poses: list[ElementTree.Element], where: str) -> Iterator[dict[str, f
 def _root(path: str | Path) -> ElementTree.Element:
     try:
         found = ElementTree.parse(path).getroot().find("tracklets")
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise LabelError(f"{path}: not XML: {error}") from None
     if found is None:
         raise LabelError(f"{path}: no element 'tracklets'; is this KITTI raw's {TRACKLETS}?")
