@@ -69,11 +69,18 @@ def _shape_fault(checkpoint: dict[str, Any]) -> str | None:
 
 
 def _fault(path: Path | str, error: Exception) -> str:
-    if not zipfile.is_zipfile(path):  # torch says this with a number, or in a paragraph of its zip library
+    if not _is_zip(path):  # torch says this with a number, or in a paragraph of its zip library
         return "damaged or no torch checkpoint: it is not a whole zip archive"
     if isinstance(error, pickle.UnpicklingError):
         return "not a checkpoint that can be read without running its code"
     return f"damaged or no torch checkpoint: {str(error).strip().partition('. ')[0] or type(error).__name__}"
+
+
+def _is_zip(path: Path | str) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of an end that points to nowhere
+        return False
 
 
 def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:

@@ -129,8 +129,7 @@ class TrainingCommand(LightningCLI):
             self._require_files(options.model)
 
     def _hold_run_folder(self) -> None:
-        if is_first_process():
-            self._lock = lock(self.run_dir)
+        self._lock = lock(self.run_dir) if is_first_process() else None
 
     def _require_files(self, model: Any) -> None:
         """Of weights that no checkpoint of the run holds."""
@@ -184,9 +183,12 @@ class TrainingCommand(LightningCLI):
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
         plugins = [*plugins, AtomicCheckpoints()]
         try:
-            return super().instantiate_trainer(**options, logger=loggers or False, plugins=plugins)
+            trainer = super().instantiate_trainer(**options, logger=loggers or False, plugins=plugins)
         except MisconfigurationException as error:
             raise TrainingError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.subcommand == "fit" and trainer.world_size == 1 and self._lock is None:
+            self._lock = lock(self.run_dir)  # SLURM's second task, which Lightning takes for a training of its own
+        return trainer
 
     def _callbacks(self, given: Any) -> list:
         return given if isinstance(given, list) else [given] if given else []

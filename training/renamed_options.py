@@ -98,7 +98,8 @@ def require_new_options(arguments: Sequence[str]) -> None:
 def translated(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config.yaml of a run by today's names."""
     new = _translated(config, "")
-    schedule = (new.get("model") or {}).get("schedule")
+    model = new.get("model")
+    schedule = model.get("schedule") if isinstance(model, dict) else None
     if isinstance(schedule, dict) and not {"class_path", "init_args"} & schedule.keys():  # it was once written without
         kind = _STEP_DECAY if "milestones" in schedule else _COSINE
         new["model"]["schedule"] = {"class_path": kind, "init_args": schedule}
@@ -118,7 +119,7 @@ def _renames(value: Any, old_group: str, group: str) -> Iterator[tuple[str, str]
         if key == "init_args":
             yield from _renames(part, old_group, group)
         elif key == "class_path":
-            if part in CLASSES:
+            if isinstance(part, str) and part in CLASSES:
                 yield part, CLASSES[part]
         else:
             old, new = (f"{name}.{key}".lstrip(".") for name in (old_group, group))
@@ -134,7 +135,7 @@ def _translated(value: Any, group: str) -> Any:
     new: dict[str, Any] = {}
     for key, part in value.items():
         if key == "class_path":
-            new[key] = CLASSES.get(part, part)
+            new[key] = CLASSES.get(part, part) if isinstance(part, str) else part
         elif key == "init_args":
             new[key] = _translated(part, group)
         else:

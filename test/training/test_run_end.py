@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import get_context
 
+import numpy as np
 import pytest
 from lightning.pytorch.loggers import Logger
 from support.paths import ROOT
@@ -14,10 +16,12 @@ from support.training_bench import Training, configure
 
 from training.checkpoints import load_checkpoint
 from training.errors import TrainingError
-from training.guarded_loggers import guard
+from training.guarded_loggers import guard, threads_told
 from training.plots import draw
+from training.report.charts import precision_recall
 from training.run_lock import lock
 
+SLURM_TASK = {"SLURM_PROCID": "1"}
 FOLDER = "runs/a$x^$b"  # mathematics to matplotlib, and wrong ones
 
 
@@ -39,6 +43,9 @@ def test_sigterm_ends_a_training_with_143_and_says_what_is_kept(tmp_path):
         wait_until((folder / "last.ckpt").exists, run)
         second = Training(tmp_path, "fit", "--config", config, "--run-dir", FOLDER)
         assert second.finish() == 1 and f"is in use by another training (process {run.pid})" in second.text()
+        # A second task of SLURM's that trains by itself is no part of the first one.
+        task = Training(tmp_path, "fit", "--config", config, "--run-dir", FOLDER, "--resume", environment=SLURM_TASK)
+        assert task.finish() == 1 and f"is in use by another training (process {run.pid})" in task.text()
         wait_until((folder / "curves.png").exists, run)
         run.send_signal(signal.SIGTERM)
         began = time.monotonic()
@@ -78,6 +85,20 @@ def test_a_folder_is_locked_until_its_process_ends(tmp_path):
 def test_a_title_is_no_mathematics(title):
     rows = [{"step": 1, "train/loss": 2.0}, {"step": 2, "val/A$b^$_3d_moderate": 3.0}]
     assert draw(rows, title).startswith(b"\x89PNG")
+    assert f"<!-- {title} -->" in precision_recall(np.ones((3, 41)), title)
+
+
+def test_a_thread_that_fails_is_told_in_a_line(capsys):
+    def fail():
+        raise OSError("no\nspace")
+
+    with threads_told():
+        for _ in range(2):
+            thread = threading.Thread(target=fail, name="writer")
+            thread.start()
+            thread.join()
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["the thread writer failed, and the training goes on: OSError: no space"]
 
 
 class Broken(Logger):

@@ -81,7 +81,7 @@ def _axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(3.6, 2.7))
     FigureCanvasSVG(figure)
     axes = figure.add_axes((0.145, 0.245, 0.825, 0.655))
-    axes.set_title(title, fontsize=10, color=_INK, loc="left", fontweight="bold")
+    axes.set_title(title, fontsize=10, color=_INK, loc="left", fontweight="bold", parse_math=False)
     axes.set_xlabel(across, fontsize=8, color=_INK)
     axes.set_ylabel(up, fontsize=8, color=_INK)
     axes.tick_params(labelsize=8, colors=_INK)
