@@ -89,7 +89,14 @@ def _scored(runs: list[Side], bags: list[BagFrames], a: argparse.Namespace) -> l
         sinks = [results.add if results and not i else None for i in range(len(detectors))]
         done = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
         project_all = len(done) == 2 and any(map(lacks_2d, done))
-        return [score(run, a.score, project_all, classes) for run in done]
+        scored = [score(run, a.score, project_all, classes) for run in done]
+    if results and results.without_tracks:
+        print(
+            f"evaluate_bag: {a.out_bag}: {results.without_tracks} images have no tracks, since /tf does not reach to "
+            "their stamps",
+            file=sys.stderr,
+        )
+    return scored
 
 
 def _result_bag(path: Path | None, frames: BagFrames, classes: ClassSpec) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from soak_inputs import kill, start
 from std_msgs.msg import Header
@@ -25,7 +26,7 @@ from training.data.kitti.calib import read_calib
 from training.data.kitti.labels import read_objects
 
 KILLS = 20
-_BUFFERED = 1.5  # seconds: the recorder commits each second
+_BUFFERED = 1.5  # seconds: the recorder commits each second, and a message is on its way for a while
 # Each kind of file, written again and again as fast as the disk takes it.
 _PROGRAM = """
 import itertools, json, sys
@@ -94,14 +95,16 @@ def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     rng, end, kills, wrong, kept = np.random.default_rng(seed), time.monotonic() + seconds, 0, [], 0
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("soak_source")
+    # What is sent before a recorder has found it must not be taken for lost.
+    latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     try:
         while kills < 2 * KILLS and time.monotonic() < end:
             bags = {storage: folder / f"{storage}_{kills}" for storage in ("mcap", "sqlite3")}
             topic = f"soak_topic_{kills}"  # killed recorders count as subscribers for a while
-            publisher = node.create_publisher(Header, topic, 50)
+            publisher = node.create_publisher(Header, topic, latched)
             record = ["bag", "record", "--storage"]
             processes = [start([*record, storage, str(bag), topic], folder) for storage, bag in bags.items()]
-            sent = _publish(publisher, processes, rng.uniform(2.0, 4.0))
+            sent = _publish(publisher, processes, rng.uniform(3.0, 5.0))
             moment = time.time_ns()
             for process in processes:
                 kills += kill(process)
@@ -125,7 +128,7 @@ def _publish(publisher: object, processes: list[subprocess.Popen[str]], seconds:
     patience = time.monotonic() + 60
     while publisher.get_subscription_count() < len(processes) and time.monotonic() < patience:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(1.0)
     sent, end = {}, time.monotonic() + seconds
     while time.monotonic() < end:
         number = len(sent) + 1

@@ -8,7 +8,6 @@ import numpy as np
 
 from add_ros.bags import types
 from add_ros.bags.reading import readable_messages
-from add_ros.errors import FrameRejectedError
 from add_ros.transforms import TransformTree
 
 
@@ -39,12 +38,10 @@ class GroundPoses:
         """(4, 4) metres from a frame to the root of its tree, at a stamp in nanoseconds.
 
         Returns:
-            The pose, or None where no transform between them moves, or none is known at this stamp.
+            The pose, or None where no transform between them moves.
+
+        Raises:
+            FrameRejectedError: where they move, and nothing is known at this stamp.
         """
         root = self._tree.moving_root(frame_id)
-        if root is None:
-            return None
-        try:
-            return self._tree.lookup(root, frame_id, stamp)
-        except FrameRejectedError:
-            return None
+        return None if root is None else self._tree.lookup(root, frame_id, stamp)

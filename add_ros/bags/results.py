@@ -28,6 +28,7 @@ from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.ground_poses import GroundPoses
 from add_ros.bags.reading import decoded, open_bag, raw_messages
 from add_ros.bags.write import finish, naming, offered_qos, open_writer
+from add_ros.errors import FrameRejectedError
 from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array
 from add_ros.track_markers import TrackMarkers
@@ -62,6 +63,8 @@ class ResultBag:
             /camera/detections has all, so that the bag can be scored.
         classes: have the colours of markers, see `add_model.drawing.class_colour`.
 
+    `without_tracks` counts the images at whose stamps the bag's /tf does not say where the moving camera is.
+
     Raises:
         BagError: where the bag exists or cannot be written.
     """
@@ -77,6 +80,7 @@ class ResultBag:
     ) -> None:
         self.path, self._frames, self._shown, self._classes = Path(path), frames, shown, classes
         self.counts: dict[str, int] = {}
+        self.without_tracks = 0
         self._types = types.typestore()
         self._results: dict[int, tuple[BagFrame, Detections]] = {}
         self._poses = GroundPoses(frames.path)
@@ -123,8 +127,12 @@ class ResultBag:
                 shown = found[found.scores >= self._shown]
                 markers = found_markers.update(shown, header, _LIFETIME, self._classes)
                 self._put(target[out["markers"]], time, serialize_message(markers))
-                pose = self._poses(frame.frame_id, frame.stamp)
-                tracks = tracker.update(_projected(found, frame.camera), frame.camera, frame.stamp, pose)
+                try:
+                    pose = self._poses(frame.frame_id, frame.stamp)
+                    tracks = tracker.update(_projected(found, frame.camera), frame.camera, frame.stamp, pose)
+                except FrameRejectedError:  # an image without tracks, as the node has it, begins none anew
+                    pose = tracks = None
+                    self.without_tracks += 1
                 if tracks is not None:
                     markers = track_markers.update(tracks, header, _LIFETIME, pose)
                     self._put(target[out["tracks"]], time, serialize_message(track_array(tracks, header)))

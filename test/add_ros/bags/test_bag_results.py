@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from support.bag_bench import STORE, Bag, offered_profiles
 from support.paths import ROOT
 
@@ -220,6 +221,24 @@ def test_tracks_know_how_the_camera_moves(drive, tmp_path):
     assert {d.id for d in tracks[-1].detections} & {d.id for d in tracks[-2].detections}
     names = [field.name for field in clouds[-1].fields]
     assert clouds[-1].width == len(tracks[-1].detections) and names[3:6] == ["vx", "vy", "vz"] and names[-1] == "id"
+
+
+def test_images_that_tf_does_not_reach_have_no_tracks_and_the_others_last(drive, tmp_path):
+    """As in the node: an image without a pose would begin all tracks anew, and lose their velocities."""
+    with Reader(drive) as reader, Writer(tmp_path / "cut", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        to = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        kept = list(reader.messages())
+        moving = [i for i, (c, _, _) in enumerate(kept) if c.topic == "/tf"]
+        for i, (connection, time, data) in enumerate(kept):
+            if i not in (moving[0], moving[-1]):
+                writer.write(to[connection.id], time, data)
+    frames = BagFrames(tmp_path / "cut")
+    with ResultBag(tmp_path / "out", frames) as bag:
+        for frame in frames:
+            bag.add(frame, shaken(frame))
+    assert bag.without_tracks == 2
+    counts = {c: n for c, n in bag.counts.items() if "track" in c}
+    assert counts == dict.fromkeys(("/camera/tracks", "/camera/track_markers", "/camera/track_velocities"), FRAMES - 2)
 
 
 def test_odometry_is_where_the_vehicle_was_at_first(drive):
