@@ -22,6 +22,7 @@ import soak_dds
 import soak_disk
 import soak_kills
 import soak_readers
+import soak_signals
 import soak_tf
 import soak_training
 import soak_writers
@@ -31,15 +32,16 @@ from add_model.signals import raise_on_signals
 
 # name -> (its share of the time, what runs it)
 SECTIONS = {
-    "hostile bytes to readers": (0.12, soak_readers.readers),
+    "hostile bytes to readers": (0.1, soak_readers.readers),
     "hostile models": (0.03, soak_readers.models),
     "malformed messages over DDS": (0.13, soak_dds.messages),
     "hostile transforms": (0.12, soak_tf.transforms),
     "overload, three times the node's rate": (0.1, soak_dds.overload),
     "killed writers of files": (0.06, soak_kills.files),
     "killed recorders": (0.06, soak_kills.recorder),
-    "killed commands": (0.15, soak_writers.commands),
-    "a training that is killed and resumed": (0.18, soak_training.training),
+    "killed commands": (0.14, soak_writers.commands),
+    "Ctrl-C and SIGTERM": (0.05, soak_signals.signals),
+    "a training that is killed and resumed": (0.16, soak_training.training),
     "a disk without room": (0.05, soak_disk.full_disk),
 }
 

@@ -57,6 +57,24 @@ def test_a_signal_within_code_that_is_made_of_a_string_leaves_the_exit_code(tmp_
     assert done.returncode == 130
 
 
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_a_class_names_its_attributes_is_one_line(name, status):
+    """As numpy's do while they are imported; Python up to 3.11 wraps what is raised there."""
+    code = (
+        "import os, signal, sys\n"
+        "sys.argv = ['add-ros']\n"
+        "from add_model.signals import arm_programs\n"
+        "arm_programs()\n"
+        "class Attribute:\n"
+        "    def __set_name__(self, owner, name):\n"
+        f"        os.kill(os.getpid(), signal.{name}); [None for _ in range(1000)]\n"
+        "class Owner:\n"
+        "    a = Attribute()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with raise_on_signals(), defer_signals():
