@@ -35,8 +35,11 @@ from training.data.kitti.splits import read_ids
 from training.data.kitti.timestamps import read_timestamps
 from training.data.kitti.tracking import read_tracks
 from training.data.kitti.tracklets import read_tracklets
+from training.data.kitti360.annotations import read_boxes
+from training.data.kitti360.calibration import read_poses
 from training.data.label_formats.cuboids import Cuboids, LabelledFrame
 from training.data.label_formats.formats import FORMATS
+from training.data.nuscenes.tables import scene_names
 from training.data.sample import Objects
 from training.errors import TrainingError
 from training.metrics import read_metrics
@@ -99,6 +102,14 @@ _KALIBR = {
 }
 
 
+_BOXES = """<?xml version="1.0" encoding="UTF-8"?>
+<opencv_storage><object1><transform><rows>4</rows><cols>4</cols><dt>f</dt>
+<data>4 0 0 10 0 2 0 5 0 0 1.5 1 0 0 0 1</data></transform>
+<vertices><rows>2</rows><cols>3</cols><dt>f</dt><data>-0.5 -0.5 -0.5 0.5 0.5 0.5</data></vertices>
+<semanticId>26</semanticId><instanceId>1</instanceId><timestamp>-1</timestamp></object1></opencv_storage>
+"""
+
+
 def cases(folder: Path) -> dict[str, ReaderCase]:
     """All readers by name; the folder is for making their good files."""
     picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8), (160, 96))
@@ -117,6 +128,9 @@ def cases(folder: Path) -> dict[str, ReaderCase]:
         "classes": (KITTI_CLASSES.to_json(), read_classes, "classes.json"),
         "oxts": ("49.0 8.4 110.0 0.01 0.02 0.5 " + "0 " * 24 + "\n", _poses, "oxts/data/0000000000.txt"),
         "frames.tsv": (HEADER + row.line(), read_rows, "frames.tsv"),
+        "KITTI-360's boxes": (_BOXES, read_boxes, "drive.xml"),
+        "KITTI-360's poses": ("7 1 0 0 5 0 1 0 6 0 0 1 7\n", read_poses, "poses.txt"),
+        "nuScenes' tables": ('[{"name": "scene-0001"}, {"name": "b"}]', lambda p: scene_names(p.parent), "scene.json"),
         "metrics.csv": ("step,epoch,train/loss\n0,0,4.5\n1,0,4.25\n", read_metrics, "metrics.csv"),
         "config.yaml": ("seed_everything: 0\nmodel:\n  lr: 0.1\n", _resumed, "config.yaml"),
     }

@@ -70,7 +70,7 @@ def read_boxes(path: Path) -> DriveBoxes:
             node.clear()  # files have a hundred megabytes
     except OSError as error:
         raise DataSetError(f"{path}: {error.strerror}; download KITTI-360's archive of 3D bounding boxes") from None
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, OverflowError, ValueError) as error:
         raise DataSetError(f"{path}: not KITTI-360's boxes in XML ({error}); download the file again") from None
     if not rows:
         raise DataSetError(f"{path}: no box of {', '.join(name for _, name in KINDS.values())}")

@@ -68,12 +68,11 @@ def read_poses(path: Path) -> dict[int, np.ndarray]:
             continue
         try:
             values = np.array(words, float)
-            pose = np.vstack([values[1:].reshape(3, 4), [0, 0, 0, 1]])
-        except ValueError:
+            poses[int(values[0])] = np.vstack([values[1:].reshape(3, 4), [0, 0, 0, 1]])
+        except (ValueError, OverflowError):
             raise DataSetError(
                 f"{path}, line {number}: a frame and 12 numbers are needed, found {line[:60]!r}"
             ) from None
-        poses[int(values[0])] = pose
     return poses
 
 

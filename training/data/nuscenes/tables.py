@@ -139,7 +139,10 @@ def read_tables(folder: Path, scenes: Collection[str], cameras: Collection[str],
 
 def scene_names(folder: Path) -> list[str]:
     """The names of all scenes. Raises DataSetError as `read_tables` does."""
-    return [row["name"] for row in rows(folder, "scene")]
+    try:
+        return [row["name"] for row in rows(folder, "scene")]
+    except (KeyError, TypeError):
+        raise DataSetError(f"{folder / 'scene.json'}: a row without a name; unpack the archive again") from None
 
 
 def rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
@@ -151,6 +154,8 @@ def rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
         raise DataSetError(
             f"{path}: {error.strerror}; the tables of nuScenes are in its archive of metadata, {folder.name}_meta.tgz"
         ) from None
+    except UnicodeDecodeError as error:
+        raise DataSetError(f"{path}: not text in UTF-8 ({error}); unpack the archive again") from None
     decoder, place = json.JSONDecoder(), _GAP.match(text).end() + 1
     if text[place - 1 : place] not in ("", "["):
         raise DataSetError(f"{path}: not a list of rows; unpack the archive again")
