@@ -93,7 +93,7 @@ def _same(folder: Path, began: dict[str, int]) -> bool:
 def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     """(figures, failures): of a killed recorder all but the last moment is there, in both storages."""
     rng, end, kills, wrong, kept = np.random.default_rng(seed), time.monotonic() + seconds, 0, [], 0
-    oldest = 0.0
+    oldest, dropped = 0.0, 0
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("soak_source")
     # What is sent before a recorder has found it must not be taken for lost.
@@ -113,8 +113,10 @@ def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
             for storage, bag in bags.items():
                 found = _stamps(bag)
                 kept += len(found)
-                first = min(found, default=0)  # what it had not found the publisher for is not lost by the kill
-                age = max([0.0, *((moment - at) / 1e9 for n, at in sent.items() if n > first and n not in found)])
+                # What came before it had found the publisher, or while the disk held it up, the kill has not taken.
+                first, last = min(found, default=0), max(found, default=0)
+                dropped += last - first + 1 - len(found) if found else 0
+                age = (moment - sent[last + 1]) / 1e9 if last + 1 in sent else 0.0
                 oldest = max(oldest, age)
                 if age > _BUFFERED:
                     wrong.append(f"{storage}: {age:.1f} s missing")
@@ -122,7 +124,10 @@ def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
         node.destroy_node()
         rclpy.shutdown()
     worst = f"; not survived: {', '.join(wrong[:5])}" if wrong else ""
-    return f"{kills} SIGKILLs, {kept} messages kept, at most the last {oldest:.1f} s missing{worst}", len(wrong)
+    figures = (
+        f"{kills} SIGKILLs, {kept} messages kept, {dropped} dropped before, at most the last {oldest:.1f} s missing"
+    )
+    return f"{figures}{worst}", len(wrong)
 
 
 def _publish(publisher: object, processes: list[subprocess.Popen[str]], seconds: float) -> dict[int, int]:
