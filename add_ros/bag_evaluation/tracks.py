@@ -13,6 +13,7 @@ from add_model.tracking import Tracker, TrackerSettings
 from add_ros.bag_evaluation.run import EvaluatedFrame
 from add_ros.bag_evaluation.scoring import Scored
 from add_ros.bags.ground_poses import GroundPoses
+from add_ros.errors import FrameRejectedError
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
 from training.report.stories import FollowedImage
 
@@ -42,10 +43,14 @@ def follow(scored: Scored, bag: Path, threshold: float) -> FollowedRun:
     notes = [f"Detections count from a score of {threshold:g} on."]
     if any(((f.detections.scores < 0) | (f.detections.scores > 1)).any() for f in scored.frames):
         return FollowedRun({}, ["There are no tracks: scores must lie between 0 and 1."], [])
-    poses, tracker, late = GroundPoses(bag), Tracker(TrackerSettings.at(threshold)), 0
+    poses, tracker, late, unknown = GroundPoses(bag), Tracker(TrackerSettings.at(threshold)), 0, 0
     numbers, images = _lasting(scored.frames), {}
     for index, frame in enumerate(scored.frames):
-        pose = poses(frame.frame_id, frame.stamp)
+        try:
+            pose = poses(frame.frame_id, frame.stamp)
+        except FrameRejectedError:  # before the first transform, or after the last one
+            unknown += 1
+            continue
         tracks = tracker.update(frame.detections, frame.camera, frame.stamp, pose)
         if tracks is None:
             late += 1
@@ -58,6 +63,8 @@ def follow(scored: Scored, bag: Path, threshold: float) -> FollowedRun:
         notes.append(f"The camera's motion is known, by /tf, in {moving} of {len(images)} frames.")
     if late:
         notes.append(f"Frames without tracks, since they are not newer than the one before: {late}.")
+    if unknown:
+        notes.append(f"Frames without tracks, since /tf does not reach their stamps: {unknown}.")
     if poses.malformed:
         notes.append(f"Malformed tf messages that were left out: {poses.malformed}.")
     return FollowedRun(images, notes, _scores(scored, images) if numbers is not None else [])

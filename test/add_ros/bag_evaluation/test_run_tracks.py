@@ -99,3 +99,11 @@ def test_scores_that_are_none_and_frames_out_of_order_are_said(bag):
     late = follow(scored([*frames, frame(5, stamp=frames[2].stamp + 1)]), bag[0], 0.4)
     assert list(late.images) == [0, 1, 2, 3, 4]
     assert "Frames without tracks, since they are not newer than the one before: 1." in late.notes
+
+
+def test_frames_that_tf_does_not_reach_have_no_tracks_and_are_counted(bag):
+    path, moving = bag
+    followed = follow(scored(frame(k) for k in range(FRAMES - 5, FRAMES + 5)), path, 0.4)
+    assert len(followed.images) == (5 if moving else 10)
+    note = "Frames without tracks, since /tf does not reach their stamps: 5."
+    assert (note in followed.notes) == moving
