@@ -65,12 +65,17 @@ def _check_truth(bags: list[BagFrames], classes: ClassSpec, a: argparse.Namespac
             raise ValueError(f"--block {a.block} is more than the {len(truths)} frames with ground truth of {bag.path}")
 
 
+def _say(notes: Iterable[str | None]) -> None:
+    for note in dict.fromkeys(filter(None, notes)):
+        print(note, file=sys.stderr)
+
+
 def _scored_together(a: argparse.Namespace) -> Scored:
     """Several bags as one run."""
     for bag in a.bags:  # or a bag that cannot be scored would be found out after hours
         open_side(Side(bag, a.model, None), a)
     answers = map_bags(partial(evaluate_bag, a), a.bags, a.processes, a.scheduler)
-    print(*dict.fromkeys(answer.said for answer in answers), sep="", end="", file=sys.stderr)
+    _say([answer.note for answer in answers])
     classes = _classes([answer.classes for answer in answers], a)
     return score(joined([answer.run for answer in answers]), a.score, classes=classes)
 
@@ -78,6 +83,7 @@ def _scored_together(a: argparse.Namespace) -> Scored:
 def _scored(runs: list[Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
     """All runs, scored. Detections of the first one go into --out-bag, which is removed where scoring fails."""
     detectors = [detector_of(side, bag, a) for side, bag in zip(runs, bags, strict=True)]
+    _say([detector.note for detector in detectors])
     classes = _classes([detector.classes for detector in detectors], a)
     _check_truth(bags, classes, a)
     with _result_bag(a.out_bag, bags[0], classes) as results:

@@ -7,7 +7,7 @@ the bag of a process that died to another one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +35,7 @@ def map_bags(
 
     Raises:
         ValueError: where Dask is needed and not installed, or where the scheduler does not answer or has no workers
-            that can do this.
+            that can do this, or where a bag ends each process that takes it.
         Exception: the first that `work` raises.
     """
     if scheduler is None and processes == 1:
@@ -43,7 +43,8 @@ def map_bags(
     with _client(min(processes, len(bags)), scheduler) as client:
         # pure=False: a bag may have changed since it was last read, of which Dask knows nothing.
         futures = client.map(work, bags, pure=False)
-        for _ in counted(_done(futures), "bags", "evaluate", len(bags)):
+        bag_of = {future.key: bag for future, bag in zip(futures, bags, strict=True)}
+        for _ in counted(_done(futures, bag_of), "bags", "evaluate", len(bags)):
             pass
         return client.gather(futures)
 
@@ -61,11 +62,17 @@ def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:
     )
 
 
-def _done(futures: Sequence[Any]) -> Iterator[Any]:
-    from distributed import as_completed
+def _done(futures: Sequence[Any], bag_of: Mapping[Any, Path]) -> Iterator[Any]:
+    from distributed import KilledWorker, as_completed
 
     for future in as_completed(futures):
-        future.result()  # raises what the work raised, before the others are waited for
+        try:
+            future.result()  # raises what the work raised, before the others are waited for
+        except KilledWorker as error:
+            raise ValueError(
+                f"{bag_of[future.key]}: each process that evaluated it died, probably for want of memory: give fewer "
+                "--processes"
+            ) from error
         yield future
 
 

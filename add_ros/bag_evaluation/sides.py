@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,24 +39,25 @@ class Detector:
 
     run:     goes over the bag
     classes: those of a model, None for recorded detections
+    note:    why a model does not run on the device that was asked for
     """
 
     run: Callable[[Sink | None], EvaluatedRun]
     classes: ClassSpec | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class BagAnswer:
     """What one bag gave, in whichever process.
 
-    run:     what was detected
-    classes: those of a model, None for recorded detections
-    said:    what went to stderr meanwhile
+    run:           what was detected
+    classes, note: of its `Detector`
     """
 
     run: EvaluatedRun
     classes: ClassSpec | None
-    said: str
+    note: str | None
 
 
 def sides(a: argparse.Namespace) -> list[Side]:
@@ -90,9 +88,8 @@ def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
     """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
         predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
-        if predictor.device_note:
-            print(predictor.device_note, file=sys.stderr)
-        return Detector(partial(run_model, bag, predictor, a.score_threshold or 0.0), predictor.class_spec)
+        run = partial(run_model, bag, predictor, a.score_threshold or 0.0)
+        return Detector(run, predictor.class_spec, predictor.device_note)
     if side.detections in (None, side.bag):
         return Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))
     elsewhere = read_detections(side.detections, a.detections_topic)
@@ -103,7 +100,5 @@ def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
 def evaluate_bag(a: argparse.Namespace, bag: Path) -> BagAnswer:
     """The run of one of several bags; what it needs and gives can go from process to process."""
     side = Side(bag, a.model, None)
-    with redirect_stderr(io.StringIO()) as said:
-        frames = open_side(side, a)
-        detector = detector_of(side, frames, a)
-        return BagAnswer(renamed(detector.run(None), dict(a.new_names)), detector.classes, said.getvalue())
+    detector = detector_of(side, open_side(side, a), a)
+    return BagAnswer(renamed(detector.run(None), dict(a.new_names)), detector.classes, detector.note)

@@ -1,6 +1,7 @@
 """Several bags score as one bag of all their frames would, whoever did the work and whoever died meanwhile."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -90,6 +91,24 @@ def test_processes_give_the_same_numbers_though_one_is_killed(bags, one_by_one, 
 def test_the_first_error_of_a_process_is_this_commands(tmp_path):
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         map_bags(attrgetter("missing"), [tmp_path, tmp_path], processes=2)
+
+
+@pytest.mark.slow
+def test_a_bag_that_ends_each_process_is_named(tmp_path):
+    import cloudpickle
+    import dask
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # which processes of Dask cannot import
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(ValueError, match="bag: each process that evaluated it died"),
+    ):
+        map_bags(_end_this_process, [tmp_path / "bag", tmp_path / "bag"], processes=2)
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def _end_this_process(_):
+    os._exit(1)
 
 
 @pytest.mark.slow
