@@ -37,7 +37,8 @@ def scaled_size(camera: Camera, focal: float, max_pixels: int | None = None) -> 
 def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """The image (H, W, 3) at another size: halved by means as long as it can be, the rest is linear interpolation.
 
-    As good for detection as area averages at the exact ratio, and several times faster (docs/research/performance.md).
+    About as good for detection as area averages at the exact ratio, and several times faster
+    (docs/research/performance.md).
     """
     size = image.shape[1::-1]
     while True:

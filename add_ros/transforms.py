@@ -122,7 +122,7 @@ class TransformTree:
 
     def root(self, frame: str) -> str:
         """The frame at the top of a frame's tree; the frame itself where nothing is known of it."""
-        return (self._chain(frame) or [frame])[-1]
+        return self._chain(frame)[-1]
 
     def moving_root(self, frame: str) -> str | None:
         """The root where a transform between it and the frame changes over time, such as odom; None where none does."""

@@ -30,9 +30,7 @@ def readers(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    SHARE, SHARE, st.sampled_from(PIECES) | st.binary(max_size=30), st.sampled_from(["replace", "cut", "grow", "any"])
-)
+@given(SHARE, SHARE, st.sampled_from(PIECES) | st.binary(max_size=30), KINDS)
 def test_a_value_or_an_error_of_its_own(name, readers, tmp_path, first, second, piece, kind):
     case = readers[name]
     at, to = sorted(int(share * len(case.data)) for share in (first, second))
