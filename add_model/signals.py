@@ -95,7 +95,8 @@ def _end(number: int, owner: int) -> None:
     watch.daemon = True
     watch.start()
     # Python up to 3.11 makes a RuntimeError of what is raised while a class names its attributes: no news to anybody.
-    sys.excepthook = sys.unraisablehook = lambda *_: None
+    sys.excepthook = lambda *_: None
+    sys.unraisablehook = lambda _: None
     atexit.register(_leave, status)  # runs first: taking torch apart can take seconds, and nobody needs it
     os.write(2, f"{'interrupted' if number == signal.SIGINT else 'stopped by SIGTERM'}\n".encode())
     raise SystemExit(status)

@@ -84,6 +84,6 @@ def test_shares_count_errors_that_are_drawn_from_the_covariances():
 
 def test_ellipsoids_of_the_shipped_weights_hold_what_they_promise():
     """On streets of the validation split; `python benchmarks/covariance.py` reports more of them, by class."""
-    found, truth = covariance.pairs(Predictor(device="cpu"), covariance.streets(0, 5800, 25))
-    assert len(found) > 75
+    found, truth = covariance.pairs(Predictor(device="cpu"), covariance.streets(0, 5800, 60))
+    assert len(found) > 200
     np.testing.assert_allclose(covariance.inside(found, truth).mean(axis=0), covariance.LEVELS, atol=0.1)
