@@ -23,7 +23,7 @@ from training.data.world import World
 from training.evaluation.average_precision import evaluate
 from training.world import write_folder
 
-COUNTS = (30, 20, 25)
+COUNTS = (16, 5, 6)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_they_score_as_all_their_frames(bags, one_by_one):
     labels = [objects_table(frame.objects) for frame in frames]
     expected = evaluate(labels, [detections_table(frame.detections, frame.camera) for frame in frames])
     assert len(frames) == one_by_one["frames_scored"] == sum(COUNTS)
-    assert one_by_one["AP"] == expected.to_json() and max(expected.to_json()["R40"]["loose"]["Car"]["3d"]) > 5
+    assert one_by_one["AP"] == expected.to_json() and max(expected.to_json()["R40"]["loose"]["Car"]["3d"]) > 1
 
 
 @pytest.mark.slow
