@@ -129,7 +129,7 @@ class ProjectedObjective(BaselineObjective):
         features, losses = features_and_losses(detector, context)
         student_map = adapter.neck_map(features)
         with torch.no_grad():
-            seen = scaled(batch, self.zoom)
+            seen = scaled(batch, self.zoom, self.teacher.size_multiple)
             teacher_map = self.teacher_adapter.neck_map(
                 self.teacher_adapter.teacher_features(
                     self.teacher, seen.images, seen.P, require_depth(seen.depth), self.depth_branch
@@ -166,14 +166,15 @@ class ProjectedObjective(BaselineObjective):
         return tokens.index_put(index, self.adapter(tokens[index], positions[index], attended))
 
 
-def scaled(batch: Batch, zoom: float) -> Batch:
+def scaled(batch: Batch, zoom: float, multiple: int) -> Batch:
     """The images, P and depth of a batch as a camera of `zoom` times the focal length has them.
 
-    Depth keeps its metres: it is copied from the nearest pixel, since means over edges are nowhere.
+    Sides are the multiples next to that, of which P has the exact factors. Depth keeps its metres: it is copied from
+    the nearest pixel, since means over edges are nowhere.
     """
-    if zoom == 1:
+    rows, columns = (max(1, round(side * zoom / multiple)) * multiple for side in batch.images.shape[1:3])
+    if (rows, columns) == tuple(batch.images.shape[1:3]):
         return batch
-    rows, columns = (round(side * zoom) for side in batch.images.shape[1:3])
     images = functional.interpolate(
         batch.images.permute(0, 3, 1, 2).float(), (rows, columns), mode="bilinear", antialias=True
     )

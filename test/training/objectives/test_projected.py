@@ -13,6 +13,7 @@ from support.detector_cases import street, views
 from add_model.detectors.losses import ONE_PROCESS
 from add_model.geometry.camera import Camera
 from add_model.registry import adapter_for, build
+from training.data.world import World
 from training.errors import TrainingError
 from training.objectives import LossContext, LossWeight, ProjectedDistillation
 from training.objectives.projected import ProjectedObjective, scaled, to_cells
@@ -71,7 +72,7 @@ def test_the_projection_learns_the_teachers_channels(batch):
 
 
 def test_a_scaled_batch_is_that_of_a_camera_of_another_focal_length(batch):
-    found = scaled(batch, 2.0)
+    found = scaled(batch, 2.0, 32)
     height, width = batch.images.shape[1:3]
     assert found.images.shape == (2, 2 * height, 2 * width, 3) and found.images.dtype == torch.uint8
     for P, own in zip(batch.P, found.P, strict=True):
@@ -80,7 +81,30 @@ def test_a_scaled_batch_is_that_of_a_camera_of_another_focal_length(batch):
     assert torch.equal(found.depth[:, ::2, ::2], batch.depth) and torch.equal(found.depth[:, 1::2, 1::2], batch.depth)
     small = found.images.float().unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).mean((2, 4))
     assert (small - batch.images.float()).abs().mean() < 4
-    assert scaled(batch, 1.0) is batch
+    assert scaled(batch, 1.0, 32) is batch
+
+
+def test_sides_that_the_teacher_does_not_take_become_the_next_that_it_takes():
+    """448x160 is 672x240 at 1.5 times the focal length: neither is a multiple of 32, and P follows each side."""
+    torch.manual_seed(0)
+    student = build("monodle_lite0").train()
+    config = replace(CONFIG, teacher_model="monodle_lite0_960", layers=0)
+    objective = config.build(student, adapter_for("monodle_lite0")).train()
+    assert objective.zoom == 1.5
+    frame = World(width=448, height=160, focal=480).sample(0)
+    wide = views(student, [frame])
+    losses = objective.losses(student, LossContext(wide, ONE_PROCESS))
+    assert all(value.isfinite() for value in losses.values())
+    found = scaled(wide, objective.zoom, 32)
+    assert found.images.shape == (1, 256, 672, 3) and found.depth.shape == (1, 256, 672)
+    truth = frame.camera.resize(672, 256)
+    np.testing.assert_allclose(found.P[0].numpy(), truth.P, rtol=1e-5, atol=1e-3)
+    # A point of the image is the same point of both, by both cameras.
+    point = np.array([1.2, 0.4, 20.0, 1.0])
+    (u, v, w), (x, y, z) = (np.asarray(P) @ point for P in (wide.P[0], found.P[0]))
+    np.testing.assert_allclose([(x / z + 0.5) / 672, (y / z + 0.5) / 256], [(u / w + 0.5) / 448, (v / w + 0.5) / 160])
+    few = scaled(views(student, [street(0, width=32)]), 0.2, 32)
+    assert few.images.shape[1:3] == (32, 32)
 
 
 def test_a_finer_map_is_averaged_over_the_students_cells():
