@@ -96,7 +96,8 @@ def read_tables(folder: Path, scenes: Collection[str], cameras: Collection[str],
         between: whether scans between key frames are wanted, too.
 
     Raises:
-        DataSetError: Where a table is missing or broken, or does not have such a camera.
+        DataSetError: Where a table is missing or broken, or does not have such a camera. Only of a test set, whose
+            folder ends in -test, annotations may be missing.
     """
     samples = _samples(folder, scenes)
     channels = {row["token"]: row["channel"] for row in rows(folder, "sensor")}
@@ -200,8 +201,8 @@ def _looked_up(folder: Path, table: str, found: dict[str, Any], token: str) -> A
 
 
 def _annotations(folder: Path, samples: dict[str, None]) -> dict[str, Annotations]:
-    if not (folder / "sample_annotation.json").is_file():
-        return {}  # of a test set
+    if folder.name.endswith("-test") and not (folder / "sample_annotation.json").is_file():
+        return {}
     categories = {row["token"]: row["name"] for row in rows(folder, "category")}
     kinds = {row["token"]: categories[row["category_token"]] for row in rows(folder, "instance")}
     levels = {row["token"]: OCCLUDED[row["level"]] for row in rows(folder, "visibility")}

@@ -183,6 +183,18 @@ def test_what_is_missing_is_named(made, tmp_path):
             NuscenesFrames(tmp_path, "val", "v1.0-mini")
 
 
+def test_only_a_test_set_may_lack_annotations(made, tmp_path):
+    for version in ("v1.0-mini", "v1.0-test"):
+        root = tmp_path / version
+        write(root, {"scene-0103": [{"CAM_FRONT": street(0, MOUNTS["CAM_FRONT"], AT)}]}, MOUNTS, LIDAR, version)
+        (root / "some.txt").write_text("scene-0103\n")
+        (root / version / "sample_annotation.json").unlink()
+    with pytest.raises(DataSetError, match=r"v1.0-mini/sample_annotation.json: No such file .*v1.0-mini_meta.tgz"):
+        NuscenesFrames(tmp_path / "v1.0-mini", "some.txt", "v1.0-mini")
+    read = NuscenesFrames(tmp_path / "v1.0-test", "some.txt", "v1.0-test")
+    assert len(read) == 1 and len(read.objects(0)) == 0 and not read.types
+
+
 def test_broken_files_are_named_together(made, tmp_path):
     one = street(0, MOUNTS["CAM_FRONT"], AT, LATER)
     write(tmp_path, {"scene-0103": [{"CAM_FRONT": one}] * 3}, MOUNTS, LIDAR)
