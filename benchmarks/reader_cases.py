@@ -39,7 +39,7 @@ from training.data.kitti360.annotations import read_boxes
 from training.data.kitti360.calibration import read_poses
 from training.data.label_formats.cuboids import Cuboids, LabelledFrame
 from training.data.label_formats.formats import FORMATS
-from training.data.nuscenes.tables import scene_names
+from training.data.nuscenes.tables import read_tables, scene_names
 from training.data.sample import Objects
 from training.errors import TrainingError
 from training.metrics import read_metrics
@@ -109,6 +109,36 @@ _BOXES = """<?xml version="1.0" encoding="UTF-8"?>
 <semanticId>26</semanticId><instanceId>1</instanceId><timestamp>-1</timestamp></object1></opencv_storage>
 """
 
+_POSE = {"translation": [1.0, 2.0, 3.0], "rotation": [1.0, 0.0, 0.0, 0.5]}
+_FILE = {"sample_token": "k", "ego_pose_token": "e", "is_key_frame": True, "height": 96, "width": 320, "prev": ""}
+_BOX = {"instance_token": "i", "visibility_token": "4", "size": [1.6, 4.0, 1.5], "num_lidar_pts": 3, "num_radar_pts": 0}
+_NUSCENES: dict[str, list[dict[str, object]]] = {
+    "scene": [{"token": "s", "name": "scene-0001"}],
+    "sample": [{"token": "k", "scene_token": "s", "timestamp": 1}],
+    "sensor": [{"token": "c", "channel": "CAM_FRONT"}, {"token": "l", "channel": "LIDAR_TOP"}],
+    "calibrated_sensor": [
+        {"token": "cc", "sensor_token": "c", **_POSE, "camera_intrinsic": CAMERA.P[:, :3].tolist()},
+        {"token": "cl", "sensor_token": "l", **_POSE, "camera_intrinsic": []},
+    ],
+    "sample_data": [
+        {"token": "a", "calibrated_sensor_token": "cc", "filename": "samples/a.jpg", **_FILE},
+        {"token": "b", "calibrated_sensor_token": "cl", "filename": "samples/b.bin", **_FILE},
+    ],
+    "ego_pose": [{"token": "e", **_POSE}],
+    "category": [{"token": "t", "name": "vehicle.car"}],
+    "instance": [{"token": "i", "category_token": "t"}],
+    "visibility": [{"token": "4", "level": "v80-100"}],
+    "sample_annotation": [{"token": "n", "sample_token": "k", **_BOX, **_POSE}],
+}
+
+
+def _nuscenes(path: Path) -> object:
+    """Read the tables, all but this file good ones."""
+    for table, rows in _NUSCENES.items():
+        if not (other := path.parent / f"{table}.json").exists():
+            other.write_text(json.dumps(rows))
+    return read_tables(path.parent, ["scene-0001"], ["CAM_FRONT"], between=True)
+
 
 def cases(folder: Path) -> dict[str, ReaderCase]:
     """All readers by name; the folder is for making their good files."""
@@ -130,9 +160,17 @@ def cases(folder: Path) -> dict[str, ReaderCase]:
         "frames.tsv": (HEADER + row.line(), read_rows, "frames.tsv"),
         "KITTI-360's boxes": (_BOXES, read_boxes, "drive.xml"),
         "KITTI-360's poses": ("7 1 0 0 5 0 1 0 6 0 0 1 7\n", read_poses, "poses.txt"),
-        "nuScenes' tables": ('[{"name": "scene-0001"}, {"name": "b"}]', lambda p: scene_names(p.parent), "scene.json"),
+        "nuScenes' names of scenes": (
+            '[{"name": "scene-0001"}, {"name": "b"}]',
+            lambda p: scene_names(p.parent),
+            "scene.json",
+        ),
         "metrics.csv": ("step,epoch,train/loss\n0,0,4.5\n1,0,4.25\n", read_metrics, "metrics.csv"),
         "config.yaml": ("seed_everything: 0\nmodel:\n  lr: 0.1\n", _resumed, "config.yaml"),
+    }
+    texts |= {
+        f"nuScenes' {name}": (json.dumps(_NUSCENES[name]), _nuscenes, f"{name}.json")
+        for name in ("calibrated_sensor", "sample_data", "sample_annotation")
     }
     bag = _bag(folder)
     mcap = (bag / "bag.mcap").read_bytes()

@@ -55,11 +55,8 @@ class NuscenesFrames:
             raise DataSetError(f"sweeps {sweeps}: one scan at least is needed")
         self._table_folder = tables = self.folder / version
         self._sweeps = sweeps
-        try:
-            wanted = scenes_of(scenes, scene_names(tables), self.folder)
-            self._tables = read_tables(tables, wanted, cameras, sweeps > 1)
-        except KeyError as error:
-            raise DataSetError(f"{tables}: a row lacks {error}, or none has it; unpack the archive again") from None
+        wanted = scenes_of(scenes, scene_names(tables), self.folder)
+        self._tables = read_tables(tables, wanted, cameras, sweeps > 1)
         self._frames = [(s, c) for s in self._tables.samples for c in cameras if (s, c) in self._tables.images]
         self.ids = [Path(self._tables.images[frame].file).stem for frame in self._frames]
         if not self.ids:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,50 +101,51 @@ def read_tables(folder: Path, scenes: Collection[str], cameras: Collection[str],
             folder ends in -test, annotations may be missing.
     """
     samples = _samples(folder, scenes)
-    channels = {row["token"]: row["channel"] for row in rows(folder, "sensor")}
+    with _named(folder, "sensor"):
+        channels = {row["token"]: _text(row, "channel") for row in rows(folder, "sensor")}
     if unknown := sorted(set(cameras) - set(channels.values())):
         raise DataSetError(
             f"{folder}: no sensor is called {', '.join(unknown)}; there are {', '.join(channels.values())}"
         )
-    wanted = {*cameras, LIDAR}
-    calibrated = {
-        row["token"]: row for row in rows(folder, "calibrated_sensor") if channels[row["sensor_token"]] in wanted
-    }
+    with _named(folder, "calibrated_sensor"):
+        mounts = {
+            row["token"]: _Mount(
+                channel, _pose(row), None if channel == LIDAR else _numbers(row, "camera_intrinsic", (3, 3))
+            )
+            for row in rows(folder, "calibrated_sensor")
+            if (channel := channels[row["sensor_token"]]) in {*cameras, LIDAR}
+        }
     files = {}
-    for row in rows(folder, "sample_data"):
-        sensor = calibrated.get(row["calibrated_sensor_token"])
-        if sensor is None or row["sample_token"] not in samples:
-            continue
-        channel = channels[sensor["sensor_token"]]
-        if row["is_key_frame"] or (between and channel == LIDAR):
-            files[row["token"]] = (row, channel)
-    needed = {row["ego_pose_token"] for row, _ in files.values()}
-    poses = {row["token"]: _pose(row) for row in rows(folder, "ego_pose") if row["token"] in needed}
+    with _named(folder, "sample_data"):
+        for row in rows(folder, "sample_data"):
+            mount = mounts.get(row["calibrated_sensor_token"])
+            if mount is None or row["sample_token"] not in samples:
+                continue
+            if row["is_key_frame"] or (between and mount.channel == LIDAR):
+                files[row["token"]] = row, mount
+        needed = {row["ego_pose_token"] for row, _ in files.values()}
+    with _named(folder, "ego_pose"):
+        poses = {row["token"]: _pose(row) for row in rows(folder, "ego_pose") if row["token"] in needed}
+        if missing := needed - poses.keys():
+            raise ValueError(f"none has the token {next(iter(missing))!r}")
     images, key_scans, sweeps = {}, {}, {}
-    for token, (row, channel) in files.items():
-        sensor = calibrated[row["calibrated_sensor_token"]]
-        recording = Recording(
-            row["filename"],
-            _looked_up(folder, "ego_pose", poses, row["ego_pose_token"]) @ _pose(sensor),
-            np.array(sensor["camera_intrinsic"], float) if sensor["camera_intrinsic"] else None,
-            (row["width"], row["height"]),
-            row["prev"],
-        )
-        if channel == LIDAR:
-            sweeps[token] = recording
-            if row["is_key_frame"]:
-                key_scans[row["sample_token"]] = token
-        else:
-            images[row["sample_token"], channel] = recording
+    with _named(folder, "sample_data"):
+        for token, (row, mount) in files.items():
+            to_global, size = poses[row["ego_pose_token"]] @ mount.pose, (row["width"], row["height"])
+            recording = Recording(_text(row, "filename"), to_global, mount.intrinsic, size, _text(row, "prev"))
+            if mount.channel == LIDAR:
+                sweeps[token] = recording
+                if row["is_key_frame"]:
+                    key_scans[row["sample_token"]] = token
+            else:
+                images[row["sample_token"], mount.channel] = recording
     return Tables(list(samples), images, key_scans, sweeps, _annotations(folder, samples))
 
 
 def scene_names(folder: Path) -> list[str]:
     """The names of all scenes. Raises DataSetError as `read_tables` does."""
-    try:
-        return [row["name"] for row in rows(folder, "scene")]
-    except (KeyError, TypeError):
-        raise DataSetError(f"{folder / 'scene.json'}: a row without a name; unpack the archive again") from None
+    with _named(folder, "scene"):
+        return [_text(row, "name") for row in rows(folder, "scene")]
 
 
 def rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
@@ -164,15 +166,15 @@ def rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
         while (place := _GAP.match(text, place).end()) < len(text) and text[place] != "]":
             row, place = decoder.raw_decode(text, place)
             yield row
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataSetError(f"{path}: not a list of rows in JSON ({error}); unpack the archive again") from None
     if place >= len(text):
         raise DataSetError(f"{path}: the file ends before its list does; unpack the archive again")
 
 
-def rotation(quaternion: list[float]) -> np.ndarray:
+def rotation(quaternion: np.ndarray) -> np.ndarray:
     """The (3, 3) rotation of a quaternion w, x, y, z, of any length but 0."""
-    w, x, y, z = np.array(quaternion, float) / np.linalg.norm(quaternion)
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -182,45 +184,96 @@ def rotation(quaternion: list[float]) -> np.ndarray:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Mount:
+    """A sensor as it was calibrated: its pose in the vehicle's frame (4, 4) and, of a camera, its intrinsics (3, 3)."""
+
+    channel: str
+    pose: np.ndarray
+    intrinsic: np.ndarray | None
+
+
+@contextmanager
+def _named(folder: Path, table: str) -> Iterator[None]:
+    """Turn what its malformed rows cause into a DataSetError that names the table."""
+    path = folder / f"{table}.json"
+    try:
+        yield
+    except DataSetError:
+        raise
+    except KeyError as error:
+        raise DataSetError(
+            f"{path}: a row lacks {str(error)[:100]}, or none has it; unpack the archive again"
+        ) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataSetError(f"{path}: not nuScenes' rows ({str(error)[:200]}); unpack the archive again") from None
+
+
 def _samples(folder: Path, scenes: Collection[str]) -> dict[str, None]:
     """Tokens of the samples in order: a dictionary, since many are looked for."""
-    order = {row["token"]: row["name"] for row in rows(folder, "scene") if row["name"] in scenes}
-    found = [row for row in rows(folder, "sample") if row["scene_token"] in order]
-    found.sort(key=lambda row: (order[row["scene_token"]], row["timestamp"]))
-    return dict.fromkeys(row["token"] for row in found)
+    with _named(folder, "scene"):
+        order = {row["token"]: row["name"] for row in rows(folder, "scene") if row["name"] in scenes}
+    with _named(folder, "sample"):
+        found = [row for row in rows(folder, "sample") if row["scene_token"] in order]
+        found.sort(key=lambda row: (order[row["scene_token"]], row["timestamp"]))
+        return dict.fromkeys(_text(row, "token") for row in found)
+
+
+def _text(row: dict[str, Any], key: str) -> str:
+    if not isinstance(row[key], str):
+        raise ValueError(f"a row's {key} is {str(row[key])[:60]!r}")
+    return row[key]
+
+
+def _numbers(row: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        found = np.array(row[key], float)
+    except (TypeError, ValueError, OverflowError):
+        found = np.array(np.nan)
+    if found.shape != shape or not np.isfinite(found).all():
+        what = " x ".join(map(str, shape))
+        raise ValueError(f"row {row['token']}: {key} is {what} numbers, not {str(row[key])[:60]!r}")
+    return found
+
+
+def _rotation(row: dict[str, Any]) -> np.ndarray:
+    found = _numbers(row, "rotation", (4,))
+    if not found.any():
+        raise ValueError(f"row {row['token']}: rotation {row['rotation']} is none")
+    return rotation(found / np.abs(found).max())
 
 
 def _pose(row: dict[str, Any]) -> np.ndarray:
-    return matrix(rotation(row["rotation"]), np.array(row["translation"], float))
-
-
-def _looked_up(folder: Path, table: str, found: dict[str, Any], token: str) -> Any:
-    if token not in found:
-        raise DataSetError(f"{folder / table}.json: no row has the token {token}; unpack the archive again")
-    return found[token]
+    return matrix(_rotation(row), _numbers(row, "translation", (3,)))
 
 
 def _annotations(folder: Path, samples: dict[str, None]) -> dict[str, Annotations]:
     if folder.name.endswith("-test") and not (folder / "sample_annotation.json").is_file():
         return {}
-    categories = {row["token"]: row["name"] for row in rows(folder, "category")}
-    kinds = {row["token"]: categories[row["category_token"]] for row in rows(folder, "instance")}
-    levels = {row["token"]: OCCLUDED[row["level"]] for row in rows(folder, "visibility")}
+    with _named(folder, "category"):
+        categories = {row["token"]: _text(row, "name") for row in rows(folder, "category")}
+    with _named(folder, "instance"):
+        kinds = {row["token"]: categories[row["category_token"]] for row in rows(folder, "instance")}
+    with _named(folder, "visibility"):
+        levels = {row["token"]: OCCLUDED[row["level"]] for row in rows(folder, "visibility")}
     by_sample: dict[str, list[tuple]] = {}
-    for row in rows(folder, "sample_annotation"):
-        if row["sample_token"] not in samples:
-            continue
-        category = kinds[row["instance_token"]]
-        width, length, height = row["size"]
-        hit = row["num_lidar_pts"] + row["num_radar_pts"] > 0
-        by_sample.setdefault(row["sample_token"], []).append(
-            (
-                DETECTION_NAMES.get(category, category),
-                row["translation"],
-                rotation(row["rotation"]),
-                (length, width, height),
-                levels.get(row["visibility_token"], UNSEEN) if hit else UNSEEN,
+    with _named(folder, "sample_annotation"):
+        for row in rows(folder, "sample_annotation"):
+            if row["sample_token"] not in samples:
+                continue
+            category = kinds[row["instance_token"]]
+            size = _numbers(row, "size", (3,))
+            if (size <= 0).any():
+                raise ValueError(f"row {row['token']}: size {row['size']} is that of no box")
+            hit = row["num_lidar_pts"] + row["num_radar_pts"] > 0
+            by_sample.setdefault(row["sample_token"], []).append(
+                (
+                    DETECTION_NAMES.get(category, category),
+                    _numbers(row, "translation", (3,)),
+                    _rotation(row),
+                    size[[1, 0, 2]],  # theirs is width, length, height
+                    levels.get(row["visibility_token"], UNSEEN) if hit else UNSEEN,
+                )
             )
-        )
     columns = {token: tuple(map(np.array, zip(*found, strict=True))) for token, found in by_sample.items()}
     return {token: Annotations(PosedBoxes(*column[:4]), column[4]) for token, column in columns.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -193,6 +194,40 @@ def test_only_a_test_set_may_lack_annotations(made, tmp_path):
         NuscenesFrames(tmp_path / "v1.0-mini", "some.txt", "v1.0-mini")
     read = NuscenesFrames(tmp_path / "v1.0-test", "some.txt", "v1.0-test")
     assert len(read) == 1 and len(read.objects(0)) == 0 and not read.types
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "said"),
+    [
+        ("ego_pose", "rotation", [0, 0, 0, 0], r"row \w{32}: rotation \[0, 0, 0, 0\] is none"),
+        ("ego_pose", "rotation", [1, 0, 0], r"row \w{32}: rotation is 4 numbers, not '\[1, 0, 0\]'"),
+        ("ego_pose", "translation", [None, 0, 0], r"row \w{32}: translation is 3 numbers, not '\[None, 0, 0\]'"),
+        ("ego_pose", "token", "else", r"none has the token '\w{32}'"),
+        ("calibrated_sensor", "rotation", [float("nan"), 0, 0, 1], r"row \w{32}: rotation is 4 numbers"),
+        ("calibrated_sensor", "camera_intrinsic", [], r"row \w{32}: camera_intrinsic is 3 x 3 numbers, not '\[\]'"),
+        ("calibrated_sensor", "sensor_token", "none", "a row lacks 'none'"),
+        ("sample_annotation", "rotation", None, r"row \w{32}: rotation is 4 numbers, not 'None'"),
+        ("sample_annotation", "translation", ["a", 1, 2], r"row \w{32}: translation is 3 numbers"),
+        ("sample_annotation", "size", [1.0, 0.0, 2.0], r"row \w{32}: size \[1.0, 0.0, 2.0\] is that of no box"),
+        ("sample_annotation", "num_lidar_pts", None, "unsupported operand"),
+        ("category", "name", 7, "a row's name is '7'"),
+        ("visibility", "level", "v0", "a row lacks 'v0'"),
+        ("sample_data", "filename", None, "a row's filename is 'None'"),
+        ("sample_data", "prev", [], "a row's prev is"),
+        ("sample", "timestamp", "now", "'<' not supported"),
+        ("sensor", "token", {}, "unhashable"),
+        ("instance", "category_token", [1], "unhashable"),
+    ],
+)
+def test_malformed_rows_are_named_by_table_and_token(made, tmp_path, table, column, value, said):
+    folder = tmp_path / "v1.0-mini"
+    shutil.copytree(made[0] / "v1.0-mini", folder)
+    path = folder / f"{table}.json"
+    stored = json.loads(path.read_text())
+    stored[0][column] = value
+    path.write_text(json.dumps(stored, indent=0))
+    with pytest.raises(DataSetError, match=rf"v1.0-mini/{table}.json: .*{said}.*; unpack the archive again"):
+        NuscenesFrames(tmp_path, "mini_val", "v1.0-mini")
 
 
 def test_broken_files_are_named_together(made, tmp_path):
