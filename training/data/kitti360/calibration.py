@@ -68,6 +68,8 @@ def read_poses(path: Path) -> dict[int, np.ndarray]:
             continue
         try:
             values = np.array(words, float)
+            if not np.isfinite(values).all():
+                raise ValueError
             poses[int(values[0])] = np.vstack([values[1:].reshape(3, 4), [0, 0, 0, 1]])
         except (ValueError, OverflowError):
             raise DataSetError(

@@ -118,9 +118,11 @@ def test_lists_of_frames_and_what_is_missing(made, tmp_path):
         read = Kitti360Frames(root, "train", camera)
         assert len(read) == 2
         assert read.notes == [f"1 frame has no pose, and is left out: {DRIVE.format(0)}_0000000251"]
-        poses.write_text("250 1 2 3\n")
-        with pytest.raises(DataSetError, match=r"poses.txt, line 1: a frame and 12 numbers are needed"):
-            Kitti360Frames(root, "train", camera)
+        first, second = whole.splitlines()[:2]
+        for line in ("250 1 2 3", first.replace(first.split()[1], "nan", 1), first.replace(first.split()[4], "inf", 1)):
+            poses.write_text(f"{second}\n{line}\n")
+            with pytest.raises(DataSetError, match=r"poses.txt, line 2: a frame and 12 numbers are needed"):
+                Kitti360Frames(root, "train", camera)
     finally:
         poses.write_text(whole)
     with pytest.raises(DataSetError, match="camera 'image_02': the perspective ones of KITTI-360 are image_00"):
