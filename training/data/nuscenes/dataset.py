@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,15 +101,11 @@ class NuscenesFrames:
 
     def points(self, index: int) -> np.ndarray | None:
         """The points (N, 3) of the scans in the camera's frame, metres; None where the sample has no scan."""
-        token = self._tables.scans.get(self._frames[index][0])
-        if token is None or not (self.folder / self._tables.sweeps[token].file).is_file():
+        scans = list(self._scans(index))
+        if not scans or not (self.folder / scans[0].file).is_file():
             return None
-        to_camera, found = np.linalg.inv(self.camera_to_global(index)), []
-        while token in self._tables.sweeps and len(found) < self._sweeps:
-            scan = self._tables.sweeps[token]
-            found.append(move(_read_scan(self.folder / scan.file), to_camera @ scan.to_global))
-            token = scan.previous
-        return np.concatenate(found)
+        to_camera = np.linalg.inv(self.camera_to_global(index))
+        return np.concatenate([move(_read_scan(self.folder / s.file), to_camera @ s.to_global) for s in scans])
 
     def sample(self, index: int) -> Sample:
         """One frame with everything that was asked for."""
@@ -123,6 +119,15 @@ class NuscenesFrames:
 
     def _recording(self, index: int) -> Recording:
         return self._tables.images[self._frames[index]]
+
+    def _scans(self, index: int) -> Iterator[Recording]:
+        """The scans that a frame takes: its own, and those before it."""
+        token = self._tables.scans.get(self._frames[index][0])
+        for _ in range(self._sweeps):
+            if token not in self._tables.sweeps:
+                return
+            yield self._tables.sweeps[token]
+            token = self._tables.sweeps[token].previous
 
     def _check(self) -> None:
         problems = FileProblems()
@@ -139,10 +144,12 @@ class NuscenesFrames:
                 problems.note("image missing or broken", name, str(error).replace(f"{self.folder}/", ""))
             if self.depth != "lidar":
                 continue
-            token = self._tables.scans.get(self._frames[index][0])
-            path = self.folder / self._tables.sweeps[token].file if token else None
-            if path is None or not path.is_file() or path.stat().st_size % _POINT:
-                problems.note("scan missing or broken", name, str(path or f"of sample {self._frames[index][0]}"))
+            scans = [self.folder / scan.file for scan in self._scans(index)]
+            if not scans:
+                problems.note("scan missing or broken", name, f"of sample {self.sample_token(index)}")
+            for path in scans:
+                if not path.is_file() or path.stat().st_size % _POINT:
+                    problems.note("scan missing or broken", name, str(path))
         problems.require_none(self.folder, len(self))
 
 

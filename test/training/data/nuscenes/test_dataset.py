@@ -251,3 +251,18 @@ def test_broken_files_are_named_together(made, tmp_path):
     }
     with pytest.raises(DataSetError, match="2 of 3 frames"):
         NuscenesFrames(tmp_path, "some.txt", "v1.0-mini")
+
+
+def test_scans_between_key_frames_are_looked_at_where_they_are_taken(tmp_path):
+    one = street(0, MOUNTS["CAM_FRONT"], AT)
+    scans = [Scan(part, AT) for part in np.array_split(of_world(one, MOUNTS["CAM_FRONT"], surfaces(one.sample)), 3)]
+    write(tmp_path, {"scene-0103": [{"CAM_FRONT": replace(one, scans=scans)}]}, MOUNTS, LIDAR)
+    (tmp_path / "some.txt").write_text("scene-0103\n")
+    first, second = sorted((tmp_path / "sweeps" / "LIDAR_TOP").iterdir())
+    first.unlink()
+    second.write_bytes(b"\0" * 21)
+    assert len(NuscenesFrames(tmp_path, "some.txt", "v1.0-mini", depth="lidar").points(0))
+    for sweeps, broken in ((2, [second]), (3, [second, first]), (9, [second, first])):
+        with pytest.raises(DataSetError, match="1 of 1 frames cannot be used") as error:
+            NuscenesFrames(tmp_path, "some.txt", "v1.0-mini", depth="lidar", sweeps=sweeps)
+        assert error.value.problems == {"scan missing or broken": [str(path) for path in broken]}
