@@ -245,6 +245,10 @@ def _require_labelled(folders: Sequence[LabelledFrames], classes: ClassSpec) -> 
         found = listed_counts(types) or "nothing"
         where = ", ".join(str(frames.label_folder) for frames in folders)
         raise DataSetError(f"{where}: no {', '.join(classes.names)} is labelled in the frames to train on, but {found}")
+    _tell_notes(folders)
+
+
+def _tell_notes(folders: Sequence[LabelledFrames]) -> None:
     for note in (f"{frames.folder}: {note}" for frames in folders for note in frames.notes):
         rank_zero_info(note)
 
@@ -298,9 +302,12 @@ class MixedData(Loaders):
             self._require_objects(self._folders)
             self._counts = [source.count or len(f) for source, f in zip(used, self._folders, strict=True)]
             self.count = sum(self._counts)
-        self.val_frames = self.test_frames = replace(self.val, depth=self._depth_source(self.val.depth)).folder(
-            self._classes
-        )
+        val = replace(self.val, depth=self._depth_source(self.val.depth)).folder(self._classes)
+        self.val_frames = self.test_frames = val
+        _tell_notes([val])
+        for frames in self._folders if stage == "fit" else ():
+            if said := shared_frames(frames, val):
+                rank_zero_info(f"{frames.folder}: {said}")
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from support.nuscenes_writer import AT, LATER, LIDAR, MOUNTS
 from add_model.classes import KITTI_CLASSES
 from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training import inspect_data
+from training.data import data_module
 from training.data.augmentation import Augmentation
 from training.data.data_module import MixedData
 from training.data.sources import Kitti360Source, MixedSource, NuscenesSource
@@ -91,6 +93,29 @@ def test_other_layouts_are_checked_and_measured(sets, name, tmp_path, capsys):
     rows = yaml.safe_load(classes.read_text())["model"]["classes"]
     (car,) = (row for row in rows if row["name"].lower() == "car")
     np.testing.assert_allclose(car["mean_size"], KITTI_CLASSES.mean_sizes[0], rtol=0.2)
+
+
+def test_frames_in_both_parts_and_those_that_validation_leaves_out_are_told(sets, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(data_module, "rank_zero_info", said.append)
+    root = tmp_path / "kitti360"
+    shutil.copytree(sets / "kitti360", root)
+    (poses,) = root.glob("data_poses/*/poses.txt")
+    poses.write_text("".join(poses.read_text().splitlines(True)[:-1]))  # frame 2 has none
+    drive = poses.parent.name
+    (root / "last.txt").write_text(f"{drive} 0000000001\n{drive} 0000000002\n")
+    (root / "first.txt").write_text(f"{drive} 0000000000\n")
+    given = sources(sets)[:2]
+    val = Kitti360Source(str(root), "last.txt")
+    attached(MixedData([*given, Kitti360Source(str(root), "first.txt")], val)).setup("fit")
+    assert [line for line in said if "kitti360" in line] == [
+        f"{root}: 1 frame has no pose, and is left out: {drive}_0000000002"
+    ]
+    assert not [line for line in said if "validate" in line]
+    attached(MixedData([*given, Kitti360Source(str(root), "train")], val)).setup("fit")
+    assert [line for line in said if "validate" in line] == [
+        f"{root}: 1 of 1 frames to validate on are trained on ({drive}_0000000001): their scores say little"
+    ]
 
 
 def test_classes_that_a_data_set_does_not_have_are_an_error(sets):
