@@ -28,6 +28,7 @@ from training.data.kitti.labels import LabelError
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.kitti360.dataset import Kitti360Frames
 from training.data.nuscenes.dataset import NuscenesFrames
+from training.data.nuscenes.splits import SPLITS
 from training.data.sample import Objects
 from training.progress_bar import counted
 
@@ -50,8 +51,13 @@ def parser(action: str) -> argparse.ArgumentParser:
     options = command_parser(f"data {action}", *_ACTIONS[action])
     options.add_argument("data", type=Path, metavar="DIR", help="KITTI's object layout, nuScenes or KITTI-360")
     frames = options.add_argument_group("frames")
-    published = " or ".join(PUBLISHED)
-    frames.add_argument("--ids", metavar="FILE", help=f"frames or scenes, or {published} (default: all)")
+    frames.add_argument(
+        "--ids",
+        metavar="SPLIT",
+        help=f"text file with a frame's id (of nuScenes a scene's name) a line, or a split of the data set: of KITTI "
+        f"{', '.join(PUBLISHED)}; of nuScenes {', '.join(SPLITS)}; of KITTI-360 train or val (default: all labelled "
+        "frames of KITTI's layout, else train, of v1.0-mini mini_train)",
+    )
     if action == "check":
         page = options.add_argument_group("page")
         page.add_argument("--page", type=Path, metavar="FILE", help="HTML page to write")
@@ -96,15 +102,26 @@ def _open(options: argparse.Namespace) -> LabelledFrames:
     root = options.data
     if (root / "calibration" / "perspective.txt").is_file():
         return Kitti360Frames(root, options.ids or "train")
-    if tables := sorted(path.parent.name for path in root.glob("v1.0-*/scene.json")):
-        scenes = options.ids or ("mini_train" if tables[0] == "v1.0-mini" else "train")
-        mini = [name for name in tables if name.endswith("mini") == scenes.startswith("mini")]
-        return NuscenesFrames(root, scenes, (mini or tables)[0])
+    if tables := [path.parent.name for path in root.glob("v1.0-*/scene.json")]:
+        return _open_nuscenes(root, tables, options.ids)
     ids = read_ids(options.ids) if options.ids else _labelled(root)
     return KittiFolder(root, ids, trust_calibration=True)
 
 
+def _open_nuscenes(root: Path, tables: Sequence[str], ids: str | None) -> NuscenesFrames:
+    """The scenes of a split, in the tables that have it; those of the largest labelled part without one. Noted."""
+    asked = {"mini_train": "-mini", "mini_val": "-mini", "test": "-test"}.get(ids or "", "-trainval")
+    version, *others = sorted(tables, key=lambda name: (not name.endswith(asked), name.endswith("-test"), name))
+    scenes = ids or {"mini": "mini_train", "test": "test"}.get(version.rpartition("-")[2], "train")
+    frames = NuscenesFrames(root, scenes, version)
+    passed = f"; {', '.join(others)} passed over" if others else ""
+    frames.notes.append(f"tables of {version}, scenes of {scenes}{passed}")
+    return frames
+
+
 def _classes(frames: LabelledFrames, options: argparse.Namespace) -> int:
+    for note in frames.notes:
+        print(f"note: {note}", file=sys.stderr)
     measured = measure(frames.objects(i) for i in counted(range(len(frames)), "frames", "measure"))
     spec = chosen(measured, options.names, options.least)
     for kind in measured:

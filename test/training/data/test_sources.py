@@ -95,6 +95,27 @@ def test_other_layouts_are_checked_and_measured(sets, name, tmp_path, capsys):
     np.testing.assert_allclose(car["mean_size"], KITTI_CLASSES.mean_sizes[0], rtol=0.2)
 
 
+@pytest.mark.parametrize(
+    ("ids", "note"),
+    [
+        ([], "tables of v1.0-trainval, scenes of train; v1.0-mini, v1.0-test passed over"),
+        (["--ids", "val"], "tables of v1.0-trainval, scenes of val; v1.0-mini, v1.0-test passed over"),
+        (["--ids", "mini_val"], "tables of v1.0-mini, scenes of mini_val; v1.0-trainval, v1.0-test passed over"),
+        (["--ids", "test"], "tables of v1.0-test, scenes of test; v1.0-mini, v1.0-trainval passed over"),
+    ],
+)
+def test_of_several_tables_those_are_taken_that_have_the_split(sets, tmp_path, capsys, monkeypatch, ids, note):
+    """Each split is made to be the one scene that there is."""
+    monkeypatch.setattr("training.data.nuscenes.splits.official_scenes", lambda split: ["scene-0103"])
+    shutil.copytree(sets / "nuscenes", tmp_path / "nuscenes")
+    for version in ("v1.0-trainval", "v1.0-test"):
+        shutil.copytree(sets / "nuscenes" / "v1.0-mini", tmp_path / "nuscenes" / version)
+    assert inspect_data.main(["check", str(tmp_path / "nuscenes"), *ids]) == 0
+    assert f"note: {note}\n" in capsys.readouterr().out
+    assert inspect_data.main(["classes", str(tmp_path / "nuscenes"), *ids, "--least", "1"]) == 0
+    assert f"note: {note}\n" in capsys.readouterr().err
+
+
 def test_frames_in_both_parts_and_those_that_validation_leaves_out_are_told(sets, tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(data_module, "rank_zero_info", said.append)
