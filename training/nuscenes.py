@@ -8,7 +8,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from add_model.atomic_io import write_atomically
+from add_model.atomic_io import require_writable, write_atomically
 from add_model.backends.select import ENGINES
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = parser().parse_args(arguments)
     try:
+        require_writable(options.out)
         frames = NuscenesFrames(options.root, options.scenes, options.version, options.cameras)
         predictor = Predictor(options.model, options.device, engine=options.engine)
         submission = _predict(frames, predictor)

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from support.nuscenes_writer import FORWARD_CAMERA
 
 from add_model.detections import Detections
+from training import nuscenes
 from training.data.nuscenes.submission import Submission
 from training.data.posed_objects import matrix
 
@@ -78,3 +79,12 @@ def test_what_the_task_does_not_take_is_counted():
     assert submission.results["b"][0]["translation"] == pytest.approx(
         (TO_GLOBAL[0] @ [0, 1.0, 20.0, 1])[:3].tolist(), abs=1e-9
     )
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_files_are_read(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert nuscenes.main([str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}: it is a folder")
+    out = tmp_path / "file" / "results.json"
+    assert nuscenes.main([str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: cannot write {out}: ")
