@@ -23,11 +23,11 @@ class FileProblems:
         self.frames.add(frame)
 
     def report(self, folder: Path, count: int, hints: tuple[str, ...] = ()) -> str:
-        """What is wrong with the files of `count` frames in a folder, for people."""
+        """What is wrong with the files of `count` frames in a folder, which it names once, for people."""
         lines = [f"{folder}: {len(self.frames)} of {count} frames cannot be used"]
         for kind, files in sorted(self.kinds.items()):
             lines.append(f"  {kind} ({len(files)}):")
-            lines += [f"    {file}" for file in files[:_LISTED]]
+            lines += [f"    {file}".replace(f"{folder}/", "") for file in files[:_LISTED]]
             if len(files) > _LISTED:
                 lines.append(f"    ... and {len(files) - _LISTED} more")
         return "\n".join([*lines, *hints])

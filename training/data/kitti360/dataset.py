@@ -12,12 +12,13 @@ import numpy as np
 
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.depth_sources import object_depth, point_depth, read_velodyne
+from training.data.depth_sources import read_velodyne
 from training.data.file_problems import FileProblems
-from training.data.images import ImageError, image_size, read_image, read_unchanged
+from training.data.images import read_unchanged
 from training.data.kitti.splits import lacking
 from training.data.kitti360.annotations import read_boxes
 from training.data.kitti360.calibration import read_poses, read_rig
+from training.data.posed_frames import check_image, posed_sample
 from training.data.posed_objects import move, objects_in_image
 from training.data.sample import Objects, Sample
 from training.data.text_files import read_text
@@ -115,13 +116,7 @@ class Kitti360Frames:
 
     def sample(self, index: int) -> Sample:
         """One frame with everything that was asked for."""
-        image, camera, objects = read_image(self.image_path(index)), self.camera(index), self.objects(index)
-        depth = None
-        if self.depth == "lidar":
-            depth = point_depth(self.points(index), camera)
-        elif self.depth == "object":
-            depth = object_depth(objects, camera)
-        return Sample(self.ids[index], image, camera, objects, depth)
+        return posed_sample(self, index, self.depth)
 
     def _visible(self, index: int, instances: np.ndarray, corners: np.ndarray, camera: Camera) -> np.ndarray:
         """The share (N,) of the outline of each box, by its corners (N, 8, 3), that the pixels of its instance fill."""
@@ -153,15 +148,7 @@ class Kitti360Frames:
         for index, name in enumerate(counted(self.ids, "frames", "check files")):
             images = {"image": self.image_path(index), "instance image": self._instance_path(index)}
             for what, path in images.items():
-                try:
-                    if (size := image_size(path)) != self._rig.size:
-                        wanted = "x".join(map(str, self._rig.size))
-                        text = (
-                            f"{path.relative_to(self.folder)}: {size[0]}x{size[1]} pixels, {wanted} by perspective.txt"
-                        )
-                        problems.note(f"{what} of another size", name, text)
-                except ImageError as error:
-                    problems.note(f"{what} missing or broken", name, str(error).replace(f"{self.folder}/", ""))
+                check_image(problems, name, what, path, self._rig.size, "perspective.txt")
             if self.depth == "lidar":
                 path = self._scan_path(index)
                 if not path.is_file() or not path.stat().st_size or path.stat().st_size % 16:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from add_model.geometry.camera import Camera
-from training.data.depth_sources import object_depth, point_depth
 from training.data.file_problems import FileProblems
-from training.data.images import ImageError, image_size, read_image
 from training.data.nuscenes.splits import scenes_of
 from training.data.nuscenes.tables import Recording, read_tables, scene_names
+from training.data.posed_frames import check_image, posed_sample
 from training.data.posed_objects import move, objects_in_image
 from training.data.sample import Objects, Sample
 from training.errors import DataSetError
@@ -109,13 +108,7 @@ class NuscenesFrames:
 
     def sample(self, index: int) -> Sample:
         """One frame with everything that was asked for."""
-        image, camera, objects = read_image(self.image_path(index)), self.camera(index), self.objects(index)
-        depth = None
-        if self.depth == "lidar":
-            depth = point_depth(self.points(index), camera)
-        elif self.depth == "object":
-            depth = object_depth(objects, camera)
-        return Sample(self.ids[index], image, camera, objects, depth)
+        return posed_sample(self, index, self.depth)
 
     def _recording(self, index: int) -> Recording:
         return self._tables.images[self._frames[index]]
@@ -133,15 +126,7 @@ class NuscenesFrames:
         problems = FileProblems()
         for index, name in enumerate(counted(self.ids, "frames", "check files")):
             recording = self._recording(index)
-            try:
-                size = image_size(self.folder / recording.file)
-                if size != recording.size:
-                    text = (
-                        f"{recording.file}: {size[0]}x{size[1]} pixels, {'x'.join(map(str, recording.size))} by table"
-                    )
-                    problems.note("image of another size", name, text)
-            except ImageError as error:
-                problems.note("image missing or broken", name, str(error).replace(f"{self.folder}/", ""))
+            check_image(problems, name, "image", self.folder / recording.file, recording.size, "table")
             if self.depth != "lidar":
                 continue
             scans = [self.folder / scan.file for scan in self._scans(index)]

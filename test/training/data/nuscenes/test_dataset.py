@@ -243,7 +243,13 @@ def test_broken_files_are_named_together(made, tmp_path):
     table.write_text(json.dumps(stored, indent=0))
     with pytest.raises(DataSetError) as error:
         NuscenesFrames(tmp_path, "some.txt", "v1.0-mini", depth="lidar")
-    assert "3 of 3 frames cannot be used" in str(error.value)
+    assert f"{tmp_path}: 3 of 3 frames cannot be used" in str(error.value)
+    for line in (
+        f"samples/CAM_FRONT/{images[0].name}: No such file",
+        f"samples/CAM_FRONT/{images[2].name}: 310x94 pixels, 311x94 by table\n",
+        f"samples/LIDAR_TOP/{scans[1].name}\n",
+    ):
+        assert f"\n    {line}" in str(error.value)
     assert {kind: len(files) for kind, files in error.value.problems.items()} == {
         "image missing or broken": 1,
         "scan missing or broken": 1,
