@@ -35,7 +35,7 @@ def trained(sample):
     torch.manual_seed(0)
     detector = build("gupnet_plain")
     batch = views(detector, [sample])
-    overfit(detector, batch, steps=160, rate=3e-3)
+    overfit(detector, batch, steps=220, rate=1.5e-3)
     with torch.no_grad():  # the statistics of the heads' norms too
         detector.train().losses(detector.extract_features(batch.images, batch.P), batch.targets)
     return detector.eval(), batch
