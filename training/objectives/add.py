@@ -14,7 +14,7 @@ from add_model.distillation.adapter import TeacherTargets
 from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
 from add_model.distillation.computed_once import computed_once
 from add_model.distillation.losses import embedding_loss, feature_loss
-from add_model.distillation.position_encoding import FRUSTUM_POINTS, Encoding, PositionalEncoding
+from add_model.distillation.position_encoding import Encoding, PositionalEncoding
 from add_model.distillation.target_objects import TargetObjects
 from add_model.networks.fold_norms import folded
 from training.checkpoints import load_checkpoint, trained_detector
@@ -22,6 +22,7 @@ from training.errors import TrainingError
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective
 from training.objectives.baseline import BaselineObjective, features_and_losses
 from training.objectives.teacher import trained_branch
+from training.objectives.token_adaptation import adapted_tokens, encoded_positions, positional_encoding
 
 _INTERMEDIATE = ("features", "adapted", "targets")
 _RESPONSES = ("regression", "classification")
@@ -126,11 +127,8 @@ class ADDObjective(BaselineObjective):
         self.intermediate = not config.active.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
             self.adapter = SelfAttentionAdapter(channels, config.layers)
-            self.position_encoding = None
             read = config.layers or "targets" in config.active
-            if read and config.encoding is not Encoding.none:
-                points = FRUSTUM_POINTS if config.encoding is Encoding.frustum else 1
-                self.position_encoding = PositionalEncoding(channels, points)
+            self.position_encoding = positional_encoding(config.encoding, channels) if read else None
         if "targets" in config.active:
             self.centre_encoding = PositionalEncoding(channels)
             self.target_attention = TargetAttention(channels, len(detector.classes))
@@ -186,30 +184,23 @@ class ADDObjective(BaselineObjective):
         adapter, active = self.detector_adapter, self.config.active
         student_tokens = adapter.tokens(detector, features)
         teacher_tokens = adapter.tokens(detector, teacher_targets.teacher_features)
-        positions = torch.zeros_like(student_tokens)
-        if self.position_encoding is not None:
-            points = adapter.token_positions(detector, self.config.encoding, features, context.batch.P, context.depth)
-            positions = self.position_encoding(points).expand_as(student_tokens)
-        adapted_tokens = self._adapt(detector, features, student_tokens, positions)
+        positions = encoded_positions(
+            self.position_encoding, self.config.encoding, adapter, detector, features, student_tokens, context
+        )
+        adapted = adapted_tokens(
+            self.adapter, adapter, detector, features, student_tokens, positions, self.config.adapter_drop_prob
+        )
         losses = {}
         if "features" in active:
             weight = torch.where(adapter.foreground_tokens(teacher_targets), 1.0, self.config.background_weight)
-            losses["features"] = feature_loss(adapted_tokens, teacher_tokens, weight)
+            losses["features"] = feature_loss(adapted, teacher_tokens, weight)
         if "adapted" in active:
-            adapted = adapter.adapted_losses(adapted_tokens, features, teacher_targets)
-            losses["adapted"] = sum(adapted.values()) / context.object_count
+            read_losses = adapter.adapted_losses(adapted, features, teacher_targets)
+            losses["adapted"] = sum(read_losses.values()) / context.object_count
         if "targets" in active:
             objects = adapter.object_queries(teacher_targets).filled()
-            losses["targets"] = self._target_loss(
-                objects, positions, adapted_tokens, teacher_tokens, context.object_count
-            )
+            losses["targets"] = self._target_loss(objects, positions, adapted, teacher_tokens, context.object_count)
         return losses
-
-    def _adapt(self, detector: Detector, features: Any, tokens: Tensor, positions: Tensor) -> Tensor:
-        used = torch.rand(len(tokens), device=tokens.device) >= self.config.adapter_drop_prob
-        index = used.nonzero(as_tuple=True)
-        attended = lambda values: self.detector_adapter.attended_tokens(detector, values, features)  # noqa: E731
-        return tokens.index_put(index, self.adapter(tokens[index], positions[index], attended))
 
     def _target_loss(
         self,

@@ -13,7 +13,7 @@ from add_model.detectors.base import Detector
 from add_model.detectors.centre_distillation import CentreAdapter, owners
 from add_model.distillation.attention import SelfAttentionAdapter
 from add_model.distillation.losses import feature_loss, soft_focal_loss
-from add_model.distillation.position_encoding import FRUSTUM_POINTS, Encoding, PositionalEncoding
+from add_model.distillation.position_encoding import Encoding
 from add_model.registry import adapter_for
 from add_model.registry import build as build_detector
 from training.checkpoints import load_checkpoint, trained_detector
@@ -23,6 +23,7 @@ from training.objectives.add import LossWeight
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective, require_depth
 from training.objectives.baseline import BaselineObjective, features_and_losses
 from training.objectives.teacher import trained_branch
+from training.objectives.token_adaptation import adapted_tokens, encoded_positions, positional_encoding
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,7 @@ class ProjectedObjective(BaselineObjective):
         if "features" in config.active:
             channels = adapter.token_channels(detector)
             self.adapter = SelfAttentionAdapter(channels, config.layers)
-            self.position_encoding = None
-            if config.layers and config.encoding is not Encoding.none:
-                points = FRUSTUM_POINTS if config.encoding is Encoding.frustum else 1
-                self.position_encoding = PositionalEncoding(channels, points)
+            self.position_encoding = positional_encoding(config.encoding, channels) if config.layers else None
             self.projection = nn.Linear(channels, teacher_adapter.token_channels(teacher))
             nn.init.eye_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)
@@ -137,10 +135,10 @@ class ProjectedObjective(BaselineObjective):
             )
         if "features" in active:
             projected = self.projection(self._adapt(detector, features, context))
-            taught = to_cells(teacher_map, student_map).flatten(2).transpose(1, 2)
+            teacher_tokens = to_cells(teacher_map, student_map).flatten(2).transpose(1, 2)
             inside = owners(batch.targets, *student_map.shape[2:]) >= 0
             weight = torch.where(inside, 1.0, self.config.background_weight)
-            losses["add_features"] = feature_loss(projected, taught, weight)
+            losses["add_features"] = feature_loss(projected, teacher_tokens, weight)
         if "classification" in active:
             with torch.no_grad():
                 heatmap = functional.adaptive_max_pool2d(self.teacher.heatmap_head(teacher_map), student_map.shape[2:])
@@ -156,14 +154,12 @@ class ProjectedObjective(BaselineObjective):
     def _adapt(self, detector: Detector, features: Any, context: LossContext) -> Tensor:
         adapter = self.detector_adapter
         tokens = adapter.tokens(detector, features)
-        positions = torch.zeros_like(tokens)
-        if self.position_encoding is not None:
-            points = adapter.token_positions(detector, self.config.encoding, features, context.batch.P, context.depth)
-            positions = self.position_encoding(points).expand_as(tokens)
-        used = torch.rand(len(tokens), device=tokens.device) >= self.config.adapter_drop_prob
-        index = used.nonzero(as_tuple=True)
-        attended = lambda values: adapter.attended_tokens(detector, values, features)  # noqa: E731
-        return tokens.index_put(index, self.adapter(tokens[index], positions[index], attended))
+        positions = encoded_positions(
+            self.position_encoding, self.config.encoding, adapter, detector, features, tokens, context
+        )
+        return adapted_tokens(
+            self.adapter, adapter, detector, features, tokens, positions, self.config.adapter_drop_prob
+        )
 
 
 def scaled(batch: Batch, zoom: float, multiple: int) -> Batch:
