@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from add_ros.bounds import printable, shown
+from add_ros.bounds import shown
 from add_ros.errors import FrameRejectedError
-from add_ros.node.stream_diagnostics import LogThrottle
-from add_ros.node.transform_gate import TransformGate
+from add_ros.node.node_gate import NodeGate
 from add_ros.transforms import TransformTree
 
 _MEMORY = 10 * 10**9  # nanoseconds, as tf2 has it
 _DEPTH = 50
-_LOG_PERIOD = 5.0  # seconds
 # Points of a camera's optical frame (x right, y down, z forward) to its body's (x forward, y left, z up; REP 103).
 _BODY = np.array([(0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)])
 
@@ -50,20 +45,16 @@ class Odometry:
                 f"parameter odom_topic needs nav_msgs ({error}): install ros-$ROS_DISTRO-nav-msgs, or leave it empty"
             ) from error
         self._node, self._patience, self._poses = node, patience, _RecentPoses()
-        self._log, self._throttle, self._refused = node.get_logger(), LogThrottle(_LOG_PERIOD), Counter[str]()
-        clock = node.get_clock()
-        self._gate = TransformGate(self._poses, lambda: clock.now().nanoseconds, self._refuse)
+        self.topic = node.resolve_topic_name(topic)
+        self._gate = NodeGate(node, self._poses, f"{self.topic}: a message")
         # Both reliable and best-effort publishers reach a best-effort subscription.
         profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = node.create_subscription(OdometryMessage, topic, self._take, profile)
-        self.topic = self._subscription.topic_name
-        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = clock.create_jump_callback(backwards, post_callback=self._forget)
 
     def destroy(self) -> None:
         """Listen no more."""
         self._node.destroy_subscription(self._subscription)
-        self._jumps.unregister()
+        self._gate.destroy()
 
     def of_camera(self, mounting: Sequence[float]) -> CameraOdometry:
         """The poses of a camera; `mounting` is the parameter camera_mounting."""
@@ -86,16 +77,6 @@ class Odometry:
         shift = transform.transform.translation
         shift.x, shift.y, shift.z, transform.transform.rotation = place.x, place.y, place.z, turn
         self._gate.set_transform(transform, self.topic)
-
-    def _forget(self, _: Any) -> None:
-        self._gate.forget()
-        self._poses.clear()
-
-    def _refuse(self, kind: str, said: str) -> None:
-        self._refused[kind] += 1
-        if self._throttle.ready(kind):
-            count = self._refused[kind]
-            self._log.warning(printable(f"{self.topic}: a message is left out: {said} ({kind}: {count} so far)"))
 
 
 class CameraOdometry:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 import numpy as np
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from add_ros.bounds import impossible_transform, printable, shown
+from add_ros.bounds import impossible_transform, shown
 from add_ros.errors import FrameRejectedError
 from add_ros.messages import matrix_of, transformed
-from add_ros.node.stream_diagnostics import LogThrottle
-from add_ros.node.transform_gate import TransformGate
+from add_ros.node.node_gate import NodeGate
 
 _PAUSE = 0.01  # seconds
-_LOG_PERIOD = 5.0  # seconds
 _LONGEST_ERROR = 300  # characters
 
 
@@ -49,28 +44,13 @@ class TfTransformer:
         self._frame, self._patience = frame, patience
         self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
-        self._log, self._throttle, self._refused = node.get_logger(), LogThrottle(_LOG_PERIOD), Counter[str]()
-        clock = node.get_clock()
-        self._gate = TransformGate(self._buffer, lambda: clock.now().nanoseconds, self._refuse)
+        self._gate = NodeGate(node, self._buffer, "a transform")
         self._listener = tf2_ros.TransformListener(self._gate, node)
-        # When a bag starts again or a simulation is reset, the buffer's transforms are those of another drive. Humble's
-        # buffer is never cleared by itself, newer ones only by a clock that they are given.
-        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = clock.create_jump_callback(backwards, post_callback=self._forget)
 
     def destroy(self) -> None:
         """Listen no more."""
         self._listener.unregister()
-        self._jumps.unregister()
-
-    def _forget(self, _: Any) -> None:
-        self._gate.forget()
-        self._buffer.clear()
-
-    def _refuse(self, kind: str, said: str) -> None:
-        self._refused[kind] += 1
-        if self._throttle.ready(kind):
-            self._log.warning(printable(f"a transform is left out: {said} ({kind}: {self._refused[kind]} so far)"))
+        self._gate.destroy()
 
     def require(self, source: str) -> None:
         """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""
