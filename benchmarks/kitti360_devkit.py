@@ -49,19 +49,19 @@ def main() -> None:
             annotations[drive] = Annotation3D(str(given.data / "data_3d_bboxes"), drive)
         camera = cameras[drive]
         pose = camera.cam2world[float(frame)]
-        theirs = [
+        of_devkit = [
             camera.world2cam(box.vertices, pose[:3, :3], pose[:3, 3], inverse=True).T
             for by_time in annotations[drive].objects.values()
             for time, box in by_time.items()
             if time in (-1, int(frame))
         ]
-        centres = np.array([vertices.mean(axis=0) for vertices in theirs])
+        centres = np.array([vertices.mean(axis=0) for vertices in of_devkit])
         assert np.abs(frames.camera(index).P[:, :3] - camera.K[:, :3]).max() < 1e-6
         objects = frames.objects(index)
         for row in range(len(objects)):
             boxes += 1
             apart = np.linalg.norm(centres - objects.boxes[row, :3], axis=1)
-            vertices = theirs[int(apart.argmin())]
+            vertices = of_devkit[int(apart.argmin())]
             whole = _around(vertices, camera)
             limit = np.array([camera.width - 1, camera.height - 1] * 2)
             if whole is not None:

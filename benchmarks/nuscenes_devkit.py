@@ -36,10 +36,10 @@ def compare(frames: NuscenesFrames, kit: NuScenes) -> Iterator[tuple[str, float]
         sample = kit.get("sample", frames.sample_token(index))
         camera = next(c for c in CAMERAS if f"__{c}__" in frames.ids[index])
         token = sample["data"][camera]
-        _, theirs, K = kit.get_sample_data(token, box_vis_level=BoxVisibility.ANY)
+        _, of_devkit, K = kit.get_sample_data(token, box_vis_level=BoxVisibility.ANY)
         ours, view = frames.objects(index), frames.camera(index)
         worst["camera, px"] = max(worst["camera, px"], np.abs(view.P[:, :3] - K).max())
-        for box in theirs:
+        for box in of_devkit:
             boxes += 1
             apart = np.linalg.norm(ours.boxes[:, :3] - box.center, axis=1)
             if not len(apart) or apart.min() > 0.01:
@@ -78,9 +78,9 @@ def _points(ours: np.ndarray | None, kit: NuScenes, sample: dict, camera_token: 
         pose = kit.get(table, record[key])
         cloud.translate(-np.array(pose["translation"]))
         cloud.rotate(Quaternion(pose["rotation"]).rotation_matrix.T)
-    theirs = cloud.points[:3].T
-    assert theirs.shape == ours.shape
-    return float(np.abs(theirs - ours).max(initial=0.0))
+    of_devkit = cloud.points[:3].T
+    assert of_devkit.shape == ours.shape
+    return float(np.abs(of_devkit - ours).max(initial=0.0))
 
 
 def labels_as_detections(frames: NuscenesFrames, step: int) -> Submission:

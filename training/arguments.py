@@ -6,6 +6,8 @@ import argparse
 from functools import partial
 from typing import Any
 
+from add_model.backends.select import ENGINES
+
 
 def command_parser(name: str, description: str, example: str, **options: Any) -> argparse.ArgumentParser:
     """The parser of `add-ros NAME`, without arguments yet.
@@ -20,3 +22,9 @@ def command_parser(name: str, description: str, example: str, **options: Any) ->
     epilog = f"example: {prog} {example}"
     options = {"formatter_class": partial(argparse.HelpFormatter, max_help_position=32), **options}
     return argparse.ArgumentParser(prog=prog, description=" ".join(description.split()), epilog=epilog, **options)
+
+
+def add_engine_arguments(group: Any) -> None:
+    """--device and --engine: where a model runs, and what runs it."""
+    group.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    group.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")

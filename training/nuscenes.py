@@ -9,10 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 from add_model.atomic_io import require_writable, write_atomically
-from add_model.backends.select import ENGINES
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import command_parser
+from training.arguments import add_engine_arguments, command_parser
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
 from training.data.nuscenes.splits import SPLITS
 from training.data.nuscenes.submission import Submission
@@ -35,8 +34,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
     )
-    model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    model.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
+    add_engine_arguments(model)
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")
     return options

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from add_model.backends.select import ENGINES
 from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import command_parser
+from training.arguments import add_engine_arguments, command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
@@ -49,8 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
     model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: lidar)")
-    model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    model.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
+    add_engine_arguments(model)
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result files, new or empty")
     return options

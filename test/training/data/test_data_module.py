@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lightning.pytorch.accelerators import CPUAccelerator
+from support.attached_data import attached
 
-from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
+from add_model.classes import ClassSpec, ObjectClass
 from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training.data.augmentation import Augmentation
 from training.data.data_module import KittiData, MixedData, WorldData
@@ -29,18 +29,6 @@ def folder(tmp_path_factory):
     write_folder(root, map(WORLD.sample, range(2)), 0, "train")
     (root / "testing").symlink_to(root / "training")
     return root
-
-
-def attached(data, sees_depth=False):
-    """A data module as Lightning attaches it to a training of a detector with a focal length of 180."""
-    detector = SimpleNamespace(focal=180, target_encoder=KeypointEncoder(), classes=KITTI_CLASSES, size_multiple=32)
-    data.trainer = SimpleNamespace(
-        lightning_module=SimpleNamespace(detector=detector, objective=SimpleNamespace(sees_depth=sees_depth)),
-        accelerator=CPUAccelerator(),
-        global_rank=0,
-        world_size=1,
-    )
-    return data
 
 
 def test_sizes_are_judged_at_another_focal_length_and_results_have_the_images_pixels(folder):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
-from lightning.pytorch.accelerators import CPUAccelerator
 from support import kitti360_writer, nuscenes_writer
+from support.attached_data import attached
 from support.nuscenes_writer import AT, LATER, LIDAR, MOUNTS
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detectors.keypoint_encoder import KeypointEncoder
 from training import inspect_data
 from training.data import data_module
 from training.data.augmentation import Augmentation
@@ -45,17 +43,6 @@ def sources(root, depth=None):
         NuscenesSource(str(root / "nuscenes"), "some.txt", "v1.0-mini", count=3, depth=depth),
         Kitti360Source(str(root / "kitti360"), "train", every=2, depth=depth),
     ]
-
-
-def attached(data, sees_depth=False):
-    detector = SimpleNamespace(focal=180, target_encoder=KeypointEncoder(), classes=KITTI_CLASSES, size_multiple=32)
-    data.trainer = SimpleNamespace(
-        lightning_module=SimpleNamespace(detector=detector, objective=SimpleNamespace(sees_depth=sees_depth)),
-        accelerator=CPUAccelerator(),
-        global_rank=0,
-        world_size=1,
-    )
-    return data
 
 
 def test_all_layouts_mix_in_one_epoch(sets):
