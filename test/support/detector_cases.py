@@ -45,9 +45,14 @@ def street(index: int, left: int = 16, width: int = 160) -> Sample:
 
 
 def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) -> list[dict[str, float]]:
-    """Train on one batch alone, of which norms then have the statistics; the losses of each step."""
+    """Train on one batch alone, of which norms then have the statistics; the losses of each step.
+
+    The rate falls to 0 over the second half: at a constant one the last steps still jump, and differ by the number of
+    threads.
+    """
     history = []
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 - 2 * step / steps))
     detector.train()
     for _ in range(steps):
         losses = detector.losses(detector.extract_features(batch.images, batch.P), batch.targets)
@@ -55,6 +60,7 @@ def overfit(detector: torch.nn.Module, batch: Batch, steps: int, rate: float) ->
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimizer.step()
+        schedule.step()
         history.append({name: value.item() for name, value in losses.items()})
     for module in detector.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
