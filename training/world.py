@@ -108,7 +108,26 @@ def parser() -> argparse.ArgumentParser:
     camera.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
     camera.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
     camera.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
+    low, high = defaults.camera_height
+    camera.add_argument(
+        "--camera-height",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help=f"metres above the ground, drawn for each street (default {low:g} {high:g})",
+    )
     return options
+
+
+def settings_line(options: argparse.Namespace) -> str:
+    """What `reserve` compares: all that the frames depend on.
+
+    A camera height that isn't given is left out, as in folders that were rendered before there was that option.
+    """
+    given = {name: value for name, value in vars(options).items() if name != "out"}
+    if given["camera_height"] is None:
+        del given["camera_height"]
+    return " ".join(f"{name}={value}" for name, value in given.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,14 +145,20 @@ def main(arguments: list[str] | None = None) -> int:
     if options.focal is None:
         options.focal = defaults.focal * options.width / defaults.width
     try:
-        world = World(width=options.width, height=options.height, focal=options.focal, seed=options.seed)
+        world = World(
+            width=options.width,
+            height=options.height,
+            focal=options.focal,
+            camera_height=tuple(options.camera_height or defaults.camera_height),
+            seed=options.seed,
+        )
     except ValueError as error:
         command.error(str(error))
     if options.clip:
         samples = world.clip(options.first, options.frames, options.rate)
     else:
         samples = map(world.sample, range(options.first, options.first + options.frames))
-    settings = " ".join(f"{name}={value}" for name, value in vars(options).items() if name != "out")
+    settings = settings_line(options)
     try:
         reserve(options.out, options.first, options.frames, options.split, settings)
         progress = counted(samples, "frames", "render", options.frames)

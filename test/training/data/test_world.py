@@ -298,6 +298,21 @@ def test_written_folder_reads_back(tmp_path, capsys):
         np.testing.assert_allclose(read.depth, made.depth, atol=1 / 500)
 
 
+def test_the_camera_is_as_high_as_asked(tmp_path):
+    """What stands near lies that far below it, but for the ground's tilt of a degree."""
+    size = ["--frames", "6", "--width", "310", "--height", "190", "--focal", "180"]
+    for name, heights in (("low", ("0.5", "0.6")), ("high", ("2.9", "3"))):
+        assert main(["--out", str(tmp_path / name), *size, "--camera-height", *heights]) == 0
+        folder = KittiFolder(tmp_path / name)
+        objects = [folder.sample(k).objects for k in range(len(folder))]
+        boxes = np.concatenate([o.boxes[o.names == "Car"] for o in objects])
+        x, y, z = boxes[:, :3].T
+        below = y + boxes[:, 4] / 2
+        near = (z < 15) & (np.abs(x) < 10)
+        assert near.sum() >= 5
+        assert (np.abs(below - np.mean([float(h) for h in heights]))[near] < 0.05 + 0.02 * z[near] + 0.012 * 10).all()
+
+
 def test_a_scanner_sees_what_was_rendered_along_its_beams(tmp_path):
     """Written as velodyne points and read as KITTI's are, each gives the depth of its pixel back."""
     world = World(width=310, height=94, focal=180.25)
@@ -326,6 +341,7 @@ def contents(folder):
     [
         (["--seed", "1"], "000000", "--first"),
         (["--first", "1", "--scanner"], "000001", "--first"),
+        (["--camera-height", "1", "2"], "000000", "--first"),
         (["--first", "2", "--seed", "1"], "train.txt", "--split"),
     ],
 )
@@ -363,7 +379,11 @@ def test_the_same_settings_render_anew_what_was_interrupted(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--rate", "5"], "--rate would do nothing without --clip"), (["--split", "../x"], "--split '../x' is no name")],
+    [
+        (["--rate", "5"], "--rate would do nothing without --clip"),
+        (["--split", "../x"], "--split '../x' is no name"),
+        (["--camera-height", "3", "1"], "camera_height must be (lowest, highest), got (3.0, 1.0)"),
+    ],
 )
 def test_arguments_that_would_mislead_are_refused(arguments, said, tmp_path, capsys):
     with pytest.raises(SystemExit):
