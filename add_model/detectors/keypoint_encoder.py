@@ -27,15 +27,12 @@ Radius = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def gaussian_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:
-    """How many cells a corner may move until a box of this size overlaps itself by less (CornerNet, section 3.2)."""
+    """How many cells the corners may move until a box of this size overlaps itself by less (CornerNet, section 3.2).
+
+    They may move together, outwards or inwards; inwards costs the most overlap whatever the box's sides are.
+    """
     total, area = height + width, width * height
-    inner = (total - np.sqrt(total**2 - 4 * area * (1 - overlap) / (1 + overlap))) / 2
-    outer = (total - np.sqrt(total**2 - 4 * (1 - overlap) * area)) / 4
-    scale = 4 * overlap
-    around = (-2 * overlap * total + np.sqrt((2 * overlap * total) ** 2 + 4 * scale * (1 - overlap) * area)) / (
-        2 * scale
-    )
-    return np.minimum(np.minimum(inner, outer), around)
+    return (total - np.sqrt(total**2 - 4 * (1 - overlap) * area)) / 4
 
 
 def published_radius(height: np.ndarray, width: np.ndarray, overlap: float = 0.7) -> np.ndarray:

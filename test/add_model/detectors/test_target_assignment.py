@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detectors.keypoint_encoder import KeypointEncoder
+from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius, published_radius
 from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
 from add_model.labels import Labels
@@ -146,11 +146,13 @@ def test_heatmaps_by_brute_force(stride):
     np.testing.assert_allclose(targets["size_2d"][: len(places)] * stride, 2 * sides[order], atol=1e-4)
 
 
-def test_a_2d_box_without_extent_marks_its_own_cell():
+@pytest.mark.parametrize("radius", [gaussian_radius, published_radius])
+@pytest.mark.parametrize("width", [0, -4])
+def test_a_2d_box_without_extent_marks_its_own_cell(radius, width):
     """Nothing is left of the square root of a negative number, and no other cell is positive."""
     labels = seen_at((100, 50, 20))
-    labels = Labels(labels.names, labels.boxes, np.array([[100.0, 40, 100, 60]]), labels.visible)
-    heat = KeypointEncoder().encode(CAMERA, labels)["heatmap"]
+    labels = Labels(labels.names, labels.boxes, np.array([[100.0, 46, 100 + width, 54]]), labels.visible)
+    heat = KeypointEncoder(radius=radius).encode(CAMERA, labels)["heatmap"]
     assert heat.sum() == heat[0, 12, 25] == 1
 
 
