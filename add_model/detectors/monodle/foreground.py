@@ -38,8 +38,9 @@ def foreground(targets: Mapping[str, Tensor], rows: int, columns: int, max_cells
     targets = {name: targets[name][:, :filled] for name in ("mask", "cell", *_TARGETS)}
     owner = owners(targets, rows, columns)
     inside = owner >= 0
-    # Where there are more than fit, each object keeps its first cells in an order that is scattered over the map.
-    scattered = (torch.arange(rows * columns, device=owner.device) * 7919) % 104729
+    # Where there are more than fit, each object keeps its first cells in an order that is scattered over the map:
+    # multiples of the golden ratio, whose fractions lie evenly however many of them there are.
+    scattered = (torch.arange(rows * columns, device=owner.device) * 64727) % 104729
     own = torch.zeros_like(inside).scatter(1, targets["cell"], targets["mask"])
     rank = torch.where(own, -1, torch.where(inside, scattered, 1 << 30))
     cell = rank.topk(min(max_cells, rows * columns), dim=1, largest=False).indices

@@ -153,3 +153,21 @@ def test_cells_of_objects_know_what_they_see(most):
         shift = torch.tensor([home_column - column, home_row - row])
         for name in ("offset_3d", "offset_2d"):
             torch.testing.assert_close(cells.truth[name][0][cells.mask[0]][k], targets[name][0, m] + shift)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 60), (24, 80), (48, 160)])
+def test_an_object_with_too_many_cells_keeps_its_own_and_others_from_all_over_it(rows, columns):
+    """Of each sixteenth of the object about as many."""
+    targets = crowd(rows, columns)
+    targets["mask"][:] = torch.arange(5) < torch.tensor([[1], [0]])
+    top, left, height, width = 0, 0, 20, 40  # the first cell of the map is among them
+    targets["cell"][0, 0] = (top + 5) * columns + left + 11
+    targets["offset_2d"][0, 0] = torch.tensor([width / 2 - 0.5 - 11, height / 2 - 0.5 - 5])
+    targets["size_2d"][0, 0] = torch.tensor([width - 0.5, height - 0.5])
+    cells = foreground(targets, rows, columns)
+    assert cells.inside[0].sum() == width * height and cells.mask[0].all() and len(cells.mask[0]) == 96
+    row, column = cells.cell[0] // columns - top, cells.cell[0] % columns - left
+    counts = torch.bincount(4 * (row // (height // 4)) + column // (width // 4), minlength=16)
+    assert counts.min() >= 3 and counts.max() <= 9  # 6 would be even
+    alone = foreground(targets, rows, columns, 1)
+    assert alone.cell[0] == targets["cell"][0, 0]
