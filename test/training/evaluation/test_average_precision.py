@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from support.own_classes import FORKLIFT, PALLET, WAREHOUSE
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
 from training.evaluation.average_precision import METRICS, OVERLAPS, evaluate, min_overlap, tallies
-from training.evaluation.tally import recall_thresholds
+from training.evaluation.tally import RECALLS, recall_thresholds
 
 LEVELS = {"easy": (40, 0, 0.15), "moderate": (25, 1, 0.3), "hard": (25, 2, 0.5)}
 NEIGHBOUR = {"car": "van", "pedestrian": "person_sitting"}
@@ -43,6 +44,7 @@ class Row:
         return Polygon([(self.x + c * a + s * b, self.z - s * a + c * b) for a, b in corners])
 
 
+@lru_cache(4096)
 def slow_overlap(metric, a, b, of_a=False):
     if metric == "bbox":
         w, h = min(a.x2, b.x2) - max(a.x1, b.x1), min(a.y2, b.y2) - max(a.y1, b.y1)
@@ -243,6 +245,12 @@ def test_thresholds_equal_the_plain_loop(scores, missed):
     assert len(thresholds) <= 41
 
 
+def test_thresholds_stand_at_the_recalls():
+    scores = np.arange(200.0, 0, -1)
+    found = [(scores >= least).mean() for least in recall_thresholds(scores, 200)]
+    np.testing.assert_allclose(found, RECALLS, atol=1 / 200)
+
+
 @pytest.mark.parametrize(("value", "expected"), [(-1e7, 0), (-1e7 + 1, 100), (-3.0, 100)])
 def test_scores_may_be_negative_down_to_the_official_kits_limit(value, expected):
     table = score([[label()]] * 50, [[found(value)]] * 50)
@@ -255,6 +263,30 @@ def test_few_perfect_hits_are_capped_by_the_recall_steps():
     table = score(frames, [[found(0.9)]] * 5)
     assert table["R40"]["strict"]["Car"]["3d"] == pytest.approx([10, 10, 10])
     assert table["R11"]["strict"]["Car"]["3d"] == pytest.approx([200 / 11] * 3)
+
+
+def test_of_rivals_the_first_pass_takes_the_best_score_and_the_second_the_largest_overlap():
+    """80 cars, of which 48 are found twice, by a box that is off and turned round, and by the car's own.
+
+    Down to 0.9 they are found once (recall 24/40, precision 1, half of them turned round); down to 0.3 all are hit by
+    their own boxes, and the others count as wrong: precision 80/128, all hits turned as they should be.
+    """
+    off = {"box": (110, 100, 210, 180), "place": (0.3, 1.6, 20), "alpha": 0.3 + math.pi}
+    both = [[found(0.9, **off), found(0.5)], [found(0.5, **off), found(0.9)]]
+    table = score([[label()]] * 80, 24 * both + [[found(0.3)]] * 32)
+    for points, expected in (("R40", (24 + 16 * 0.625) / 40), ("R11", (7 + 4 * 0.625) / 11)):
+        car = table[points]["strict"]["Car"]
+        assert car["bbox"] == car["bev"] == car["3d"] == pytest.approx([100 * expected] * 3)
+        assert car["aos"] == pytest.approx([62.5] * 3)
+
+
+def test_precision_is_0_where_every_detection_is_ignored():
+    """The van takes the detection that the car took in the first pass; the van's first one is in a DontCare region."""
+    boxes = {"Van": (100, 100, 200, 180), "Car": (110, 100, 210, 180), "DontCare": (85, 100, 185, 180)}
+    truths = [label(kind, box) for kind, box in boxes.items()]
+    results = [found(0.9, box=boxes["DontCare"]), found(0.5, box=(105, 100, 205, 180))]
+    car = score([truths] * 50, [results] * 50)["R40"]["strict"]["Car"]
+    assert car["bbox"] == car["aos"] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("heading", [0.0, 1.57, -0.4, 3.14])
@@ -289,6 +321,43 @@ def test_ground_truth_of_exactly_the_least_height_is_ignored(height, expected):
     frames = [[label(box=(100, 100, 200, 100 + height))]] * 50
     results = [[found(0.9, box=(100, 100, 200, 100 + height))]] * 50
     assert score(frames, results)["R40"]["strict"]["Car"]["bbox"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("height", "expected"), [(24.9, [0, 0, 0]), (25, [0, 100, 100]), (39.9, [0, 100, 100]), (40, [100, 100, 100])]
+)
+def test_a_detection_of_exactly_the_least_height_counts(height, expected):
+    """Against the ground truth of 30 or 45 pixels that it overlaps by more than 0.8."""
+    frames = [[label(box=(100, 100, 200, 130 if height < 30 else 145))]] * 50
+    results = [[found(0.9, box=(100, 100, 200, 100 + height))]] * 50
+    assert score(frames, results)["R40"]["strict"]["Car"]["bbox"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("heading", [0, 0.7, math.pi / 2])
+@pytest.mark.parametrize("apart", [3.4, -3.4])
+def test_boxes_that_share_their_ends_alone_overlap(heading, apart):
+    """4 m long, 3.4 m apart: 0.6 / 7.4 of them is common, though their pixels are apart."""
+    kind = ObjectClass("Pole", (4, 1, 1), min_overlap=0.08, loose_overlap=0.08)
+    far = {"box": (600, 100, 700, 180), "place": (apart * math.cos(heading), 1.6, 20 - apart * math.sin(heading))}
+    results = [[found(0.9, kind="Pole", size=(1.5, 0.5, 4.0), ry=heading, **far)]] * 41
+    labels = [[label("Pole", size=(1.5, 0.5, 4.0), ry=heading)]] * 41
+    table = score(labels, results, ClassSpec((kind,)))["R40"]["strict"]["Pole"]
+    assert table["bbox"] == [0, 0, 0] and table["bev"] == table["3d"] == pytest.approx([100] * 3)
+
+
+def test_what_does_not_count_is_told_by_its_first_reason():
+    """Of easy, moderate and hard cars."""
+    cars = [label(), label(occluded=2, truncated=0.2), label(box=(9, 9, 99, 39), occluded=1), label(truncated=0.9)]
+    left_out = evaluate([parse_table("\n".join([*cars, label("Van")]), "")], [parse_table("", "", True)]).left_out
+    assert left_out == {
+        "Car": {
+            "occluded beyond the limit": [1, 1, 0],
+            "at most 40 pixels high": [1, 0, 0],
+            "truncated beyond the limit": [1, 1, 1],
+        },
+        "Pedestrian": {},
+        "Cyclist": {},
+    }
 
 
 def test_a_short_detection_of_another_class_absorbs_the_ground_truth():
@@ -345,6 +414,22 @@ def test_classes_never_detected_are_null_and_classes_without_truth_score_zero():
 def test_each_coordinate_of_minus_1000_is_none(place, evaluated):
     table = score([[label()]], [[found(0.9, place=place)]])["R40"]["strict"]["Car"]
     assert [metric for metric in ("bev", "3d") if table[metric] is not None] == list(evaluated)
+
+
+@pytest.mark.parametrize(
+    ("change", "evaluated"),
+    [
+        ({"box": (0, 100, 90, 180)}, ("bbox", "bev", "3d")),
+        ({"box": (-1, 100, 90, 180)}, ("bev", "3d")),
+        ({"size": (0.9, 0.4, 0.6)}, ("bbox", "bev", "3d")),
+        ({"size": (0, 1.6, 4)}, ("bbox", "bev")),
+        ({"size": (1.5, 0, 4)}, ("bbox",)),
+        ({"size": (1.5, 1.6, 0)}, ("bbox",)),
+    ],
+)
+def test_a_metric_is_evaluated_where_a_detection_has_what_it_needs(change, evaluated):
+    table = score([[label()]], [[found(0.9, **change)]])["R40"]["strict"]["Car"]
+    assert tuple(metric for metric in ("bbox", "bev", "3d") if table[metric] is not None) == evaluated
 
 
 def test_no_frames_and_no_detections_are_not_evaluated():
