@@ -333,11 +333,11 @@ def test_a_detection_of_exactly_the_least_height_counts(height, expected):
     assert score(frames, results)["R40"]["strict"]["Car"]["bbox"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("heading", [0, 0.7, math.pi / 2])
-@pytest.mark.parametrize("apart", [3.4, -3.4])
+@pytest.mark.parametrize("heading", [0, 0.7, math.pi / 2, 0.257])
+@pytest.mark.parametrize("apart", [3.93, -3.93])
 def test_boxes_that_share_their_ends_alone_overlap(heading, apart):
-    """4 m long, 3.4 m apart: 0.6 / 7.4 of them is common, though their pixels are apart."""
-    kind = ObjectClass("Pole", (4, 1, 1), min_overlap=0.08, loose_overlap=0.08)
+    """4 m long, 3.93 m apart: 0.07 / 7.93 of them is common, though their pixels are apart."""
+    kind = ObjectClass("Pole", (4, 1, 1), min_overlap=0.0088, loose_overlap=0.0088)
     far = {"box": (600, 100, 700, 180), "place": (apart * math.cos(heading), 1.6, 20 - apart * math.sin(heading))}
     results = [[found(0.9, kind="Pole", size=(1.5, 0.5, 4.0), ry=heading, **far)]] * 41
     labels = [[label("Pole", size=(1.5, 0.5, 4.0), ry=heading)]] * 41
