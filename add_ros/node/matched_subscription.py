@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,20 +23,23 @@ except ImportError:  # Humble
 
 _FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
-# While there is no publisher. Reliable, since a first message can't get lost then between the two sides' discoveries; a
-# best-effort publisher does not match this, but is discovered and followed at the next `match`.
-_INITIAL: Choice = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-# Seconds from the start in which publishers that are there already are discovered, on a busy machine too. Subscribing
-# before would be a guess, and where it is wrong, messages are lost until the second subscription is discovered in turn.
+# While there is no publisher, both: a reliable one, since a first message can't get lost then between the two sides'
+# discoveries, and a best-effort one, since a best-effort publisher does not match the other. A guess that is wrong would
+# lose messages until the next subscription is discovered in turn, which can take seconds where a datagram gets lost.
+_GUESSES = (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT)
+# Seconds from the start in which publishers that are there already are discovered, on a busy machine too. Those that
+# offer best effort would log a warning of the reliable guess.
 OFFER_PATIENCE = 2.0
+_REMEMBERED = 4  # messages that come twice do so within so many
 
 
 class MatchedSubscription:
     """Subscribes when `match` finds the first offer, and again whenever it finds that the offers have changed.
 
     `match` is to be called a few times per second, and more often while it is not `active`. Where no publisher is found
-    within OFFER_PATIENCE of the start, it subscribes for one that is still to come. During a change the old one stays
-    until the new one has received a message, so nothing is missed; a message that both receive is passed on once.
+    within OFFER_PATIENCE of the start, it subscribes in two ways for one that is still to come. Of several subscriptions
+    the others stay until the one that suits has received a message, so nothing is missed; a message that several receive
+    is passed on once.
 
     Args:
         node: has the subscription.
@@ -65,11 +69,10 @@ class MatchedSubscription:
         self._given = topic  # rclpy remaps each name that it is given: a resolved one would be remapped twice
         self.topic: str = node.resolve_topic_name(topic)
         self.received = 0
-        self._choice = (self._fixed or _INITIAL[0], _INITIAL[1])
-        self._subscription: Any = None
-        self._retiring: Any = None
-        self._changed = self._starved = False
-        self._last: tuple[int, int] | None = None
+        self._choice: Choice | None = None  # what suits the publishers, None before there are any
+        self._subscriptions: dict[Choice, Any] = {}
+        self._starved = False
+        self._passed: deque[tuple[tuple[int, int], Choice]] = deque(maxlen=_REMEMBERED)  # stamps, and how they came
         self._sequences: dict[bytes, int] = {}
 
     @property
@@ -82,41 +85,34 @@ class MatchedSubscription:
         if self._starved:
             self._explain_starving()
         choice = choose(p.qos_profile for p in self._publishers_of_type())
-        if choice is None and self._fixed is None and not self.active and self._clock() < self._wait_until:
-            return
-        choice = self._choice if choice is None else (self._fixed or choice[0], choice[1])
-        if self._subscription is None:
-            self._choice = choice
-            self._subscription = self._subscribe()
-        elif choice != self._choice:
-            if self._retiring is not None:
-                self._node.destroy_subscription(self._retiring)
-            self._choice, self._retiring = choice, self._subscription
-            self._subscription, self._changed = self._subscribe(), True
-            self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
+        if choice is not None:
+            self._follow((self._fixed or choice[0], choice[1]))
+        elif not self.active and (self._fixed is not None or self._clock() >= self._wait_until):
+            for reliability in _GUESSES if self._fixed is None else (self._fixed,):
+                self._subscribe((reliability, DurabilityPolicy.VOLATILE))
 
     def release(self) -> None:
         """Subscribe no more, until `match` is called again."""
-        for subscription in filter(None, (self._subscription, self._retiring)):
-            self._node.destroy_subscription(subscription)
-        self._subscription = self._retiring = self._last = None
-        self._changed = False
+        self._keep_only(None)
+        self._choice = None
+        self._passed.clear()
         self._sequences.clear()
 
     @property
     def active(self) -> bool:
         """Whether it is subscribed."""
-        return self._subscription is not None
+        return bool(self._subscriptions)
 
     def silence(self) -> str:
         """Why nothing has arrived, as far as the graph shows: one or two sentences."""
-        mine, others = f"this node requests {_words(*self._choice)}", self._publishers()
+        requested = " and ".join(_words(*choice) for choice in self._subscriptions)
+        mine, others = f"this node requests {requested}", self._publishers()
         same = [p for p in others if p.topic_type == self.type_name]
         if same:
             offers = sorted(
                 f"{p.node_name} ({_words(p.qos_profile.reliability, p.qos_profile.durability)})" for p in same
             )
-            incompatible = not all(_satisfies(p.qos_profile, self._choice) for p in same)
+            incompatible = any(self._starves(p) for p in same)
             hint = "these do not match: set the parameter reliability to auto" if incompatible else "they send nothing"
             return f"{len(same)} publisher(s): {', '.join(offers)}; {mine}; {hint}"
         if others:
@@ -133,36 +129,50 @@ class MatchedSubscription:
     def _publishers_of_type(self) -> list[Any]:
         return [p for p in self._publishers() if p.topic_type == self.type_name]
 
-    def _subscribe(self) -> Any:
+    def _starves(self, publisher: Any) -> bool:
+        """Whether no subscription matches what it offers."""
+        return not any(_satisfies(publisher.qos_profile, choice) for choice in self._subscriptions)
+
+    def _follow(self, choice: Choice) -> None:
+        if choice == self._choice:
+            return
+        self._choice = choice
+        if choice not in self._subscriptions:
+            if self._subscriptions:
+                self._node.get_logger().info(f"{self.topic}: subscribing {_words(*choice)}, as its publishers offer")
+            self._subscribe(choice)
+
+    def _keep_only(self, choice: Choice | None) -> None:
+        for other in [other for other in self._subscriptions if other != choice]:
+            self._node.destroy_subscription(self._subscriptions.pop(other))
+
+    def _subscribe(self, choice: Choice) -> None:
         profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=self._depth, reliability=self._choice[0], durability=self._choice[1]
+            history=HistoryPolicy.KEEP_LAST, depth=self._depth, reliability=choice[0], durability=choice[1]
         )
         events = SubscriptionEventCallbacks(
             incompatible_qos=self._incompatible,
             use_default_callbacks=False,
         )
-        holder: list[Any] = []
 
         def on_message(message: Any, info: Any) -> None:
-            self._on_message(message, info, holder[0])
+            self._on_message(message, info, choice)
 
         # Humble's callbacks get the message alone.
         callback = on_message if hasattr(Subscription, "CallbackType") else lambda message: on_message(message, {})
-        holder.append(
-            self._node.create_subscription(self._kind, self._given, callback, profile, event_callbacks=events)
+        self._subscriptions[choice] = self._node.create_subscription(
+            self._kind, self._given, callback, profile, event_callbacks=events
         )
-        return holder[0]
 
-    def _on_message(self, message: Any, info: Any, subscription: Any) -> None:
+    def _on_message(self, message: Any, info: Any, choice: Choice) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if subscription is self._subscription and self._changed:
-            self._changed = False
-            if self._retiring is not None:
-                self._node.destroy_subscription(self._retiring)
-                self._retiring = None
-            if stamp == self._last:
+        if choice == self._choice:
+            self._keep_only(choice)
+        for passed in self._passed:
+            if passed[0] == stamp and passed[1] != choice:
+                self._passed.remove(passed)  # a camera may give all its images the same stamp
                 return
-        self._last = stamp
+        self._passed.append((stamp, choice))
         self.received += 1
         self._count_missed(info)
         self._callback(message)
@@ -177,7 +187,7 @@ class MatchedSubscription:
             self._sequences.clear()  # or messages that arrive meanwhile would count as missed later
             return
         before = self._sequences.get(sender)
-        self._sequences[sender] = number
+        self._sequences[sender] = max(number, before or 0)
         if before is not None and number > before + 1:
             self._on_missed(number - before - 1)
 
@@ -195,16 +205,17 @@ class MatchedSubscription:
             self._starved = True
 
     def _explain_starving(self) -> None:
-        starving = [p for p in self._publishers() if not _satisfies(p.qos_profile, self._choice)]
+        starving = [p for p in self._publishers() if self._starves(p)]
         if any("UNKNOWN" in p.node_name for p in starving):
             return  # the name of a node is discovered a little later than its publishers
         self._starved = False
+        requested = " and ".join(_words(*choice) for choice in self._subscriptions)
         offers = ", ".join(
             f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}" for p in starving
         )
         self._node.get_logger().warning(
             f"{self.topic}: incompatible quality of service, nothing will arrive: "
-            f"{offers or 'a publisher offers less'}, this node requests {_words(*self._choice)}; "
+            f"{offers or 'a publisher offers less'}, this node requests {requested}; "
             "set the parameter reliability to auto"
         )
 
