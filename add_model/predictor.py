@@ -14,7 +14,7 @@ from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import level_view, turned_back
-from add_model.preprocessing import postprocess, preprocess
+from add_model.preprocessing import default_max_pixels, postprocess, preprocess, scaled_size
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
 
@@ -95,6 +95,17 @@ class Predictor:
             ValueError: Where the image is something else, or not of the camera's size, or there is no level view.
         """
         return self.predict_batch([image], [camera], score_threshold, [up])[0]
+
+    def warm_up(self, camera: Camera, up: np.ndarray | None = None) -> None:
+        """Run the network once at the size at which it sees this camera's images, `up` being as `predict` has it.
+
+        An engine prepares itself for each size: the first image of a size takes up to twice as long as others on a CPU,
+        and where TensorRT builds an engine for it, minutes.
+        """
+        view = camera if up is None else level_view(camera, up).camera
+        focal = self._backend.focal
+        width, height = scaled_size(view, focal, self._max_pixels or default_max_pixels(focal))
+        self.predict(np.zeros((height, width, 3), np.uint8), view.resize(width, height))
 
     def predict_batch(
         self,

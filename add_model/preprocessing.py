@@ -78,13 +78,16 @@ def window(
 MAX_PIXELS = 2 * 640 * 192
 
 
+def default_max_pixels(focal: float) -> int:
+    """The most pixels that a network of this focal length is given where nothing else is asked for."""
+    return round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
+
+
 def preprocess(
     image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int | None = None
 ) -> tuple[np.ndarray, Camera]:
     """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
-    if max_pixels is None:
-        max_pixels = round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
-    width, height = scaled_size(camera, focal, max_pixels)
+    width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
     return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
 
 

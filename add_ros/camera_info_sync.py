@@ -129,8 +129,13 @@ def same_size(image: Any, info: Any) -> bool:
     """Whether a CameraInfo can be of this image by its size; of compressed images nothing is known before decoding."""
     if not hasattr(image, "width"):
         return True
+    return image_size(info) == (image.width, image.height)
+
+
+def image_size(info: Any) -> tuple[int, int]:
+    """(width, height) of the images that a CameraInfo describes."""
     full = (info.roi.width or info.width, info.roi.height or info.height)
-    return (full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)) == (image.width, image.height)
+    return full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
 
 
 def _time(message: Any) -> Time | None:

@@ -23,9 +23,12 @@ from collections.abc import Callable
 import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from add_ros.demo.processes import isolate
+from add_ros.messages import image_message
 from add_ros.transport import config_folder
 from training.data.world import World
 
@@ -36,24 +39,20 @@ _FRAME = "camera"
 
 def camera(width: int, height: int, focal: float, hertz: float, reliability: str) -> None:
     """A camera's driver: says on its standard output when its first image goes out."""
-    from sensor_msgs.msg import CameraInfo
-
-    from add_ros.messages import image_message
-
     sample = World(width=width, height=height, focal=focal, seed=91).sample(3)
     rclpy.init()
     node = rclpy.create_node("camera")
     profile = QoSProfile(depth=5, reliability=getattr(ReliabilityPolicy, reliability.upper()))
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Header
-
     image = image_message(sample.image, Header(frame_id=_FRAME))
     P = np.ascontiguousarray(sample.camera.P)
     info = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k, info.p, info.header.frame_id = P[:, :3].ravel(), P.ravel(), _FRAME
     print("set up", flush=True)
     sys.stdin.readline()
-    images, infos = node.create_publisher(Image, "image", profile), node.create_publisher(CameraInfo, "camera_info", profile)
+    images, infos = (
+        node.create_publisher(Image, "image", profile),
+        node.create_publisher(CameraInfo, "camera_info", profile),
+    )
     start, turn = time.monotonic(), 0
     while True:
         stamp = node.get_clock().now().to_msg()
@@ -154,7 +153,10 @@ def start(order: str, domain: int, options: argparse.Namespace) -> dict[str, flo
             print(*(f"{when - node.started:7.3f} {line}" for when, line in node.lines), sep="\n")
         if order == "camera first":
             return {"start to ready": ready - node.started, "ready to detections": came - ready, "age": came - stamp}
-        return {"image to detections": came - sent, "unanswered": round((stamp - sent) * options.hertz), "age": came - stamp}
+        return {
+            "image to detections": came - sent,
+            "images unanswered": round((stamp - sent) * options.hertz),
+        }
     finally:
         for process in running:
             process.end()
@@ -169,7 +171,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--focal", type=float, default=721.5)
     parser.add_argument("--hertz", type=float, default=10.0)
-    parser.add_argument("--pause", type=float, default=3.0, help="seconds that a ready node waits; default: %(default)s")
+    parser.add_argument(
+        "--pause", type=float, default=3.0, help="seconds that a ready node waits; default: %(default)s"
+    )
     parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort")
     parser.add_argument("--param", nargs="*", default=[], metavar="NAME:=VALUE", help="of the node")
     parser.add_argument("--verbose", action="store_true", help="with the node's log")
@@ -182,7 +186,8 @@ def main() -> None:
         found = []
         for turn in range(options.starts):
             found.append(start(order, 1 + (os.getpid() + turn) % 100, options))
-            print(f"{order} {turn}: {', '.join(f'{k} {v:.2f}' for k, v in found[-1].items())}, load {os.getloadavg()[0]:.1f}", flush=True)
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in found[-1].items())
+            print(f"{order} {turn}: {figures}, load {os.getloadavg()[0]:.1f}", flush=True)
         for name in found[0]:
             values = np.array([each[name] for each in found])
             print(f"{order}, {name}: median {np.median(values):.2f}, most {values.max():.2f}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -19,7 +20,7 @@ from add_model.geometry.camera import Camera
 from add_ros import images
 from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
-from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
+from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, image_size, same_size
 from add_ros.errors import FrameRejectedError
 from add_ros.node.camera_attitude import CameraAttitude
 from add_ros.node.detection_filter import DetectionFilter, RateLimit
@@ -74,6 +75,8 @@ class CameraStream:
         self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
         self._live, self._rate, self._transport_advice = live, RateLimit(), transport_advice
         self._newest: tuple[Any, Any] | None = None
+        self._latest_info: CameraInfo | None = None
+        self._serving = False
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._advised = "", False, False
         self._attitude = CameraAttitude(settings["camera_pitch"], settings["camera_roll"], to_level)
@@ -123,7 +126,8 @@ class CameraStream:
     def match(self, enabled: bool) -> bool:
         """Subscribe, and follow the publishers' quality of service; where nobody wants what is found, do neither.
 
-        Returns whether it waits for a publisher's offer, and so should be called again soon.
+        That begins while the model is loaded: it is warmed up at the size of the first CameraInfo, and no time is lost
+        to discovery then. Returns whether it waits for a publisher's offer, and so should be called again soon.
         """
         if not enabled:
             self._rest("disabled")
@@ -147,6 +151,25 @@ class CameraStream:
             self._patience.cancel()
             with self._newest_lock:
                 self._newest = None
+
+    def expected(self) -> tuple[Camera, np.ndarray | None] | None:
+        """The camera of the images to come and where up is in its frame, by the CameraInfo that has come, None where
+        none has, or it can't be used.
+        """
+        if (info := self._latest_info) is None:
+            return None
+        try:
+            camera = self._calibrator(info, *image_size(info)).camera
+            return camera, self._attitude.up(info.header)
+        except FrameRejectedError:
+            return None  # the images are rejected, and say why
+
+    def serve(self) -> None:
+        """The model is loaded: from now on images count, the one that waits too."""
+        with self._newest_lock:
+            self._serving, waiting = True, self._newest is not None
+        if waiting:
+            self.diagnostics.received()
 
     def watch(self) -> None:
         """Report topics that have been silent since the start."""
@@ -266,13 +289,15 @@ class CameraStream:
             self._log.warning(f"{self.image.topic}: {said} (said once)")
 
     def _on_image(self, message: Any) -> None:
-        self.diagnostics.received()
+        if self._serving:
+            self.diagnostics.received()
         if self._is_bounded(message):
             self._synchronizer.add_image(message, self._ticks)
             self._tick_while_waiting()
 
     def _on_info(self, message: Any) -> None:
         if self._is_bounded(message):
+            self._latest_info = message
             self._synchronizer.add_info(message)
             self._tick_while_waiting()
 
@@ -296,6 +321,8 @@ class CameraStream:
             self._patience.reset()
 
     def _on_missed(self, count: int) -> None:
+        if not self._serving:
+            return
         missed = self.diagnostics.dropped(MISSED, count)
         if self._transport_advice and not self._advised:
             self._advised = True
@@ -307,7 +334,7 @@ class CameraStream:
             return
         with self._newest_lock:
             replaced, self._newest = self._newest is not None, (image, info)
-        if replaced:
+        if replaced and self._serving:
             self.diagnostics.dropped(NEWER_FRAME)
         self._wake()
 

@@ -10,12 +10,11 @@ import os
 import threading
 import traceback
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -40,6 +39,7 @@ from add_ros.transport import advice, config_folder
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
 _OFFER_PERIOD = 0.05  # seconds between two looks for a publisher, as long as none is found
 _MATCH_TRIES = 10  # failures in a row after which the node gives up
+_COMMON = Camera.pinhole(720, 720, 640, 192, 1280, 384)
 _LAST_FRAME = 0.2  # seconds that the worker is given for the frame in work
 
 
@@ -149,13 +149,23 @@ class DetectorCore:
                 engine=self._values["engine"],
                 engine_options=parse_options(self._values["engine_options"]),
             )
-            predictor.predict(np.zeros((384, 1280, 3), np.uint8), Camera.pinhole(720, 720, 640, 192, 1280, 384))
+            self._warm_up(predictor)
         except ModelError:
             raise
         except Exception as error:
             raise ModelError(f"the model {path} can't be used: {type(error).__name__}: {error}") from error
         if not self._stopping.is_set():
             self._announce(predictor)
+
+    def _warm_up(self, predictor: Predictor) -> None:
+        """Run the model at the sizes of the cameras that are known by now, else at that of a common one."""
+        warm = False
+        for camera, up in filter(None, (stream.expected() for stream in self._streams)):
+            with suppress(ValueError):  # then its images are rejected one by one, which is no reason to end
+                predictor.warm_up(camera, up)
+                warm = True
+        if not warm:
+            predictor.warm_up(_COMMON)
 
     def start(self) -> None:
         """Let the worker begin: with `load`, where that has not been called."""
@@ -227,6 +237,7 @@ class DetectorCore:
         for stream in self._streams:
             if self._active and self._enabled:
                 stream.outputs.open()
+            stream.serve()
         self._predictor = predictor
         self._warn_of_doubts()
         self._publish_labels()
@@ -236,8 +247,6 @@ class DetectorCore:
         )
 
     def _match(self) -> None:
-        if self._predictor is None:
-            return  # no frame could be answered
         try:
             waiting = [stream.match(self._active and self._enabled) for stream in self._streams]
             self._match_failures = 0

@@ -24,8 +24,8 @@ except ImportError:  # Humble
 _FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
 # While there is no publisher, both: a reliable one, since a first message can't get lost then between the two sides'
-# discoveries, and a best-effort one, since a best-effort publisher does not match the other. A guess that is wrong would
-# lose messages until the next subscription is discovered in turn, which can take seconds where a datagram gets lost.
+# discoveries, and a best-effort one, since a best-effort publisher does not match the other. A wrong guess would lose
+# messages until the next subscription is discovered in turn, which can take seconds where a datagram gets lost.
 _GUESSES = (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT)
 # Seconds from the start in which publishers that are there already are discovered, on a busy machine too. Those that
 # offer best effort would log a warning of the reliable guess.
@@ -37,9 +37,9 @@ class MatchedSubscription:
     """Subscribes when `match` finds the first offer, and again whenever it finds that the offers have changed.
 
     `match` is to be called a few times per second, and more often while it is not `active`. Where no publisher is found
-    within OFFER_PATIENCE of the start, it subscribes in two ways for one that is still to come. Of several subscriptions
-    the others stay until the one that suits has received a message, so nothing is missed; a message that several receive
-    is passed on once.
+    within OFFER_PATIENCE of the start, it subscribes in two ways for one that is still to come. Of several
+    subscriptions the others stay until the one that suits has received a message, so nothing is missed; a message that
+    several receive is passed on once.
 
     Args:
         node: has the subscription.

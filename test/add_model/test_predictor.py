@@ -361,3 +361,30 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path, content, words):
     with pytest.raises(ModelError, match=words) as caught:
         Predictor(path, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "focal", "up"), [((1920, 1080), 1115.0, None), ((640, 480), 525.0, np.array([0.0, -0.94, -0.34]))]
+)
+def test_it_warms_up_at_the_size_of_the_cameras_images(predictor, monkeypatch, size, focal, up):
+    shapes = []
+    monkeypatch.setattr(predictor, "_backend", Spy(predictor._backend, shapes))
+    width, height = size
+    camera = Camera.pinhole(focal, focal, width / 2, height / 2, width, height)
+    predictor.warm_up(camera, up)
+    predictor.predict(np.zeros((height, width, 3), np.uint8), camera, up=up)
+    assert len(shapes) == 2 and shapes[0] == shapes[1]
+
+
+class Spy:
+    """A backend that writes down what it is given."""
+
+    def __init__(self, backend, shapes):
+        self._backend, self._shapes = backend, shapes
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def __call__(self, canvases, P):
+        self._shapes.append(canvases.shape)
+        return self._backend(canvases, P)

@@ -195,7 +195,7 @@ def test_swapped_names_are_swapped_once(bench):
     arguments = [word for pair in ("image:=/rear", "camera_info:=/rear_info", "/rear:=/image") for word in ("-r", pair)]
     with DetectorProcess(*arguments, model=MODEL) as detector:
         detector.wait_for_log("ready: /rear (sensor_msgs/msg/Image) and /rear_info")
-        bench.spin_until(lambda: bench.node.count_subscribers("/rear") == 1, "for the subscription")
+        bench.spin_until(lambda: bench.node.count_subscribers("/rear"), "for the subscription")
         assert bench.node.count_subscribers("/image") == 0
 
 

@@ -1,0 +1,51 @@
+"""What the model is run at before the first image."""
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from support.detector_bench import MODEL, camera_info
+
+from add_model.predictor import Predictor
+from add_ros.node import parameters
+from add_ros.node.detector_core import DetectorCore
+
+
+@pytest.fixture
+def core():
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    given = {"model": str(MODEL), "device": "cpu", "threads": 1, "camera_pitch": 10.0}
+    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
+    node = rclpy.create_node("warm", parameter_overrides=overrides)
+    core = DetectorCore(node, parameters.declare(node))
+    yield core
+    core.stop()
+    core.destroy()
+    node.destroy_node()
+
+
+def warmed(core, monkeypatch, info):
+    """(width, height, up) of each camera that the model is warmed up for, when this CameraInfo has come."""
+    seen, warm_up = [], Predictor.warm_up
+
+    def noted(self, camera, up=None):
+        seen.append((camera.width, camera.height, up))
+        warm_up(self, camera, up)
+
+    monkeypatch.setattr(Predictor, "warm_up", noted)
+    if info is not None:
+        core._streams[0]._on_info(info)
+    core.load()
+    return seen
+
+
+def test_the_camera_that_is_there_is_warmed_up_for(core, monkeypatch):
+    [(width, height, up)] = warmed(core, monkeypatch, camera_info())
+    assert (width, height) == (640, 192)
+    np.testing.assert_allclose(up, [0, -np.cos(np.radians(10)), -np.sin(np.radians(10))])
+
+
+@pytest.mark.parametrize("info", [None, camera_info(width=0), camera_info(projection=np.zeros((3, 4)))])
+def test_without_a_camera_that_can_be_used_it_is_a_common_one(core, monkeypatch, info):
+    assert [each[:2] for each in warmed(core, monkeypatch, info)] == [(1280, 384)]
