@@ -10,6 +10,7 @@ from shapely.geometry import box as shapely_box
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
+from add_model.geometry.rotated_iou import bev_iou
 from add_model.nms import NmsSettings, nms
 
 CAMERA = Camera.pinhole(720, 720, 620, 180, 1242, 375)
@@ -54,11 +55,17 @@ WHOLE = (0, 0, 100, 100)
         (20.0, (0, 0, 100, 59), 2),
         (20.0, (0, 0, 59, 100), 2),
         (20.0, (100, 0, 200, 100), 2),  # edges touch
+        (20.0, (0, 0, 100, 60), 2),  # not more than 0.6
         (20.0, (150, 150, 250, 250), 2),
+        (20.0, (0, 150, 100, 250), 2),
+        (20.0, (150, 0, 250, 100), 2),
     ],
 )
-def test_detections_that_cover_the_same_pixels_at_the_same_depth_are_one(depth, rectangle, kept):
-    assert len(nms(in_image([(20.0, WHOLE), (depth, rectangle)]))) == kept
+@pytest.mark.parametrize("corner", [(0, 0), (300, 200)])
+@pytest.mark.parametrize("unit", [1, 1 / 128])
+def test_detections_that_cover_the_same_pixels_at_the_same_depth_are_one(depth, rectangle, kept, corner, unit):
+    pair = ((d, unit * np.array(r, float) + np.tile(corner, 2)) for d, r in ((20.0, WHOLE), (depth, rectangle)))
+    assert len(nms(in_image(list(pair)))) == kept
 
 
 def test_a_detector_without_suppression_keeps_repetitions():
@@ -77,6 +84,13 @@ def test_a_centre_within_the_better_ones_footprint_is_the_same_object(forward, s
     rectangles = np.array([(0.0, 0, 10, 10), (50, 0, 60, 10)])
     found = Detections(np.array(["Car", "Car"]), np.array([0.9, 0.8]), boxes, rectangles, np.ones(2))
     assert len(nms(found)) == kept
+
+
+@pytest.mark.parametrize(("x", "z"), [(2.0, 0), (0, 0.75)])
+def test_a_centre_on_the_better_ones_side_is_another_object(x, z):
+    boxes = np.array([(0, 0.9, 30, 4, 1.5, 1.5, 0), (x, 0.9, 30 + z, 4, 1.5, 1.5, 0)])
+    rectangles = np.array([(0.0, 0, 10, 10), (50, 0, 60, 10)])
+    assert len(nms(Detections(np.array(["Car"] * 2), np.array([0.9, 0.8]), boxes, rectangles, np.ones(2)))) == 2
 
 
 drawn = st.lists(
@@ -125,13 +139,27 @@ def test_by_default_footprints_that_share_a_part_are_two_objects():
     assert len(nms(found, NmsSettings(0.1))) == 1
 
 
-def test_long_boxes_that_touch_at_their_ends_are_compared_too():
-    """A T of two boxes of 12 m by 1 m, whose centres are 6.2 m apart."""
-    boxes = np.array([(0, 0.9, 30, 12, 1, 1.5, 0), (0, 0.9, 36.2, 12, 1, 1.5, -np.pi / 2)])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        # A T of two boxes of 12 m by 1 m, whose centres are 6.2 m apart, near and far
+        [(0, 0.9, 30, 12, 1, 1.5, 0), (0, 0.9, 36.2, 12, 1, 1.5, -np.pi / 2)],
+        [(20, 0.9, 1, 12, 1, 1.5, 0), (20, 0.9, 7.2, 12, 1, 1.5, -np.pi / 2)],
+        # Two low ones that share a corner
+        [(20, 0.9, 30, 12, 3, 0.5, 0), (31.83, 0.9, 32.96, 12, 3, 0.5, 0)],
+    ],
+)
+def test_long_boxes_that_touch_at_their_ends_are_compared_too(boxes):
+    a, b = (Polygon(corners[:4, [0, 2]]) for corners in box3d.corners(np.array(boxes)))
+    overlap = a.intersection(b).area / a.union(b).area
     found = Detections(
-        np.array(["Car"] * 2), np.array([0.9, 0.8]), boxes, np.array([(0.0, 0, 9, 9), (20, 0, 29, 9)]), np.ones(2)
-    )
-    assert len(nms(found, NmsSettings(0.01))) == 1
+        np.array(["Car"] * 2), np.array([0.9, 0.8]), np.array(boxes), np.array([(0.0, 0, 9, 9), (20, 0, 29, 9)]),
+        np.ones(2),
+    )  # fmt: skip
+    assert len(nms(found, NmsSettings(0.99 * overlap))) == 1
+    assert len(nms(found, NmsSettings(1.01 * overlap))) == 2
+    exact = float(bev_iou(found.boxes[1:], found.boxes[:1])[0])
+    assert len(nms(found, NmsSettings(exact))) == 2  # not more than this
 
 
 def test_rectangles_apart_in_both_directions_share_nothing():

@@ -126,7 +126,7 @@ class AnchorTargetEncoder:
     ) -> np.ndarray:
         """Objects (K, 7) with labels (K,) to train on, and all boxes (N, 7), ignored (N, C) -> `anchor_object`."""
         z, x, _ = self.grid.centres(self.stride)
-        anchor_object = np.full((len(z), len(x), len(self.classes), len(HEADINGS)), -1, np.int16)
+        anchor_object = np.empty((len(z), len(x), len(self.classes), len(HEADINGS)), np.int16)
         for index, kind in enumerate(self.classes):
             positive, negative = self._overlaps(kind)
             best = np.zeros((len(z), len(x), len(HEADINGS)))

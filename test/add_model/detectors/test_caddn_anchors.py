@@ -9,7 +9,7 @@ import torch
 from shapely.geometry import box as rectangle
 from support.detector_cases import all_visible
 
-from add_model.classes import KITTI_CLASSES
+from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.detectors.caddn.anchors import (
     HEADINGS,
     AnchorTargetEncoder,
@@ -198,6 +198,28 @@ def test_of_equal_objects_the_first_has_the_anchors():
     assert (owner == 0).sum() > 3 and (owner == 1).sum() == 1  # its one best anchor, which it is given
 
 
+@pytest.mark.parametrize(
+    ("overlaps", "visible", "wanted"),
+    [((0.6, 0.5), True, [0, -2, -2, -2, -2]), ((0.5, 0.25), True, [0] * 5), ((0.6, 0.5), False, [-2] * 5)],
+)
+def test_an_overlap_that_equals_a_limit_is_on_its_upper_side(overlaps, visible, wanted):
+    """A box twice as long as the anchors, of which five lie in it: 8 of 16 square metres are common, exactly."""
+    classes = ClassSpec((ObjectClass("Car", (4.0, 2.0, 1.5)),))
+    grid = Grid(low=(0.0, -8.0, -3.0), high=(16.0, 8.0, 1.0), sides=(1.0, 1.0, 1.0))
+    encoder = AnchorTargetEncoder(
+        grid, 1, DepthBins(20, 2.0, 40.0), 4, Limits(min_height=0), classes, large_overlaps=overlaps
+    )
+    box = np.array([[0.5, 0.9, 8.5, 8.0, 2.0, 1.5, 0.0]])
+    labels = Labels(np.array(["Car"]), box, np.array([[0.0, 0, 90, 60]]), np.array([visible]))
+    owner = encoder.encode(CAMERA, labels, DEPTH)["anchor_object"][:, :, 0, 0]
+    x = grid.centres()[1]
+    inside = np.flatnonzero(np.abs(x - 0.5) <= 2)
+    assert len(inside) == 5 and sorted(owner[8, inside], reverse=True) == wanted
+    owner[8, inside] = -9
+    # Of the anchors beside them those that share 6 of 18 square metres count for the lower of the lower limits.
+    assert set(np.unique(owner).tolist()) == ({-9, -1} if overlaps[1] == 0.5 else {-9, -2, -1})
+
+
 def test_a_grid_by_hand():
     grid = Grid(low=(2.0, -4.0, -3.0), high=(10.0, 4.0, 1.0), sides=(2.0, 1.0, 2.0))
     assert grid.shape == (4, 8, 2)
@@ -223,9 +245,14 @@ def test_a_grid_by_hand():
         (6.41, 15, 0),
         (-6.39, 15, 1),
         (-6.41, 15, 0),
+        (0, 2.0, 1),
+        (0, 21.2, 0),
+        (6.4, 15, 1),
+        (-6.4, 15, 0),
     ],
 )
 def test_objects_count_up_to_the_grids_sides(x, z, inside):
+    """On a side itself: where the voxel that begins there exists."""
     box = np.array([[x, 0.2, z, 0.8, 0.6, 1.7, 0.0]])
     labels = Labels(np.array(["Pedestrian"]), box, np.array([[1.0, 1, 90, 90]]), np.ones(1, bool))
     wide = Camera.pinhole(90, 360, 320, 96, 640, 192)

@@ -1,11 +1,14 @@
 """Which labels are trained on, at each limit's two sides; cells of heatmaps and of ignored regions by brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from add_model.classes import KITTI_CLASSES
 from add_model.detectors.keypoint_encoder import KeypointEncoder, gaussian_radius, published_radius
-from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign, require_3d
+from add_model.errors import ModelError
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
 from add_model.labels import Labels
 
@@ -34,6 +37,20 @@ def test_centres_count_from_the_images_edge_to_the_last_whole_cells(stride, axis
         place = [100.0, 50.0, 20.0]
         place[axis] = value
         assert used(seen_at(place), stride=stride) == inside, value
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_centre_on_the_edge_of_a_cell_lies_in_the_cell_that_begins_there(axis):
+    """Numbers are such that pixels are exact; without a stride cells are pixels, here of an odd number."""
+    camera = Camera.pinhole(512, 512, 120.5, 40.5, 251, 99)
+    for value, stride, inside in ((-0.5, 4, 1), ((247.5, 95.5)[axis], 4, 0), ((250.5, 98.5)[axis], 1, 0)):
+        place = [100.5, 50.5, 16.0]
+        place[axis] = value
+        labels = seen_at(place, camera=camera)
+        assert used(labels, camera, stride=stride) == inside
+        place[axis] = value - 1 / 8
+        assert used(seen_at(place, camera=camera), camera, stride=stride) == 1 - inside
+    assert len(assign(camera, seen_at((250, 98, 16), camera=camera), KITTI_CLASSES, Limits()).chosen) == 1
 
 
 @pytest.mark.parametrize(("depth", "inside"), [(-20, 0), (0.49, 0), (0.51, 1), (65, 1), (65.01, 0)])
@@ -91,6 +108,14 @@ def test_unused_labels_hide_the_classes_that_they_could_be(name, change, classes
 def test_no_labels_are_no_targets():
     choice = assign(CAMERA, seen_at(), KITTI_CLASSES, Limits())
     assert len(choice.chosen) == len(choice.label) == 0 and choice.ignored.shape == (0, 3)
+    assert choice.pixel.shape == (0, 2) and choice.depth.shape == choice.heading.shape == (0,)
+
+
+def test_labels_without_3d_are_refused_where_they_are_needed():
+    labels = seen_at((100, 50, 20))
+    require_3d(labels, "CaDDN")
+    with pytest.raises(ModelError, match=r"CaDDN learns 3D boxes from all views: give .*crop\.train_3d true"):
+        require_3d(replace(labels, trains_3d=False), "CaDDN")
 
 
 def blobs(rows, columns, objects):
