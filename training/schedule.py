@@ -88,7 +88,8 @@ class OneCycle(Schedule):
     def _between(self, progress: float, first: float, middle: float, last: float) -> float:
         if progress < self.warmup_fraction:
             return _along_cosine(first, middle, progress / self.warmup_fraction)
-        return _along_cosine(middle, last, min(1.0, (progress - self.warmup_fraction) / (1 - self.warmup_fraction)))
+        along = (progress - self.warmup_fraction) / max(1e-9, 1 - self.warmup_fraction)
+        return _along_cosine(middle, last, min(1.0, along))
 
 
 def _along_cosine(start: float, end: float, along: float) -> float:

@@ -34,6 +34,13 @@ def test_without_a_warm_up_the_first_step_has_the_whole_rate():
     assert StepDecay(())(0.0) == 1.0
 
 
+@pytest.mark.parametrize("kind", [Cosine, OneCycle])
+def test_a_warm_up_may_last_for_the_whole_training_or_not_at_all(kind):
+    assert kind(warmup_fraction=1.0)(1.0) == pytest.approx(1.0)
+    assert kind(warmup_fraction=0.0)(0.0) == pytest.approx(1.0)
+    assert kind(warmup_fraction=0.0)(1.0) == pytest.approx(kind().final)
+
+
 def test_a_warm_up_along_a_cosine_is_monodles():
     """Published: 1e-5 + (lr - 1e-5) (1 - cos(pi epoch / 5)) / 2 with lr 1.25e-3: from 0.8% of it, here 1%."""
     schedule = StepDecay((0.9,), warmup_fraction=5 / 140, warmup="cosine")
