@@ -180,3 +180,78 @@ def test_frames_over_the_maximum_rate_need_no_answer(diagnostics, clock):
     diagnostics.received()
     diagnostics.dropped(OVER_MAX_RATE)
     assert "no answer" in status(diagnostics)[1]
+
+
+def test_an_idle_stream_needs_no_images_and_waits_for_them_again_afterwards(diagnostics, clock):
+    diagnostics.received()
+    diagnostics.published(10, 30, 0)
+    diagnostics.idle("")  # it is not, as before
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
+    diagnostics.idle("nobody listens")
+    clock.now += 60
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "idle: nobody listens")
+    diagnostics.idle("")
+    assert status(diagnostics)[:2] == (DiagnosticStatus.WARN, "waiting for images")
+
+
+def test_failed_callbacks_and_impossible_detections_are_counted_and_warned_of_once(diagnostics):
+    diagnostics.received()
+    diagnostics.published(10, 30, 0)
+    values = status(diagnostics)[2]
+    assert (values["callback_errors"], values["detections_impossible"]) == ("0", "0")
+    diagnostics.callback_failed()
+    diagnostics.impossible(3)
+    level, text, values = status(diagnostics)
+    assert level == DiagnosticStatus.WARN and (values["callback_errors"], values["detections_impossible"]) == ("1", "3")
+    assert "; 1 callback(s) failed, see the log" in text and text.startswith("3 detections had impossible values")
+    level, text, values = status(diagnostics)
+    assert (level, text) == (DiagnosticStatus.OK, "detecting")
+    assert (values["callback_errors"], values["detections_impossible"]) == ("1", "3")
+
+
+def test_images_that_the_network_sees_together_are_averaged(diagnostics):
+    diagnostics.published(10, 30, 0)
+    diagnostics.published(10, 30, 0, together=4)
+    assert status(diagnostics)[2]["batch_size"] == "2.5"
+
+
+def test_between_answers_the_last_one_counts(diagnostics):
+    for latencies, last in (((150,), "pipeline latency 150 ms is over the budget of 100 ms"), ((400, 30), "detecting")):
+        for latency in latencies:
+            diagnostics.received()
+            diagnostics.published(20, latency, 0)
+        assert "pipeline latency" in status(diagnostics)[1]
+        assert status(diagnostics)[1] == last
+
+
+@pytest.mark.parametrize(("seconds", "patient"), [(4.998, True), (5.003, False)])
+def test_a_budget_of_seconds_is_waited_for(diagnostics, clock, seconds, patient):
+    diagnostics.received()
+    diagnostics.published(20, 30, 0)
+    diagnostics.received()
+    clock.now += seconds
+    diagnostics.received()
+    assert ("no answer for 5 s" in status(diagnostics, budget=5000.0)[1]) == (not patient)
+
+
+def test_twice_the_last_processing_time_is_waited_for(diagnostics, clock):
+    diagnostics.received()
+    diagnostics.published(3000, 30, 0)
+    diagnostics.received()
+    for waited, patient in ((5.9, True), (0.2, False)):
+        clock.now += waited
+        diagnostics.received()
+        assert ("no answer" in status(diagnostics)[1]) == (not patient)
+
+
+def test_what_is_exactly_within_a_limit_is_no_warning(diagnostics, clock):
+    diagnostics.received()
+    assert status(diagnostics, budget=0.5)[:2] == (DiagnosticStatus.OK, "detecting")  # nothing is measured yet
+    diagnostics.published(100, 100, 0)
+    clock.now += 2.0
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
+    clock.now += 0.1
+    assert status(diagnostics)[1] == "no image for 2 s"
+    diagnostics.received()
+    diagnostics.published(10, 60e3, 0)
+    assert status(diagnostics)[1] == "pipeline latency 60000 ms is over the budget of 100 ms"
