@@ -60,6 +60,14 @@ def test_a_rectified_camera_without_k_uses_p(topic, rectification):
         calibrate(message, "/cam/image_raw", "raw")
 
 
+def test_of_k_and_p_the_first_focal_length_says_whether_it_is_there():
+    """A principal point or a baseline of 0 says nothing."""
+    k = K * [[1, 1, 0], [1, 1, 1], [1, 1, 1]]
+    np.testing.assert_array_equal(calibrate(info(k=k.ravel(), p=np.zeros(12))).camera.P[:, :3], k)
+    p = P * [[1, 1, 1, 0], [1] * 4, [1] * 4]
+    np.testing.assert_array_equal(calibrate(info(k=np.zeros(9), p=p.ravel())).camera.P[:, :3], P[:, :3])
+
+
 # camera 02 of KITTI's 2011_09_26
 KITTI_K = np.array([[959.791, 0, 696.0217], [0, 956.9251, 224.1806], [0, 0, 1]])
 KITTI_D = [-0.3691481, 0.1968681, 0.001353473, 0.0005677587, -0.06770705]
@@ -374,8 +382,8 @@ def test_a_driver_without_a_calibration_is_named(changes, reason, words):
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(
     ("share", "centre", "taken"),
-    [(0.0099, 0.5, False), (0.0101, 0.5, True), (999, 0.5, True), (1001, 0.5, False), (1, 999, True), (1, 1001, False),
-     (1, -999, True), (1, -1001, False)],
+    [(0.0099, 0.5, False), (0.0101, 0.5, True), (999.9, 0.5, True), (1000.1, 0.5, False), (1, 999.9, True),
+     (1, 1000.1, False), (1, -999.9, True), (1, -1000.1, False)],
 )  # fmt: skip
 def test_focal_lengths_and_centres_that_no_lens_has_are_refused(axis, share, centre, taken):
     """Of each side of the image: 0.01 to 1000 sides, and a principal point within 1000."""
@@ -400,8 +408,9 @@ def test_the_last_row_may_be_rounded(off, taken, column):
     if taken:
         calibrate(info(k=k.ravel()), "/c/image_raw")
     else:
-        with pytest.raises(FrameRejectedError, match="the last row of K must be 0 0 1"):
+        with pytest.raises(FrameRejectedError, match="the last row of K must be 0 0 1, got ") as caught:
             calibrate(info(k=k.ravel()), "/c/image_raw")
+        np.testing.assert_allclose(np.fromstring(str(caught.value).split("[")[1].rstrip("]"), sep=" "), k[2])
 
 
 ROI = {"x_offset": 240, "y_offset": 180, "width": 400, "height": 300}  # in the lower right corner

@@ -184,9 +184,15 @@ def test_a_2d_box_without_extent_marks_its_own_cell(radius, width):
 @pytest.mark.parametrize("stride", [1, 4])
 def test_ignored_regions_are_their_cells_and_end_at_the_image(stride):
     rectangles = np.array(
-        [[-30, -20, 8.2, 13.3], [230.4, 80.1, 400, 300], [100.3, 30.2, 133.4, 61.3], [-50, -50, -20, -10]]
+        [
+            [-30, -20, 8.2, 13.3],
+            [230.4, 80.1, 400, 300],
+            [100.3, 30.2, 133.4, 61.3],
+            [-50, 20, -20, 40],
+            [20, -50, 60, -20],
+        ]
     )
-    labels = seen_at(*[(100, 50, 20)] * 4, name="DontCare")
+    labels = seen_at(*[(100, 50, 20)] * len(rectangles), name="DontCare")
     labels = Labels(labels.names, labels.boxes, rectangles, labels.visible)
     ignore = KeypointEncoder(stride=stride).encode(CAMERA, labels)["ignore"]
     wanted = np.zeros(ignore.shape[1:], bool)
