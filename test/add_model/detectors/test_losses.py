@@ -10,7 +10,14 @@ import torch
 from add_model.detectors.focal_losses import depth_map_loss, gaussian_focal_loss, sigmoid_focal_loss
 from add_model.detectors.losses import ONE_PROCESS, Normaliser, dimension_aware_loss, heading_loss, laplacian_loss
 from add_model.detectors.monodetr.features import DecoderOutputs, EncoderOutputs
-from add_model.detectors.monodetr.loss import generalised_iou, ignored, match, matching_cost, monodetr_loss
+from add_model.detectors.monodetr.loss import (
+    generalised_iou,
+    ignored,
+    match,
+    match_layer,
+    matching_cost,
+    monodetr_loss,
+)
 from add_model.detectors.monodle.loss import monodle_loss
 
 sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
@@ -178,6 +185,14 @@ def test_matching_costs_by_loops():
     np.testing.assert_allclose(found, costs_by_loops(features, 1, targets, unit), rtol=1e-6)
 
 
+def test_a_layers_queries_are_one_group_where_nothing_else_is_said():
+    features, targets, unit = set_case()
+    image, query, row = match_layer(features, 1, targets, unit)
+    cost = costs_by_loops(features, 1, targets, unit)
+    best = min(itertools.permutations(range(6), 3), key=lambda chosen: sum(cost[0, q, m] for m, q in enumerate(chosen)))
+    assert image.tolist() == [0] * 3 and dict(zip(row.tolist(), query.tolist(), strict=True)) == dict(enumerate(best))
+
+
 def test_what_cannot_be_compared_is_matched_last():
     """A query whose answer is not a number never stops a training, nor wins."""
     cost = torch.tensor([[[math.nan, 1.0], [2.0, math.inf], [3.0, 4.0]]])
@@ -193,6 +208,7 @@ def test_boxes_without_extent_overlap_nothing():
     assert generalised_iou(point, point) == 0
     assert generalised_iou(point, other).item() == pytest.approx(-(25 - 16) / 25)
     assert generalised_iou(inverted, other).item() == pytest.approx(0)
+    assert generalised_iou(inverted, inverted) == 0
 
 
 def test_ignored_regions_reach_to_their_edges():
