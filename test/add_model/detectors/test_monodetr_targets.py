@@ -16,7 +16,7 @@ CAMERA = Camera(np.array([[360.0, 0, 64, 36], [0, 360, 48, 0], [0, 0, 1, 0.1]]),
 ENCODER = SetTargetEncoder(16, DepthBins(20, 1.0, 60.0), Limits(min_height=0))
 # name, (u, v, depth), 2D box
 ROWS = [
-    ("Car", (60.2, 50.1, 20.0), (38.0, 30, 90, 70)),
+    ("Car", (60.2, 50.1, 20.0), (47.7, 31.6, 90, 70)),
     ("Pedestrian", (75.0, 52.0, 9.0), (70.0, 25, 81, 69.4)),
     ("Van", (20.0, 40.0, 15.0), (9.6, 30, 30, 80)),
     ("Car", (120.5, 60.0, 30.0), (90.0, 47.4, 119.0, 75)),  # cut off before its own centre
@@ -42,6 +42,16 @@ def test_as_published_objects_that_are_cut_off_before_their_centre_are_backgroun
     whole.boxes[:, 6] = given.boxes[[0, 1, 2, 4, 5], 6]
     for key, value in ENCODER.encode(CAMERA, whole).items():
         np.testing.assert_array_equal(t[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize(("side", "further"), [(0, 1000), (1, 1000), (2, -1000), (3, -1000)])
+def test_a_centre_on_a_side_of_its_2d_box_is_not_cut_off(side, further):
+    given = labels([("Car", (80.0, 50.0, 20.0), (60, 30, 100, 70))])
+    encoder, pixel = replace(ENCODER, keep_cut=False), CAMERA.project(given.boxes[:, :3])[0, side % 2]
+    given.boxes2d[0, side] = pixel
+    assert encoder.encode(CAMERA, given)["mask"].sum() == 1
+    given.boxes2d[0, side] = np.nextafter(pixel, further)
+    assert not encoder.encode(CAMERA, given)["mask"].any()
 
 
 def test_rows_are_the_objects_from_near_to_far():
@@ -100,7 +110,7 @@ def test_the_depth_map_by_loops():
                 wanted[i, j] = value
     np.testing.assert_array_equal(found, wanted)
     assert set(np.unique(wanted)) > {-1, 20}
-    for box in ((-60.0, -50, -20, -10), (-60, 20, -20, 60), (20, -50, 60, -10)):
+    for box in ((-60.0, -50, -20, -10), (-60, 20, -20, 60), (20, -90, 60, -50)):
         outside = ENCODER.encode(CAMERA, labels([("DontCare", (1.0, 1, 9), box)]))["depth_bin"]
         assert (outside == 20).all()
 
