@@ -158,11 +158,12 @@ def test_the_threshold_takes_all_detections_of_equal_score():
     assert best_threshold([(kind(np.empty(0, int), np.array([FREE])), np.array([0.9]))]) == SCORE_THRESHOLD
 
 
-def test_on_the_ground_the_nearer_by_squares_is_taken():
-    """0.45 of the tolerance across the line of sight is nearer than 0.5 along it."""
+@pytest.mark.parametrize(("across", "nearest"), [(0.9, 0), (1.1, 1)])
+def test_on_the_ground_the_nearer_by_squares_is_taken(across, nearest):
+    """Half of the tolerance along the line of sight is farther than 0.45 of it across, and nearer than 0.55."""
     names, boxes, boxes2d = (np.repeat(part, 2, axis=0) for part in one(at=(0.0, 10.0)))
-    boxes[1, [0, 2]] = 0.9, 9.0
+    boxes[1, [0, 2]] = across * 0.9, 9.0
     objects = Objects(names, boxes, boxes2d, np.zeros(2), np.zeros(2, int))
-    found = boxes[:1] + np.array([0.9, 0, 0, 0, 0, 0, 0])
+    found = boxes[:1] + np.array([across, 0, 0, 0, 0, 0, 0])
     result = associate_on_ground(objects, Detections(names[:1], np.ones(1), found, boxes2d[:1], np.ones(1)), "Car")
-    assert result.truth.tolist() == [0, FREE]
+    assert result.truth.tolist() == ([0, FREE] if nearest == 0 else [FREE, 0])
