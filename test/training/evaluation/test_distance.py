@@ -29,6 +29,7 @@ def test_errors_by_loops():
     frames, wanted = [], []
     for frame in range(5):
         truth = rng.uniform([-30, -1, 0, 1, 1, 1, -np.pi], [30, 1, 100, 5, 5, 5, np.pi], (8, 7))
+        truth[:3, [0, 2]] *= 0.1  # in the first bin
         found = truth + rng.normal(0, [1, 1, 3, 0.3, 0.3, 0.3, 2], (8, 7))
         found[0] = np.nan
         order, state = rng.permutation(8), rng.choice([0, FREE, IGNORED], 8, p=[0.6, 0.2, 0.2])
@@ -55,7 +56,8 @@ def test_errors_by_loops():
         for k, name in enumerate(("depth", "lateral", "size", "heading")):
             quartiles = np.percentile(known[:, k], [25, 50, 75]) if len(known) else [np.nan] * 3
             np.testing.assert_allclose(getattr(binned, name)[:, i], quartiles, atol=1e-5)
-    assert np.isnan(binned.depth).any() and (binned.objects > 2).any()
+    assert np.isnan(binned.depth).any() and (binned.objects > 2).any() and binned.objects[0] > 2
+    assert len(binned.objects) == len(binned.found) == len(binned.edges) - 1 == 9
 
 
 def test_nothing_at_all_has_no_errors():

@@ -138,3 +138,9 @@ def test_truncation_is_a_share_of_the_area():
     left, right, top, bottom = 500 * 6.2 / 11, 500 * 8.2 / 9, 500 * 2 / 11, 500 * 4 / 9  # pixels off the centre
     share = (799 - 399.5 - left) * (399 - 199.5 - top) / ((right - left) * (bottom - top))
     assert objects.truncated[0] == pytest.approx(1 - share)
+
+
+def test_what_covers_less_than_a_pixel_is_in_the_image_all_the_same():
+    objects, kept, _ = complete_objects(unlabelled(cubes(0, z=2000.0)), CAMERA)
+    assert kept.tolist() == [True] and objects.truncated.tolist() == [0]
+    assert objects.boxes2d[0, 2] - objects.boxes2d[0, 0] == pytest.approx(1000 / 1999)
