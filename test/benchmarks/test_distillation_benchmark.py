@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,9 +40,16 @@ def read(row, monkeypatch):
     return ReadOnly(["fit", *benchmark.arguments(row, SEED)]).config.fit
 
 
+@pytest.fixture(scope="module")
+def baselines():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {row: read(row, patch) for row in ("student", "kitti_mini: student")}
+
+
 @pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
 @pytest.mark.parametrize("row", [row for row in benchmark.ROWS if not row.startswith("fold")])
-def test_each_row_is_read_as_it_is_named(row, monkeypatch):
+def test_each_row_is_read_as_it_is_named(row, baselines, monkeypatch):
     config, data = read(row, monkeypatch), benchmark.ROWS[row]
     begins = row.startswith(("kitti_mini", "MonoDETR"))
     assert data.init == ("3000 steps: student" if begins else None)
@@ -59,7 +67,7 @@ def test_each_row_is_read_as_it_is_named(row, monkeypatch):
     expected = {"teacher": "TeacherTraining", "student": "Baseline"}.get(row.split(",")[0], "ADDDistillation")
     controls = {"student + dense depth": "DenseDepth", "student + dense truth": "DenseTruth"}
     assert objective == controls.get(row, expected)
-    baseline = read("kitti_mini: student" if real else "student", monkeypatch)
+    baseline = baselines["kitti_mini: student" if real else "student"]
     times = 2 if "twice" in row or (real and objective == "TeacherTraining") else 1
     others = {"CaDDN, 1000 steps": 0.5, "CaDDN, 4000 steps": 2, "MonoDETR": 1.5, "MonoDETR, long": 5}
     times *= others.get(detector, 1.5 if longer else 15 if few else 15 / 8 if lite0 else 1)

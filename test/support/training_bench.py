@@ -7,15 +7,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import lightning
 import torch
 import yaml
+from support.paths import ROOT
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["training.command", "torch.utils.tensorboard"])
+_SERVER.set_forkserver_preload(["support.training_warmup"])
 TIMEOUT = 200  # seconds
 
 
@@ -65,6 +68,7 @@ class Training:
     ) -> None:
         self.log = folder / log
         words = [str(word) for word in arguments]
+        _start_server()
         self.process = _SERVER.Process(target=_train, args=(folder, self.log, words, environment or {}, before))
         self.process.start()
 
@@ -79,6 +83,13 @@ class Training:
     def text(self) -> str:
         """What it has printed so far."""
         return self.log.read_text() if self.log.is_file() else ""
+
+
+def _start_server() -> None:
+    """Python's server does not take over sys.path before it imports what is preloaded."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "test")])
+    with mock.patch.dict(os.environ, PYTHONPATH=paths):
+        forkserver.ensure_running()
 
 
 def lines_of(path: Path) -> int:
