@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples in each run: a test that fails here fails everywhere.
 settings.register_profile("add_ros", deadline=None, derandomize=True, database=None)
 settings.load_profile("add_ros")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first: side by side, no process is left with a long one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_calibrated_scores_come_with_the_model(checkpoint, tmp_path):
     """Boxes stay; each score is Platt's scaling of what the same weights give without, in torch and in ONNX."""
     pairs = ((2.0, 1.5), (3.0, 4.0), (0.5, -1.0))

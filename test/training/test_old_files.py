@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import lzma
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 from support import old_resampler
-from support.paths import ROOT
+from support.old_files import OLD, unpack
 from support.training_bench import Training
 
 from add_model.backends.onnx_runtime import OnnxBackend
@@ -31,17 +30,8 @@ from training.objectives.base import CHECKPOINT_OPTIONS
 from training.renamed_options import translated
 from training.world import main as render
 
-OLD = ROOT / "test" / "data" / "old_files"
 RUNS = ("student", "teacher", "add")
 RUN_NAMES = sorted(path.name.removesuffix(".config.yaml") for path in (OLD / "keys").glob("*.config.yaml"))
-
-
-def unpack(name: str, folder: Path) -> Path:
-    """A packed file, where a user has it."""
-    path = folder / Path(name).name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lzma.decompress((OLD / f"{name}.xz").read_bytes()))
-    return path
 
 
 def shapes(state):
@@ -85,6 +75,7 @@ def old_run(name: str, folder: Path, rendered: Path) -> Path:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_an_old_run_goes_on_as_the_old_code_would_have(name, rendered, tmp_path):
     """ADD's without its teacher's folder, which its own checkpoint holds."""

@@ -16,6 +16,7 @@ from training.data.world import World
 from training.metrics import read_metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 10.0])
 def test_mixed_precision_trains_with_and_without_clipping(tmp_path, clip):
     trainer = {"precision": "bf16-mixed", "gradient_clip_val": clip, "max_epochs": 1}

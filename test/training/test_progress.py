@@ -16,6 +16,7 @@ EPOCH = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
     trainer = {"max_epochs": 2, "log_every_n_steps": 50, "enable_progress_bar": None, "enable_model_summary": None}
     run = Training(tmp_path, "fit", "--config", configure(tmp_path / "tiny.yaml", trainer=trainer))
@@ -35,6 +36,7 @@ def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
 PART = re.compile(r"epoch 1/2, (\d) of 2 batches, loss \d+\.\d{3}, \d+\.\d images/s(, \d:\d\d:\d\d left)?")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_long_epochs_and_scorings_print_how_far_they_are(tmp_path, monkeypatch, capfd):
     """In this process, where the intervals can be made short."""

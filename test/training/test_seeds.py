@@ -41,6 +41,7 @@ def test_last_and_best_epochs_by_hand():
         summarise({3: [{"step": 1}]}, BY)
 
 
+@pytest.mark.slow
 def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatch, capfd):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 1})
     command = [sys.executable, "-m", "training", "seeds", "--config", config, "--out", tmp_path / "out"]
@@ -63,6 +64,7 @@ def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatc
     assert json.loads((tmp_path / "out" / "seeds.json").read_text()) == report
 
 
+@pytest.mark.slow
 def test_the_module_is_the_same_command():
     for module in (["training", "seeds"], ["training.seeds"]):
         done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -20,6 +20,8 @@ from training.metrics import read_metrics
 from training.objectives import TeacherTraining
 from training.pretrained import initial_detector
 
+pytestmark = pytest.mark.slow
+
 LOSSES = {
     "caddn_plain": {"label", "box", "direction", "depth_map"},
     "monodetr_plain": {"label", "centre", "sides", "overlap", "depth", "size_3d", "heading", "depth_map"},

@@ -408,6 +408,7 @@ def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
     torch.testing.assert_close(b.boxes2d, a.boxes2d, atol=1e-2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_exported_graph_equals_torch_and_finds_each_object_once(trained, sample, tmp_path):
     detector = trained[0]
     onnx = exported(detector, tmp_path / "model.onnx")

@@ -321,6 +321,7 @@ def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
     torch.testing.assert_close(a.boxes[..., :3] - shift, b.boxes[..., :3], atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
     detector = trained[0]
     onnx = exported(detector, tmp_path / "model.onnx")

@@ -391,6 +391,7 @@ def test_the_fourth_column_moves_boxes_between_frames_only(trained, sample):
     )
 
 
+@pytest.mark.slow
 def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
     detector = trained[0]
     onnx = exported(detector, tmp_path / "model.onnx")

@@ -176,6 +176,7 @@ def test_pyramid_adds_from_coarse_to_fine():
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_exported_graph_keeps_the_image_size_open():
     network = whole(EfficientNetLite0, FeaturePyramid).eval()

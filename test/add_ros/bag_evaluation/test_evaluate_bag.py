@@ -166,6 +166,7 @@ def live(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_offline_detections_are_those_of_the_live_node(live, tmp_path, capsys):
     """Frame by frame: the same objects, boxes equal but for the quaternion's rounding, scores to the last bit."""
     status = run(

@@ -1,13 +1,11 @@
-"""The demo with the detector that a user names: a freshly exported one, and what is none."""
+"""The demo with the detector that a user names: an exported one, and what is none."""
 
 import numpy as np
 import pytest
-import torch
 from support.demo_bench import start_demo
-from support.detector_cases import exported
+from support.old_files import unpack
 
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from add_model.registry import build
 from add_ros.bags.frames import BagFrames
 from add_ros.demo.results import read_run
 
@@ -15,15 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_demo_publishes_what_an_exported_detector_finds(tmp_path):
-    name = "caddn_plain"
-    model, out = tmp_path / f"{name}.onnx", tmp_path / "demo"
-    torch.manual_seed(0)
-    exported(build(name), model)
+    model, out = unpack("model/student.onnx", tmp_path), tmp_path / "demo"
     process = start_demo("--out", out, "--frames", 3, "--model", model, "--score-threshold", 0)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, output + errors
-    assert f"{name}.onnx on " in output
-    assert f"{name}.onnx" in (out / "index.html").read_text(encoding="utf-8")
+    assert "student.onnx on " in output
+    assert "student.onnx" in (out / "index.html").read_text(encoding="utf-8")
     answers = read_run(out / "result").answers
     predictor, boxes = Predictor(model), 0
     for frame in BagFrames(out / "input"):

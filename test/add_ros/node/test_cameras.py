@@ -10,6 +10,8 @@ from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess,
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("front", "left", "rear", "rig/right")
 CAMERA = Camera(P, WIDTH, HEIGHT)
 

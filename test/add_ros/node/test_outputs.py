@@ -16,6 +16,8 @@ from add_model.drawing import draw_detections
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 CAMERA = Camera(P, WIDTH, HEIGHT)
 
 
