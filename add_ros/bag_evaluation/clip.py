@@ -56,10 +56,8 @@ def pictures(
     if not indices:
         return []
     with progress(len(indices), "pictures", "draw") as bar:
-        for frame in bag:
-            index = indices.get(frame.stamp)
-            if index is None:
-                continue
+        for frame in bag.again(indices):
+            index = indices[frame.stamp]
             boxes = scored.frames[index].objects.boxes
             truth = boxes[np.isfinite(boxes).all(axis=1)]
             found = scored.shown(index)

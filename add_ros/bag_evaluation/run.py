@@ -15,9 +15,11 @@ from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.messages import same_frame
+from add_ros.bags.prefetch import prefetched
 from training.data.sample import Objects
 from training.progress_bar import counted
 
+_AHEAD = 2  # frames that are decoded while the network works
 Sink = Callable[[BagFrame, Detections], None]
 
 
@@ -179,7 +181,7 @@ def _renaming(classes: Mapping[str, str]) -> Callable[[str], str]:
 
 def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
     require_ground_truth(bag)
-    return counted(bag, "frames", bag.path.name, len(bag) or None)
+    return counted(prefetched(bag, _AHEAD), "frames", bag.path.name, len(bag) or None)
 
 
 def _evaluated(frame: BagFrame, found: Detections, answered: bool) -> EvaluatedFrame:

@@ -6,8 +6,10 @@ image that it could use is a frame.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,20 @@ class BagFrames:
         self.noted = +self.noted
         if not self.count:
             raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
+
+    def again(self, stamps: Container[int]) -> Iterator[BagFrame]:
+        """The frames of these stamps once more, after an iteration: no other image is decoded, and nothing counted."""
+        told = (self.count, self.damage, self.problems, self.calibrations, self._spans, self.skipped, self.noted)
+        kept = copy.deepcopy(told)
+        self._paired.clear()
+        calibrate = Calibrator(self._rectification, self.topics.image)
+        try:
+            for image, info in self._pairs():
+                if messages.stamp_of(image) in stamps:
+                    with suppress(FrameRejectedError):
+                        yield self._frame(image, info, calibrate)
+        finally:
+            self.count, self.damage, self.problems, self.calibrations, self._spans, self.skipped, self.noted = kept
 
     def summary(self) -> list[str]:
         """One sentence each: frames, topics with their stamps, notes, skips by reason, what is unusual, and damage."""

@@ -9,6 +9,7 @@ from support.bag_bench import CAMERA, P2, PERIOD, SHIFT, START, STORE, Bag, driv
 
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
+from add_ros import images
 from add_ros.bags import messages
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
@@ -37,6 +38,18 @@ def test_every_frame_comes_with_its_picture_camera_and_truth(tmp_path, storage, 
         np.testing.assert_allclose(frame.truth.boxes, expected.boxes + SHIFT, atol=1e-9)
         np.testing.assert_array_equal(frame.truth.boxes2d, expected.boxes2d)
         np.testing.assert_array_equal(frame.truth.occluded, expected.occluded)
+
+
+def test_once_more_only_the_chosen_images_are_decoded_and_nothing_is_counted(tmp_path, monkeypatch):
+    frames = BagFrames(drive(tmp_path / "bag"))
+    first, said, decoded = list(frames), frames.summary(), []
+    to_rgb = images.rgb_from_image
+    monkeypatch.setattr(images, "rgb_from_image", lambda *a: decoded.append(a) or to_rgb(*a))
+    given = list(frames.again({first[1].stamp, first[3].stamp}))
+    assert indices(given) == [1, 3] and len(decoded) == 2
+    np.testing.assert_array_equal(given[1].image, first[3].image)
+    assert given[0].truth.names.tolist() == first[1].truth.names.tolist()
+    assert frames.summary() == said and frames.count == 4
 
 
 def test_truth_and_detections_may_be_recorded_long_after_their_image(tmp_path):
