@@ -108,6 +108,12 @@ def test_residuals_of_a_batch_are_those_of_each_and_sizes_have_an_end():
     found = decode_residuals(residuals, direction, anchors.expand(2, 5, 7))
     for image in range(2):
         torch.testing.assert_close(found[image], decode_residuals(residuals[image], direction[image], anchors))
+    boxes = torch.rand(2, 5, 7, generator=generator) + 1
+    coded, directions = encode_residuals(boxes, anchors.expand(2, 5, 7))
+    for image in range(2):
+        alone, direction = encode_residuals(boxes[image], anchors)
+        torch.testing.assert_close(coded[image], alone)
+        assert torch.equal(directions[image], direction)
     e = math.exp(3)
     torch.testing.assert_close(found[1, 3, 3:6], anchors[3, 3:6] * torch.tensor([e, e, 1 / e]))
 
@@ -126,6 +132,22 @@ def test_a_2d_box_at_the_images_edge_marks_its_first_cells():
     expected = np.zeros_like(foreground)
     expected[:2, :3] = True
     np.testing.assert_array_equal(foreground, expected)
+    for outside in ([-60.0, 0, -20, 60], [0, -60, 60, -20]):
+        labels = Labels(np.array(["Car"]), box, np.array([outside], float), np.ones(1, bool))
+        assert not ENCODER.encode(CAMERA, labels, DEPTH)["depth_foreground"].any()
+
+
+@pytest.mark.parametrize(("length", "little"), [(2.5, 0.35), (2.51, 0.45)])
+def test_classes_longer_than_2_5_metres_have_the_large_overlaps(length, little):
+    """Hidden, so that the lower of the two limits alone counts."""
+    classes = ClassSpec((ObjectClass("Cart", (length, 1.0, 1.5)),))
+    box = np.array([[0.43, 0.9, 11.3, length, 1.0, 1.5, 0.0]])
+    labels = Labels(np.array(["Cart"]), box, np.array([[0.0, 0, 90, 60]]), np.zeros(1, bool))
+    encoder = AnchorTargetEncoder(GRID, 1, DepthBins(20, 2.0, 40.0), 4, Limits(min_height=0), classes)
+    owner, anchors = encoder.encode(CAMERA, labels, DEPTH)["anchor_object"][:, :, 0], encoder.anchors[:, :, 0]
+    for place in np.ndindex(owner.shape):
+        overlap = overlap_from_above(anchors[place], box[0], place[2])
+        assert owner[place] == (-2 if overlap >= little else -1)
 
 
 def street(rng):
