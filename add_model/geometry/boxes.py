@@ -121,7 +121,7 @@ def posed_corners(centres: np.ndarray, sizes: np.ndarray, own_axes: np.ndarray) 
     return np.asarray(centres[:, None] + offset)
 
 
-def contains(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+def contains(box: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
     """Which points (N, 3) lie in a box (7,) that is widened by a margin in metres on every side: (N,) bool."""
     cosine, sine = np.cos(box[6]), np.sin(box[6])
     x, y, z = (points - box[:3]).T
@@ -129,7 +129,7 @@ def contains(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.nda
     return (np.abs(cosine * x - sine * z) <= length) & (np.abs(sine * x + cosine * z) <= width) & (np.abs(y) <= height)
 
 
-def count_inside(boxes: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+def count_inside(boxes: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
     """How many of the points (N, 3) lie in each box (M, 7), as `contains` has it: (M,) int; 0 for NaN."""
     return np.array([np.count_nonzero(contains(box, points, margin)) for box in boxes], dtype=int)
 
