@@ -63,9 +63,11 @@ HOSTILE = [
     {"box2": np.inf},
     {"box0": np.nan},
     {"box0": 1e9},
+    {"box0": -1e5},
     {"box3": -1.0},
     {"box4": 0.0},
     {"box5": 1e30},
+    {"box4": 1e3},
     {"box6": np.nan},
     {"rectangle1": np.nan},
 ]
@@ -77,6 +79,16 @@ def test_an_impossible_detection_is_left_out_and_counted(values):
     assert len(found) == 1 and found.impossible == 2
     assert found[found.scores > 0.9].impossible == 2, "a filter keeps the count"
     np.testing.assert_allclose(found.boxes[0], GOOD[2])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"score": 0.0}, {"score": 1 + 5e-6}, {"std": 0.0}, {"box0": -99999.5}, {"box4": 999.5}, {"box2": 0.01}],
+    ids=str,
+)
+def test_what_is_just_possible_is_kept(values):
+    found = postprocess(candidates(changed(**values)), KITTI_CLASSES, CAMERA, CAMERA)
+    assert len(found) == 1 and found.impossible == 0
 
 
 def test_before_the_camera_is_by_its_own_depth():

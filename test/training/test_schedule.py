@@ -1,6 +1,7 @@
 """Learning-rate schedules against closed forms."""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -39,6 +40,12 @@ def test_a_warm_up_may_last_for_the_whole_training_or_not_at_all(kind):
     assert kind(warmup_fraction=1.0)(1.0) == pytest.approx(1.0)
     assert kind(warmup_fraction=0.0)(0.0) == pytest.approx(1.0)
     assert kind(warmup_fraction=0.0)(1.0) == pytest.approx(kind().final)
+
+
+@pytest.mark.parametrize("schedule", [StepDecay(()), Cosine(), OneCycle()])
+def test_a_schedule_stays_as_it_was_configured(schedule):
+    with pytest.raises(FrozenInstanceError):
+        schedule.warmup_fraction = 0.5
 
 
 def test_a_warm_up_along_a_cosine_is_monodles():
