@@ -22,6 +22,7 @@ from add_model.signals import raise_on_signals
 from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
 from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
+from add_ros.bag_export.exported_frames import ExportedFrames
 from add_ros.bag_export.journal import Journal
 from add_ros.bag_export.recording import RecordedFrame, Recording
 from add_ros.bag_export.run import Report, export
@@ -137,20 +138,20 @@ def _export(a: argparse.Namespace, command: str) -> None:
     with Journal(a.out, _settings(a)) as journal:
         before = journal.count
         report = export(opened, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
-        rows = journal.exported
-    if not rows:
+    frames = ExportedFrames.of(journal.rows())
+    if not len(frames):
         reasons = "; ".join(f"{count} {why}" for why, count in report.skipped.most_common())
         sentence = next(iter(report.problems.values()), "no image was chosen")
         raise BagError(f"no frame could be exported ({reasons or 'none chosen'}): {sentence}")
-    lists, how = split(rows, a.val_share, a.split_gap, a.seed)
-    write_lists(a.out, lists, rows)
+    lists, how = split(frames, a.val_share, a.split_gap, a.seed)
+    write_lists(a.out, lists, frames.stamp)
     from add_ros.bag_export.page import look  # needs jinja2 and matplotlib, which take a while
     from training.report.contact_sheet import render
 
-    pictures, checked = look(a.out, rows)
+    pictures, checked = look(a.out, frames)
     parts = [
-        ("Data set", _counts(a, rows, how, before)),
-        ("Timing", timing(rows)),
+        ("Data set", _counts(a, frames, how, before)),
+        ("Timing", timing(frames)),
         ("Recordings", report.lines),
         ("Calibration", checked),
         ("Passed over and noted", _faults(report)),
@@ -171,11 +172,11 @@ def _progress(frames: Iterator[RecordedFrame], recording: Recording) -> Iterator
     return counted(frames, "images", recording.path.name, recording.images)
 
 
-def _counts(a: argparse.Namespace, rows: list, how: str, before: int) -> list[str]:
+def _counts(a: argparse.Namespace, frames: ExportedFrames, how: str, before: int) -> list[str]:
     went_on = f", {before} of them before" if before else ""
-    lines = [f"{len(rows)} frames of {len(a.bags)} recording{'s' * (len(a.bags) != 1)}{went_on}, in {a.out}", how]
-    labelled = [row.objects for row in rows if row.objects is not None]
-    lines.append(f"{len(labelled)} frames have labels, {sum(labelled)} objects in all")
+    lines = [f"{len(frames)} frames of {len(a.bags)} recording{'s' * (len(a.bags) != 1)}{went_on}, in {a.out}", how]
+    objects = frames.objects[frames.labelled]
+    lines.append(f"{len(objects)} frames have labels, {objects.sum()} objects in all")
     return lines
 
 

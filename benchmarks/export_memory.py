@@ -119,7 +119,7 @@ def export(bag: Path, out: Path, until: int, end: float) -> tuple[list[tuple[int
 
 def faults(out: Path, frames: int) -> list[str]:
     """What is missing, double or another frame's."""
-    rows, shown, found = read_rows(out / TABLE), pictures(), []
+    rows, shown, found = list(read_rows(out / TABLE)), pictures(), []
     if [row.id for row in rows] != [f"{i:06d}" for i in range(frames)]:
         found.append(f"the table has {len(rows)} rows, not one for each of {frames} frames in turn")
     if [row.stamp for row in rows] != [START + i * PERIOD for i in range(frames)]:

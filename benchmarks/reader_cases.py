@@ -157,7 +157,7 @@ def cases(folder: Path) -> dict[str, ReaderCase]:
         "Kalibr's calibration": (yaml.safe_dump(_KALIBR), read_camera_info, "camchain.yaml"),
         "classes": (KITTI_CLASSES.to_json(), read_classes, "classes.json"),
         "oxts": ("49.0 8.4 110.0 0.01 0.02 0.5 " + "0 " * 24 + "\n", _poses, "oxts/data/0000000000.txt"),
-        "frames.tsv": (HEADER + row.line(), read_rows, "frames.tsv"),
+        "frames.tsv": (HEADER + row.line(), lambda path: list(read_rows(path)), "frames.tsv"),
         "KITTI-360's boxes": (_BOXES, read_boxes, "drive.xml"),
         "KITTI-360's poses": ("7 1 0 0 5 0 1 0 6 0 0 1 7\n", read_poses, "poses.txt"),
         "nuScenes' names of scenes": (

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from add_ros.bag_export.journal import Row
+from add_ros.bag_export.exported_frames import ExportedFrames
 from add_ros.bag_export.recording import Recording
 
 _JUMP = 0.05  # a turned calibration must score this much better, relatively, to be named
@@ -19,25 +18,24 @@ _MARGIN = 0.05  # metres that boxes are widened by
 _EDGE = 0.5  # metres between neighbours of a scan's ring that make an edge
 
 
-def timing(rows: Sequence[Row]) -> list[str]:
+def timing(frames: ExportedFrames) -> list[str]:
     """A sentence for each camera on the rate of its exported frames and on its scans."""
     lines = []
-    for topic in dict.fromkeys(row.topic for row in rows):
-        mine = [row for row in rows if row.topic == topic]
-        lines.append(f"{topic}: {len(mine)} frames{_rate(mine)}{_scans(mine)}")
+    for camera, topic in enumerate(frames.topics):
+        mine = frames.camera == camera
+        lines.append(f"{topic}: {mine.sum()} frames{_rate(frames.stamp[mine], frames.bag[mine])}{_scans(frames, mine)}")
     return lines
 
 
-def _rate(rows: list[Row]) -> str:
-    steps = [np.diff(sorted(row.stamp for row in rows if row.bag == bag)) / 1e9 for bag in {row.bag for row in rows}]
-    steps = np.concatenate(steps)
+def _rate(stamps: np.ndarray, bags: np.ndarray) -> str:
+    steps = np.concatenate([np.diff(np.sort(stamps[bags == bag])) / 1e9 for bag in np.unique(bags)])
     if not len(steps):
         return ""
     return f", one every {np.median(steps):.3f} s (median; longest gap {steps.max():.2f} s)"
 
 
-def _scans(rows: list[Row]) -> str:
-    offsets = np.array([row.scan_stamp - row.stamp for row in rows if row.scan_stamp is not None]) / 1e6
+def _scans(frames: ExportedFrames, mine: np.ndarray) -> str:
+    offsets = frames.scan_offset[mine & frames.scanned] / 1e6
     if not len(offsets):
         return ", no scans"
     return (
@@ -50,11 +48,11 @@ def clocks(recording: Recording) -> list[str]:
     """A sentence for each topic on the time from stamp to recording, and on clocks that drift or differ."""
     lines = []
     middles = {}
-    for topic, values in sorted(recording.delays.items()):
-        delays = np.frombuffer(values)
+    for topic, found in sorted(recording.delays.items()):
+        delays = found.spread()
         middles[topic] = float(np.median(delays))
-        text = f"{topic}: recorded {middles[topic] * 1e3:+.0f} ms after its stamp (median of {len(delays)}"
-        lines.append(f"{text}; {delays.min() * 1e3:+.0f} to {delays.max() * 1e3:+.0f})")
+        text = f"{topic}: recorded {middles[topic] * 1e3:+.0f} ms after its stamp (median of {found.count}"
+        lines.append(f"{text}; {found.least * 1e3:+.0f} to {found.most * 1e3:+.0f})")
         half = len(delays) // 2
         drift = np.median(delays[half:]) - np.median(delays[:half]) if half >= 50 else 0.0
         if abs(drift) > 0.05:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -9,12 +11,13 @@ import numpy as np
 
 from add_model.atomic_io import write_atomically, write_quickly
 from add_model.geometry.camera import Camera
-from add_ros.bag_export.journal import Row
+from add_ros.bag_export.journal import frame_id
 from training.data.kitti.calib import calib_text
 from training.data.kitti.labels import label_text
 from training.data.sample import Objects
 
 FOLDERS = ("image_2", "calib", "label_2", "velodyne")
+SUFFIXES = (".png", ".jpg")
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # three times as fast as OpenCV's default, for a tenth more bytes
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
@@ -29,7 +32,7 @@ class DatasetWriter:
 
     def __init__(self, root: Path, jpeg: bool) -> None:
         self._folder = root / "training"
-        self._suffix, self._options = (".jpg", _JPEG) if jpeg else (".png", _PNG)
+        self._suffix, self._options = SUFFIXES[jpeg], _JPEG if jpeg else _PNG
         for name in FOLDERS:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -67,16 +70,22 @@ class DatasetWriter:
             write_quickly(path, label_text(objects, path))
 
 
-def write_lists(root: Path, lists: dict[str, list[str]], rows: list[Row]) -> None:
+def write_lists(root: Path, lists: dict[str, np.ndarray], stamps: np.ndarray) -> None:
     """Write ImageSets and training/timestamps.txt, a line of nanoseconds for each frame in the order of their ids.
 
-    Lists without an id are left out: no reader takes an empty one.
+    Lists without a frame are left out: no reader takes an empty one.
     """
     folder = root / "ImageSets"
     folder.mkdir(exist_ok=True)
-    for name, ids in lists.items():
-        if ids:
-            write_atomically(folder / f"{name}.txt", "".join(f"{i}\n" for i in ids))
+    for name, numbers in lists.items():
+        if len(numbers):
+            write_atomically(folder / f"{name}.txt", _lines(map(frame_id, numbers)))
         else:
             (folder / f"{name}.txt").unlink(missing_ok=True)
-    write_atomically(root / "training" / "timestamps.txt", "".join(f"{row.stamp}\n" for row in rows))
+    write_atomically(root / "training" / "timestamps.txt", _lines(stamps))
+
+
+def _lines(values: Iterable[object]) -> str:
+    text = StringIO()
+    text.writelines(f"{value}\n" for value in values)
+    return text.getvalue()

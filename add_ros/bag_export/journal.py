@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from sys import intern
 from typing import TextIO
 
 from add_model.atomic_io import write_atomically
@@ -56,25 +55,35 @@ class Row:
         """The inverse of `line`. Raises ValueError where it is none."""
         cells = [None if cell == _NONE else cell for cell in line.rstrip("\n").split("\t")]
         name, bag, topic, frame_id, stamp, scan_stamp, points, objects, up, note = cells
-        whole = lambda cell: None if cell is None else int(cell)  # noqa: E731
         direction = None if up is None else tuple(map(float, up.split()))
         return cls(
-            name or "", int(bag or ""), intern(topic or ""), intern(frame_id or ""), int(stamp or ""),
-            whole(scan_stamp), whole(points), whole(objects), direction, intern(note or ""),
+            name or "", _whole(bag, 16), topic or "", frame_id or "", _whole(stamp),
+            _optional(scan_stamp), _optional(points, 31), _optional(objects, 31), direction, note or "",
         )  # fmt: skip
+
+
+def _whole(cell: str | None, bits: int = 62) -> int:
+    value = int(cell or "")
+    if abs(value) >> bits:
+        raise ValueError(f"{value} is too large")
+    return value
+
+
+def _optional(cell: str | None, bits: int = 62) -> int | None:
+    return None if cell is None else _whole(cell, bits)
 
 
 HEADER = "\t".join(field.name for field in fields(Row)) + "\n"
 
 
 class Journal:
-    """The rows of a data set's folder, to read and to add to; a context manager.
+    """The rows of a data set's folder, to read and to add to; a context manager. None of them is held in memory.
 
     Args:
         root: the folder, which is made where it is missing.
         settings: what the export is made with, as JSON takes it.
 
-    `count` is how many frames have files.
+    `count` is how many frames have files, `last` the last row or None.
 
     Raises:
         BagError: where the folder holds something else, or an export with other settings.
@@ -82,16 +91,20 @@ class Journal:
 
     def __init__(self, root: Path, settings: dict[str, object]) -> None:
         self.path = root / TABLE
-        self.rows = _begin(root, settings)
-        self.count = len(self.exported)
+        self.count, self._end = 0, 0
+        self.last: Row | None = None
         self._file: TextIO | None = None
+        _begin(root, settings)
+        for row, end in _rows(self.path) if self.path.is_file() else ():
+            self._end = end
+            if row is not None:
+                self._take(row)
 
     def __enter__(self) -> Journal:
-        # What a killed process left of a row is cut off.
-        whole = "".join([HEADER, *(row.line() for row in self.rows)])
-        if not self.path.is_file() or self.path.read_text(encoding="utf-8") != whole:
-            write_atomically(self.path, whole)
         self._file = self.path.open("a", encoding="utf-8")
+        self._file.truncate(self._end)  # what a killed process left of a row is cut off
+        if not self._end:
+            self._file.write(HEADER)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,36 +117,49 @@ class Journal:
             raise RuntimeError("the journal is not open")
         self._file.write(row.line())
         self._file.flush()
-        self.rows.append(row)
+        self._take(row)
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, read again from the table."""
+        return read_rows(self.path)
+
+    def _take(self, row: Row) -> None:
+        if row.id and row.id != frame_id(self.count):
+            raise BagError(f"{self.path} has the frame {row.id} where {frame_id(self.count)} is to follow")
         self.count += bool(row.id)
-
-    @property
-    def exported(self) -> list[Row]:
-        """The rows of frames that have files."""
-        return [row for row in self.rows if row.id]
+        self.last = row
 
 
-def read_rows(path: Path) -> list[Row]:
+def frame_id(number: int) -> str:
+    """The name of an exported frame's files, from 0."""
+    return f"{number:06d}"
+
+
+def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a table. A last line that was not finished is left out; raises BagError for other faults."""
-    return list(_rows(path))
+    return (row for row, _ in _rows(path) if row is not None)
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
+def _rows(path: Path) -> Iterator[tuple[Row | None, int]]:
+    """(row, or None for the header, bytes of the table up to its end)."""
+    end = 0
+    with path.open("rb") as file:
+        for number, data in enumerate(file, 1):
+            if not data.endswith(b"\n"):
                 return
+            line, end = data.decode(errors="replace"), end + len(data)
             if number == 1:
                 if line != HEADER:
                     raise BagError(f"{path} is no table of an export: its first line is {line[:60]!r}")
+                yield None, end
                 continue
             try:
-                yield Row.of(line)
+                yield Row.of(line), end
             except ValueError:
                 raise BagError(f"{path}, line {number}: not a row of an export: {line[:60]!r}") from None
 
 
-def _begin(root: Path, settings: dict[str, object]) -> list[Row]:
+def _begin(root: Path, settings: dict[str, object]) -> None:
     made, text = root / SETTINGS, json.dumps(settings, indent=1, sort_keys=True) + "\n"
     if made.is_file():
         before = made.read_text(encoding="utf-8")
@@ -143,12 +169,11 @@ def _begin(root: Path, settings: dict[str, object]) -> list[Row]:
                 f"{root} was exported with other settings ({changed}): "
                 "name another --out, or give the same ones to go on"
             )
-        return read_rows(root / TABLE) if (root / TABLE).is_file() else []
+        return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise BagError(f"{root} exists and is no export: name a new or an empty folder with --out")
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(made, text)
-    return []
 
 
 def _changed(before: str, settings: dict[str, object]) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 
 from add_model.geometry.camera import Camera
 from add_ros.bag_export.checks import ScanChecks
-from add_ros.bag_export.journal import Row
+from add_ros.bag_export.dataset_writer import SUFFIXES
+from add_ros.bag_export.exported_frames import ExportedFrames
+from add_ros.bag_export.journal import frame_id
 from training.data.depth_sources import read_velodyne
 from training.data.images import read_image
 from training.data.kitti.calib import read_calib
@@ -19,40 +21,46 @@ from training.report.contact_sheet import Picture, picture
 SHOWN, CHECKED = 12, 48
 
 
-def look(root: Path, rows: Sequence[Row]) -> tuple[list[Picture], list[str]]:
+def look(root: Path, frames: ExportedFrames) -> tuple[list[Picture], list[str]]:
     """Read some of the exported frames again: pictures of them, and what `ScanChecks` says.
 
     Args:
         root: the data set's folder.
-        rows: the exported frames.
+        frames: all of them.
     """
     checks, pictures = ScanChecks(), []
-    shown = {row.id for row in spread(rows, SHOWN)}
-    for row in spread(rows, CHECKED):
-        image, camera, points, boxes, names = _read(root / "training", row)
+    shown = set(spread(len(frames), SHOWN))
+    for number in spread(len(frames), CHECKED):
+        scanned = bool(frames.scanned[number])
+        image, camera, points, boxes, names = _read(
+            root / "training", frame_id(number), scanned, bool(frames.labelled[number])
+        )
         if points is not None:
             checks.add(image, camera, points, boxes)
-        if row.id in shown:
-            offset = "" if row.scan_stamp is None else f", scan {(row.scan_stamp - row.stamp) / 1e6:+.1f} ms"
-            pictures.append(picture(image, camera, points, boxes, names, f"{row.id}: {row.topic}{offset}"))
+        if number in shown:
+            caption = f"{frame_id(number)}: {frames.topics[frames.camera[number]]}"
+            caption += f", scan {frames.scan_offset[number] / 1e6:+.1f} ms" if scanned else ""
+            pictures.append(picture(image, camera, points, boxes, names, caption))
     return pictures, checks.lines()
 
 
-def spread(rows: Sequence[Row], count: int) -> list[Row]:
-    """That many of the rows, evenly spread."""
-    picked = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)) if len(rows) else []
-    return [rows[i] for i in picked]
+def spread(total: int, count: int) -> list[int]:
+    """That many of `total` numbers, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
-def _read(folder: Path, row: Row) -> tuple[np.ndarray, Camera, np.ndarray | None, np.ndarray, Sequence[str]]:
-    image = read_image(next(path for path in (folder / "image_2").glob(f"{row.id}.*")))
-    calib = read_calib(folder / "calib" / f"{row.id}.txt")
+def _read(
+    folder: Path, name: str, scanned: bool, labelled: bool
+) -> tuple[np.ndarray, Camera, np.ndarray | None, np.ndarray, Sequence[str]]:
+    images = [folder / "image_2" / (name + suffix) for suffix in SUFFIXES]
+    image = read_image(next((path for path in images if path.is_file()), images[0]))
+    calib = read_calib(folder / "calib" / f"{name}.txt")
     camera = Camera(calib.P2, image.shape[1], image.shape[0])
     points, boxes, names = None, np.empty((0, 7)), []
-    if row.points is not None:
-        points = calib.velodyne_to_camera(read_velodyne(folder / "velodyne" / f"{row.id}.bin"))
-    if row.objects is not None:
-        objects = read_objects(folder / "label_2" / f"{row.id}.txt")
+    if scanned:
+        points = calib.velodyne_to_camera(read_velodyne(folder / "velodyne" / f"{name}.bin"))
+    if labelled:
+        objects = read_objects(folder / "label_2" / f"{name}.txt")
         solid = np.isfinite(objects.boxes).all(axis=1)
         boxes, names = objects.boxes[solid], objects.names[solid]
     return image, camera, points, boxes, names

@@ -6,7 +6,6 @@ known; nothing is held for longer, so that memory does not grow with the recordi
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from rosbags.interfaces import Connection
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import LevelView
 from add_ros import images
+from add_ros.bag_export.delays import Delays
 from add_ros.bag_export.label_stream import LabelStream
 from add_ros.bag_export.labels import objects_of
 from add_ros.bag_export.sources import ExportTopics, find_sources
@@ -73,7 +73,7 @@ class Recording:
         self.skipped: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
         self.calibrations: dict[str, list[str]] = {}
-        self.delays: dict[str, array] = {}
+        self.delays: dict[str, Delays] = {}
         self.damage: str | None = None
         self._scans: deque[tuple[int, Any]] = deque(maxlen=_SCANS)
         self._imu: deque[tuple[int, str, np.ndarray]] = deque(maxlen=256)
@@ -144,7 +144,7 @@ class Recording:
         for connection, time, message in self._readable(topics):
             if connection.topic != TF:
                 delay = (time - messages.stamp_of(message)) / 1e9
-                self.delays.setdefault(connection.topic, array("d")).append(delay)
+                self.delays.setdefault(connection.topic, Delays()).add(delay)
             yield connection.topic, time, message
 
     def _readable(self, topics: set[str]) -> Iterator[tuple[Connection, int, Any]]:

@@ -13,8 +13,10 @@ from add_model.geometry.level import LevelView, level_view
 from add_ros.bag_export.checks import clocks
 from add_ros.bag_export.choice import FrameChoice, FrameChooser
 from add_ros.bag_export.dataset_writer import DatasetWriter
-from add_ros.bag_export.journal import Journal, Row
+from add_ros.bag_export.journal import Journal, Row, frame_id
 from add_ros.bag_export.recording import RecordedFrame, Recording, Sweep
+from add_ros.bag_export.seen_stamps import SeenStamps
+from add_ros.bags.errors import BagError
 from add_ros.errors import FrameRejectedError
 from training.data.sample import Objects
 
@@ -65,33 +67,38 @@ def export(
         progress: wraps the frames of a recording.
 
     Raises:
+        BagError: where a bag has no longer the frames of the journal.
         OSError: where the disk is full or a file can't be written; frames with a row are whole.
     """
     report = Report()
     for number, opened in enumerate(recordings):
-        if any(row.bag > number for row in journal.rows):
+        if journal.last is not None and journal.last.bag > number:
             continue
         recording = opened()
-        rows = [row for row in journal.rows if row.bag == number]
-        decided = {(row.topic, row.stamp): row for row in rows}
-        replaying = None if not rows else (rows[-1].topic, rows[-1].stamp)
+        decided = (row for row in journal.rows() if row.bag == number)
+        expected = next(decided, None)  # the next row that an earlier run wrote: it goes through the same frames
         choosers = {camera.image: FrameChooser(choice) for camera in recording.sources.cameras}
-        seen: set[tuple[str, int]] = set()
+        seen = {camera.image: SeenStamps() for camera in recording.sources.cameras}
         for frame in progress(recording.frames(), recording):
-            key, chooser = (frame.topic, frame.stamp), choosers[frame.topic]
-            if key in seen:
+            chooser = choosers[frame.topic]
+            if not seen[frame.topic].add(frame.stamp):
                 recording.count(recording.skipped, REPEATED, f"two images of {frame.topic} have one stamp")
                 continue
-            seen.add(key)
             due = chooser.due(frame.stamp)
-            if replaying is not None:
-                _replay(frame, decided.get(key), chooser, due)
-                if key == replaying:
-                    replaying, decided = None, {}  # not needed any more, and as large as the table
-            elif due:
-                _export(frame, number, chooser, level, writer, journal, recording)
+            if expected is None:
+                if due:
+                    _export(frame, number, chooser, level, writer, journal, recording)
+            elif (expected.topic, expected.stamp) == (frame.topic, frame.stamp):
+                if due and expected.id:
+                    _replay(frame, chooser)
+                expected = next(decided, None)
+        if expected is not None:
+            raise BagError(
+                f"{journal.path} has an image of {expected.topic} at {expected.stamp} ns where {recording.path} has "
+                "none: the bag is another one than it was. Name a new --out"
+            )
         report.add(recording)
-    for row in journal.rows:
+    for row in journal.rows():
         if not row.id:
             report.skipped[row.note.partition(":")[0]] += 1
             report.problems.setdefault(row.note.partition(":")[0], row.note.partition(": ")[2])
@@ -100,11 +107,10 @@ def export(
     return report
 
 
-def _replay(frame: RecordedFrame, row: Row | None, chooser: FrameChooser, due: bool) -> None:
-    """Bring the choice to where it was when this frame had been decided."""
-    if due and row is not None and row.id:
-        chooser.moved(frame.place)
-        chooser.taken(frame.stamp)
+def _replay(frame: RecordedFrame, chooser: FrameChooser) -> None:
+    """Bring the choice to where it was when this frame had been taken."""
+    chooser.moved(frame.place)
+    chooser.taken(frame.stamp)
 
 
 def _export(
@@ -131,7 +137,7 @@ def _export(
         image, camera, up = view.warp(image), view.camera, np.array([0.0, -1.0, 0.0])
     sweep, objects, notes = _beside(frame, camera, recording, view)
     to_camera = None if sweep is None else sweep.to_camera if view is None else view.rotation @ sweep.to_camera
-    name = f"{journal.count:06d}"
+    name = frame_id(journal.count)
     points = None if sweep is None else sweep.cloud.points
     writer.write(name, image, camera, points, to_camera, objects)
     journal.add(

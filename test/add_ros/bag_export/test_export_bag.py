@@ -141,7 +141,7 @@ def test_a_full_disk_stops_it_cleanly_and_it_goes_on(robot, tmp_path, capsys):
     (folder / "000004.bin.part").symlink_to("/dev/full")
     assert export_bag.main([str(robot), "--out", str(tmp_path / "out")]) == 1
     assert "is full: make room, and give the same command again" in capsys.readouterr().err
-    assert len(read_rows(tmp_path / "out" / "frames.tsv")) == 4 and not list(folder.glob(".*"))
+    assert len(list(read_rows(tmp_path / "out" / "frames.tsv"))) == 4 and not list(folder.glob(".*"))
     exported(robot, tmp_path / "out")
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 

@@ -33,7 +33,7 @@ def with_label_cut(source, target, which):
 def test_one_malformed_label_message_costs_its_own_image_alone(tmp_path, capsys):
     bag = with_label_cut(robot_bag(tmp_path / "whole", count=4), tmp_path / "bag", 1)
     assert export_bag.main([str(bag), "--out", str(tmp_path / "out")]) == 0
-    rows = read_rows(tmp_path / "out" / "frames.tsv")
+    rows = list(read_rows(tmp_path / "out" / "frames.tsv"))
     assert [row.objects for row in rows if row.id] == [1, None, 1, 1]
     assert "1 with a note: malformed message on /labels" in capsys.readouterr().out
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from add_ros.bag_export.exported_frames import ExportedFrames
 from add_ros.bag_export.journal import Row
-from add_ros.bag_export.splits import split
+from add_ros.bag_export.splits import split as split_frames
 
 SECOND = 10**9
 
@@ -15,6 +16,12 @@ def rows(*stretches, bag=0, objects=1):
     """Frames 0.1 s apart; a stretch is (start in seconds, count)."""
     stamps = [round(start * SECOND) + i * SECOND // 10 for start, count in stretches for i in range(count)]
     return [Row(f"{bag}{i:05d}", bag, "/cam", "eye", stamp, objects=objects) for i, stamp in enumerate(stamps)]
+
+
+def split(rows, *options, **named):
+    """(lists of ids, the sentence) of rows."""
+    lists, how = split_frames(ExportedFrames.of(rows), *options, **named)
+    return {name: [rows[number].id for number in numbers] for name, numbers in lists.items()}, how
 
 
 def stamps_of(rows, ids):
