@@ -31,5 +31,5 @@ class SparseHeads(nn.Module):
         patches = padded.gather(1, neighbours[..., None].expand(-1, -1, padded.shape[2]))
         patches = patches.unflatten(1, (-1, 9)).transpose(2, 3).flatten(2)
         hidden = functional.linear(patches, self.shared.weight.flatten(1), self.shared.bias)
-        parts = functional.relu(hidden).split(self.hidden, dim=-1)
+        parts = functional.relu(hidden, inplace=True).split(self.hidden, dim=-1)
         return {name: layer(part) for (name, layer), part in zip(self.outputs.items(), parts, strict=True)}

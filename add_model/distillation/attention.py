@@ -66,7 +66,7 @@ class _Layer(nn.Module):
         self.feed = nn.Sequential(
             nn.LayerNorm(channels),
             nn.Linear(channels, expansion * channels),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(expansion * channels, channels),
         )
         for last in (self.out, self.feed[-1]):
@@ -96,7 +96,9 @@ class TargetAttention(nn.Module):
         self.shape_embedding = nn.Linear(SHAPE, channels)
         self.heads = heads
         self.query, self.key = _query_projection(channels, heads), _query_projection(channels, heads)
-        self.readout = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1 + SHAPE))
+        self.readout = nn.Sequential(
+            nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, 1 + SHAPE)
+        )
 
     def forward(
         self, centres: Tensor, objects: TargetObjects, positions: Tensor, student: Tensor, teacher: Tensor

@@ -30,14 +30,25 @@ class DepthBranch(nn.Module):
             layers: list[nn.Module] = []
             while stride < target:
                 outputs = width if stride >= 2 else width // 2
-                layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(inplace=True),
+                ]
                 inputs, stride = outputs, 2 * stride
-            layers += [nn.Conv2d(inputs, 2 * width, 3, 1, 1, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, 2 * width, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(2 * width),
+                nn.ReLU(inplace=True),
+            ]
             inputs = 2 * width
             stages.append(nn.Sequential(*layers))
         self.stages, self.stride = nn.ModuleList(stages), strides[0]
         self.cells = nn.Sequential(
-            nn.Conv2d(_INPUTS, 2 * width, 3, 1, 1), nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 3, 1, 1), nn.ReLU()
+            nn.Conv2d(_INPUTS, 2 * width, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(2 * width, 2 * width, 3, 1, 1),
+            nn.ReLU(inplace=True),
         )
         kaiming(self)
         self.joins = nn.ModuleList(nn.Conv2d(2 * width, c, 1) for c in channels)

@@ -117,7 +117,7 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(waves), persistent=False)
         self.mlp = nn.Sequential(
-            nn.Linear(points * 3 * (2 * waves + 1), channels), nn.ReLU(), nn.Linear(channels, channels)
+            nn.Linear(points * 3 * (2 * waves + 1), channels), nn.ReLU(inplace=True), nn.Linear(channels, channels)
         )
         self.unknown = nn.Parameter(torch.zeros(channels))
 

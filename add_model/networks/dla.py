@@ -29,7 +29,7 @@ class DLABlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
@@ -43,7 +43,7 @@ class Root(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, children: list[Tensor]) -> Tensor:
         return self.relu(self.bn(self.conv(torch.cat(children, dim=1))))
@@ -133,4 +133,4 @@ class DLA34(Backbone):
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

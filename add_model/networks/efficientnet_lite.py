@@ -53,7 +53,7 @@ class ConvNorm(nn.Module):
             inputs, outputs, kernel, stride, padding=self.before if symmetric else 0, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
-        self.activation = nn.Identity() if linear else nn.ReLU6()
+        self.activation = nn.Identity() if linear else nn.ReLU6(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.before != self.after:

@@ -35,8 +35,8 @@ class BasicBlock(nn.Module):
         self.short = nn.Identity() if same else conv_norm(inputs, outputs, stride, kernel=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.second(functional.relu(self.first(x)))
-        return functional.relu(y + self.short(x))
+        y = self.second(functional.relu(self.first(x), inplace=True))
+        return functional.relu(y + self.short(x), inplace=True)
 
 
 class PlainNet(Backbone):
@@ -49,7 +49,7 @@ class PlainNet(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_norm(3, 16, 2), nn.ReLU())
+        self.stem = nn.Sequential(conv_norm(3, 16, 2), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList([BasicBlock(16, _WIDTHS[0], 2)])
         for inputs, outputs in pairwise(_WIDTHS):
             self.stages.append(nn.Sequential(BasicBlock(inputs, outputs, 2), BasicBlock(outputs, outputs)))

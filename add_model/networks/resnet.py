@@ -30,7 +30,7 @@ class Bottleneck(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         same = stride == 1 and inputs == outputs
         self.downsample = (
             nn.Identity()
@@ -55,7 +55,7 @@ class ResNet(Backbone):
         super().__init__()
         self.strides = (4, 8, 8, 8) if dilated else (4, 8, 16, 32)
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
-        self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU()
+        self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         inputs, dilation = 64, 1
         for i, (width, count) in enumerate(zip(_WIDTHS, blocks, strict=True)):

@@ -86,7 +86,7 @@ class GUPNet(Detector[MapFeatures]):
         self.nms = nms
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
-            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(classes), 1)
+            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
         )
         nn.init.constant_(self.heatmap_head[-1].bias, -math.log(9))  # a probability of 0.1, as published
         self.box_heads = SparseHeads(neck.channels, hidden, OUTPUTS_2D)

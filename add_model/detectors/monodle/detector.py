@@ -70,7 +70,7 @@ class MonoDLE(Detector[Tensor]):
         self.nms = nms
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
-            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, len(classes), 1)
+            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
         )
         nn.init.constant_(self.heatmap_head[-1].bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
         self.heads = SparseHeads(neck.channels, hidden, OUTPUTS)
