@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ import numpy as np
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from soak_file_writer import write_forever
 from soak_inputs import kill, start
 from std_msgs.msg import Header
 
@@ -27,33 +29,6 @@ from training.data.kitti.labels import read_objects
 
 KILLS = 20
 _BUFFERED = 2.0  # seconds: the recorder commits each second, and on a busy machine a message is on its way for a while
-# Each kind of file, written again and again as fast as the disk takes it.
-_PROGRAM = """
-import itertools, json, sys
-from pathlib import Path
-import cv2, numpy as np
-from add_model.atomic_io import write_atomically, write_quickly
-from add_model.classes import KITTI_CLASSES
-from add_model.registry import build
-from add_model.weights_file import save
-from training.checkpoints import AtomicCheckpoints
-from training.data.kitti.calib import write_calib
-from training.data.kitti.labels import read_objects, write_objects
-folder, detector = Path(sys.argv[1]), build("monodle_lite0", KITTI_CLASSES)
-(folder / "given.txt").write_text("Car 0.00 0 0.3 100 100 200 180 1.5 1.6 4.0 0.0 1.6 20.0 0.0\\n" * 40)
-objects, state = read_objects(folder / "given.txt"), detector.state_dict()
-picture = np.random.default_rng(0).integers(0, 255, (96, 320, 3), np.uint8)
-for n in itertools.count():
-    write_objects(folder / "labels.txt", objects)
-    write_calib(folder / "calib.txt", np.eye(3, 4) * (1 + n))
-    write_atomically(folder / "page.html", "<html>" + "x" * 300_000 + "</html>")
-    write_atomically(folder / "table.json", json.dumps(list(range(20_000))))
-    write_quickly(folder / "picture.png", cv2.imencode(".png", picture)[1].tobytes())
-    if n % 5 == 0:
-        save(folder / "weights.safetensors", "monodle_lite0", detector)
-        made = {"model_name": "monodle_lite0", "state_dict": {f"detector.{k}": v for k, v in state.items()}}
-        AtomicCheckpoints().save_checkpoint(made, folder / "last.ckpt")
-"""
 _WHOLE: dict[str, Callable[[Path], object]] = {
     "labels.txt": lambda path: len(read_objects(path)) == 40,
     "calib.txt": lambda path: read_calib(path).P2.shape == (3, 4),
@@ -68,14 +43,20 @@ _WHOLE: dict[str, Callable[[Path], object]] = {
 def files(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     """(figures, failures) of twenty kills among writers of each kind of file."""
     rng, end, kills, broken = np.random.default_rng(seed), time.monotonic() + seconds, 0, []
+    # Importing takes longer than all the rest: one process does that, and every writer is a fork of it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "soak_file_writer"])
     while kills < KILLS and time.monotonic() < end:
-        process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(folder)])
         began = {name: (folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in _WHOLE}
-        while (process.poll() is None and (folder / "last.ckpt").exists() is False) or _same(folder, began):
+        process = context.Process(target=write_forever, args=(folder,))
+        process.start()
+        while process.is_alive() and not _at_work(folder, began):
             time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, 0.7))
+        time.sleep(rng.uniform(0.0, 1.0))
         process.kill()
-        process.wait()
+        process.join()
+        if process.exitcode != -signal.SIGKILL:
+            return f"the writer ended by itself with {process.exitcode} after {kills} SIGKILLs", 1
         kills += 1
         for name, whole in _WHOLE.items():
             try:
@@ -83,11 +64,14 @@ def files(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
             except Exception as error:
                 broken.append(f"{name}: {type(error).__name__}")
     worst = f"; not survived: {', '.join(sorted(set(broken)))}" if broken else ""
-    return f"{kills} SIGKILLs, {len(_WHOLE)} kinds of files, {len(broken)} not whole{worst}", len(broken)
+    few = "" if kills == KILLS else f" (time for {kills} of {KILLS})"
+    return f"{kills} SIGKILLs{few}, {len(_WHOLE)} kinds of files, {len(broken)} not whole{worst}", len(broken)
 
 
-def _same(folder: Path, began: dict[str, int]) -> bool:
-    return any(not (folder / name).exists() or (folder / name).stat().st_mtime_ns == at for name, at in began.items())
+def _at_work(folder: Path, began: dict[str, int]) -> bool:
+    """Whether there is a file of each kind, and one of them is another than it was."""
+    times = {name: (folder / name).stat().st_mtime_ns for name in _WHOLE if (folder / name).exists()}
+    return times.keys() == _WHOLE.keys() and times != began
 
 
 def recorder(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
