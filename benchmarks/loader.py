@@ -1,6 +1,6 @@
 """Images a second of the training loader alone: KITTI frames read, augmented, coded and batched by workers.
 
-python benchmarks/loader.py --kitti DIR [--depth lidar] [--workers 2]
+python benchmarks/loader.py --kitti DIR [--depth lidar] [--workers 2] [--image-cache DIR]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from add_model.registry import build
 from training.data.augmentation import Augmentation
 from training.data.collation import collate
+from training.data.image_cache import IMAGES, ImageCache
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiFolder, read_ids
 from training.data.views import TrainingViews
 
@@ -69,12 +70,19 @@ def main() -> None:
     parser.add_argument("--kitti", type=Path, required=True, help="folder in KITTI's object layout")
     parser.add_argument("--ids", help="file of frame ids, chen_train or chen_val (default: all frames)")
     parser.add_argument("--depth", choices=DEPTH_SOURCES, help="depth maps to make beside the images")
+    parser.add_argument("--image-cache", type=Path, help="as data.image_cache; filled before the measurement")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--images", type=int, default=800)
     arguments = parser.parse_args()
     cv2.setNumThreads(0)
     frames = KittiFolder(arguments.kitti, arguments.ids and read_ids(arguments.ids), depth=arguments.depth)
+    if arguments.image_cache:
+        cache, start = ImageCache(arguments.image_cache), time.perf_counter()
+        cache.add([frames.image_path(index) for index in range(len(frames))])
+        frames.read_image = cache.read
+        size = (arguments.image_cache / IMAGES).stat().st_size / 1e6
+        print(f"cache of {size:.0f} MB, {size / len(frames):.2f} an image, after {time.perf_counter() - start:.1f} s")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
         f"{len(frames)} frames, depth {arguments.depth or 'none'}, {arguments.workers} workers, batches of "

@@ -18,7 +18,8 @@ _SHARED = ("seed_everything", "monitor", "model", "data")
 # Where files lie and how they are read is the machine's. Weights to start from are in the checkpoint; so is how many
 # frames a step is of, which other numbers of processes may share otherwise.
 _FREE = {
-    *("root", "batch_size", "num_workers", "cache_in_memory", "test", "trust_calibration", "init_weights"),
+    *("root", "batch_size", "num_workers", "cache_in_memory", "image_cache", "test", "trust_calibration"),
+    "init_weights",
     *CHECKPOINT_OPTIONS,
 }
 

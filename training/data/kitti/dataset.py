@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,7 @@ class KittiFolder:
     trust_calibration: whether `notes` says nothing about intrinsics that look wrong
 
     Every file of every frame is looked at once at the start: raises KittiError that names all missing or broken ones.
+    `read_image` gives an image of a path; it may be replaced by one that keeps images.
     `types` counts their labelled types; `doubts` has the frames whose P2 can hardly be of their image, and why. `notes`
     has lines for people: on labelled frames that are not taken since they have no image, on such calibrations, and on
     labels of types that KITTI does not have.
@@ -79,6 +80,7 @@ class KittiFolder:
         if depth == "object" and split == "testing":
             raise KittiError("depth 'object' is made from labels, which the testing split does not have")
         self.folder, self.split, self.depth = _locate(Path(root), split), split, depth
+        self.read_image: Callable[[Path], np.ndarray] = read_image
         self._images = _image_names(self.folder / "image_2")
         self.ids = sorted(self._images) if ids is None else [str(i) for i in ids]
         labelled = self._labelled() if ids is None and split == "training" else set()
@@ -132,7 +134,7 @@ class KittiFolder:
 
     def sample(self, index: int) -> Sample:
         """One frame with everything that was asked for."""
-        image, calib, objects = read_image(self.image_path(index)), self.calib(index), self.objects(index)
+        image, calib, objects = self.read_image(self.image_path(index)), self.calib(index), self.objects(index)
         camera = Camera(calib.P2, image.shape[1], image.shape[0])
         return Sample(self.ids[index], image, camera, objects, self._depth(index, calib, camera, objects))
 
