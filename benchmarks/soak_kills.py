@@ -28,6 +28,7 @@ from training.data.kitti.calib import read_calib
 from training.data.kitti.labels import read_objects
 
 KILLS = 20
+PATIENCE = 3  # times as long may it take until there are twenty
 _BUFFERED = 2.0  # seconds: the recorder commits each second, and on a busy machine a message is on its way for a while
 _WHOLE: dict[str, Callable[[Path], object]] = {
     "labels.txt": lambda path: len(read_objects(path)) == 40,
@@ -41,8 +42,8 @@ _WHOLE: dict[str, Callable[[Path], object]] = {
 
 
 def files(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
-    """(figures, failures) of twenty kills among writers of each kind of file."""
-    rng, end, kills, broken = np.random.default_rng(seed), time.monotonic() + seconds, 0, []
+    """(figures, failures) of twenty kills among writers of each kind of file, a little longer on a busy machine."""
+    rng, end, kills, broken = np.random.default_rng(seed), time.monotonic() + PATIENCE * seconds, 0, []
     # Importing takes longer than all the rest: one process does that, and every writer is a fork of it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "soak_file_writer"])

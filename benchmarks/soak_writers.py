@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from soak_inputs import files, kill, make, run, start
+from soak_kills import KILLS, PATIENCE
 
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, raw_messages
 
-KILLS = 20
 Files = Mapping[str, bytes]
 
 
@@ -89,7 +89,7 @@ _DATED = ("export.html", "export.json")  # they name the time or the folder of a
 
 def commands(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     """(figures, failures): kills of each command at work, twenty where there is time, then a run to the end."""
-    rng, end = np.random.default_rng(seed), time.monotonic() + seconds
+    rng, end = np.random.default_rng(seed), time.monotonic() + PATIENCE * seconds
     make(folder)
     victims = [Victim(name, writer, folder) for name, writer in WRITERS.items()]
     with ThreadPoolExecutor(2) as pool:

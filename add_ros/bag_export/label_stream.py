@@ -45,11 +45,15 @@ class LabelStream:
             if self._newest[topic] > stamp + _AHEAD:
                 break
             self._read_one()
-        if len(self._held) > self._most:
-            self._held = {held: message for held, message in self._held.items() if held[1] >= stamp - _KEPT}
-            self._most = 2 * len(self._held) + _FEW
+            self._forget(stamp - _KEPT)
         found = self._held.get(key)
         return None if found is None else (found, self._held.get((f"{topic}_2d", stamp)))
+
+    def _forget(self, before: int) -> None:
+        """Drop what is older, once in a while: an export that goes on reads past all that it has done."""
+        if len(self._held) > self._most:
+            self._held = {held: message for held, message in self._held.items() if held[1] >= before}
+            self._most = 2 * len(self._held) + _FEW
 
     def _read_one(self) -> None:
         connection, _, message = next(self._messages, (None, 0, None))

@@ -1,5 +1,7 @@
 """Labels that are damaged, malformed or oddly made: the others are exported, and what is wrong is said."""
 
+from types import SimpleNamespace as Of
+
 import pytest
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from support import robot_bench
@@ -7,6 +9,7 @@ from support.bag_bench import STORE
 from support.robot_bench import PERIOD, START, robot_bag
 
 from add_ros import export_bag
+from add_ros.bag_export import label_stream
 from add_ros.bag_export.journal import read_rows
 from add_ros.bag_export.label_stream import LabelStream
 
@@ -93,3 +96,21 @@ def test_a_malformed_static_transform_hides_none_after_it(tmp_path, capsys):
     assert "malformed message on /tf_static" in capsys.readouterr().out
     scans = [sorted((tmp_path / out / "training" / "velodyne").iterdir()) for out in "ab"]
     assert len(scans[0]) == 2 and [f.read_bytes() for f in scans[0]] == [f.read_bytes() for f in scans[1]]
+
+
+def test_what_an_earlier_run_exported_is_read_past_and_not_held(tmp_path, monkeypatch):
+    """A stream that is first asked for the last stamp holds as little as one that was asked for each."""
+    held = []
+
+    def recorded(*_):
+        for i in range(2000):
+            stamp = Of(sec=i // 10, nanosec=i % 10 * 100_000_000)
+            held.append(len(stream._held))
+            yield Of(topic="/labels"), 0, Of(header=Of(stamp=stamp), number=i)
+
+    monkeypatch.setattr(label_stream, "readable_messages", recorded)
+    for asked in (range(2000), [1999]):
+        del held[:]
+        stream = LabelStream(tmp_path, STORE, {"/labels"}, fail)
+        assert all(stream.at("/labels", i * 100_000_000)[0].number == i for i in asked)
+        assert len(held) == 2000 and max(held) < 200
