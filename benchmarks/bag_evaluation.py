@@ -17,6 +17,7 @@ import time
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from add_model.predictor import SHIPPED_MODEL
 from add_ros.bags.write import CameraBagWriter
@@ -34,6 +35,32 @@ def write(bag: Path, frames: int, distinct: int, width: int, height: int) -> Non
             writer.write(replace(sample, id=f"{i:06d}"), _EPOCH + i * _PERIOD)
 
 
+class Measured(NamedTuple):
+    """Seconds that passed and of CPU, and the largest process so far in MiB."""
+
+    seconds: float
+    cpu: float
+    peak: float
+
+
+def evaluate(bag: Path, page: bool) -> Measured:
+    """Score the shipped model on a bag, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", SHIPPED_MODEL.stem]
+        command += ["--json", str(Path(folder) / "scores.json")]
+        command += ["--page", str(Path(folder) / "page.html")] if page else []
+        before, began = _cpu(), time.monotonic()
+        if status := subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
+            sys.exit(status)  # its own sentence on stderr says why
+        seconds = time.monotonic() - began
+    return Measured(seconds, _cpu() - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, nargs="+", default=[200, 2000])
@@ -41,26 +68,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1242, 375), help="pixels, default 1242 375")
     parser.add_argument("--page", action="store_true", help="make the page of 60 frames too")
     arguments = parser.parse_args()
-    before = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for frames in sorted(arguments.frames):
+        for frames in sorted(arguments.frames):  # the largest process so far is the last one's
             bag = Path(folder) / f"bag_{frames}"
             write(bag, frames, arguments.distinct, *arguments.size)
-            command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", SHIPPED_MODEL.stem]
-            command += ["--json", str(Path(folder) / "scores.json")]
-            command += ["--page", str(Path(folder) / "page.html")] if arguments.page else []
-            began = time.monotonic()
-            if status := subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-                sys.exit(status)  # its own sentence on stderr says why
-            seconds, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-            used, before = usage.ru_utime + usage.ru_stime - before, usage.ru_utime + usage.ru_stime
-            # The largest process so far: bags come in the order of their length.
-            peak = usage.ru_maxrss / 1024
+            done = evaluate(bag, arguments.page)
             size = sum(file.stat().st_size for file in bag.iterdir()) / 2**20
             print(
-                f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {seconds:.1f} s, "
-                f"{frames / seconds:.1f} frames/s, {1000 * used / frames:.0f} ms of CPU a frame, "
-                f"peak memory {peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+                f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {done.seconds:.1f} s, "
+                f"{frames / done.seconds:.1f} frames/s, {1000 * done.cpu / frames:.0f} ms of CPU a frame, "
+                f"peak memory {done.peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 

@@ -163,22 +163,25 @@ def start(order: str, domain: int, options: argparse.Namespace) -> dict[str, flo
         listener.close()
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options, with what a start takes of them."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--starts", type=int, default=20, help="of each order; default: %(default)s")
+    made.add_argument("--orders", nargs="+", choices=ORDERS, default=ORDERS)
+    made.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"))
+    made.add_argument("--focal", type=float, default=721.5)
+    made.add_argument("--hertz", type=float, default=10.0)
+    made.add_argument("--pause", type=float, default=3.0, help="seconds that a ready node waits; default: %(default)s")
+    made.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort")
+    made.add_argument("--param", nargs="*", default=[], metavar="NAME:=VALUE", help="of the node")
+    made.add_argument("--verbose", action="store_true", help="with the node's log")
+    made.add_argument("--camera", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
 def main() -> None:
     """Print medians and the worst of each order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=20, help="of each order; default: %(default)s")
-    parser.add_argument("--orders", nargs="+", choices=ORDERS, default=ORDERS)
-    parser.add_argument("--size", type=int, nargs=2, default=(1242, 375), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--focal", type=float, default=721.5)
-    parser.add_argument("--hertz", type=float, default=10.0)
-    parser.add_argument(
-        "--pause", type=float, default=3.0, help="seconds that a ready node waits; default: %(default)s"
-    )
-    parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort")
-    parser.add_argument("--param", nargs="*", default=[], metavar="NAME:=VALUE", help="of the node")
-    parser.add_argument("--verbose", action="store_true", help="with the node's log")
-    parser.add_argument("--camera", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser().parse_args()
     if options.camera:
         camera(*options.size, options.focal, options.hertz, options.reliability)
     isolate(config_folder())

@@ -134,8 +134,6 @@ def _open(path: Path, device: str, threads: int | None, engine: str, options: Ma
     """On the CPU or CUDA. Raises ModelError where that can't be."""
     if engine == "torch" or (engine == "auto" and path.suffix == ".safetensors"):
         return _open_torch(path.with_suffix(".safetensors"), device, threads, options)
-    from add_model.backends.onnx_runtime import OnnxBackend, cuda_provider, tensorrt_provider
-
     problem = None
     if engine == "auto" and device == "cpu" and openvino_is_faster():
         try:
@@ -144,6 +142,8 @@ def _open(path: Path, device: str, threads: int | None, engine: str, options: Ma
             return OpenVinoBackend(path, device, threads, options)
         except ModelError as error:
             problem = f"OpenVINO is installed but can't be used ({error}); running in ONNX Runtime"
+    from add_model.backends.onnx_runtime import OnnxBackend, cuda_provider, tensorrt_provider
+
     if engine == "tensorrt" and not tensorrt_provider():
         raise ModelError(
             "this ONNX Runtime build has no TensorRT: pip install onnxruntime-gpu, with CUDA, cuDNN and TensorRT"

@@ -15,7 +15,8 @@ from add_model.geometry.camera import Camera
 from add_model.tracking import Tracks, track_colour
 
 WIDTHS = 960, 1280  # pixels: smaller and larger images are scaled to these before they are drawn on
-_JPEG, _PNG = [cv2.IMWRITE_JPEG_QUALITY, 82], [cv2.IMWRITE_PNG_COMPRESSION, 9]
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 82]
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6]  # 9 takes four times as long for 4% less
 
 
 @dataclass(frozen=True)
