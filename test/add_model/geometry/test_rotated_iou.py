@@ -32,6 +32,18 @@ def common(a, b):
 @given(footprint, footprint)
 def test_common_area_equals_shapelys(a, b):
     assert common(a, b) == pytest.approx(polygon(a).intersection(polygon(b)).area, abs=1e-9)
+    assert common(a, b) >= 0
+
+
+@pytest.mark.parametrize("heading", [0.0, 0.6, np.pi / 2])
+@pytest.mark.parametrize(("length", "width", "forward", "side"), [(1, 12, 0, 11.5), (12, 1, 11.5, 0)])
+def test_long_and_wide_boxes_that_touch_at_their_ends_share_them(length, width, forward, side, heading):
+    cosine, sine = np.cos(heading), np.sin(heading)
+    a, b = ([place * at for at in (cosine * forward + sine * side, cosine * side - sine * forward)] for place in (0, 1))
+    long, small = [length, width, heading], [min(length, 2.0), min(width, 2.0), heading]
+    assert common([*a, *long], [*b, *long]) == pytest.approx(0.5)
+    near = [0.6 * place for place in b]  # a small box over the end
+    assert common([*a, *long], [*near, *small]) == common([*near, *small], [*a, *long]) == pytest.approx(0.1)
 
 
 @given(footprint, quarter_turns, st.sampled_from([(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5), (1, 0), (0, 1)]), sizes)

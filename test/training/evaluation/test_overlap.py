@@ -27,9 +27,10 @@ def test_areas_are_those_of_polygons(pairs):
     [
         ((2, 3, 6, 8), 20), ((4, 5, 9, 9), 6), ((-9, -9, 3, 4), 1), ((6, 3, 8, 8), 0), ((2, 8, 6, 9), 0),
         ((7, 9, 8, 10), 0), ((6, 8, 2, 3), 0), ((3, 4, 3, 7), 0), ((3, 4, 3.5, 4.5), 0.25),
+        ((6.5, 3, 8, 8), 0), ((2, 8.5, 6, 9), 0), ((6.5, 8.5, 8, 9), 0),
     ],
 )  # fmt: skip
 def test_by_hand(other, common):
-    """Of (2, 3, 6, 8) with rectangles inside, beside, touching, inverted both ways and without a width."""
+    """Of (2, 3, 6, 8) with others inside, beside, touching, inverted both ways, without a width, half a pixel apart."""
     found = rectangle_intersection(np.array([[2.0, 3, 6, 8]]), np.array([other], float))
     assert found.tolist() == [common] and found.dtype == float
