@@ -41,7 +41,7 @@ def resamples(frames: int, count: int, block: int = 1, seed: int = 0) -> Iterato
     Raises:
         ValueError: where there is no frame, or the block is not 1 to F.
     """
-    if frames < 1 or not 1 <= block <= frames:
+    if not 1 <= block <= frames:
         raise ValueError(f"blocks of {block} frames cannot be drawn from {frames} frame(s)")
     rng = np.random.default_rng(seed)
     for _ in range(count):

@@ -112,6 +112,17 @@ def test_nine_in_ten_resamples_must_have_a_value():
     np.testing.assert_allclose(interval(np.arange(101.0), 0.5), [25, 75])
 
 
+def test_frames_are_drawn_one_by_one_where_nothing_else_is_said():
+    drawn = np.array(list(resamples(50, 20)))
+    np.testing.assert_array_equal(drawn, list(resamples(50, 20, block=1)))
+    alone = (drawn > 0) & (np.roll(drawn, 1, axis=1) == 0) & (np.roll(drawn, -1, axis=1) == 0)
+    assert alone.any()  # in blocks of two each frame has a neighbour
+
+
+def test_one_resample_is_its_own_interval():
+    assert [end.item() for end in interval(np.array([3.0]))] == [3.0, 3.0]
+
+
 def test_blocks_by_hand():
     """A twentieth of the frames, 1 to 20; ten of them at least; past the last frame the first follow."""
     assert [usual_block(n) for n in (1, 19, 39, 40, 399, 400, 419, 420, 9999)] == [1, 1, 1, 2, 19, 20, 20, 20, 20]

@@ -7,6 +7,7 @@ from support.label_lines import found, label
 from support.own_classes import WAREHOUSE
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from training.data.kitti.labels import LabelError
 from training.evaluation.folders import FolderError, read_frames, unscored_types
 
 
@@ -37,15 +38,15 @@ def test_frames_are_those_that_are_labelled_or_asked_for(tmp_path):
 
 def test_rows_without_boxes_are_counted_beside_those_with_one(tmp_path):
     flat, low = {"box": (10, 50, 40, 50)}, {"box": (10, 50, 40, 50.5)}
-    sides = [(0, 1, 1), (1, 0, 1), (1, 1, 0), (0.5, 0.5, 0.5)]
+    sides = [(0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 1), (0.5, 0.5, 0.5)]
     labels = [label(**flat), label(**low), label("DontCare", **flat), *(label(size=size) for size in sides)]
     results = [found(0.5, **flat), found(0.5, **low), found(0.5), *(found(0.5, size=size) for size in sides)]
     notes = read_frames(*write(tmp_path, {1: labels}, {1: results})).notes()
     assert [note.split(" no ")[0] for note in notes] == [
-        "1 of 6 labelled objects have",
-        "3 of 6 labelled objects have",
-        "1 of 7 results have",
-        "3 of 7 results have",
+        "1 of 7 labelled objects have",
+        "4 of 7 labelled objects have",
+        "1 of 8 results have",
+        "4 of 8 results have",
     ]
     assert ["2D box" in note for note in notes] == [True, False, True, False]
 
@@ -85,10 +86,15 @@ def test_folders_that_cannot_be_scored_are_named(tmp_path):
     (tmp_path / "ids.txt").write_text("000001\n000009\n")
     with pytest.raises(FolderError, match=r"ids.txt lists 1 frame\(s\) without labels in .*: 000009"):
         read_frames(*folders, tmp_path / "ids.txt")
-    (folders[1] / "000001.txt").unlink()
-    with pytest.raises(FolderError, match="has no result file of the 1 frames to score, such as 000001"):
+    (folders[1] / "000001.txt").write_text(label())
+    with pytest.raises(LabelError, match=r"000001\.txt, line 1: .*score"):
         read_frames(*folders)
-    (folders[0] / "000001.txt").unlink()
+    (folders[1] / "000001.txt").unlink()
+    (folders[0] / "000002.txt").write_text(label())
+    with pytest.raises(FolderError, match=r"has no result file of the 2 frames to score, such as 000001\.txt"):
+        read_frames(*folders)
+    for number in (1, 2):
+        (folders[0] / f"{number:06d}.txt").unlink()
     with pytest.raises(FolderError, match="labels has no label files"):
         read_frames(*folders)
     for missing, kind in (((tmp_path / "no", folders[1]), "label"), ((folders[0], tmp_path / "ids.txt"), "result")):
