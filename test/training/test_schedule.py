@@ -32,7 +32,7 @@ def test_the_cosine_falls_from_one_to_its_final_value():
 
 def test_without_a_warm_up_the_first_step_has_the_whole_rate():
     assert Cosine(warmup_fraction=0.0)(0.0) == pytest.approx(1.0)
-    assert StepDecay(())(0.0) == 1.0
+    assert StepDecay(())(0.0) == StepDecay((), warmup="cosine")(0.0) == 1.0
 
 
 @pytest.mark.parametrize("kind", [Cosine, OneCycle])
@@ -40,6 +40,7 @@ def test_a_warm_up_may_last_for_the_whole_training_or_not_at_all(kind):
     assert kind(warmup_fraction=1.0)(1.0) == pytest.approx(1.0)
     assert kind(warmup_fraction=0.0)(0.0) == pytest.approx(1.0)
     assert kind(warmup_fraction=0.0)(1.0) == pytest.approx(kind().final)
+    assert kind()(1.1) == pytest.approx(kind().final)  # a resumed run may end a step late
 
 
 @pytest.mark.parametrize("schedule", [StepDecay(()), Cosine(), OneCycle()])

@@ -72,6 +72,13 @@ def test_footprints_by_polygons(drawn):
     assert not footprint_cells(boxes, torch.zeros(1, len(drawn), dtype=torch.bool), places).any()
 
 
+def test_a_point_on_a_side_is_in_the_footprint():
+    box = torch.tensor([[[0.0, 1, 10, 4, 1, 1.5, 0]]])
+    points = torch.tensor([[0, 10.0], [2, 10], [-2, 10.5], [2.01, 10], [0, 9.5], [0, 9.49]])
+    found = footprint_cells(box, torch.ones(1, 1, dtype=torch.bool), points)[0]
+    assert found.tolist() == [True, True, True, False, True, False]
+
+
 def test_tokens_lie_in_the_middle_of_the_voxels_that_they_join(case):
     detector, batch, features = case
     z, x, y = detector.target_encoder.grid.centres()
