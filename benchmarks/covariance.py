@@ -56,11 +56,11 @@ def pairs(predictor: Predictor, samples: Iterable[Sample]) -> tuple[Detections, 
     return Detections(*columns), truth
 
 
-def inside(found: Detections, truth: np.ndarray) -> np.ndarray:
-    """(N, 3) bool: whether the true centre lies inside the ellipsoid of each of `LEVELS`."""
+def inside(found: Detections, truth: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """(N, 3) bool: whether the true centre lies inside the ellipsoid of each of `LEVELS`, scaled about its centre."""
     errors = truth[:, :3] - found.boxes[:, :3]
     squares = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(position_covariances(found)), errors)
-    return squares[:, None] <= chi2.ppf(LEVELS, 3)
+    return squares[:, None] <= scale**2 * chi2.ppf(LEVELS, 3)
 
 
 def headings_inside(found: Detections, truth: np.ndarray) -> np.ndarray:

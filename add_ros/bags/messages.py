@@ -16,6 +16,7 @@ from rosbags.typesys.store import Typestore
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
+from add_model.pose_covariance import depth_std
 
 _JPEG_QUALITY = 95
 _NO_TURN = 1e-6  # length of a quaternion that says nothing
@@ -260,8 +261,7 @@ def same_frame(one: str, other: str) -> bool:
 def detections_of(message: Any) -> Detections:
     """A Detection3DArray as detections in its own frame, best first; boxes2d is NaN, since messages don't have it."""
     names, scores, boxes = boxes_of(message)
-    deviations = [
-        np.sqrt(found.results[0].pose.covariance[14]) if found.results else np.nan for found in message.detections
-    ]
-    found = Detections(names, scores, boxes, np.full((len(names), 4), np.nan), np.array(deviations, dtype=float))
+    variances = [found.results[0].pose.covariance[14] if found.results else np.nan for found in message.detections]
+    deviations = depth_std(np.array(variances, dtype=float))
+    found = Detections(names, scores, boxes, np.full((len(names), 4), np.nan), deviations)
     return found[np.argsort(-scores, kind="stable")]

@@ -45,7 +45,7 @@ def test_most_of_the_variance_lies_along_the_viewing_ray_and_the_depths_is_kept(
     found = some(200, seed=1)
     found = found[found.depth_std > 0.02 * found.boxes[:, 2]]
     for centre, spread, block in zip(found.boxes[:, :3], found.depth_std, position_covariances(found), strict=True):
-        assert block[2, 2] == pytest.approx(spread**2)
+        assert block[2, 2] == pytest.approx((1.3 * spread) ** 2)
         axis = np.linalg.eigh(block)[1][:, -1]
         ray = centre / np.linalg.norm(centre)
         if spread > 1.5:
@@ -83,7 +83,11 @@ def test_shares_count_errors_that_are_drawn_from_the_covariances():
 
 
 def test_ellipsoids_of_the_shipped_weights_hold_what_they_promise():
-    """On streets of the validation split; `python benchmarks/covariance.py` reports more of them, by class."""
+    """Streets of the validation split are easier than the real frames that they were measured on, by a half at most.
+
+    `python benchmarks/covariance.py` reports more of them, by class.
+    """
     found, truth = covariance.pairs(Predictor(device="cpu"), covariance.streets(0, 5800, 60))
     assert len(found) > 200
-    np.testing.assert_allclose(covariance.inside(found, truth).mean(axis=0), covariance.LEVELS, atol=0.1)
+    assert (covariance.inside(found, truth).mean(axis=0) > covariance.LEVELS).all()
+    assert (covariance.inside(found, truth, 0.5).mean(axis=0) < covariance.LEVELS + 0.05).all()

@@ -11,6 +11,7 @@ from visualization_msgs.msg import Marker
 
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
+from add_model.pose_covariance import depth_std
 from add_model.predictor import Predictor
 
 BLANK = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
@@ -68,7 +69,7 @@ def test_detections_equal_the_predictors(bench, predictor, seed):
     difference[:, 6] = box3d.wrap(difference[:, 6])
     np.testing.assert_allclose(difference, 0, atol=1e-3)
     variances = [result.pose.covariance[14] for result in results]  # of z, which is the depth
-    np.testing.assert_allclose(variances, expected.depth_std**2, rtol=1e-3)
+    np.testing.assert_allclose(depth_std(np.array(variances)), expected.depth_std, rtol=1e-3)
 
 
 def test_the_fourth_column_changes_nothing(bench):
