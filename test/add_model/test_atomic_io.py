@@ -14,9 +14,10 @@ from add_ros import evaluate_bag
 from training import evaluate, predict
 from training.report import __main__ as report
 
-# The log of a process, unpacked parts of a bag, the decoder's memory, rows that are appended, and what another's
-# program reads in a temporary folder.
+# The log of a process, unpacked parts of a bag, the decoder's memory, rows that are appended, images that are kept one
+# after another, and what another's program reads in a temporary folder.
 OTHERS = {
+    "training/data/image_cache.py",
     "add_ros/demo/processes.py",
     "add_ros/bags/unpacking.py",
     "add_model/image_decoding.py",
