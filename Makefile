@@ -32,6 +32,7 @@ READY := $(VENV)/.ready
 
 # Frames as the network sees them: rendered at its focal length.
 SEEN := --width 621 --height 188 --focal 360.5
+FROM_HEIGHTS := --width 577 --height 360 --focal 360.5 --camera-height 0.4 3.2
 TRAIN := $(VENV)/bin/python -m training
 WORLD := --config config/train/recipes/monodle_lite0_world.yaml
 
@@ -64,9 +65,13 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN).export --checkpoint runs/monodle_lite0_world+world_add/last.ckpt --out runs/monodle_lite0_world+world_add/weights
 	$(TRAIN) fit --config config/train/recipes/monodle_lite0_mixed.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --out runs/monodle_lite0_mixed/weights
-	$(TRAIN).calibrate_scores --model runs/monodle_lite0_mixed/weights.onnx --data data/kitti_more \
-		--ids data/kitti_more/ImageSets/train.txt --out runs/monodle_lite0_mixed/classes.json
-	$(TRAIN).export --checkpoint runs/monodle_lite0_mixed/last.ckpt --classes runs/monodle_lite0_mixed/classes.json \
+	$(TRAIN).world --out data/world_heights --frames 3600 $(FROM_HEIGHTS)
+	$(TRAIN).world --out data/world_heights --frames 200 --first 5800 --split val $(FROM_HEIGHTS)
+	$(TRAIN) fit --config config/train/recipes/monodle_lite0_heights.yaml --trainer.precision $(PRECISION) --resume
+	$(TRAIN).export --checkpoint runs/monodle_lite0_heights/last.ckpt --out runs/monodle_lite0_heights/weights
+	$(TRAIN).calibrate_scores --model runs/monodle_lite0_heights/weights.onnx --data data/kitti_more \
+		--ids data/kitti_more/ImageSets/train.txt --out runs/monodle_lite0_heights/classes.json
+	$(TRAIN).export --checkpoint runs/monodle_lite0_heights/last.ckpt --classes runs/monodle_lite0_heights/classes.json \
 		--out add_model/weights/monodle_lite0
 
 docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error

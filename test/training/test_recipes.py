@@ -131,8 +131,10 @@ def test_what_make_weights_does_fits_together():
     makefile = (ROOT / "Makefile").read_text()
     student = run_name(["monodle_lite0_world.yaml", "world_add.yaml"])
     mixed = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_mixed.yaml").read_text())
+    heights = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_heights.yaml").read_text())
     teacher = yaml.safe_load((CONFIG / "train/overlays/world_teacher.yaml").read_text())
-    for config, run in ((mixed, student), (teacher, "monodle_lite0_world")):
+    steps = ((teacher, "monodle_lite0_world"), (mixed, student), (heights, "monodle_lite0_mixed"))
+    for config, run in steps:
         assert config["model"]["init_weights"] == f"runs/{run}/weights.safetensors"
         assert f"--checkpoint runs/{run}/last.ckpt --out runs/{run}/weights\n" in makefile
 
