@@ -160,7 +160,7 @@ def test_tracks_over_dds_have_velocities_by_odometry():
         start = time.time_ns()
         for k in range(6):
             at = start + k * SECOND // 10
-            image, info = image_message(picture(3)), camera_info()
+            image, info = image_message(picture(6)), camera_info()
             image.header = info.header = header(at)
             odometry.publish(message(at))
             bench.infos.publish(info)

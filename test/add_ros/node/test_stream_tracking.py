@@ -39,7 +39,7 @@ def test_tracks_over_dds_keep_their_ids_and_leave_detections_alone():
         assert not bench.node.count_publishers("track_velocities")
         stamp = time.time_ns() // 10**9
         for k in range(8):
-            image, info = image_message(picture(3)), camera_info()
+            image, info = image_message(picture(6)), camera_info()
             image.header.stamp = info.header.stamp = Time(sec=stamp, nanosec=k * 10**8)
             image.header.frame_id = info.header.frame_id = "lens"
             bench.infos.publish(info)
