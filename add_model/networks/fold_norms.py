@@ -1,4 +1,4 @@
-"""Batch norms of a frozen network, folded into the convolutions before them."""
+"""Batch norms of a network that no longer trains, folded into the convolutions before them."""
 
 from __future__ import annotations
 
