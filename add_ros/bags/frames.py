@@ -142,17 +142,14 @@ class BagFrames:
 
     def again(self, stamps: Container[int]) -> Iterator[BagFrame]:
         """The frames of these stamps once more, after an iteration: no other image is decoded, and nothing counted."""
-        told = (self.count, self.damage, self.problems, self.calibrations, self._spans, self.skipped, self.noted)
-        kept = copy.deepcopy(told)
-        self._paired.clear()
+        reader = copy.copy(self)  # with counts of its own, which nobody reads
+        reader._reset()
+        reader._truths, reader._found = self._truths, self._found
         calibrate = Calibrator(self._rectification, self.topics.image)
-        try:
-            for image, info in self._pairs():
-                if messages.stamp_of(image) in stamps:
-                    with suppress(FrameRejectedError):
-                        yield self._frame(image, info, calibrate)
-        finally:
-            self.count, self.damage, self.problems, self.calibrations, self._spans, self.skipped, self.noted = kept
+        for image, info in reader._pairs():
+            if messages.stamp_of(image) in stamps:
+                with suppress(FrameRejectedError):
+                    yield reader._frame(image, info, calibrate)
 
     def summary(self) -> list[str]:
         """One sentence each: frames, topics with their stamps, notes, skips by reason, what is unusual, and damage."""
