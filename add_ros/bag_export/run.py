@@ -75,8 +75,10 @@ def export(
         if journal.last is not None and journal.last.bag > number:
             continue
         recording = opened()
-        decided = (row for row in journal.rows() if row.bag == number)
-        expected = next(decided, None)  # the next row that an earlier run wrote: it goes through the same frames
+        # What an earlier run wrote of this recording, which goes through the same frames again; of later ones nothing.
+        begun = journal.last is not None and journal.last.bag == number
+        decided = (row for row in journal.rows() if row.bag == number) if begun else iter(())
+        expected = next(decided, None)
         choosers = {camera.image: FrameChooser(choice) for camera in recording.sources.cameras}
         seen = {camera.image: SeenStamps() for camera in recording.sources.cameras}
         for frame in progress(recording.frames(), recording):
