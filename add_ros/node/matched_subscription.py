@@ -105,8 +105,7 @@ class MatchedSubscription:
 
     def silence(self) -> str:
         """Why nothing has arrived, as far as the graph shows: one or two sentences."""
-        requested = " and ".join(_words(*choice) for choice in self._subscriptions)
-        mine, others = f"this node requests {requested}", self._publishers()
+        mine, others = f"this node requests {self._requested()}", self._publishers()
         same = [p for p in others if p.topic_type == self.type_name]
         if same:
             offers = sorted(
@@ -132,6 +131,9 @@ class MatchedSubscription:
     def _starves(self, publisher: Any) -> bool:
         """Whether no subscription matches what it offers."""
         return not any(_satisfies(publisher.qos_profile, choice) for choice in self._subscriptions)
+
+    def _requested(self) -> str:
+        return " and ".join(_words(*choice) for choice in self._subscriptions)
 
     def _follow(self, choice: Choice) -> None:
         if choice == self._choice:
@@ -209,13 +211,12 @@ class MatchedSubscription:
         if any("UNKNOWN" in p.node_name for p in starving):
             return  # the name of a node is discovered a little later than its publishers
         self._starved = False
-        requested = " and ".join(_words(*choice) for choice in self._subscriptions)
         offers = ", ".join(
             f"{p.node_name} offers {_words(p.qos_profile.reliability, p.qos_profile.durability)}" for p in starving
         )
         self._node.get_logger().warning(
             f"{self.topic}: incompatible quality of service, nothing will arrive: "
-            f"{offers or 'a publisher offers less'}, this node requests {requested}; "
+            f"{offers or 'a publisher offers less'}, this node requests {self._requested()}; "
             "set the parameter reliability to auto"
         )
 
