@@ -33,7 +33,7 @@ def position_covariances(detections: Detections) -> np.ndarray:
     """
     centres, lengths, heights = detections.boxes[:, :3], detections.boxes[:, 3], detections.boxes[:, 5]
     depth = np.maximum(np.abs(centres[:, 2]), 0.1)
-    along = _depth_std(detections, depth)[:, None] * centres / depth[:, None]
+    along = _published_depth_std(detections, depth)[:, None] * centres / depth[:, None]
     covariances = along[:, :, None] * along[:, None, :]
     pixel = depth / REFERENCE_FOCAL
     covariances[:, 0, 0] += (_LATERAL_PIXELS * pixel) ** 2 + (_LATERAL_SHARE * lengths) ** 2
@@ -62,7 +62,7 @@ def pose_covariances(detections: Detections) -> np.ndarray:
     return full
 
 
-def _depth_std(detections: Detections, depth: np.ndarray) -> np.ndarray:
+def _published_depth_std(detections: Detections, depth: np.ndarray) -> np.ndarray:
     known = np.isfinite(detections.depth_std) & (detections.depth_std > 0)
     said = np.maximum(_OPTIMISM * detections.depth_std, _LEAST_DEPTH_SHARE * depth)
     return np.where(known, said, _UNKNOWN_DEPTH_SHARE * depth)

@@ -271,7 +271,7 @@ def _annotations(folder: Path, samples: dict[str, None]) -> dict[str, Annotation
                     DETECTION_NAMES.get(category, category),
                     _numbers(row, "translation", (3,)),
                     _rotation(row),
-                    size[[1, 0, 2]],  # theirs is width, length, height
+                    size[[1, 0, 2]],  # nuScenes has width, length, height
                     levels.get(row["visibility_token"], UNSEEN) if hit else UNSEEN,
                 )
             )
