@@ -14,6 +14,7 @@ from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import level_view, turned_back
+from add_model.ground import Ground, stood_on
 from add_model.preprocessing import default_max_pixels, postprocess, preprocess, scaled_size
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
@@ -80,7 +81,12 @@ class Predictor:
         return self._backend.precision
 
     def predict(
-        self, image: np.ndarray, camera: Camera, score_threshold: float = 0.0, up: np.ndarray | None = None
+        self,
+        image: np.ndarray,
+        camera: Camera,
+        score_threshold: float = 0.0,
+        up: np.ndarray | None = None,
+        ground: Ground | None = None,
     ) -> Detections:
         """Detections with at least this score, best first, with boxes in the frame of camera.P.
 
@@ -90,11 +96,12 @@ class Predictor:
             score_threshold: 0 to 1.
             up: (3,) direction in the camera's frame that points up, of a camera that looks down or rolls: the network
                 is shown the view of a level camera, and its boxes are turned back, so that they stand on the floor.
+            ground: What things stand on, where it is known: it says how far they are.
 
         Raises:
             ValueError: Where the image is something else, or not of the camera's size, or there is no level view.
         """
-        return self.predict_batch([image], [camera], score_threshold, [up])[0]
+        return self.predict_batch([image], [camera], score_threshold, [up], [ground])[0]
 
     def warm_up(self, camera: Camera, up: np.ndarray | None = None) -> None:
         """Run the network once at the size at which it sees this camera's images, `up` being as `predict` has it.
@@ -113,6 +120,7 @@ class Predictor:
         cameras: Sequence[Camera],
         score_threshold: float = 0.0,
         ups: Sequence[np.ndarray | None] | None = None,
+        grounds: Sequence[Ground | None] | None = None,
     ) -> list[Detections]:
         """What `predict` gives for each image. Those that the network sees at the same size go through it together.
 
@@ -143,7 +151,11 @@ class Predictor:
                 seen, view = prepared[i][1], views[i]
                 answer = postprocess(candidates, self.class_spec, cameras[i], seen, backend.nms, score_threshold)
                 found[i] = answer if view is None else turned_back(answer, view, given[i])
-        return [found[i] for i in range(len(images))]
+        answers = [found[i] for i in range(len(images))]
+        if grounds is None:
+            return answers
+        known = zip(answers, grounds, given, strict=True)
+        return [answer if ground is None else stood_on(answer, ground, camera) for answer, ground, camera in known]
 
 
 def _require_image(image: np.ndarray, camera: Camera) -> None:

@@ -6,7 +6,10 @@ import argparse
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from add_model.backends.select import ENGINES
+from add_model.ground import DEFAULT_SLOPE_STD, Ground
 
 
 def command_parser(name: str, description: str, example: str, **options: Any) -> argparse.ArgumentParser:
@@ -28,3 +31,27 @@ def add_engine_arguments(group: Any) -> None:
     """--device and --engine: where a model runs, and what runs it."""
     group.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     group.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
+
+
+def add_ground_arguments(group: Any) -> None:
+    """--camera-height and --ground-slope-std: the ground under a level camera."""
+    group.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="metres of the level camera above flat ground, which says how far things are (default: not known)",
+    )
+    group.add_argument(
+        "--ground-slope-std",
+        type=float,
+        default=DEFAULT_SLOPE_STD,
+        metavar="DEG",
+        help="how flat, as the camera sees it: 1 on roads, 0.2 in halls (default: %(default)s)",
+    )
+
+
+def ground(options: argparse.Namespace) -> Ground | None:
+    """The ground that these options name; raises ValueError where it can't be."""
+    if options.camera_height is None:
+        return None
+    return Ground(np.array([0.0, -1.0, 0.0]), options.camera_height, options.ground_slope_std)

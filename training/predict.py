@@ -11,7 +11,7 @@ from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import add_engine_arguments, command_parser
+from training.arguments import add_engine_arguments, add_ground_arguments, command_parser, ground
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
     model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: lidar)")
     add_engine_arguments(model)
+    add_ground_arguments(model)
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result files, new or empty")
     return options
@@ -59,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.teacher is None and options.depth is not None:
         return _failed("--depth is what a --teacher sees; a student's model looks at images alone")
+    if options.teacher is not None and options.camera_height is not None:
+        return _failed("--camera-height is for a --model; a --teacher sees depth")
     if options.out.is_dir() and any(options.out.iterdir()):
         return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     try:
@@ -122,11 +125,11 @@ def _predictor(
 
         teacher = TeacherPredictor(options.teacher, options.device)
         return lambda index: (teacher.predict(frames, index), frames.camera(index)), []
-    predictor = Predictor(options.model, options.device, engine=options.engine)
+    predictor, plane = Predictor(options.model, options.device, engine=options.engine), ground(options)
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)
-        return predictor.predict(sample.image, sample.camera), sample.camera
+        return predictor.predict(sample.image, sample.camera, ground=plane), sample.camera
 
     return predict, [predictor.device_note] if predictor.device_note else []
 

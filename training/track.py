@@ -12,9 +12,10 @@ from add_model.atomic_io import require_writable, write_atomically
 from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError, OutputError
 from add_model.geometry.camera import Camera
+from add_model.ground import Ground
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
-from training.arguments import command_parser
+from training.arguments import add_ground_arguments, command_parser, ground
 from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="score of detections that count (%(default)s)",
     )
+    add_ground_arguments(model)
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, metavar="FILE", help="KITTI's tracking results, a line for each box")
     out.add_argument("--page", type=Path, metavar="FILE", help="an HTML page: ids in pictures, each object over time")
@@ -61,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def followed(sequence: ImageSequence, predictor: Predictor, threshold: float, motion: bool) -> list[Tracks]:
+def followed(
+    sequence: ImageSequence, predictor: Predictor, threshold: float, motion: bool, ground: Ground | None = None
+) -> list[Tracks]:
     """The tracks at each image of a drive.
 
     Args:
@@ -69,12 +73,13 @@ def followed(sequence: ImageSequence, predictor: Predictor, threshold: float, mo
         predictor: detects.
         threshold: score from which on detections count.
         motion: whether the camera's motion is used where the drive has it.
+        ground: what things stand on, where it is known.
     """
     settings = TrackerSettings.at(threshold)
     tracker, found = Tracker(settings), []
     rows = counted(sequence.frames(), "images", "track", len(sequence))
     for number, (stamp, sample) in enumerate(rows):
-        detections = predictor.predict(sample.image, sample.camera, settings.low_score)
+        detections = predictor.predict(sample.image, sample.camera, settings.low_score, ground=ground)
         pose = sequence.poses[number] if motion and sequence.poses is not None else None
         tracks = tracker.update(detections, sample.camera, stamp, pose)
         if tracks is None:  # stamps of sequences increase
@@ -125,7 +130,8 @@ def main(arguments: list[str] | None = None) -> int:
             require_writable(path)
         sequence = open_sequence(options.drive, options.calib)
         predictor = Predictor(options.model, options.device)
-        found = followed(sequence, predictor, options.score_threshold, not options.without_motion)
+        motion, plane = not options.without_motion, ground(options)
+        found = followed(sequence, predictor, options.score_threshold, motion, plane)
         _write(options, sequence, predictor, found)
     except (ModelError, ImageError, OutputError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from add_model.backends.select import ENGINES
-from training.arguments import command_parser
+from training.arguments import add_ground_arguments, command_parser
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
 
@@ -52,6 +52,7 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
     )
+    add_ground_arguments(what)
     what.add_argument(
         "--score-threshold",
         type=_share,
@@ -148,6 +149,8 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
             arguments.threads = 1
     elif arguments.processes > 1 or arguments.scheduler:
         parser.error("--processes and --scheduler share several bags among processes: give more than one")
+    if arguments.camera_height is not None and not (arguments.model or arguments.compare_model):
+        parser.error("--camera-height is for a --model: recorded detections are scored as they are")
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
     if not (arguments.compare_model or arguments.compare_bag or arguments.compare_detections):

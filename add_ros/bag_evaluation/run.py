@@ -10,6 +10,7 @@ import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
+from add_model.ground import Ground
 from add_model.predictor import Predictor
 from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
@@ -63,7 +64,13 @@ class EvaluatedRun:
         return sum(not frame.answered for frame in self.frames)
 
 
-def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink: Sink | None = None) -> EvaluatedRun:
+def run_model(
+    bag: BagFrames,
+    predictor: Predictor,
+    score_threshold: float,
+    sink: Sink | None = None,
+    ground: Ground | None = None,
+) -> EvaluatedRun:
     """Run a model over a bag as the node would.
 
     Args:
@@ -71,13 +78,14 @@ def run_model(bag: BagFrames, predictor: Predictor, score_threshold: float, sink
         predictor: the model.
         score_threshold: detections below it are left out.
         sink: called with each frame and its detections.
+        ground: what things stand on, where it is known.
 
     Raises:
         BagError: where the bag has no ground truth, or no frame that can be used.
     """
     frames = []
     for frame in _labelled(bag):
-        found = predictor.predict(frame.image, frame.camera, score_threshold)
+        found = predictor.predict(frame.image, frame.camera, score_threshold, ground=ground)
         frames.append(_evaluated(frame, found, True))
         if sink:
             sink(frame, found)

@@ -22,6 +22,7 @@ from add_ros.bag_evaluation.run import (
 )
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
+from training.arguments import ground
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
     """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
         predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
-        run = partial(run_model, bag, predictor, a.score_threshold or 0.0)
+        run = partial(run_model, bag, predictor, a.score_threshold or 0.0, ground=ground(a))
         return Detector(run, predictor.class_spec, predictor.device_note)
     if side.detections in (None, side.bag):
         return Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))

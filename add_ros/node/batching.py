@@ -58,6 +58,7 @@ def _answer(predictor: Predictor, frames: list[tuple[CameraStream, TakenFrame]])
             [frame.camera for _, frame in frames],
             min(frame.least_score for _, frame in frames),
             [frame.up for _, frame in frames],
+            [frame.ground for _, frame in frames],
         )
     except Exception as error:  # whatever happens with one frame, others are answered
         if len(frames) == 1:

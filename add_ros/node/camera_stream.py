@@ -23,6 +23,7 @@ from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, image_size, same_size
 from add_ros.errors import FrameRejectedError
 from add_ros.node.camera_attitude import CameraAttitude
+from add_ros.node.camera_ground import CameraGround
 from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
 from add_ros.node.outputs import Frame, StreamOutputs
@@ -66,7 +67,8 @@ class CameraStream:
         live: Callable[[], Mapping[str, Any]],
         to_target: TfTransformer | None,
         to_ground: GroundPose | None,
-        to_level: TfTransformer | None,
+        attitude: CameraAttitude,
+        ground: CameraGround,
         wake: Callable[[], None],
         transport_advice: str | None,
     ) -> None:
@@ -79,7 +81,7 @@ class CameraStream:
         self._serving = False
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._advised = "", False, False
-        self._attitude = CameraAttitude(settings["camera_pitch"], settings["camera_roll"], to_level)
+        self._attitude, self._ground = attitude, ground
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
         follow = settings["tracking"] or to_ground is not None
@@ -202,7 +204,9 @@ class CameraStream:
             least = wanted.score_threshold
             least = least if self._tracking is None else self._tracking.least_score(least)
             up = self._attitude.up(header)
-            return TakenFrame(calibration.rectify(image), calibration.camera, header, live, wanted, least, started, up)
+            ground = self._ground.at(header, up)
+            image = calibration.rectify(image)
+            return TakenFrame(image, calibration.camera, header, live, wanted, least, started, up, ground)
         return None
 
     def answer(self, frame: TakenFrame, found: Detections, classes: ClassSpec, together: int) -> None:

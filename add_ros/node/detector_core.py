@@ -30,6 +30,8 @@ from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.messages import label_info
 from add_ros.node import parameters
 from add_ros.node.batching import FrameBatches
+from add_ros.node.camera_attitude import CameraAttitude
+from add_ros.node.camera_ground import CameraGround
 from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
 from add_ros.node.parameter_checks import doubts
 from add_ros.node.stream_diagnostics import LogThrottle
@@ -74,6 +76,7 @@ class DetectorCore:
         self._to_ground: TfTransformer | None = None
         self._odometry: Any = None
         self._to_level: TfTransformer | None = None
+        self._to_ground_plane: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
         self._match_failures = 0  # in a row
@@ -101,6 +104,11 @@ class DetectorCore:
         if values["level_frame"]:
             self._to_level = TfTransformer(node, values["level_frame"], values["transform_timeout"], "level_frame")
             stack.callback(self._to_level.destroy)
+        if values["ground_frame"]:
+            self._to_ground_plane = TfTransformer(
+                node, values["ground_frame"], values["transform_timeout"], "ground_frame"
+            )
+            stack.callback(self._to_ground_plane.destroy)
         for name in values["cameras"]:
             own = parameters.of_camera(values, name)
             to_ground = self._to_ground
@@ -113,7 +121,8 @@ class DetectorCore:
                 partial(parameters.live, node, name),
                 self._to_target,
                 to_ground,
-                self._to_level,
+                CameraAttitude(own["camera_pitch"], own["camera_roll"], self._to_level),
+                CameraGround(own["camera_height"], own["ground_slope_std"], self._to_ground_plane),
                 self._wake.set,
                 self._transport_advice,
             )

@@ -9,6 +9,7 @@ import yaml
 
 from add_model.backends.select import ENGINES
 from add_model.detections import SCORE_THRESHOLD
+from add_model.ground import DEFAULT_SLOPE_STD
 from add_ros.node.parameter_checks import (
     cameras_problem,
     device_problem,
@@ -175,6 +176,26 @@ PARAMETERS = (
         "",
         "A frame whose z axis points up, such as base_link or odom: through tf2 it says how cameras are tilted, "
         "in place of camera_pitch and camera_roll.",
+    ),
+    Parameter(
+        "camera_height",
+        0.0,
+        "Metres of the camera above flat ground, which says how far things are that stand there; 0: not known.",
+        limits=(0.0, 100.0),
+        per_camera=True,
+    ),
+    Parameter(
+        "ground_frame",
+        "",
+        "A frame whose x-y plane is the ground, such as base_footprint: through tf2 it says where the ground is, in "
+        "place of camera_height.",
+    ),
+    Parameter(
+        "ground_slope_std",
+        DEFAULT_SLOPE_STD,
+        "How flat the ground is as the camera sees it, degrees, one standard deviation: 1 on roads, 0.2 in halls.",
+        limits=(0.01, 90.0),
+        per_camera=True,
     ),
     Parameter(
         "target_frame",

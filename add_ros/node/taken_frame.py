@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from add_model.geometry.camera import Camera
+from add_model.ground import Ground
 from add_ros.node.detection_filter import DetectionFilter
 
 
@@ -24,6 +25,7 @@ class TakenFrame:
     least_score: below it nothing is needed
     started:     when work on it began, seconds
     up:          (3,) where up is in the camera's frame, None of a level camera
+    ground:      what things stand on, None where it is not known
     """
 
     image: np.ndarray
@@ -34,3 +36,4 @@ class TakenFrame:
     least_score: float
     started: float
     up: np.ndarray | None = None
+    ground: Ground | None = None

@@ -37,10 +37,10 @@ def run(*arguments):
     return evaluate_bag.main([str(argument) for argument in arguments])
 
 
-def from_folder(kitti, ids, out):
+def from_folder(kitti, ids, out, *more):
     """Prediction and scoring of a KITTI folder by the project's own commands -> the JSON table."""
     chosen = ["--ids", str(ids)] if ids else []
-    assert predict.main(["--kitti", str(kitti), "--out", str(out / "results"), *chosen]) == 0
+    assert predict.main(["--kitti", str(kitti), "--out", str(out / "results"), *chosen, *more]) == 0
     labels = kitti / "training" / "label_2"
     arguments = ["--labels", str(labels), "--results", str(out / "results"), "--json", str(out / "folder.json")]
     assert evaluate.main([*arguments, *chosen]) == 0
@@ -108,6 +108,16 @@ def test_a_bag_scores_as_the_folder_it_was_made_of(streets, whole, tmp_path):
     easy = [f for f in lines if float(f[7]) - float(f[5]) > 40 and int(f[2]) == 0 and float(f[1]) <= 0.15]
     for name, (first, second, third) in whole["objects"].items():
         assert first == sum(f[0] == name for f in easy) <= second <= third
+
+
+def test_a_bag_scores_as_its_folder_where_the_height_of_the_camera_is_known(bag, streets, whole, tmp_path):
+    known = ("--camera-height", "1.65", "--ground-slope-std", "2")
+    expected = from_folder(streets, None, tmp_path, *known)
+    assert run(bag, "--model", "monodle_lite0", *known, "--json", tmp_path / "bag.json") == 0
+    found = json.loads((tmp_path / "bag.json").read_text())
+    assert assert_equal_scores(found["AP"], expected, 0.01) > 100
+    plain, ground = (scores["R40"]["loose"]["Car"] for scores in (whole["AP"], expected))
+    assert ground["3d"] != plain["3d"] and ground["bbox"] == pytest.approx(plain["bbox"], abs=0.01)
 
 
 def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
@@ -253,7 +263,7 @@ def test_what_would_make_the_work_useless_is_found_in_the_ground_truth(bag, tmp_
 def test_an_interrupted_run_leaves_no_result_bag(bag, tmp_path, monkeypatch, capsys):
     """By SIGTERM, whose handling is as before afterwards."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(sides, "run_model", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(sides, "run_model", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     assert run(bag, "--model", "monodle_lite0", "--out-bag", tmp_path / "out") == 143
     assert "interrupted" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and signal.getsignal(signal.SIGTERM) == before
@@ -284,7 +294,7 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
     class Blind:
         model_path = Path("blind")
 
-        def predict(self, image, camera, threshold):
+        def predict(self, image, camera, threshold, ground=None):
             return Detections.empty()
 
     result = run_model(Watched(streets / "bag"), Blind(), 0.0)

@@ -10,18 +10,19 @@ from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess,
 
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import camera_up
+from add_model.ground import Ground
 from add_model.predictor import Predictor
 from add_ros.errors import FrameRejectedError
 from add_ros.node.camera_attitude import CameraAttitude
+from add_ros.node.camera_ground import CameraGround
 
 PITCH, ROLL = 12.0, 5.0
 UP = camera_up(PITCH, ROLL)
 
 
-def test_detections_are_the_predictors_in_the_level_view_turned_back():
-    with DetectorProcess(
-        model=MODEL, device="cpu", score_threshold=0.0, camera_pitch=PITCH, camera_roll=ROLL
-    ) as process:
+def test_detections_are_the_predictors_in_the_level_view_turned_back_and_on_the_ground():
+    lean = {"camera_pitch": PITCH, "camera_roll": ROLL, "camera_height": 1.5, "ground_slope_std": 0.2}
+    with DetectorProcess(model=MODEL, device="cpu", score_threshold=0.0, **lean) as process:
         process.wait_for_log("ready: /image")
         bench, clouds = Bench(), []
         bench.node.create_subscription(PointCloud2, "obstacles", clouds.append, 10)
@@ -32,7 +33,9 @@ def test_detections_are_the_predictors_in_the_level_view_turned_back():
         bench.spin_until(lambda: clouds, "for obstacles")
         bench.close()
         assert process.stop() == 0, process.log
-    expected = Predictor(MODEL, "cpu").predict(picture(3), Camera(P, WIDTH, HEIGHT), up=UP)
+    camera, predictor = Camera(P, WIDTH, HEIGHT), Predictor(MODEL, "cpu")
+    expected = predictor.predict(picture(3), camera, up=UP, ground=Ground(UP, 1.5, 0.2))
+    assert np.abs(expected.boxes - predictor.predict(picture(3), camera, up=UP).boxes).max() > 0.01
     assert len(message.detections) == len(expected) > 0
     for found, box in zip(message.detections, expected.boxes, strict=True):
         p, q = found.bbox.center.position, found.bbox.center.orientation
@@ -60,6 +63,22 @@ def test_tf_says_how_a_camera_leans():
     np.testing.assert_allclose(attitude.up(None), UP, atol=1e-12)
     with pytest.raises(FrameRejectedError, match="is level_frame one with z up"):
         CameraAttitude(0.0, 0.0, Of(pose=lambda header: np.eye(4))).up(None)
+
+
+def test_tf_or_the_height_say_where_the_ground_is():
+    pose = np.eye(4)
+    pose[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    pose[:3, 3] = [0.3, 0.1, 1.2]
+    by_tf = CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None)
+    by_height = CameraGround(1.2, 0.5, None).at(None, None)
+    for ground in (by_tf, by_height):
+        np.testing.assert_array_equal(ground.up, [0, -1, 0])
+        assert (ground.height, ground.slope_std) == (1.2, 0.5)
+    np.testing.assert_array_equal(CameraGround(1.2, 0.5, None).at(None, UP).up, UP)
+    assert CameraGround(0.0, 0.5, None).at(None, UP) is None
+    pose[2, 3] = -0.1
+    with pytest.raises(FrameRejectedError, match="is ground_frame one whose x-y plane it is"):
+        CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None)
 
 
 def test_an_impossible_lean_is_refused_at_the_start():
