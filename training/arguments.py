@@ -39,14 +39,14 @@ def add_ground_arguments(group: Any) -> None:
         "--camera-height",
         type=float,
         metavar="M",
-        help="metres of the level camera above flat ground, which says how far things are (default: not known)",
+        help="metres of a level camera above flat ground",
     )
     group.add_argument(
         "--ground-slope-std",
         type=float,
         default=DEFAULT_SLOPE_STD,
         metavar="DEG",
-        help="how flat, as the camera sees it: 1 on roads, 0.2 in halls (default: %(default)s)",
+        help="how flat it is: 1 on roads (default), 0.2 in halls",
     )
 
 

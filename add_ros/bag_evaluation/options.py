@@ -74,7 +74,13 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=CLASS",
         help="read a name as another, such as vehicle=Car; repeatable",
     )
-    what.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
+    what.add_argument(
+        "--rectification",
+        choices=("auto", "rectified", "raw"),
+        default="auto",
+        metavar="KIND",
+        help="auto, rectified or raw, as the node's",
+    )
     what.add_argument(
         "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
     )
