@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,30 +27,37 @@ from training.progress_bar import counted
 _EDGES = np.linspace(0, 1, 11)
 
 
-def calibrate(predictor: Predictor, frames: KittiFolder) -> tuple[ClassSpec, str]:
-    """The model's classes with their calibration, and a table of how often detections are right, before and after.
+def calibrate(held_out: Sequence[tuple[Predictor, KittiFolder]]) -> tuple[ClassSpec, str]:
+    """A model's classes with their calibration, and a table of how often detections are right, before and after.
 
     Args:
-        predictor: of the model; scores that it calibrates already are calibrated anew.
-        frames: labelled.
+        held_out: A model and labelled frames that its training did not see or, for cross-fitting, several models that
+            were trained alike, each with its own frames. Scores that it calibrates already are calibrated anew.
+
+    Raises:
+        ValueError: Where several models do not have the same classes, or calibrate their scores differently.
     """
+    spec = held_out[0][0].class_spec
+    if any(predictor.class_spec != spec for predictor, _ in held_out):
+        raise ValueError("the models differ in their classes or their calibration: export all without --classes")
     objects, found = [], []
-    for index in counted(range(len(frames)), "frames", "predict"):  # images are not kept
-        sample = frames.sample(index)
-        objects.append(sample.objects)
-        found.append(predictor.predict(sample.image, sample.camera))
+    for predictor, frames in held_out:
+        for index in counted(range(len(frames)), "frames", "predict"):  # images are not kept
+            sample = frames.sample(index)
+            objects.append(sample.objects)
+            found.append(predictor.predict(sample.image, sample.camera))
     measured = [
         outcomes(
             [
-                (associate(labelled, detections, kind.name, predictor.class_spec), detections.scores)
+                (associate(labelled, detections, kind.name, spec), detections.scores)
                 for labelled, detections in zip(objects, found, strict=True)
             ]
         )
-        for kind in predictor.class_spec
+        for kind in spec
     ]
     together = fit_calibration(*(np.concatenate(values) for values in zip(*measured, strict=True)))
     classes, lines = [], []
-    for kind, (scores, right) in zip(predictor.class_spec, measured, strict=True):
+    for kind, (scores, right) in zip(spec, measured, strict=True):
         fitted = fit_calibration(scores, right)
         taken = "" if fitted else f" as of all classes together, since fewer than {LEAST_HITS} are right or wrong"
         slope, offset = fitted or together or (1.0, 0.0)
@@ -78,13 +86,16 @@ def parser() -> argparse.ArgumentParser:
         "calibrate",
         "Make a model's scores say how often its detections are right: measure it on labelled frames that its training "
         "did not see, and write the classes with their calibration. add-ros export --classes puts it into the model. "
-        "The order of detections within a class stays.",
+        "The order of detections within a class stays. Of a model that has seen all frames, give those of a "
+        "cross-validation, each with the frames that it did not see.",
         "--model runs/mine/weights.onnx --data KITTI --ids held_out.txt --out classes.json",
     )
     files = options.add_argument_group("files")
-    files.add_argument("--model", required=True, metavar="FILE", help="an .onnx or .safetensors file")
+    files.add_argument("--model", required=True, nargs="+", metavar="FILE", help=".onnx or .safetensors files")
     files.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder in KITTI's object layout")
-    files.add_argument("--ids", required=True, type=Path, metavar="FILE", help="its frames, one id a line")
+    files.add_argument(
+        "--ids", required=True, nargs="+", type=Path, metavar="FILE", help="frames of each model, one id a line"
+    )
     files.add_argument("--out", required=True, type=Path, metavar="FILE", help="classes with calibration, JSON")
     return options
 
@@ -93,8 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status, 1 where there is nothing to measure."""
     options = parser().parse_args(arguments)
     try:
-        frames = KittiFolder(options.data, read_ids(options.ids))
-        classes, text = calibrate(Predictor(options.model, device="cpu"), frames)
+        if len(options.model) != len(options.ids):
+            raise ValueError(f"{len(options.model)} models but {len(options.ids)} files of --ids: give one for each")
+        frames = [KittiFolder(options.data, read_ids(ids)) for ids in options.ids]
+        models = [Predictor(model, device="cpu") for model in options.model]
+        classes, text = calibrate(list(zip(models, frames, strict=True)))
         write_atomically(options.out, (classes.to_json() + "\n").encode())
     except (ModelError, TrainingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -85,17 +85,23 @@ class Sure:
 def test_the_command_measures_labelled_frames(tmp_path, capsys):
     assert world_main(["--out", str(tmp_path / "w"), "--frames", "12", "--width", "621", "--height", "188"]) == 0
     frames = KittiFolder(tmp_path / "w", [f"{i:06}" for i in range(12)])
-    classes, text = calibrate(Sure(frames), frames)
+    classes, text = calibrate([(Sure(frames), frames)])
     car = classes.classes[0]
     slope, offset = car.score_calibration
     assert expit(slope * logit(0.2) + offset) > 0.85 and expit(slope * logit(0.1) + offset) < 0.15
     # Of pedestrians nothing is known: they take what holds for all classes together, here the cars'.
     assert [kind.score_calibration for kind in classes] == [car.score_calibration] * 3
     assert "Pedestrian: 0 right of 0" in text and "as of all classes together" in text
-    again, _ = calibrate(_with(Sure(frames), classes), frames)
+    again, _ = calibrate([(_with(Sure(frames), classes), frames)])
     # What was calibrated is calibrated anew from what it gives now, which here are the raw scores.
     a, b = again.classes[0].score_calibration
     np.testing.assert_allclose((a, b), (slope * slope, slope * offset + offset), rtol=1e-5)
+
+    # Cross-fitting: what two models say of their own frames counts together.
+    parts = [KittiFolder(tmp_path / "w", frames.ids[:7]), KittiFolder(tmp_path / "w", frames.ids[7:])]
+    assert calibrate([(Sure(part), part) for part in parts]) == (classes, text)
+    with pytest.raises(ValueError, match="the models differ in their classes or their calibration"):
+        calibrate([(Sure(parts[0]), parts[0]), (_with(Sure(parts[1]), classes), parts[1])])
 
     out = tmp_path / "classes.json"
     capsys.readouterr()
@@ -110,6 +116,15 @@ def test_the_command_measures_labelled_frames(tmp_path, capsys):
     assert main([*arguments, "--out", str(out)]) == 0
     assert "Car:" in capsys.readouterr().out
     assert read_classes(out).names == KITTI_CLASSES.names and len(json.loads(out.read_text())) == 3
+    halves = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    for half, part in zip(halves, parts, strict=True):
+        half.write_text("\n".join(part.ids))
+    both = [*arguments[:2], "monodle_lite0", *arguments[2:5], *map(str, halves)]
+    assert main([*both, "--out", str(tmp_path / "both.json")]) == 0
+    assert (tmp_path / "both.json").read_text() == out.read_text()
+    capsys.readouterr()
+    assert main([*both[:-1], "--out", str(out)]) == 1
+    assert capsys.readouterr().err == "error: 2 models but 1 files of --ids: give one for each\n"
     assert main([*arguments[:2], "--data", str(tmp_path / "none"), *arguments[4:], "--out", str(out)]) == 1
     assert "none" in capsys.readouterr().err
 
