@@ -35,10 +35,12 @@ from add_ros.node.camera_ground import CameraGround
 from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
 from add_ros.node.parameter_checks import doubts
 from add_ros.node.stream_diagnostics import LogThrottle
-from add_ros.node.tf_transformer import TfTransformer
+from add_ros.node.stream_tracking import GroundPose
+from add_ros.node.tf_transformer import TfTransformer, TfTree
 from add_ros.transport import advice, config_folder
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
+_FRAMES = ("target_frame", "tracking_frame", "level_frame", "ground_frame")  # parameters that need tf2
 _OFFER_PERIOD = 0.05  # seconds between two looks for a publisher, as long as none is found
 _MATCH_TRIES = 10  # failures in a row after which the node gives up
 _COMMON = Camera.pinhole(720, 720, 640, 192, 1280, 384)
@@ -72,11 +74,7 @@ class DetectorCore:
         self._threshold: float | None = None
         self._active, self._enabled = active, True
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._to_target: TfTransformer | None = None
-        self._to_ground: TfTransformer | None = None
         self._odometry: Any = None
-        self._to_level: TfTransformer | None = None
-        self._to_ground_plane: TfTransformer | None = None
         self._transport_advice = advice(config_folder(), os.environ, get_rmw_implementation_identifier())
         self._throttle, self._said = LogThrottle(LOG_PERIOD), set[str]()
         self._match_failures = 0  # in a row
@@ -88,30 +86,15 @@ class DetectorCore:
 
     def _create(self, stack: ExitStack) -> None:
         node, values = self._node, self._values
-        if values["target_frame"]:
-            self._to_target = TfTransformer(node, values["target_frame"], values["transform_timeout"])
-            stack.callback(self._to_target.destroy)
-        if values["tracking_frame"]:
-            self._to_ground = TfTransformer(
-                node, values["tracking_frame"], values["transform_timeout"], "tracking_frame"
-            )
-            stack.callback(self._to_ground.destroy)
+        to = self._transformers(stack)
         if values["odom_topic"]:
             from add_ros.node.odometry import Odometry  # needs scipy and nav_msgs, which others do without
 
             self._odometry = Odometry(node, values["odom_topic"], values["transform_timeout"])
             stack.callback(self._odometry.destroy)
-        if values["level_frame"]:
-            self._to_level = TfTransformer(node, values["level_frame"], values["transform_timeout"], "level_frame")
-            stack.callback(self._to_level.destroy)
-        if values["ground_frame"]:
-            self._to_ground_plane = TfTransformer(
-                node, values["ground_frame"], values["transform_timeout"], "ground_frame"
-            )
-            stack.callback(self._to_ground_plane.destroy)
         for name in values["cameras"]:
             own = parameters.of_camera(values, name)
-            to_ground = self._to_ground
+            to_ground: GroundPose | None = to.get("tracking_frame")
             if self._odometry is not None:
                 to_ground = self._odometry.of_camera(own["camera_mounting"])
             stream = CameraStream(
@@ -119,10 +102,10 @@ class DetectorCore:
                 name,
                 own,
                 partial(parameters.live, node, name),
-                self._to_target,
+                to.get("target_frame"),
                 to_ground,
-                CameraAttitude(own["camera_pitch"], own["camera_roll"], self._to_level),
-                CameraGround(own["camera_height"], own["ground_slope_std"], self._to_ground_plane),
+                CameraAttitude(own["camera_pitch"], own["camera_roll"], to.get("level_frame")),
+                CameraGround(own["camera_height"], own["ground_slope_std"], to.get("ground_frame")),
                 self._wake.set,
                 self._transport_advice,
             )
@@ -139,6 +122,15 @@ class DetectorCore:
         report_timer = node.create_timer(_REPORT_PERIOD, self._report, clock=steady)
         for timer in (self._match_timer, report_timer):
             stack.callback(node.destroy_timer, timer)
+
+    def _transformers(self, stack: ExitStack) -> dict[str, TfTransformer]:
+        """What transforms to the frames that parameters name, by the parameter."""
+        frames = {name: self._values[name] for name in _FRAMES if self._values[name]}
+        if not frames:
+            return {}
+        tree = TfTree(self._node, next(iter(frames)))
+        stack.callback(tree.destroy)
+        return {name: TfTransformer(tree, frame, self._values["transform_timeout"]) for name, frame in frames.items()}
 
     def callback_failed(self, error: Exception) -> None:
         """Count an exception of a callback in the diagnostics, and log it, each kind every few seconds."""

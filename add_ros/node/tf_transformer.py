@@ -1,4 +1,4 @@
-"""Detections in another frame, through tf2. tf2_ros is imported only where there is a target frame."""
+"""Detections in other frames, through tf2. tf2_ros is imported only where a parameter names one."""
 
 from __future__ import annotations
 
@@ -20,37 +20,48 @@ _PAUSE = 0.01  # seconds
 _LONGEST_ERROR = 300  # characters
 
 
-class TfTransformer:
-    """Transforms messages at their own stamp.
+class TfTree:
+    """The transforms between all frames: one listener for whoever asks.
 
     Args:
         node: has the subscriptions to tf.
-        frame: the target.
-        patience: seconds that a message waits for a transform which has not arrived, by the wall clock, since simulated
-            time may stand still.
         parameter: that asks for it, for messages.
 
     Raises:
         ValueError: where tf2_ros is missing.
     """
 
-    def __init__(self, node: Node, frame: str, patience: float, parameter: str = "target_frame") -> None:
+    def __init__(self, node: Node, parameter: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
                 f"parameter {parameter} needs tf2_ros ({error}): install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty"
             ) from error
-        self._frame, self._patience = frame, patience
-        self._errors, self._too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
-        self._buffer = tf2_ros.Buffer()
-        self._gate = NodeGate(node, self._buffer, "a transform")
+        self.errors, self.too_early = tf2_ros.TransformException, tf2_ros.ExtrapolationException
+        self.buffer = tf2_ros.Buffer()
+        self._gate = NodeGate(node, self.buffer, "a transform")
         self._listener = tf2_ros.TransformListener(self._gate, node)
 
     def destroy(self) -> None:
         """Listen no more."""
         self._listener.unregister()
         self._gate.destroy()
+
+
+class TfTransformer:
+    """Transforms messages at their own stamp.
+
+    Args:
+        tree: all transforms.
+        frame: the target.
+        patience: seconds that a message waits for a transform which has not arrived, by the wall clock, since simulated
+            time may stand still.
+    """
+
+    def __init__(self, tree: TfTree, frame: str, patience: float) -> None:
+        self._frame, self._patience, self._buffer = frame, patience, tree.buffer
+        self._errors, self._too_early = tree.errors, tree.too_early
 
     def require(self, source: str) -> None:
         """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""

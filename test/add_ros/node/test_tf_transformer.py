@@ -16,7 +16,7 @@ from support.detector_bench import PATIENCE
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from add_ros.errors import FrameRejectedError
-from add_ros.node.tf_transformer import TfTransformer
+from add_ros.node.tf_transformer import TfTransformer, TfTree
 
 
 class TransformException(Exception):
@@ -99,7 +99,7 @@ def turn_clock_to(node, publisher, sec):
 
 def test_what_is_known_of_before_a_jump_back_is_forgotten(node):
     """A bag that starts again: the robot is elsewhere at the same stamps."""
-    target = TfTransformer(node, "map", 0.05)
+    target = TfTransformer(TfTree(node, "target_frame"), "map", 0.05)
     clock = node.create_publisher(Clock, "/clock", 1)
     turn_clock_to(node, clock, 100)
     for sec in (100, 101, 102):
@@ -114,7 +114,7 @@ def test_what_is_known_of_before_a_jump_back_is_forgotten(node):
 
 
 def test_a_transform_that_comes_a_little_later_is_waited_for(node):
-    target = TfTransformer(node, "map", PATIENCE)
+    target = TfTransformer(TfTree(node, "target_frame"), "map", PATIENCE)
     know(target, 100, 1.0)
     late = threading.Timer(0.3, know, (target, 101, 2.0))
     late.start()
@@ -123,7 +123,7 @@ def test_a_transform_that_comes_a_little_later_is_waited_for(node):
 
 
 def test_what_is_not_connected_is_not_waited_for(node):
-    target = TfTransformer(node, "map", PATIENCE)
+    target = TfTransformer(TfTree(node, "target_frame"), "map", PATIENCE)
     know(target, 100, 1.0)
     target.require("lens")
     began = time.monotonic()
@@ -146,7 +146,7 @@ def test_what_is_not_connected_is_not_waited_for(node):
     ],
 )
 def test_a_transform_that_cannot_be_moves_nothing(node, shift, turn):
-    transformer = TfTransformer(node, "map", 0.0)
+    transformer = TfTransformer(TfTree(node, "target_frame"), "map", 0.0)
     given = TransformStamped(child_frame_id="lens")
     given.header.frame_id, given.header.stamp.sec = "map", 5
     t, r = given.transform.translation, given.transform.rotation
