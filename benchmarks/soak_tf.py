@@ -180,7 +180,8 @@ def transforms(folder: Path, seconds: float, seed: int) -> tuple[str, int]:
     if importlib.util.find_spec("tf2_ros") is None:
         return "left out: there is no tf2_ros here (benchmarks/build_tf2.py)", 0
     rng = np.random.default_rng(seed)
-    parameters = ("target_frame:=map", "score_threshold:=0.0", "transform_timeout:=0.1")
+    frames = ("target_frame:=map", "level_frame:=map", "ground_frame:=map")  # 33 m below the camera
+    parameters = (*frames, "score_threshold:=0.0", "transform_timeout:=0.1")
     counts, slowest, wrong = dict.fromkeys(ATTACKS, 0), 0.0, []
     with detector(*parameters, bench=TfBench) as bench:
         if not bench.first.detections:
