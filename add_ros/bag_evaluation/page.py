@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,10 @@ from add_ros.bag_evaluation.text import MATCHING, agreement_text, assumptions, d
 from add_ros.bag_evaluation.tracks import FollowedRun, follow
 from add_ros.bags.frames import BagFrames
 from training.evaluation.average_precision import DIFFICULTIES
-from training.evaluation.table import bin_rows, count_notes
+from training.evaluation.table import count_notes
 from training.report.pictures import legend
-from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
+from training.report.sections import class_part, environment, precision_tables
 from training.report.stories import stories, timelines
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What the page says about one class of a run."""
-
-    name: str
-    threshold: float
-    objects: int
-    found: int
-    false_positives: int
-    curves: list[Figure]
-    distance: list[Figure]
-    bins: list[list[str]]
 
 
 def render(
@@ -106,7 +91,10 @@ def _shown(clips: list[dict[str, Any]], comparison: Comparison | None) -> str:
 
 
 def _run(scored: Scored, followed: FollowedRun, number: int, of: int) -> dict[str, Any]:
-    parts = [_part(scored, name) for name in scored.classes]
+    parts = [
+        class_part(name, scored.scores, errors.distance, errors.threshold, counts(errors))
+        for name, errors in scored.classes.items()
+    ]
     run = scored.run
     return {
         "id": f"run{number + 1}",
@@ -138,21 +126,6 @@ def _tracks(scored: Scored, followed: FollowedRun) -> dict[str, Any]:
         "scores": "\n".join(followed.scores),
         "timelines": timelines(told, images),
     }
-
-
-def _part(scored: Scored, name: str) -> _Part:
-    errors = scored.classes[name]
-    labelled, found, false = counts(errors)
-    return _Part(
-        name=name,
-        threshold=errors.threshold,
-        objects=labelled,
-        found=found,
-        false_positives=false,
-        curves=curve_figures(name, scored.scores),
-        distance=distance_figures(name, errors.distance),
-        bins=bin_rows(errors.distance),
-    )
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +16,13 @@ from training.evaluation.association import IGNORED, associate, best_threshold
 from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.folders import ResultFolders
-from training.evaluation.table import bin_rows, count_notes
+from training.evaluation.table import count_notes
 from training.progress_bar import counted
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
-from training.report.sections import Figure, curve_figures, distance_figures, environment, precision_tables
+from training.report.sections import ClassPart, Figure, class_part, environment, precision_tables
 
 LoadImage = Callable[[str], tuple[np.ndarray, Camera]]
-
-
-@dataclass(frozen=True, eq=False)
-class _ClassPart:
-    """What the page says about one class."""
-
-    name: str
-    threshold: float
-    objects: int
-    found: int
-    false_positives: int
-    curves: list[Figure]
-    distance: list[Figure]
-    bins: list[list[str]]
-    misses: list[Figure]
-    strays: list[Figure]
 
 
 def render(
@@ -90,7 +74,7 @@ def _class_part(
     load_image: LoadImage | None,
     pictures: int,
     score: float | None,
-) -> _ClassPart:
+) -> ClassPart:
     threshold, classes = score, scores.classes
     if threshold is None:
         matched = [(associate(o, d, name, classes), d.scores) for o, d in zip(objects, detections, strict=True)]
@@ -108,15 +92,5 @@ def _class_part(
                 image, camera = load_image(ids[case.frame])
                 data = picture(case, image, camera, objects[case.frame], kept[case.frame], classes)
                 figures.append(Figure(data_uri("image/jpeg", data), f"Frame {ids[case.frame]}: {case.text}"))
-    return _ClassPart(
-        name=name,
-        threshold=threshold,
-        objects=int((truth != IGNORED).sum()),
-        found=int((truth >= 0).sum()),
-        false_positives=int((detection == -1).sum()),
-        curves=curve_figures(name, scores),
-        distance=distance_figures(name, errors),
-        bins=bin_rows(errors),
-        misses=shown[0],
-        strays=shown[1],
-    )
+    counts = int((truth != IGNORED).sum()), int((truth >= 0).sum()), int((detection == -1).sum())
+    return replace(class_part(name, scores, errors, threshold, counts), misses=shown[0], strays=shown[1])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 
 from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS, Scores
 from training.evaluation.distance import QUANTITIES, DistanceErrors
-from training.evaluation.table import TITLES, rows
+from training.evaluation.table import TITLES, bin_rows, rows
 from training.report.charts import error_by_distance, precision_recall, recall_by_distance
 from training.report.pictures import data_uri
 
@@ -20,6 +20,38 @@ class Figure:
 
     source: str
     text: str
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPart:
+    """What a page says about one class, by `class_part`."""
+
+    name: str
+    threshold: float
+    objects: int
+    found: int
+    false_positives: int
+    curves: list[Figure]
+    distance: list[Figure]
+    bins: list[list[str]]
+    misses: list[Figure] = field(default_factory=list)
+    strays: list[Figure] = field(default_factory=list)
+
+
+def class_part(
+    name: str, scores: Scores, errors: DistanceErrors, threshold: float, counts: tuple[int, int, int]
+) -> ClassPart:
+    """What there is to say about one class without pictures.
+
+    Args:
+        name: of the class.
+        scores: of all classes.
+        errors: of what was found.
+        threshold: score from which on detections count.
+        counts: labelled objects, those of them that were found, and false positives.
+    """
+    figures = curve_figures(name, scores), distance_figures(name, errors)
+    return ClassPart(name, threshold, *counts, *figures, bin_rows(errors))
 
 
 def environment(folder: Path) -> jinja2.Environment:
