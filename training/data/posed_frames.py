@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
+from add_model.geometry.camera import Camera
 from training.data.depth_sources import object_depth, point_depth
 from training.data.file_problems import FileProblems
 from training.data.frame_sources import LabelledFrames
 from training.data.images import ImageError, image_size, read_image
+from training.data.posed_objects import PosedBoxes
 from training.data.sample import Sample
+from training.errors import DataSetError
+from training.progress_bar import counted
+
+_DEPTH_SOURCES = ("lidar", "object")
 
 
-def posed_sample(frames: LabelledFrames, index: int, source: str | None) -> Sample:
-    """One frame with everything that is known of it; its depth comes from 'lidar', 'object' or, with None, nowhere."""
-    image, camera, objects = read_image(frames.image_path(index)), frames.camera(index), frames.objects(index)
-    depth = None
-    if source == "lidar":
-        depth = point_depth(frames.points(index), camera)
-    elif source == "object":
-        depth = object_depth(objects, camera)
-    return Sample(frames.ids[index], image, camera, objects, depth)
+class PosedFrames(LabelledFrames):
+    """What a reader of such a data set begins with; where its images, cameras and boxes are is its own.
+
+    Args:
+        data_set: its name, for people.
+        root: its folder.
+        depth: where depth comes from: 'lidar', 'object', or with None nowhere.
+
+    Raises:
+        DataSetError: where depth is something else.
+    """
+
+    def __init__(self, data_set: str, root: str | Path, depth: str | None) -> None:
+        if depth is not None and depth not in _DEPTH_SOURCES:
+            raise DataSetError(
+                f"depth source {depth!r}: of {data_set} there are {', '.join(_DEPTH_SOURCES)} and none (null)"
+            )
+        self.folder, self.depth = Path(root), depth
+        self.notes, self.doubts = [], {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _check(self, problems: FileProblems, index: int) -> None:
+        """Note what is wrong with the files of a frame."""
+        raise NotImplementedError
+
+    def sample(self, index: int) -> Sample:
+        """One frame with everything that was asked for."""
+        image, camera, objects = read_image(self.image_path(index)), self.camera(index), self.objects(index)
+        depth = None
+        if self.depth == "lidar":
+            depth = point_depth(self.points(index), camera)
+        elif self.depth == "object":
+            depth = object_depth(objects, camera)
+        return Sample(self.ids[index], image, camera, objects, depth)
+
+    def _take_stock(self, labelled: Iterable[PosedBoxes]) -> None:
+        """Count the types of all labelled boxes, and look at the files. Raises DataSetError where any is unusable."""
+        self.types = Counter(str(name) for boxes in labelled for name in boxes.names.tolist())
+        problems = FileProblems()
+        for index, _ in enumerate(counted(self.ids, "frames", "check files")):
+            self._check(problems, index)
+        problems.require_none(self.folder, len(self))
+
+
+def pinhole(K: np.ndarray, size: tuple[int, int]) -> Camera:
+    """The camera of (3, 3) intrinsics and (width, height), in its own optical frame."""
+    return Camera(np.hstack([K, np.zeros((3, 1))]), *size)
 
 
 def check_image(problems: FileProblems, frame: str, what: str, path: Path, wanted: tuple[int, int], by: str) -> None:

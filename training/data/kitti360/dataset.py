@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +17,12 @@ from training.data.images import read_unchanged
 from training.data.kitti.splits import lacking
 from training.data.kitti360.annotations import read_boxes
 from training.data.kitti360.calibration import read_poses, read_rig
-from training.data.posed_frames import check_image, posed_sample
+from training.data.posed_frames import PosedFrames, check_image, pinhole
 from training.data.posed_objects import move, objects_in_image
-from training.data.sample import Objects, Sample
+from training.data.sample import Objects
 from training.data.text_files import read_text
 from training.errors import DataSetError
-from training.progress_bar import counted
 
-DEPTH_SOURCES = ("lidar", "object")
 SPLITS = ("train", "val")
 _FRAME = re.compile(r"(\d{4}_\d{2}_\d{2}_drive_\d{4}_sync).*?(\d{10})\b")
 _REACH = 120.0  # metres: a drive has thousands of boxes
@@ -33,7 +30,7 @@ _REACH = 120.0  # metres: a drive has thousands of boxes
 _PARTLY, _LARGELY, _HIDDEN = 0.45, 0.25, 0.05
 
 
-class Kitti360Frames:
+class Kitti360Frames(PosedFrames):
     """Some frames of a perspective camera; boxes are in its own rectified optical frame.
 
     root:   the folder that holds calibration/, data_2d_raw/, data_2d_semantics/, data_3d_bboxes/ and data_poses/
@@ -55,11 +52,8 @@ class Kitti360Frames:
         every: int = 1,
         boxes: str = "train",
     ) -> None:
-        self.folder, self.depth, self._camera = Path(root), depth, camera
-        if depth is not None and depth not in DEPTH_SOURCES:
-            raise DataSetError(
-                f"depth source {depth!r}: of KITTI-360 there are {', '.join(DEPTH_SOURCES)} and none (null)"
-            )
+        super().__init__("KITTI-360", root, depth)
+        self._camera = camera
         if every < 1:
             raise DataSetError(f"every {every}: 1 takes all frames, 2 each second one")
         self._rig = read_rig(self.folder / "calibration", camera)
@@ -74,12 +68,7 @@ class Kitti360Frames:
         if not self.ids:
             raise DataSetError(f"{self.folder}: none of the frames of {frames} has a pose")
         self._boxes = {drive: read_boxes(self.folder / "data_3d_bboxes" / boxes / f"{drive}.xml") for drive in drives}
-        self.types = Counter(str(name) for found in self._boxes.values() for name in found.boxes.names.tolist())
-        self.doubts: dict[str, str] = {}
-        self._check()
-
-    def __len__(self) -> int:
-        return len(self.ids)
+        self._take_stock(found.boxes for found in self._boxes.values())
 
     @property
     def label_folder(self) -> Path:
@@ -96,7 +85,7 @@ class Kitti360Frames:
 
     def camera(self, index: int) -> Camera:
         """The camera of a frame."""
-        return Camera(np.hstack([self._rig.K, np.zeros((3, 1))]), *self._rig.size)
+        return pinhole(self._rig.K, self._rig.size)
 
     def objects(self, index: int) -> Objects:
         """What is annotated and seen."""
@@ -113,10 +102,6 @@ class Kitti360Frames:
         """The points (N, 3) of a frame's scan in the camera's frame, metres; None where it has none."""
         path = self._scan_path(index)
         return move(read_velodyne(path)[:, :3].astype(float), self._rig.scan_to_camera) if path.is_file() else None
-
-    def sample(self, index: int) -> Sample:
-        """One frame with everything that was asked for."""
-        return posed_sample(self, index, self.depth)
 
     def _visible(self, index: int, instances: np.ndarray, corners: np.ndarray, camera: Camera) -> np.ndarray:
         """The share (N,) of the outline of each box, by its corners (N, 8, 3), that the pixels of its instance fill."""
@@ -143,17 +128,14 @@ class Kitti360Frames:
     def _scan_path(self, index: int) -> Path:
         return self.folder / "data_3d_raw" / self._file(index, "velodyne_points", "data", ".bin")
 
-    def _check(self) -> None:
-        problems = FileProblems()
-        for index, name in enumerate(counted(self.ids, "frames", "check files")):
-            images = {"image": self.image_path(index), "instance image": self._instance_path(index)}
-            for what, path in images.items():
-                check_image(problems, name, what, path, self._rig.size, "perspective.txt")
-            if self.depth == "lidar":
-                path = self._scan_path(index)
-                if not path.is_file() or not path.stat().st_size or path.stat().st_size % 16:
-                    problems.note("scan missing or broken", name, str(path.relative_to(self.folder)))
-        problems.require_none(self.folder, len(self))
+    def _check(self, problems: FileProblems, index: int) -> None:
+        name, images = self.ids[index], {"image": self.image_path(index), "instance image": self._instance_path(index)}
+        for what, path in images.items():
+            check_image(problems, name, what, path, self._rig.size, "perspective.txt")
+        if self.depth == "lidar":
+            path = self._scan_path(index)
+            if not path.is_file() or not path.stat().st_size or path.stat().st_size % 16:
+                problems.note("scan missing or broken", name, str(path.relative_to(self.folder)))
 
 
 def _listed(root: Path, frames: str) -> list[tuple[str, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,19 +11,17 @@ from add_model.geometry.camera import Camera
 from training.data.file_problems import FileProblems
 from training.data.nuscenes.splits import scenes_of
 from training.data.nuscenes.tables import Recording, read_tables, scene_names
-from training.data.posed_frames import check_image, posed_sample
+from training.data.posed_frames import PosedFrames, check_image, pinhole
 from training.data.posed_objects import move, objects_in_image
-from training.data.sample import Objects, Sample
+from training.data.sample import Objects
 from training.errors import DataSetError
-from training.progress_bar import counted
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
-DEPTH_SOURCES = ("lidar", "object")
 _OWN = 1.0  # metres about the scanner in which points are the vehicle's
 _POINT = 20  # bytes: x, y, z, intensity, ring
 
 
-class NuscenesFrames:
+class NuscenesFrames(PosedFrames):
     """The key frames of some scenes, seen by some cameras; boxes are in each camera's own optical frame.
 
     root:    the folder that holds samples/, sweeps/ and VERSION/
@@ -44,12 +41,7 @@ class NuscenesFrames:
         depth: str | None = None,
         sweeps: int = 1,
     ) -> None:
-        self.folder, self.depth, self.notes = Path(root), depth, []
-        self.doubts: dict[str, str] = {}
-        if depth is not None and depth not in DEPTH_SOURCES:
-            raise DataSetError(
-                f"depth source {depth!r}: of nuScenes there are {', '.join(DEPTH_SOURCES)} and none (null)"
-            )
+        super().__init__("nuScenes", root, depth)
         if sweeps < 1:
             raise DataSetError(f"sweeps {sweeps}: one scan at least is needed")
         self._table_folder = tables = self.folder / version
@@ -60,13 +52,7 @@ class NuscenesFrames:
         self.ids = [Path(self._tables.images[frame].file).stem for frame in self._frames]
         if not self.ids:
             raise DataSetError(f"{tables}: no key frames of {', '.join(cameras)} in these scenes")
-        self.types = Counter(
-            str(name) for found in self._tables.annotations.values() for name in found.boxes.names.tolist()
-        )
-        self._check()
-
-    def __len__(self) -> int:
-        return len(self.ids)
+        self._take_stock(found.boxes for found in self._tables.annotations.values())
 
     @property
     def label_folder(self) -> Path:
@@ -88,7 +74,7 @@ class NuscenesFrames:
     def camera(self, index: int) -> Camera:
         """The camera of a frame."""
         recording = self._recording(index)
-        return Camera(np.hstack([recording.intrinsic, np.zeros((3, 1))]), *recording.size)
+        return pinhole(recording.intrinsic, recording.size)
 
     def objects(self, index: int) -> Objects:
         """What is annotated and in view; none in a test set."""
@@ -106,10 +92,6 @@ class NuscenesFrames:
         to_camera = np.linalg.inv(self.camera_to_global(index))
         return np.concatenate([move(_read_scan(self.folder / s.file), to_camera @ s.to_global) for s in scans])
 
-    def sample(self, index: int) -> Sample:
-        """One frame with everything that was asked for."""
-        return posed_sample(self, index, self.depth)
-
     def _recording(self, index: int) -> Recording:
         return self._tables.images[self._frames[index]]
 
@@ -122,20 +104,15 @@ class NuscenesFrames:
             yield self._tables.sweeps[token]
             token = self._tables.sweeps[token].previous
 
-    def _check(self) -> None:
-        problems = FileProblems()
-        for index, name in enumerate(counted(self.ids, "frames", "check files")):
-            recording = self._recording(index)
-            check_image(problems, name, "image", self.folder / recording.file, recording.size, "table")
-            if self.depth != "lidar":
-                continue
-            scans = [self.folder / scan.file for scan in self._scans(index)]
-            if not scans:
-                problems.note("scan missing or broken", name, f"of sample {self.sample_token(index)}")
-            for path in scans:
-                if not path.is_file() or path.stat().st_size % _POINT:
-                    problems.note("scan missing or broken", name, str(path))
-        problems.require_none(self.folder, len(self))
+    def _check(self, problems: FileProblems, index: int) -> None:
+        name, recording = self.ids[index], self._recording(index)
+        check_image(problems, name, "image", self.folder / recording.file, recording.size, "table")
+        scans = [self.folder / scan.file for scan in self._scans(index)] if self.depth == "lidar" else None
+        if scans == []:
+            problems.note("scan missing or broken", name, f"of sample {self.sample_token(index)}")
+        for path in scans or []:
+            if not path.is_file() or path.stat().st_size % _POINT:
+                problems.note("scan missing or broken", name, str(path))
 
 
 def _read_scan(path: Path) -> np.ndarray:
