@@ -14,7 +14,7 @@ from support.paths import ROOT
 
 HEAVY = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "onnxscript", "tensorboard"}
 # The only modules of training/data that may import torch: they hand samples to it.
-TORCH_FEEDERS = {"training.data.collation", "training.data.data_module", "training.data.views"}
+TORCH_FEEDERS = {f"training.data.{name}" for name in ("collation", "data_module", "loaders", "views")}
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "diagnostic_updater", "geometry_msgs",
     "launch", "launch_ros", "message_filters", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
