@@ -17,6 +17,7 @@ from training.data import augmentation as augment
 from training.data.kitti.dataset import KittiFolder
 from training.data.world import World, mesh, props, raster
 from training.data.world.annotate import LARGELY, PARTLY
+from training.data.world.faces import project_faces
 from training.data.world.placement import Placement
 from training.world import main, write_folder
 
@@ -31,7 +32,7 @@ def fingerprint(sample) -> str:
 
 def look(moment):
     camera = moment.camera
-    faces = raster.faces(moment.things, camera.P[:, :3], camera.width, camera.height)
+    faces = project_faces(moment.things, camera.P[:, :3], camera.width, camera.height)
     return faces, raster.rasterise(
         faces, moment.things, camera.P[:, :3], moment.ground, camera.width, camera.height, 250.0
     )
@@ -88,7 +89,7 @@ def test_depth_equals_ray_casting():
     )  # fmt: skip
     colours = np.ones((mesh.MATERIALS, 3))
     things = [Placement(props.block(mesh.PAINT), box, colours, "Car" if i % 2 else None) for i, box in enumerate(boxes)]
-    faces = raster.faces(things, K, width, height)
+    faces = project_faces(things, K, width, height)
     buffers = raster.rasterise(faces, things, K, NO_GROUND, width, height, 100.0)
     expected = 1 / slab_depth(boxes, K, width, height)
     # Rays through an edge may fall to either side by rounding: nothing else may differ.
@@ -142,7 +143,7 @@ def test_hidden_shares_equal_brute_force(index):
     _, buffers = look(moment)
     alone = []
     for thing in moment.things:
-        faces = raster.faces([thing], K, camera.width, camera.height)
+        faces = project_faces([thing], K, camera.width, camera.height)
         alone.append(raster.rasterise(faces, [thing], K, NO_GROUND, camera.width, camera.height, 250.0).inverse)
     alone = np.array(alone)
     rows, columns = np.mgrid[: camera.height, : camera.width]
@@ -166,7 +167,7 @@ def test_occlusion_levels():
         wall = Placement(
             props.block(mesh.PAINT), np.array([-5.06 + 2.12 * hidden, 0, 10, 0.1, 8, 9, np.pi / 2]), colours
         )
-        faces = raster.faces([car, wall], K, width, height)
+        faces = project_faces([car, wall], K, width, height)
         buffers = raster.rasterise(faces, [car, wall], K, NO_GROUND, width, height, 100.0)
         shares.append(buffers.seen[0] / buffers.alone[0])
     assert shares[0] == 1 and PARTLY > shares[1] > LARGELY > shares[2] > 0 and shares[3] == 0

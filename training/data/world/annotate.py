@@ -7,8 +7,9 @@ import numpy as np
 from add_model.classes import DONT_CARE
 from add_model.geometry.camera import Camera
 from training.data.sample import Objects
+from training.data.world.faces import NEAR
 from training.data.world.placement import Placement
-from training.data.world.raster import NEAR, Buffers
+from training.data.world.raster import Buffers
 
 PARTLY, LARGELY, HIDDEN = 0.85, 0.5, 0.12  # visible shares below which an object is occluded 1, 2, or DontCare
 TRUNCATED = 0.9  # share outside the image above which an object is DontCare

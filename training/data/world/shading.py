@@ -9,9 +9,10 @@ import numpy as np
 
 from add_model.geometry import boxes as box3d
 from training.data.world import mesh
+from training.data.world.faces import NEAR, Faces, clip_near
 from training.data.world.motion import Pose
 from training.data.world.placement import Placement
-from training.data.world.raster import FIRST_FACE, GROUND, NEAR, SKY, Buffers, Faces, clip_near
+from training.data.world.raster import FIRST_FACE, GROUND, SKY, Buffers
 from training.data.world.road import HALF_WIDTH
 from training.data.world.street import Street
 from training.data.world.textures import Pool

@@ -13,6 +13,7 @@ from training.data.sample import Sample
 from training.data.world import raster, shading, textures
 from training.data.world.annotate import annotate
 from training.data.world.course import COURSES, Course
+from training.data.world.faces import project_faces
 from training.data.world.motion import Pose, placements
 from training.data.world.placement import Placement
 from training.data.world.shading import Light
@@ -222,7 +223,7 @@ def _rigid(moment: Moment, scene: Street) -> np.ndarray:
 def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]) -> tuple[Sample, np.ndarray]:
     world, camera, light = drive.world, moment.camera, drive.light
     K, pool = camera.P[:, :3], textures.pool(world.seed)
-    faces = raster.faces(moment.things, K, world.width, world.height)
+    faces = project_faces(moment.things, K, world.width, world.height)
     buffers = raster.rasterise(faces, moment.things, K, moment.ground, world.width, world.height, _GROUND_TO)
     image = shading.paint(buffers, faces, moment.things, drive.scene, moment.pose, light, K, pool)
     image = shading.expose(image, light, pool, grain)
