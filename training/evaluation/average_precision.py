@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec, ObjectClass
-from add_model.geometry.rotated_iou import footprint_intersection, ratio
-from training.data.kitti.labels import COLUMNS, LabelTable
+from add_model.geometry.rotated_iou import ratio
+from training.data.kitti.labels import LabelTable
 from training.evaluation.matching import Pairs
-from training.evaluation.overlap import rectangle_area, rectangle_intersection
-from training.evaluation.tally import Side, Steps, Tally, tally
+from training.evaluation.table_rows import Rows, intersections, meeting, sizes
+from training.evaluation.tally import Steps, Tally, tally
 
 DIFFICULTIES = ("easy", "moderate", "hard")
 MIN_HEIGHT = (40, 25, 25)  # pixels
@@ -30,8 +29,6 @@ POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
-_BOX2D = [COLUMNS[name] for name in ("left", "top", "right", "bottom")]
-_FOOTPRINT = [COLUMNS[name] for name in ("x", "z", "length", "width", "rotation_y")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +149,7 @@ def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
     codes = _codes(classes)
-    truths, detections = _Rows.of(labels, codes), _Rows.of(results, codes)
+    truths, detections = Rows.of(labels, codes), Rows.of(results, codes)
     if np.isnan(detections["score"]).any():
         raise ValueError("a detection has no score; result files are read with scores=True")
     aos = not (detections["alpha"] == -10).any()
@@ -173,78 +170,10 @@ def _codes(classes: ClassSpec) -> dict[str, int]:
     return {name: code for code, name in enumerate(dict.fromkeys(map(str.lower, names)))}
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The rows of many frames' tables, in order: code of the type name (-1 for others), values and frame."""
-
-    code: np.ndarray
-    values: np.ndarray
-    frame: np.ndarray
-
-    @classmethod
-    def of(cls, tables: Sequence[LabelTable], codes: dict[str, int]) -> _Rows:
-        names = [name for table in tables for name in table.names]
-        code_of = {name: codes.get(name.lower(), -1) for name in set(names)}
-        code = np.fromiter(map(code_of.__getitem__, names), dtype=int, count=len(names))
-        values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
-        values = np.asfortranarray(values)  # columns are picked far more often than rows
-        return cls(code, values, np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-    def __getitem__(self, index: str | np.ndarray) -> np.ndarray | _Rows:
-        """A column by its name, or the rows that a mask or index array picks."""
-        if isinstance(index, str):
-            return self.values[:, COLUMNS[index]]
-        return _Rows(self.code[index], np.asfortranarray(self.values[index]), self.frame[index])
-
-    def side(self, counts: np.ndarray) -> Side:
-        """What a tally needs of the rows, of which `counts` (N,) are not ignored."""
-        return Side(self.frame, self["alpha"], self["score"], counts)
-
-    @cached_property
-    def reach(self) -> np.ndarray:
-        """Radius (N,) of the circle about the footprint."""
-        return np.hypot(self["length"], self["width"]) / 2
-
-
-def _meeting(a: _Rows, b: _Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the pairs from a and b in one frame that may touch in the image or on the ground, a's in order."""
-    start = np.searchsorted(b.frame, a.frame, side="left")
-    count = np.searchsorted(b.frame, a.frame, side="right") - start
-    i = np.repeat(np.arange(len(a)), count)
-    j = np.arange(len(i)) + np.repeat(start - np.cumsum(count) + count, count)
-    image = (a["left"][i] < b["right"][j]) & (b["left"][j] < a["right"][i])
-    ground = (a["x"][i] - b["x"][j]) ** 2 + (a["z"][i] - b["z"][j]) ** 2 < (a.reach[i] + b.reach[j]) ** 2
-    touch = np.flatnonzero(image | ground)
-    return i[touch], j[touch]
-
-
-def _intersections(a: _Rows, b: _Rows, i: np.ndarray, j: np.ndarray) -> dict[str, np.ndarray]:
-    """Common area in the image, area on the ground, volume of rows i of a with rows j of b."""
-    top = np.maximum((a["y"] - a["height"])[i], (b["y"] - b["height"])[j])
-    ground = footprint_intersection(a.values[:, _FOOTPRINT][i], b.values[:, _FOOTPRINT][j])
-    return {
-        "bbox": rectangle_intersection(a.values[:, _BOX2D][i], b.values[:, _BOX2D][j]),
-        "bev": ground,
-        "3d": ground * np.maximum(np.minimum(a["y"][i], b["y"][j]) - top, 0),
-    }
-
-
-def _sizes(rows: _Rows) -> dict[str, np.ndarray]:
-    footprint = rows["length"] * rows["width"]
-    return {
-        "bbox": rectangle_area(rows.values[:, _BOX2D]),
-        "bev": footprint,
-        "3d": rows["height"] * rows["length"] * rows["width"],
-    }
-
-
-def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray]:
+def _dont_care_shares(regions: Rows, detections: Rows) -> dict[str, np.ndarray]:
     """The largest share of each detection that lies in one DontCare region, per metric."""
-    region, detection = _meeting(regions, detections)
-    common, size = _intersections(detections, regions, detection, region), _sizes(detections)
+    region, detection = meeting(regions, detections)
+    common, size = intersections(detections, regions, detection, region), sizes(detections)
     shares = {metric: np.zeros(len(detections)) for metric in common}
     for metric, share in shares.items():
         np.maximum.at(share, detection, ratio(common[metric], size[metric][detection]))
@@ -254,8 +183,8 @@ def _dont_care_shares(regions: _Rows, detections: _Rows) -> dict[str, np.ndarray
 def _tally_class(
     kind: ObjectClass,
     codes: dict[str, int],
-    truths: _Rows,
-    detections: _Rows,
+    truths: Rows,
+    detections: Rows,
     dont_care: dict[str, np.ndarray],
     frames: int,
 ) -> dict[str, dict[str, list[Tally] | None]]:
@@ -270,9 +199,9 @@ def _tally_class(
     detections, pixels = detections[matchable], pixels[matchable]
     dont_care = {metric: share[matchable] for metric, share in dont_care.items()}
 
-    truth, detection = _meeting(truths, detections)
-    common = _intersections(detections, truths, detection, truth)
-    size_d, size_t = _sizes(detections), _sizes(truths)
+    truth, detection = meeting(truths, detections)
+    common = intersections(detections, truths, detection, truth)
+    size_d, size_t = sizes(detections), sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
     found = _evaluated(detections[detections.code == own])
     steps = Steps.of(detections.frame, detections["score"], frames)
@@ -312,7 +241,7 @@ def _tally_class(
     return table
 
 
-def _evaluated(detections: _Rows) -> dict[str, bool]:
+def _evaluated(detections: Rows) -> dict[str, bool]:
     """A metric is evaluated where at least one detection of the class gives what it needs."""
     placed = (detections["x"] != -1000) & (detections["z"] != -1000)
     ground = placed & (detections["width"] > 0) & (detections["length"] > 0)
@@ -320,18 +249,18 @@ def _evaluated(detections: _Rows) -> dict[str, bool]:
     return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
 
 
-def _objects(code: int, truths: _Rows, frames: int) -> np.ndarray:
+def _objects(code: int, truths: Rows, frames: int) -> np.ndarray:
     """How many objects (3, F) of a class count in each frame, for easy, moderate, hard."""
     counted = [_counted(truths, code, level) for level in range(len(DIFFICULTIES))]
     return np.stack([np.bincount(truths.frame[rows], minlength=frames) for rows in counted])
 
 
-def _counted(truths: _Rows, code: int, level: int) -> np.ndarray:
+def _counted(truths: Rows, code: int, level: int) -> np.ndarray:
     """The rows of a class that are not too hard."""
     return (truths.code == code) & ~np.any(list(_too_hard(truths, level).values()), axis=0)
 
 
-def _too_hard(truths: _Rows, level: int) -> dict[str, np.ndarray]:
+def _too_hard(truths: Rows, level: int) -> dict[str, np.ndarray]:
     """Reason -> the rows that don't count at a difficulty for it."""
     height = truths["bottom"] - truths["top"]
     return {
@@ -342,7 +271,7 @@ def _too_hard(truths: _Rows, level: int) -> dict[str, np.ndarray]:
     }
 
 
-def _left_out(code: int, truths: _Rows) -> dict[str, list[int]]:
+def _left_out(code: int, truths: Rows) -> dict[str, list[int]]:
     """Reason -> how many objects of a class don't count for it, for easy, moderate and hard."""
     own, counts = truths[truths.code == code], {}
     for level in range(len(DIFFICULTIES)):
