@@ -1,8 +1,9 @@
-"""Whether covariances hold what they promise: python benchmarks/covariance.py [--model FILE] [--kitti DIR]
+"""Whether covariances hold what they promise: python benchmarks/covariance.py [--model FILE] [--kitti DIR] ...
 
 Of the true centres of detected objects, the share that lies inside the 50, 90 and 95% ellipsoids of the published
 position covariance, and of the true headings the share inside the interval of their variance, by class and by distance:
-on streets of the synthetic world's validation split, or with --kitti on the frames in DIR/ImageSets/val.txt. Also the
+on streets of the synthetic world's validation split, with --kitti on the frames in DIR/ImageSets/val.txt, or on those
+that the models of a cross-validation did not see. Also the
 smallest eigenvalue, which must be positive.
 """
 
@@ -15,43 +16,30 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import chi2
+from seen import Seen, add_held_out_argument, frames, held_out, seen, streets
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.geometry.boxes import wrap
 from add_model.pose_covariance import heading_std, pose_covariances, position_covariances
 from add_model.predictor import Predictor
-from training.data.kitti.dataset import KittiFolder
-from training.data.kitti.splits import read_ids
-from training.data.sample import Sample
-from training.data.world import World
 from training.evaluation.association import associate
 
 LEVELS = np.array([0.5, 0.9, 0.95])
 _DISTANCES = (0, 15, 30, 100)
 
 
-def streets(seed: int, first: int, count: int) -> Iterable[Sample]:
-    """Streets of the synthetic world."""
-    return map(World(seed=seed).sample, range(first, first + count))
-
-
-def frames(root: Path) -> Iterable[Sample]:
-    """The frames in ImageSets/val.txt of a folder in KITTI's layout."""
-    folder = KittiFolder(root, read_ids(root / "ImageSets" / "val.txt"))
-    return (folder.sample(index) for index in range(len(folder)))
-
-
-def pairs(predictor: Predictor, samples: Iterable[Sample]) -> tuple[Detections, np.ndarray]:
+def pairs(images: Iterable[Seen]) -> tuple[Detections, np.ndarray]:
     """The detections that show a labelled object, in the camera's own frame, and these objects' boxes (N, 7)."""
     parts: list[tuple[np.ndarray, ...]] = []
-    for sample in samples:
-        found = predictor.predict(sample.image, sample.camera, SCORE_THRESHOLD)
-        own = np.r_[sample.camera.translation, [0] * 4]
-        for name in predictor.classes:
-            shown = associate(sample.objects, found, name).truth
+    for one in images:
+        found = one.found[one.found.scores >= SCORE_THRESHOLD]
+        own = np.r_[one.camera.translation, [0] * 4]
+        for name in KITTI_CLASSES.names:
+            shown = associate(one.objects, found, name).truth
             hit = shown >= 0
             d = found[shown[hit]]
-            parts.append((d.names, d.scores, d.boxes + own, d.boxes2d, d.depth_std, sample.objects.boxes[hit] + own))
+            parts.append((d.names, d.scores, d.boxes + own, d.boxes2d, d.depth_std, one.objects.boxes[hit] + own))
     *columns, truth = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Detections(*columns), truth
 
@@ -89,12 +77,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--model", help="as the node's parameter; default: the shipped weights")
     parser.add_argument("--kitti", type=Path, metavar="DIR", help="a folder in KITTI's layout instead of streets")
+    add_held_out_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic world (default 0)")
     parser.add_argument("--first", type=int, default=5800, help="its first street (default 5800)")
     parser.add_argument("--streets", type=int, default=200, help="how many (default 200)")
     a = parser.parse_args()
-    samples = frames(a.kitti) if a.kitti else streets(a.seed, a.first, a.streets)
-    print(report(*pairs(Predictor(a.model, "cpu", engine="onnxruntime"), samples)))
+    if a.held_out:
+        images = held_out(a.kitti, a.held_out)
+    else:
+        samples = frames(a.kitti, a.kitti / "ImageSets" / "val.txt") if a.kitti else streets(a.seed, a.first, a.streets)
+        images = seen(Predictor(a.model, "cpu", engine="onnxruntime"), samples)
+    print(report(*pairs(images)))
 
 
 if __name__ == "__main__":

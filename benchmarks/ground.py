@@ -1,7 +1,7 @@
-"""What it brings to know how high the camera is above the ground: python benchmarks/ground.py [--kitti DIR]
+"""What it brings to know how high the camera is above the ground: python benchmarks/ground.py
 
-Streets seen by a level 960x600 camera from several heights, and with --kitti the frames in DIR/ImageSets/train.txt,
-which no training may have seen, from 1.65 m. The shipped network finds the same objects in all rows; `Ground` then says
+Streets seen by a level 960x600 camera from several heights, and with --kitti DIR and --held-out real frames, from
+1.65 m, by models that did not see them. The network finds the same objects in all rows; `Ground` then says
 how far they are, with the slope's standard deviation that the row names. "wrong" rows know the camera 0.1 m too high
 and pitched down by half a degree too much. AP_R40 moderate at the looser overlaps, and the median error of the depth as
 a share of the distance, of cars found in the image; in brackets the 95% interval of the gain (bootstrap over images).
@@ -15,21 +15,18 @@ import csv
 import datetime
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from seen import Seen, add_held_out_argument, held_out, seen
 from tqdm import tqdm
 
 from add_model.classes import KITTI_CLASSES
-from add_model.detections import Detections
 from add_model.geometry.level import camera_up
 from add_model.ground import Ground, stood_on
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import detections_table, objects_table
-from training.data.kitti.splits import read_ids
-from training.data.sample import Sample
 from training.data.world import World
 from training.evaluation.association import associate
 from training.evaluation.average_precision import Tallies, tallies
@@ -50,14 +47,13 @@ class Images:
 
     name: str
     height: float
-    samples: list[Sample]
-    found: list[Detections]
+    seen: list[Seen]
 
-    def with_ground(self, ground: Ground | None) -> list[Detections]:
-        """The detections once the ground is known."""
+    def with_ground(self, ground: Ground | None) -> list[Seen]:
+        """The same once the ground is known."""
         if ground is None:
-            return self.found
-        return [stood_on(found, ground, s.camera) for found, s in zip(self.found, self.samples, strict=True)]
+            return self.seen
+        return [replace(one, found=stood_on(one.found, ground, one.camera)) for one in self.seen]
 
 
 def grounds(height: float) -> dict[str, Ground | None]:
@@ -70,30 +66,15 @@ def grounds(height: float) -> dict[str, Ground | None]:
     }
 
 
-def without_picture(sample: Sample) -> Sample:
-    """All that scoring needs of it, small in memory."""
-    return Sample(sample.id, np.empty((0, 0, 3), np.uint8), sample.camera, sample.objects)
-
-
-def observe(predictor: Predictor, streets: int, kitti: Path | None) -> Iterator[Images]:
-    """Each set of images through the network."""
-    sets = {}
-    if kitti is not None:
-        frames = KittiFolder(kitti, read_ids(kitti / "ImageSets" / "train.txt"))
-        sets["KITTI"] = (KITTI_HEIGHT, frames.sample, len(frames))
+def observe(predictor: Predictor, streets: int) -> Iterator[Images]:
+    """Streets from each height through the network."""
     for height in HEIGHTS:
         world = World(
             width=960, height=600, focal=600, focal_range=(1, 1), principal_range=(0, 0), baseline=(0, 0, 0),
             camera_height=(height, height), pitch=(0, 0), roll=(0, 0), seed=SEED,
         )  # fmt: skip
-        sets[f"streets, {height:g} m"] = (height, world.sample, streets)
-    for name, (height, sample_of, count) in sets.items():
-        samples, found = [], []
-        for index in tqdm(range(count), name, leave=False):
-            sample = sample_of(index)
-            found.append(predictor.predict(sample.image, sample.camera))
-            samples.append(without_picture(sample))
-        yield Images(name, height, samples, found)
+        samples = map(world.sample, tqdm(range(streets), f"{height:g} m", leave=False))
+        yield Images(f"streets, {height:g} m", height, seen(predictor, samples))
 
 
 def moderate(tally: Tallies, weights: np.ndarray | None = None) -> np.ndarray:
@@ -102,10 +83,10 @@ def moderate(tally: Tallies, weights: np.ndarray | None = None) -> np.ndarray:
     return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else np.nan for of in levels])
 
 
-def depth_errors(images: Images, found: list[Detections]) -> list[str]:
+def depth_errors(images: list[Seen]) -> list[str]:
     """The median of cars' depth errors, percent of the distance, between `EDGES`, of detections from 0.3 on."""
-    shown = [detections[detections.scores >= 0.3] for detections in found]
-    objects = [sample.objects for sample in images.samples]
+    shown = [one.found[one.found.scores >= 0.3] for one in images]
+    objects = [one.objects for one in images]
     pairs = [associate(labelled, detected, "Car") for labelled, detected in zip(objects, shown, strict=True)]
     measured = object_errors(objects, shown, pairs)
     shares = 100 * measured.error[:, 0] / measured.distance
@@ -115,12 +96,12 @@ def depth_errors(images: Images, found: list[Detections]) -> list[str]:
 
 def rows(images: Images) -> Iterator[dict[str, object]]:
     """A row of the CSV for each ground."""
-    labelled = [objects_table(sample.objects) for sample in images.samples]
+    labelled = [objects_table(one.objects) for one in images.seen]
     draws = list(resamples(len(labelled), RESAMPLES, seed=SEED))
     plain: np.ndarray | None = None
     for name, ground in grounds(images.height).items():
         found = images.with_ground(ground)
-        tables = [detections_table(d, s.camera) for d, s in zip(found, images.samples, strict=True)]
+        tables = [detections_table(one.found, one.camera) for one in found]
         tally = tallies(labelled, tables, KITTI_CLASSES)
         drawn = np.array([moderate(tally, weights) for weights in draws])
         plain = drawn if plain is None else plain
@@ -129,7 +110,7 @@ def rows(images: Images) -> Iterator[dict[str, object]]:
             yield {
                 "images": images.name, "count": len(labelled), "ground": name, "class": label, "metric": metric,
                 "ap": f"{ap:.2f}", "gain_low": f"{low[i]:.2f}", "gain_high": f"{high[i]:.2f}",
-                "depth_errors": " ".join(depth_errors(images, found)) if label == "Car" else "", "seed": SEED,
+                "depth_errors": " ".join(depth_errors(found)) if label == "Car" else "", "seed": SEED,
             }  # fmt: skip
 
 
@@ -154,7 +135,8 @@ def table() -> str:
 def main() -> None:
     """Observe, score, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kitti", type=Path, metavar="DIR", help="KITTI frames that no training saw")
+    parser.add_argument("--kitti", type=Path, metavar="DIR", help="folder in KITTI's object layout")
+    add_held_out_argument(parser)
     parser.add_argument("--model", default=SHIPPED_MODEL, metavar="FILE", help="default: the weights that ship")
     parser.add_argument("--streets", type=int, default=120)
     parser.add_argument("--out", type=Path, default=TABLE, metavar="FILE", help="CSV file (default: beside the script)")
@@ -164,7 +146,8 @@ def main() -> None:
         print(table())
         return
     predictor, made = Predictor(options.model, device="cpu", threads=1), []
-    for images in observe(predictor, options.streets, options.kitti):
+    real = [Images("KITTI", KITTI_HEIGHT, held_out(options.kitti, options.held_out))] if options.held_out else []
+    for images in itertools.chain(real, observe(predictor, options.streets)):
         made += [row | {"date": datetime.date.today().isoformat()} for row in rows(images)]
     with options.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(made[0]), lineterminator="\n")

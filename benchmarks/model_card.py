@@ -1,11 +1,11 @@
-"""The figures of a model card: python benchmarks/model_card.py --kitti DIR [--val] [--model FILE]
+"""The figures of a model card: python benchmarks/model_card.py [--kitti DIR] [--val] [--held-out MODEL IDS]
 
-    scores     of 300 streets that no training saw, with --val of the frames in DIR/ImageSets/val.txt too
+    scores     of 300 streets that no training saw, with --val of the frames in DIR/ImageSets/val.txt too, and of those
+               that the models of a cross-validation did not see
     errors     of the same frames, by class and distance: objects, share that is found, median error of the depth as a
                share of the distance, share of headings that are off by more than 90 degrees
     trust      how often detections of a score are right
-    threshold  at which hits and misses of cars balance best (F1), on the frames in DIR/ImageSets/train.txt and on 100
-               streets of another seed
+    threshold  at which hits and misses of cars balance best (F1), on 100 streets of another seed
     focal      the same 20 streets through other lenses: how many cars keep their distance within 10%
 
 Frames of val.txt are for the end: score them once, when nothing is left to be chosen.
@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from seen import Seen, add_held_out_argument, frames, held_out, seen, streets
 
 from add_model.detections import SCORE_THRESHOLD
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import detections_table, objects_table
-from training.data.kitti.splits import read_ids
-from training.data.sample import Sample
 from training.data.world import World
 from training.evaluation.association import associate, best_threshold, outcomes
 from training.evaluation.average_precision import evaluate
@@ -38,26 +36,13 @@ _SCORES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _FACTORS = (0.7, 0.85, 1.2, 1.5)
 
 
-def real(root: Path, split: str) -> Iterable[Sample]:
-    """The frames of a split of a folder in KITTI's layout."""
-    frames = KittiFolder(root, read_ids(root / "ImageSets" / f"{split}.txt"))
-    return (frames.sample(index) for index in range(len(frames)))
-
-
-def streets(seed: int, count: int) -> Iterable[Sample]:
-    """Streets of the synthetic world as `add-ros world --seed` draws them."""
-    return map(World(seed=seed).sample, range(count))
-
-
-def scores(predictor: Predictor, samples: Iterable[Sample]) -> str:
+def scores(images: Sequence[Seen]) -> str:
     """How many objects count and AP_R40 of all classes at both overlaps, as lines of a table.
 
     A class of which at most one object counts has no AP: it would be 0 whatever is found.
     """
-    labels, results = [], []
-    for sample in samples:
-        labels.append(objects_table(sample.objects))
-        results.append(detections_table(predictor.predict(sample.image, sample.camera), sample.camera))
+    labels = [objects_table(one.objects) for one in images]
+    results = [detections_table(one.found, one.camera) for one in images]
     found = evaluate(labels, results)
     few = {name for name, counts in found.objects.items() if max(counts) <= 1}
     lines = [f"  {name:<11}objects     {' / '.join(map(str, counts))}" for name, counts in found.objects.items()]
@@ -72,18 +57,16 @@ def scores(predictor: Predictor, samples: Iterable[Sample]) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in count_notes(found))])
 
 
-def errors(predictor: Predictor, samples: Iterable[Sample], threshold: float) -> str:
+def errors(images: Sequence[Seen], classes: Sequence[str], threshold: float) -> str:
     """What is found above a score, how wrong it is, and how often detections of a score are right, as lines of a table.
 
     Pairs are those of `associate`: an overlap of 0.5 in the image, however wrong the depth is.
     """
-    objects, detections = [], []
-    for sample in samples:
-        objects.append(sample.objects)
-        detections.append(predictor.predict(sample.image, sample.camera, _SCORES[0]))
+    objects = [one.objects for one in images]
+    detections = [one.found[one.found.scores >= _SCORES[0]] for one in images]
     shown = [found[found.scores >= threshold] for found in detections]
     lines = [f"  at a score of {threshold:.2f}, by metres: objects, found, depth error, turned round"]
-    for name in predictor.classes:
+    for name in classes:
         pairs = [associate(labelled, found, name) for labelled, found in zip(objects, shown, strict=True)]
         measured = object_errors(objects, shown, pairs)
         for near, far in itertools.pairwise(_EDGES):
@@ -106,13 +89,9 @@ def errors(predictor: Predictor, samples: Iterable[Sample], threshold: float) ->
     return "\n".join(lines)
 
 
-def threshold(predictor: Predictor, samples: Iterable[Sample]) -> float:
+def threshold(images: Sequence[Seen]) -> float:
     """The score at which hits and misses of cars balance best."""
-    frames = []
-    for sample in samples:
-        detections = predictor.predict(sample.image, sample.camera)
-        frames.append((associate(sample.objects, detections, "Car"), detections.scores))
-    return best_threshold(frames)
+    return best_threshold([(associate(one.objects, one.found, "Car"), one.found.scores) for one in images])
 
 
 def distances(predictor: Predictor, world: World, count: int) -> dict[tuple[int, bytes], float]:
@@ -134,19 +113,21 @@ def distances(predictor: Predictor, world: World, count: int) -> dict[tuple[int,
 def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kitti", type=Path, required=True, metavar="DIR", help="folder in KITTI's object layout")
+    parser.add_argument("--kitti", type=Path, metavar="DIR", help="folder in KITTI's object layout")
     parser.add_argument("--val", action="store_true", help="score its validation frames")
+    add_held_out_argument(parser)
     parser.add_argument("--model", default=SHIPPED_MODEL.stem, help=".onnx or .safetensors file (default: %(default)s)")
     parser.add_argument("--score", type=float, default=SCORE_THRESHOLD, help="of the errors (default: %(default)s)")
     options = parser.parse_args()
     predictor = Predictor(options.model, device="cpu", engine="onnxruntime")
+    sets = {"300 streets of seed 1": seen(predictor, streets(1, 0, 300))}
     if options.val:
-        print(f"real frames, val:\n{scores(predictor, real(options.kitti, 'val'))}")
-        print(errors(predictor, real(options.kitti, "val"), options.score))
-    print(f"300 streets of seed 1:\n{scores(predictor, streets(1, 300))}")
-    print(errors(predictor, streets(1, 300), options.score))
-    print(f"threshold on real frames, train: {threshold(predictor, real(options.kitti, 'train')):.3f}")
-    print(f"threshold on 100 streets of seed 2: {threshold(predictor, streets(2, 100)):.3f}")
+        sets["real frames, val"] = seen(predictor, frames(options.kitti, options.kitti / "ImageSets" / "val.txt"))
+    if options.held_out:
+        sets["real frames, held out"] = held_out(options.kitti, options.held_out)
+    for name, images in sets.items():
+        print(f"{name}:\n{scores(images)}\n{errors(images, predictor.classes, options.score)}")
+    print(f"threshold on 100 streets of seed 2: {threshold(seen(predictor, streets(2, 0, 100))):.3f}")
     world = World(seed=91)
     here = distances(predictor, world, 20)
     for factor in _FACTORS:

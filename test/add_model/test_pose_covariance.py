@@ -13,6 +13,7 @@ from add_model.predictor import Predictor
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import covariance
+from seen import seen, streets
 
 
 def some(count: int, seed: int = 0) -> Detections:
@@ -87,7 +88,7 @@ def test_ellipsoids_of_the_shipped_weights_hold_what_they_promise():
 
     `python benchmarks/covariance.py` reports more of them, by class.
     """
-    found, truth = covariance.pairs(Predictor(device="cpu"), covariance.streets(0, 5800, 60))
+    found, truth = covariance.pairs(seen(Predictor(device="cpu"), streets(0, 5800, 60)))
     assert len(found) > 200
     assert (covariance.inside(found, truth).mean(axis=0) > covariance.LEVELS).all()
     assert (covariance.inside(found, truth, 0.5).mean(axis=0) < covariance.LEVELS + 0.05).all()

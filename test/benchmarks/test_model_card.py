@@ -1,15 +1,16 @@
 """The model card's numbers of objects are those of the labels, and its script writes what the card has."""
 
-import importlib.util
 import re
+import sys
 
 from support.paths import ROOT
 
 from add_model.detections import Detections
+from training import world
 
-_spec = importlib.util.spec_from_file_location("model_card", ROOT / "benchmarks" / "model_card.py")
-script = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(script)
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import model_card as script
+import seen
 
 
 def by_hand(kitti):
@@ -37,8 +38,31 @@ class Blind:
         return Detections.empty()
 
 
+def test_held_out_frames_are_seen_each_by_its_own_model(tmp_path, monkeypatch):
+    assert world.main(["--out", str(tmp_path), "--frames", "3", "--width", "64", "--height", "32"]) == 0
+    (tmp_path / "a.txt").write_text("000002\n000000\n")
+    (tmp_path / "b.txt").write_text("000001\n")
+    asked = []
+
+    class Named(Blind):
+        def __init__(self, model, **_):
+            self.model = model
+
+        def predict(self, image, camera):
+            asked.append((self.model, image.tobytes()))
+            return super().predict(image, camera)
+
+    monkeypatch.setattr(seen, "Predictor", Named)
+    parts = [("of_b.onnx", str(tmp_path / "a.txt")), ("of_a.onnx", str(tmp_path / "b.txt"))]
+    assert len(seen.held_out(tmp_path, parts)) == 3
+    (tmp_path / "all.txt").write_text("000000\n000001\n000002\n")
+    pictures = [sample.image.tobytes() for sample in seen.frames(tmp_path, tmp_path / "all.txt")]
+    assert asked == [("of_b.onnx", pictures[2]), ("of_b.onnx", pictures[0]), ("of_a.onnx", pictures[1])]
+
+
 def test_the_script_tells_the_numbers_and_where_there_are_too_few(kitti_mini):
-    lines = script.scores(Blind(), script.real(kitti_mini, "val")).splitlines()
+    images = seen.seen(Blind(), seen.frames(kitti_mini, kitti_mini / "ImageSets" / "val.txt"))
+    lines = script.scores(images).splitlines()
     counted = {line.split()[0]: line.partition("objects")[2].strip() for line in lines[:3]}
     assert counted == by_hand(kitti_mini)
     few = [line for line in lines if line.endswith("too few objects (1)")]
@@ -48,5 +72,5 @@ def test_the_script_tells_the_numbers_and_where_there_are_too_few(kitti_mini):
 
 def test_classes_with_more_objects_are_scored():
     """Streets with several objects of each class, in which nothing is found: no score, but not too few."""
-    text = script.scores(Blind(), script.streets(1, 4))
+    text = script.scores(seen.seen(Blind(), seen.streets(1, 0, 4)))
     assert text.count("3D  @") == 2 * 3 and "too few" not in text
