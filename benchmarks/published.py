@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from published_code import Compiled, Row, declare_torchvision, original
 from published_monodetr import monodetr_decoder
+from published_monodetr_training import MONODETR_TRAINING
 
 from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
@@ -207,7 +208,7 @@ def main() -> int:
         checks.append(caddn_losses(options.openpcdet))
         checks += [caddn_start(options.packages)] if options.packages else []
     if options.monodetr:
-        checks.append(monodetr_decoder(options.monodetr))
+        checks += [check(options.monodetr) for check in (monodetr_decoder, *MONODETR_TRAINING)]
     print("| what | input | original | ours, published size | ours otherwise |\n|---|---|---|---|---|")
     for check in checks:
         for what, given, *values in check:

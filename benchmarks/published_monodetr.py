@@ -19,12 +19,17 @@ from add_model.detectors.monodetr.transformer import DecoderLayer, DepthPredicto
 from add_model.networks.plain import PlainNet
 
 
+def old_names() -> None:
+    """What the original uses of torch by its names before 1.9."""
+    linear = torch.nn.modules.linear
+    linear._LinearWithBias = linear.NonDynamicallyQuantizableLinear
+    sys.modules["torch._overrides"] = torch.overrides
+
+
 def monodetr_decoder(root: Path) -> Iterator[Row]:
     """A decoder layer with the original's weights: the norm of its output, and how far ours is from the original's."""
     packages = ("lib.models", "lib.models.monodetr")
-    linear = torch.nn.modules.linear
-    linear._LinearWithBias = linear.NonDynamicallyQuantizableLinear  # their names since torch 1.9
-    sys.modules["torch._overrides"] = torch.overrides
+    old_names()
     theirs = original(root, "lib.models.monodetr.depthaware_transformer", *packages)
     functions = sys.modules["lib.models.monodetr.ops.functions.ms_deform_attn_func"]
 
@@ -55,8 +60,9 @@ def monodetr_decoder(root: Path) -> Iterator[Row]:
         wanted = layer(x, position, places, flat, size, start, None, by_token, None, 2)
         results = []
         for depth_position in (False, True):
-            own = DecoderLayer(64, 4, 4, 64, depth_position=depth_position).eval()
-            own.load_state_dict(_decoder_weights(layer))
+            summed = not depth_position
+            own = DecoderLayer(64, 4, 4, 64, depth_position=depth_position, summed_attention=summed).eval()
+            own.load_state_dict(decoder_weights(layer, summed))
             results.append(own(x, position, depth, centre, None, maps))
     yield "MonoDETR, decoder layer, norm", "50 queries", *(float(r.norm()) for r in (wanted, *results))
     apart = [float((r - wanted).norm() / wanted.norm()) for r in results]
@@ -67,7 +73,8 @@ def monodetr_decoder(root: Path) -> Iterator[Row]:
 
 def _decoder_boxes(theirs: ModuleType, layer: torch.nn.Module) -> Iterator[Row]:
     """Three layers and their heads of boxes: how far the last 3D centres and 2D boxes are from the original's."""
-    own = MonoDETR(PlainNet(), 0, 64, 4, 1, 3, 64, 20, 50, 1, depth_position=False, box_coding=ShareSides()).eval()
+    kind = {"depth_position": False, "box_coding": ShareSides(), "conventions": PUBLISHED}
+    own = MonoDETR(PlainNet(), 0, 64, 4, 1, 3, 64, 20, 50, 1, **kind).eval()
     size, tokens = torch.tensor([1280.0, 384.0]), torch.randn(2, 40, 64)
     maps = [torch.randn(2, 64, 384 // stride, 1280 // stride) for stride in own.strides]
     shapes = torch.tensor([m.shape[2:] for m in maps])
@@ -77,7 +84,7 @@ def _decoder_boxes(theirs: ModuleType, layer: torch.nn.Module) -> Iterator[Row]:
     order = [0, 1, 2, 4, 3, 5]  # left, top, right, bottom of theirs, which are left, right, top, bottom
     with torch.no_grad():
         for index, embed in enumerate(decoder.bbox_embed):
-            own.decoder[index].load_state_dict(_decoder_weights(decoder.layers[index]))
+            own.decoder[index].load_state_dict(decoder_weights(decoder.layers[index], summed=True))
             for part, linear in zip(own.heads[index]["box"][::2], embed.layers, strict=True):
                 rows = order if linear.out_features == 6 else slice(None)
                 part.weight.copy_(linear.weight[rows])
@@ -127,7 +134,7 @@ def _depth_tokens(root: Path, packages: tuple[str, ...]) -> Iterator[Row]:
         for kind in (PUBLISHED, OWN):
             depths, first = kind.bin_depths(bins), kind.enlarge_first
             own = DepthPredictor(256, bins, 8, 256, bin_depths=depths, enlarge_first=first).eval()
-            own.load_state_dict(_predictor_weights(predictor))
+            own.load_state_dict(predictor_weights(predictor))
             prediction = own(maps)
             found = {"map": prediction.depth_map}
             found["tokens"] = own.tokens(prediction, kind.positions(24, 80, 16, 256, unit))
@@ -138,7 +145,7 @@ def _depth_tokens(root: Path, packages: tuple[str, ...]) -> Iterator[Row]:
         yield f"MonoDETR, depth {name}, apart by", "24x80 cells", 0.0, *apart
 
 
-def _predictor_weights(predictor: torch.nn.Module) -> dict[str, torch.Tensor]:
+def predictor_weights(predictor: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Of the original depth predictor by our names."""
     parts = {"down": predictor.downsample, "level": predictor.proj, "up": predictor.upsample}
     parts |= {"head": predictor.depth_head, "classify": predictor.depth_classifier, "places": predictor.depth_pos_embed}
@@ -154,8 +161,8 @@ def _predictor_weights(predictor: torch.nn.Module) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _decoder_weights(layer: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Of an original layer by our names."""
+def decoder_weights(layer: torch.nn.Module, summed: bool) -> dict[str, torch.Tensor]:
+    """Of an original layer by our names, for a layer with `summed_attention`, or as a special case of one without."""
     weights: dict[str, torch.Tensor] = {}
 
     def put(name: str, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -168,10 +175,15 @@ def _decoder_weights(layer: torch.nn.Module) -> dict[str, torch.Tensor]:
         put(f"{name}.out", attention.out_proj.weight, attention.out_proj.bias)
     pairs = ((layer.sa_qcontent_proj, layer.sa_qpos_proj), (layer.sa_kcontent_proj, layer.sa_kpos_proj))
     for index, (content, place) in enumerate(pairs):  # both see the sum of content and position
+        if summed:
+            put(f"content.{index}", content.weight, content.bias)
+            put(f"place.{index}", place.weight, place.bias)
+            continue
         both = content.weight + place.weight
         put(f"content.{index}", both, content.bias + place.bias)
         put(f"place.{index}", both, torch.zeros_like(place.bias))
-    put("content.2", torch.eye(64), torch.zeros(64))  # values are not projected
+    if not summed:
+        put("content.2", torch.eye(64), torch.zeros(64))  # values are not projected
     visual = layer.cross_attn
     names = {"offsets": "sampling_offsets", "weights": "attention_weights", "value": "value_proj", "out": "output_proj"}
     for name, theirs in names.items():

@@ -29,6 +29,7 @@ from training.evaluation.distance import object_errors
 from training.objectives import Baseline, LossContext, TrainingObjective
 from training.pretrained import initial_detector
 from training.schedule import Cosine, Schedule
+from training.weight_decay import Decayed, decay_groups
 
 
 class LitDetector(lightning.LightningModule):
@@ -41,10 +42,13 @@ class LitDetector(lightning.LightningModule):
             .safetensors; null for random ones.
         lr: The learning rate.
         weight_decay: Of AdamW decoupled from the gradient, of Adam a term of it.
+        decayed: What of the network decays. Norms' scales and biases are few, and pulling them to zero only hurts; but
+            MonoDLE's, GUPNet's and MonoDETR's published code spares biases alone, and CaDDN's nothing.
         schedule: Factor on the learning rate over the whole training, stepped every batch.
         freeze: Parts of the detector that are not trained, such as backbone.layer1.
         freeze_bn: Whether the detector's BatchNorms keep the statistics that they begin with, for batches too small to
             have their own.
+        freeze_bn_affine: Whether their scales and shifts are not trained either.
         optimizer: AdamW, or Adam as some published detectors have it.
         betas: Of the optimizer.
         compile: A backend of torch.compile, such as inductor, for the detector's features; null compiles nothing.
@@ -61,9 +65,11 @@ class LitDetector(lightning.LightningModule):
         init_weights: str | None = "imagenet",
         lr: float = 1.25e-3,
         weight_decay: float = 1e-5,
+        decayed: Decayed = "matrices",
         schedule: Schedule = Cosine(),  # noqa: B008 - frozen
         freeze: list[str] = [],  # noqa: B006 - not changed
         freeze_bn: bool = False,
+        freeze_bn_affine: bool = False,
         optimizer: Literal["AdamW", "Adam"] = "AdamW",
         betas: tuple[float, float] = (0.9, 0.999),
         compile: str | None = None,
@@ -80,10 +86,12 @@ class LitDetector(lightning.LightningModule):
             memory_format=torch.channels_last
         )
         self.frozen = [_part(self.detector, part).requires_grad_(False) for part in freeze]
+        for norm in _batch_norms(self.detector) if freeze_bn_affine else ():
+            norm.requires_grad_(False)
         self.objective = objective.build(self.detector, adapter_for(name))
         if compile:  # after the objective, which may copy the detector
             self.detector.extract_features = torch.compile(self.detector.extract_features, backend=compile)
-        self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
+        self.lr, self.weight_decay, self.decayed, self.schedule = lr, weight_decay, decayed, schedule
         self.optimizer, self.betas = getattr(torch.optim, optimizer), betas
         self.scores: Scores | None = None
         self.validation: dict[str, float] = {}
@@ -97,16 +105,13 @@ class LitDetector(lightning.LightningModule):
         super().train(mode)
         for part in self.frozen:
             part.eval()
-        for module in self.detector.modules():
-            if self.freeze_bn and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        for norm in _batch_norms(self.detector) if self.freeze_bn else ():
+            norm.eval()
         return self
 
     def configure_optimizers(self) -> dict:
-        """Norms and biases are not decayed: they are few, and pulling them to zero only hurts."""
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        decayed, others = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        """The optimizer, and its learning rate step by step."""
+        groups = decay_groups(self.named_parameters(), self.decayed, self.weight_decay)
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision.
         fused = not (mixed and self.trainer.gradient_clip_val)
@@ -217,6 +222,10 @@ class LitDetector(lightning.LightningModule):
             f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
             " lower model.lr, or set trainer.gradient_clip_val"
         )
+
+
+def _batch_norms(detector: torch.nn.Module) -> list[torch.nn.Module]:
+    return [module for module in detector.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
 
 
 def _part(detector: nn.Module, name: str) -> nn.Module:

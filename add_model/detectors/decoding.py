@@ -29,15 +29,16 @@ def decode_depth(answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return 1 / (coded.sigmoid() + 1e-6) - 1, log_variance.clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
-def decode_boxes(P: Any, u: Any, v: Any, depth: Any, size: Any, heading: Any) -> Any:
+def decode_boxes(P: Any, u: Any, v: Any, depth: Any, size: Any, heading: Any, ray_u: Any = None) -> Any:
     """Torch tensors -> boxes (B, K, 7) in P's frame.
 
     P (B, 3, 4); u, v (B, K) pixels and depth (B, K) metres of the centres; size (B, K, 3) metres; heading (B, K, 24) as
-    12 bin scores and 12 residuals, of the angle against the viewing ray.
+    12 bin scores and 12 residuals, of the angle against the viewing ray, which is that through the centre or, where it
+    is given, through ray_u (B, K), v.
     """
     P = P[:, None]
     x, y, z = lift(P, u, v, depth)
-    own_x, _, own_z = lift(own_projection(P), u, v, depth)
+    own_x, _, own_z = lift(own_projection(P), u if ray_u is None else ray_u, v, depth)
     scores, residuals = heading.split(HEADING_BINS, dim=-1)
     best = scores.argmax(dim=-1, keepdim=True)
     angle = decode_heading(best[..., 0], residuals.gather(-1, best)[..., 0])

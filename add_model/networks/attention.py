@@ -35,6 +35,14 @@ class Attention(nn.Module):
         self.query, self.key = nn.Linear(channels, channels), nn.Linear(channels, channels)
         self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
 
+    def start_packed(self) -> None:
+        """Start as `torch.nn.MultiheadAttention` does, whose first projections are one matrix, without biases."""
+        for layer in (self.query, self.key, self.value):
+            bound = math.sqrt(6 / (layer.in_features + 3 * layer.out_features))
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.out.bias)
+
     def forward(self, queries: Tensor, keys: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         """Queries (B, M, C) on keys (B, N, C) -> what they read of each of the values (B, N, C), each (B, M, C).
 

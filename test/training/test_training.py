@@ -163,6 +163,11 @@ def test_frozen_batch_norms_are_the_detectors():
     norms = torch.nn.modules.batchnorm._BatchNorm
     assert {m.training for m in module.detector.modules() if isinstance(m, norms)} == {False}
     assert {m.training for m in module.objective.modules() if isinstance(m, norms)} == {True}
+    options = {"init_weights": None, "freeze_bn_affine": True, "objective": TeacherTraining()}
+    module = LitDetector("monodetr_plain", **options)
+    for part, learn in ((module.detector, False), (module.objective, True)):
+        found = [p.requires_grad for m in part.modules() if isinstance(m, norms) for p in m.parameters()]
+        assert found and set(found) == {learn}
 
 
 def test_frozen_parts_do_not_learn():

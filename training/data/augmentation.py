@@ -16,6 +16,7 @@ import numpy as np
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera
 from add_model.preprocessing import PADDING, resample, scaled_size, window
+from training.data.photometric import PhotometricDistort
 from training.data.sample import Objects, Sample
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
@@ -170,6 +171,8 @@ class Augmentation:
             stay metres.
         size: Of the view, (width, height) in pixels.
         crop: How frames are scaled and shifted instead, as published; then scale_range is not used.
+        distort: How the frames' colours change instead, as MonoDETR's published code has it; then color_jitter is not
+            used.
     """
 
     flip_prob: float = 0.5
@@ -177,6 +180,7 @@ class Augmentation:
     scale_range: tuple[float, float] = (0.75, 1.35)
     size: tuple[int, int] = (640, 192)
     crop: RandomCrop | None = None
+    distort: PhotometricDistort | None = None
 
     @property
     def max_scale(self) -> float:
@@ -185,10 +189,12 @@ class Augmentation:
 
     def __call__(self, sample: Sample, rng: np.random.Generator, focal: float = REFERENCE_FOCAL) -> Sample:
         """A view of the sample at this focal length, pixels, times a random factor."""
+        if self.distort is not None:
+            sample = replace(sample, image=self.distort.draw(rng)(sample.image))
         if rng.random() < self.flip_prob:
             sample = flip(sample)
         sample = self._scaled_anywhere(sample, rng, focal) if self.crop is None else self._cropped(sample, rng, focal)
-        if self.color_jitter:
+        if self.color_jitter and self.distort is None:
             sample = replace(sample, image=color_jitter(sample.image, rng))
         return sample
 

@@ -96,6 +96,7 @@ def _reasons(objects: Objects, camera: Camera, focal: float, scale: float, visib
             f"occluded beyond code {visibility.max_occlusion}": objects.occluded > visibility.max_occlusion,
             f"truncated by more than {visibility.max_truncation:g}": objects.truncated > visibility.max_truncation,
             "too low in the image": height < frame.min_height if frame else height * magnified < limits.min_height,
+            "too near": objects.boxes[:, 2] < (frame.min_depth if frame else -np.inf),
             "too far away": objects.boxes[:, 2] > frame.max_depth if frame else depth > limits.max_depth,
             "whose centre is outside the image": ~(
                 (u >= -0.5) & (v >= -0.5) & (u < camera.width) & (v < camera.height) & (along > 0)

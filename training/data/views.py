@@ -31,16 +31,18 @@ class FrameLimits:
 
     Args:
         min_height: Of the 2D box, pixels of the frame.
+        min_depth: Metres.
         max_depth: Metres.
     """
 
     min_height: float = 24.0
+    min_depth: float = 2.0
     max_depth: float = 65.0
 
     def hold(self, objects: Objects) -> np.ndarray:
         """(N,) bool."""
-        height = objects.boxes2d[:, 3] - objects.boxes2d[:, 1]
-        return (height >= self.min_height) & (objects.boxes[:, 2] <= self.max_depth)
+        height, depth = objects.boxes2d[:, 3] - objects.boxes2d[:, 1], objects.boxes[:, 2]
+        return (height >= self.min_height) & (depth >= self.min_depth) & (depth <= self.max_depth)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What MonoDETR's published code does in another way than this project would, with the same weights' shapes."""
+"""What MonoDETR's published code does in another way than this project would, beyond its sizes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,15 @@ class Conventions:
             half a pixel beyond the centre; otherwise they are background.
         enlarge_first: whether the depth predictor enlarges its coarsest map before it is normalised, which costs four
             times the work and changes its statistics, or after.
-        still_boxes: whether heads of boxes start at zero, but for their bias.
+        likely_start: whether heads start with likely answers (boxes that do not move, the first class's mean size, 20
+            m) instead of at random, alike in all layers and but for the first boxes' sizes; sizes are then positive
+            in training, too.
+        packed_start: whether an attention's projections of queries, keys and values start as one packed matrix does,
+            which makes them smaller, and without biases.
+        summed_attention: see `DecoderLayer`.
+        box_heading: whether headings count against the ray through the 2D box's centre, or the 3D centre's.
+        log_deviation: whether the depth head answers the logarithm of depth's deviation, or of its variance.
+        far_cells: whether cells of objects beyond the last depth bin count as much as those of nearer objects.
     """
 
     positions: Positions
@@ -78,10 +86,37 @@ class Conventions:
     corners_aligned: bool
     keep_cut: bool
     enlarge_first: bool
-    still_boxes: bool
+    likely_start: bool
+    packed_start: bool
+    summed_attention: bool
+    box_heading: bool
+    log_deviation: bool
+    far_cells: bool
 
 
-OWN = Conventions(pixel_position, _middles, corners_aligned=False, keep_cut=True, enlarge_first=False, still_boxes=True)
+OWN = Conventions(
+    pixel_position,
+    _middles,
+    corners_aligned=False,
+    keep_cut=True,
+    enlarge_first=False,
+    likely_start=True,
+    packed_start=False,
+    summed_attention=False,
+    box_heading=False,
+    log_deviation=False,
+    far_cells=False,
+)
 PUBLISHED = Conventions(
-    share_position, _near_edges, corners_aligned=True, keep_cut=False, enlarge_first=True, still_boxes=False
+    share_position,
+    _near_edges,
+    corners_aligned=True,
+    keep_cut=False,
+    enlarge_first=True,
+    likely_start=False,
+    packed_start=True,
+    summed_attention=True,
+    box_heading=True,
+    log_deviation=True,
+    far_cells=True,
 )

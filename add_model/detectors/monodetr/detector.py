@@ -3,9 +3,9 @@
 A transformer: each query becomes one object or none. Queries attend to the image by multi-scale deformable attention
 and, by ordinary attention, to tokens of a depth map that is predicted for objects only. Where this differs from the
 paper: depths are coded at a reference focal length; a score is the class probability times the probability that the
-depth is right to a metre. Small sizes also encode positions by pixels, not by shares of the image, and a depth bin
-stands for its middle, see `conventions`. The queries' first reference points are shares of the image, as published
-(so are 2D boxes in the published size, see `box_coding`), so views in training should have the size of those in use.
+depth is right to a metre. Small sizes also do otherwise what `conventions` lists. The queries' first reference points
+are shares of the image, as published (so are 2D boxes in the published size, see `box_coding`), so views in training
+should have the size of those in use.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from add_model.detectors.monodetr.transformer import (
 from add_model.detectors.target_assignment import Limits
 from add_model.geometry.camera import REFERENCE_FOCAL, reference_focal_scale
 from add_model.geometry.heading import HEADING_BINS
-from add_model.networks.attention import DeformableAttention
+from add_model.networks.attention import Attention, DeformableAttention
 from add_model.networks.backbone import Backbone
 from add_model.networks.normalise import Normalise
 from add_model.nms import NmsSettings
@@ -45,6 +45,7 @@ from add_model.nms import NmsSettings
 _LEVELS = 4
 _PUBLISHED_SIZE, _PUBLISHED_FOCAL = (1280.0, 384.0), 2 * REFERENCE_FOCAL  # pixels, of KITTI images
 _FAR = 60.0  # metres at the detector's own focal length
+_THIN = 0.1  # metres: the least size
 _SIDE = 30.0  # pixels at the published focal length: the first distance from a 2D box's centre to each side
 
 
@@ -108,6 +109,8 @@ class MonoDETR(Detector[DecoderOutputs]):
             limits=Limits.seen_at(focal),
             classes=classes,
             keep_cut=conventions.keep_cut,
+            box_heading=conventions.box_heading,
+            far_cells=conventions.far_cells,
         )
         # The published image size as seen at this focal length: the unit of positions and errors in the image.
         unit = torch.tensor(_PUBLISHED_SIZE) * focal / _PUBLISHED_FOCAL
@@ -124,11 +127,19 @@ class MonoDETR(Detector[DecoderOutputs]):
         )
         self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
         self.decoder = nn.ModuleList(
-            DecoderLayer(channels, heads, _LEVELS, hidden, depth_position=depth_position) for _ in range(decoder_layers)
+            DecoderLayer(
+                channels,
+                heads,
+                _LEVELS,
+                hidden,
+                depth_position=depth_position,
+                summed_attention=conventions.summed_attention,
+            )
+            for _ in range(decoder_layers)
         )
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
-        self.heads = nn.ModuleList(_heads(channels, classes, conventions.still_boxes) for _ in range(decoder_layers))
+        self.heads = nn.ModuleList(_heads(channels, classes, conventions.likely_start) for _ in range(decoder_layers))
         self.normalise = Normalise(backbone)
         self._initialise()
 
@@ -137,7 +148,14 @@ class MonoDETR(Detector[DecoderOutputs]):
         for matrix in (p for part in (self.encoder, self.decoder) for p in part.parameters() if p.dim() > 1):
             nn.init.xavier_uniform_(matrix)
         nn.init.normal_(self.encoder.level)
+        if not self.conventions.likely_start:
+            for head in self.heads[1:]:
+                head.load_state_dict(self.heads[0].state_dict())
         nn.init.constant_(self.heads[0]["box"][-1].bias[2:], self.box_coding.start)
+        if self.conventions.packed_start:
+            for part in (self.depth, *self.decoder):
+                for attention in (module for module in part.modules() if isinstance(module, Attention)):
+                    attention.start_packed()
         for module in self.modules():
             if isinstance(module, DeformableAttention):
                 module.start_still()
@@ -204,8 +222,13 @@ class MonoDETR(Detector[DecoderOutputs]):
     ) -> tuple[Tensor, ...]:
         """One layer's outputs, in the order of `DecoderOutputs`."""
         centre = reference.sigmoid()
-        size = head["size"](x).clamp(min=0.1)
-        regressed, log_variance = decode_depth(head["depth"](x))
+        size = head["size"](x)
+        if self.conventions.likely_start:
+            size = size.clamp(min=_THIN)
+        answers = head["depth"](x)
+        if self.conventions.log_deviation:
+            answers = answers * answers.new_tensor([1.0, 2.0])
+        regressed, log_variance = decode_depth(answers)
         # The depth at which an object of this height in metres has this height in pixels (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (sides[..., 1] + sides[..., 3]).clamp(min=1)
         grid = (2 * centre.detach() - 1)[:, :, None]
@@ -231,8 +254,10 @@ class MonoDETR(Detector[DecoderOutputs]):
         """See `Detector`. The last layer's best pairs of query and class."""
         scale = reference_focal_scale(P)[:, None]
         u, v = features.centre[-1].unbind(-1)
-        boxes = decode_boxes(P, u, v, features.depth[-1] * scale, features.size[-1], features.heading[-1])
+        depth, size = features.depth[-1] * scale, features.size[-1].clamp(min=_THIN)
         boxes2d = sides_to_box2d(features.centre[-1], features.sides[-1])
+        middle = (boxes2d[..., 0] + boxes2d[..., 2]) / 2 if self.conventions.box_heading else None
+        boxes = decode_boxes(P, u, v, depth, size, features.heading[-1], middle)
         depth_std = torch.exp(features.log_variance[-1] / 2) * scale
         scores = features.logits[-1].sigmoid() * depth_certainty(depth_std)[..., None]
         scores, index = scores.flatten(1).topk(self.queries, dim=1)
@@ -253,7 +278,7 @@ def _perceptron(channels: int, outputs: int, layers: int) -> nn.Sequential:
     return nn.Sequential(*hidden, nn.Linear(channels, outputs))
 
 
-def _heads(channels: int, classes: ClassSpec, still_boxes: bool) -> nn.ModuleDict:
+def _heads(channels: int, classes: ClassSpec, likely_start: bool) -> nn.ModuleDict:
     heads = nn.ModuleDict(
         {
             "label": nn.Linear(channels, len(classes)),
@@ -264,9 +289,10 @@ def _heads(channels: int, classes: ClassSpec, still_boxes: bool) -> nn.ModuleDic
         }
     )
     nn.init.constant_(heads["label"].bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
-    if still_boxes:
-        nn.init.zeros_(heads["box"][-1].weight)
-        nn.init.zeros_(heads["box"][-1].bias)
+    if not likely_start:
+        return heads
+    nn.init.zeros_(heads["box"][-1].weight)
+    nn.init.zeros_(heads["box"][-1].bias)
     with torch.no_grad():
         heads["size"][-1].bias.copy_(torch.tensor(classes.mean_sizes[0]))
         heads["depth"][-1].bias.copy_(torch.tensor([-3.0, 4.0]))  # starts at a depth of about 20 m and a large variance

@@ -48,9 +48,9 @@ def monodetr_loss(
     for layer in range(len(features.logits)):
         for name, value in _layer_losses(features, layer, targets, unit, groups, normaliser).items():
             losses[name] = losses.get(name, 0) + value / count
-    bins = targets["depth_bin"]  # the last class is that of cells without an object
-    depth_logits = features.encoder_outputs.depth_logits
-    depth = depth_map_loss(depth_logits.float(), bins, bins < depth_logits.shape[1] - 1)
+    bins, depth_logits = targets["depth_bin"], features.encoder_outputs.depth_logits
+    last = depth_logits.shape[1] - 1  # the class of cells without an object, and of objects beyond the bins
+    depth = depth_map_loss(depth_logits.float(), bins.clamp(max=last), bins != last)
     losses["depth_map"] = depth / normaliser.count(bins >= 0)
     return losses
 

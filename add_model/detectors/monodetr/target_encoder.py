@@ -22,7 +22,7 @@ class SetTargetEncoder:
     bins: of the depth map, at the reference focal length
     limits: objects beyond them are ignored
     classes: those of the detector
-    keep_cut: see `Conventions`
+    keep_cut, box_heading, far_cells: see `Conventions`
     """
 
     stride: int
@@ -30,6 +30,8 @@ class SetTargetEncoder:
     limits: Limits
     classes: ClassSpec = KITTI_CLASSES
     keep_cut: bool = True
+    box_heading: bool = False
+    far_cells: bool = False
 
     def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image with M = MAX_OBJECTS rows, see `TargetEncoder`.
@@ -37,7 +39,8 @@ class SetTargetEncoder:
         Keys: mask (M,); label (M,); centre (M, 2) pixels of the projected 3D centre; sides (M, 4) pixels from there to
         the 2D box's left, top, right and bottom; depth (M,) at the reference focal length; size_3d (M, 3) metres;
         heading_bin, heading_residual (M,); ignored (M, 4) 2D boxes in pixels where the classes of ignored_class (M, C)
-        do not count as wrong; depth_bin (h, w) the nearest object's bin, the number of bins for none, -1 where ignored.
+        do not count as wrong; depth_bin (h, w) the nearest object's bin, the number of bins for none, one more for an
+        object beyond them that counts, -1 where ignored.
         """
         require_3d(labels, "MonoDETR")
         choice = assign(camera, labels, self.classes, self.limits)
@@ -60,7 +63,11 @@ class SetTargetEncoder:
         low, high = np.minimum(boxes2d[chosen, :2], pixel - 0.5), np.maximum(boxes2d[chosen, 2:], pixel + 0.5)
         targets["sides"][:n] = np.hstack([pixel - low, high - pixel])
         targets["size_3d"][:n] = labels.boxes[chosen, 3:6]
-        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
+        heading = choice.heading[chosen]
+        if self.box_heading:
+            middle, K = (boxes2d[chosen, 0] + boxes2d[chosen, 2]) / 2, camera.P
+            heading = labels.boxes[chosen, 6] - np.arctan2(middle - K[0, 2], K[0, 0])
+        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(heading)
         ignored = np.flatnonzero(choice.ignored.any(axis=1))[:MAX_OBJECTS]
         targets["ignored"][: len(ignored)] = boxes2d[ignored]
         targets["ignored_class"][: len(ignored)] = choice.ignored[ignored]
@@ -73,6 +80,7 @@ class SetTargetEncoder:
         rows, columns = camera.height // self.stride, camera.width // self.stride
         depth_bin = np.full((rows, columns), self.bins.count, np.int64)
         bins = self.bins.label(depth[chosen])
+        bins += (bins == self.bins.count) & self.far_cells
         # Ignored ones first, then far to near: nearer objects cover farther ones.
         for k, value in [(k, -1) for k in ignored] + list(zip(chosen, bins, strict=True))[::-1]:
             low, high = (boxes2d[k, :2] + 0.5) / self.stride, (boxes2d[k, 2:] + 0.5) / self.stride

@@ -170,17 +170,25 @@ class DecoderLayer(nn.Module):
     """Queries attend to the depth tokens, to each other, and to the image.
 
     depth_position: whether their position encoding is part of what they ask the depth tokens; as published, it is not.
+    summed_attention: whether, as published, both projections that precede those of their attention to each other see
+        the sum of content and position, and none precedes that of values. Otherwise one sees the content and one the
+        position, and values have one of their own: what is published is then a special case.
     """
 
     def __init__(
-        self, channels: int, heads: int, levels: int, hidden: int, points: int = 4, depth_position: bool = True
+        self,
+        channels: int,
+        heads: int,
+        levels: int,
+        hidden: int,
+        points: int = 4,
+        depth_position: bool = True,
+        summed_attention: bool = False,
     ) -> None:
         super().__init__()
-        self.depth_position = depth_position
+        self.depth_position, self.summed_attention = depth_position, summed_attention
         self.depth, self.mutual = (Attention(channels, heads, _DROPOUT) for _ in range(2))
-        # Content and position have projections of their own before those of the attention. The published code puts
-        # their sum through both pairs of projections, and values through none: both are such layers' weights too.
-        self.content = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
+        self.content = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2 if summed_attention else 3))
         self.place = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
         self.visual = DeformableAttention(channels, heads, levels, points)
         self.feed, self.drop = Feed(channels, hidden), nn.Dropout(_DROPOUT)
@@ -212,8 +220,9 @@ class DecoderLayer(nn.Module):
         (attended,) = self.depth(x + position if self.depth_position else x, depth, depth)
         x = self.norms[0](x + self.drop(attended))
         split = lambda value: value.unflatten(1, (groups, -1)).flatten(0, 1)  # noqa: E731
-        query, key, value = (content(x) for content in self.content)
-        query, key = query + self.place[0](position), key + self.place[1](position)
+        content, place = (x + position,) * 2 if self.summed_attention else (x, position)
+        query, key = (a(content) + b(place) for a, b in zip(self.content, self.place, strict=False))
+        value = x if self.summed_attention else self.content[2](x)
         (attended,) = self.mutual(split(query), split(key), split(value))
         x = self.norms[1](x + self.drop(attended.unflatten(0, (-1, groups)).flatten(1, 2)))
         reach = _one_cell(maps) if extent is None else (extent / (2 * self.points))[:, :, None]

@@ -25,11 +25,19 @@ from add_model.detectors.monodetr.transformer import DecoderLayer
 from add_model.geometry.camera import reference_focal_scale
 from add_model.networks.plain import PlainNet
 from add_model.registry import build
+from training.data.views import Visibility
 
 
 @pytest.fixture(scope="module")
 def sample():
     return street(0)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published size before training."""
+    torch.manual_seed(0)
+    return build("monodetr_resnet50")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def linear(inputs, outputs, kernel=1):
     return outputs * (inputs * kernel**2 + 1)
 
 
-def test_the_published_size():
+def test_the_published_size(published):
     """Layer by layer, by the sizes in the published configuration (configs/monodetr.yaml) and code."""
     d, bins, norm = 256, 80, 2 * 256
     attention, feed = 4 * linear(d, d), 2 * linear(d, d)
@@ -69,20 +77,19 @@ def test_the_published_size():
         "depth": 3 * (linear(d, d, 3) + norm) + 2 * (linear(d, d) + norm) + linear(d, bins + 1) + 61 * d
         + attention + feed + 2 * norm,
         "encoder": 3 * (deformable + feed + 2 * norm) + 4 * d,
-        "decoder": 3 * (deformable + 2 * attention + 5 * linear(d, d) + feed + 4 * norm),
+        "decoder": 3 * (deformable + 2 * attention + 4 * linear(d, d) + feed + 4 * norm),
         "query": 11 * 50 * 2 * d,
         "start": linear(d, 2),
         "heads": 3 * (linear(d, 3) + 2 * linear(d, d) + sum(linear(d, d) + linear(d, n) for n in (3, 24, 2)))
         + 3 * linear(d, 6),
     }  # fmt: skip
-    detector = build("monodetr_resnet50")
     for name, expected in parts.items():
-        assert sum(p.numel() for p in getattr(detector, name).parameters()) == expected, name
-    count = sum(p.numel() for p in detector.parameters())
-    assert count == sum(parts.values()) == 37_529_349
-    # The published one freezes its backbone's norms, and counts what its forward pass does not use: two perceptrons of
-    # the decoder, an embedding of labels, the depths of the bins.
-    unused = 2 * linear(d, d) + linear(d, d) + linear(d, 2) + 4 * (d - 1) + bins + 1
+        assert sum(p.numel() for p in getattr(published, name).parameters()) == expected, name
+    count = sum(p.numel() for p in published.parameters())
+    assert count == sum(parts.values()) == 37_331_973
+    # The published one freezes its backbone's norms, and counts what its forward pass does not use: a projection of
+    # values in each decoder layer, two perceptrons of the decoder, an embedding of labels, the depths of the bins.
+    unused = (3 + 2) * linear(d, d) + linear(d, d) + linear(d, 2) + 4 * (d - 1) + bins + 1
     assert count - its_norms + unused == pytest.approx(37.7e6, abs=0.05e6)
 
 
@@ -125,8 +132,10 @@ def test_generalised_iou_agrees_with_polygons(a, b):
     assert found == pytest.approx(common / union - (around - union) / around, abs=1e-6)
 
 
-def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
-    detector = build("monodetr_plain")
+@pytest.mark.parametrize("box_heading", [False, True])
+def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample, box_heading):
+    conventions = replace(OWN, box_heading=box_heading)
+    detector = MonoDETR(PlainNet(), 0, 16, 2, 1, 1, 16, 40, 30, 5, focal=180.0, conventions=conventions)
     batch = views(detector, [sample])
     n = int(batch.targets["mask"].sum())
     assert n >= 4
@@ -142,6 +151,55 @@ def test_perfect_answers_decode_to_the_labelled_boxes_and_cost_nothing(sample):
     losses = detector.losses(features, batch.targets)
     assert losses.pop("depth") < 0  # a sure and right answer: the logarithm of a density
     assert all(abs(float(value)) < 1e-3 for value in losses.values()), losses
+
+
+def test_published_headings_count_against_the_ray_through_the_2d_box(sample):
+    """By its formula: rotation_y - atan2(u - cu, fu)."""
+    encoder = replace(build("monodetr_plain").target_encoder, box_heading=True)
+    camera, objects = sample.camera, sample.objects
+    targets = encoder.encode(camera, Visibility().labels(objects))
+    found = targets["heading_bin"] * np.pi / 6 + targets["heading_residual"]
+    rows = np.flatnonzero(targets["mask"])
+    assert len(rows) >= 4
+    for row in rows:
+        k = np.nanargmin(np.abs(camera.project(objects.boxes[:, :3])[:, :2] - targets["centre"][row]).max(axis=1))
+        middle = objects.boxes2d[k, [0, 2]].mean()
+        wanted = objects.boxes[k, 6] - np.arctan2(middle - camera.P[0, 2], camera.P[0, 0])
+        assert np.cos(found[row] - wanted) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_published_depth_head_answers_the_logarithm_of_the_deviation():
+    """Half of what it answers otherwise, so that weights' outputs mean the same."""
+    stds = []
+    for log_deviation in (False, True):
+        torch.manual_seed(0)
+        kind = replace(OWN, log_deviation=log_deviation)
+        detector = MonoDETR(PlainNet(), 0, 16, 2, 1, 1, 16, 20, 30, 1, conventions=kind).eval()
+        with torch.no_grad():
+            detector.heads[0]["depth"][-1].bias[1] = 0.7
+            detector.heads[0]["depth"][-1].weight[1] = 0
+            seen = detector(torch.zeros(1, 64, 128, 3, dtype=torch.uint8), torch.eye(3, 4)[None])
+        stds.append(float(seen.depth_std[0, 0]))
+    assert stds[1] / stds[0] == pytest.approx(math.exp(0.35), rel=1e-5)
+
+
+def test_a_published_decoder_layer_is_a_special_case_of_our_own():
+    """Its self-attention sees the sum of content and position, twice, and values as they are."""
+    torch.manual_seed(0)
+    published = DecoderLayer(16, 2, 1, 16, summed_attention=True).eval()
+    own = DecoderLayer(16, 2, 1, 16).eval()
+    weights = published.state_dict()
+    for index in range(2):
+        for kind in ("weight", "bias"):
+            both = weights[f"content.{index}.{kind}"] + weights[f"place.{index}.{kind}"]
+            weights[f"content.{index}.{kind}"] = both
+            weights[f"place.{index}.{kind}"] = both if kind == "weight" else torch.zeros(16)
+    weights |= {"content.2.weight": torch.eye(16), "content.2.bias": torch.zeros(16)}
+    own.load_state_dict(weights)
+    x, position, depth, centre = torch.randn(4, 1, 6, 16).unbind()
+    given = x, position, depth, centre[..., :2].sigmoid(), None, [torch.randn(1, 16, 3, 4)]
+    with torch.no_grad():
+        torch.testing.assert_close(published(*given), own(*given))
 
 
 def test_a_query_on_an_ignored_label_is_not_punished():
@@ -237,6 +295,8 @@ def test_published_depth_maps_have_their_corners_at_the_images_edges():
 def test_every_parameter_learns_whatever_there_is_to_see(sample):
     torch.manual_seed(0)
     assert_learns(build("monodetr_plain"), sample)
+    as_published = {"depth_position": False, "box_coding": ShareSides(), "conventions": PUBLISHED}
+    assert_learns(MonoDETR(PlainNet(), 0, 16, 2, 1, 1, 16, 20, 30, 1, focal=180.0, **as_published), sample)
 
 
 def test_a_fourth_map_is_made_where_the_backbone_gives_three(sample):
@@ -272,6 +332,22 @@ def test_a_map_that_knows_nothing_costs_the_mean_over_known_cells(trained):
     each = 0.25 * (1 - 1 / classes) ** 2 * np.log(classes)
     assert objects > 20
     assert found.item() == pytest.approx(each * float((13 * objects + known - objects) / known), rel=1e-4)
+
+
+def test_as_published_cells_of_objects_beyond_the_bins_count_13_times_too(trained):
+    """With the class of cells without an object."""
+    detector, batch, _ = trained
+    classes = detector.target_encoder.bins.count + 1
+    bins = torch.tensor([[[classes - 1, classes, 3, -1]]])
+    with torch.no_grad():
+        features = detector.extract_features(batch.images, batch.P)
+        logits = torch.arange(classes * 4.0).sin().reshape(1, classes, 1, 4)
+        drawn = replace(features.encoder_outputs, depth_logits=logits)
+        targets = batch.targets | {"depth_bin": bins}
+        found = detector.losses(replace(features, encoder_outputs=drawn), targets)["depth_map"]
+    share = [torch.softmax(logits[0, :, 0, cell], 0)[kind].item() for cell, kind in ((0, -1), (1, -1), (2, 3))]
+    costs = [-0.25 * (1 - p) ** 2 * math.log(p) for p in share]
+    assert found.item() == pytest.approx((costs[0] + 13 * costs[1] + 13 * costs[2]) / 3, rel=1e-5)
 
 
 def test_groups_are_for_training_only(trained):
@@ -401,18 +477,39 @@ def test_the_exported_graph_equals_torch(trained, sample, tmp_path):
     assert (onnx.focal, onnx.nms.bev_iou) == (180.0, 1.0)
 
 
-def test_queries_start_all_over_the_image():
+def test_queries_start_all_over_the_image(published):
     """The published start: shares of the image with a standard deviation of about a quarter, its edges included."""
-    torch.manual_seed(0)
-    detector = build("monodetr_resnet50")
+    detector = published
     with torch.no_grad():
         place = detector.start(detector.query.weight.chunk(2, -1)[0]).sigmoid()
     assert place.std() == pytest.approx(0.266, abs=0.02)
     assert ((place < 0.1) | (place > 0.9)).float().mean() > 0.1
     named = [*detector.encoder.named_parameters(), *detector.decoder.named_parameters()]
-    for matrix in (p.detach() for name, p in named if p.dim() == 2 and p.any() and name != "level"):
-        assert matrix.std().item() == pytest.approx((2 / sum(matrix.shape)) ** 0.5, rel=0.1)
+    packed = [f"{part}.{name}." for part in ("depth", "mutual") for name in ("query", "key", "value")]
+    for name, matrix in ((n, p.detach()) for n, p in named if p.dim() == 2 and p.any() and n != "level"):
+        outputs, inputs = matrix.shape
+        if any(part in name for part in packed):  # torch's MultiheadAttention has these three in one matrix
+            outputs *= 3
+        assert matrix.std().item() == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.1), name
     assert (detector.decoder[0].visual.offsets.weight == 0).all()
+
+
+def test_published_attentions_and_heads_start_as_pytorchs(published):
+    detector, wanted = published, torch.nn.MultiheadAttention(256, 8)
+    for attention in (detector.depth.attention, detector.decoder[1].mutual):
+        layers = attention.query, attention.key, attention.value
+        for part, layer in zip(wanted.in_proj_weight.chunk(3), layers, strict=True):
+            assert layer.weight.std().item() == pytest.approx(part.std().item(), rel=0.02)
+            assert layer.weight.abs().max().item() == pytest.approx(part.abs().max().item(), rel=0.01)
+            assert not layer.bias.any()
+        assert not attention.out.bias.any() and not wanted.out_proj.bias.any()
+    first, second, third = (head.state_dict() for head in detector.heads)
+    assert all((second[name] == third[name]).all() for name in first)
+    different = {name for name in first if (first[name] != second[name]).any()}
+    assert different == {"box.4.bias"} and (first["box.4.bias"][2:] == -2).all()
+    with torch.no_grad():
+        size, depth = (detector.heads[0][name](torch.randn(200, 256)) for name in ("size", "depth"))
+    assert (size < 0).any() and size.abs().max() < 1 and depth.abs().max() < 1
 
 
 def test_queries_look_around_in_cells_at_first_and_then_in_boxes():

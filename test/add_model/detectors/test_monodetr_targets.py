@@ -115,6 +115,14 @@ def test_the_depth_map_by_loops():
         assert (outside == 20).all()
 
 
+def test_an_object_beyond_the_bins_is_a_class_of_its_own_as_published():
+    rows = [("Car", (60.0, 50.0, 61.0), (47, 31, 90, 70)), ("Car", (70.0, 50.0, 59.0), (60, 40, 70, 60))]
+    given = labels(rows)
+    plain, published = (replace(ENCODER, far_cells=far).encode(CAMERA, given)["depth_bin"] for far in (False, True))
+    assert set(np.unique(plain)) == {19, 20} and set(np.unique(published)) == {19, 20, 21}
+    np.testing.assert_array_equal(plain, np.minimum(published, 20))
+
+
 def test_no_labels_are_an_empty_map():
     t = ENCODER.encode(CAMERA, labels([]))
     assert (t["depth_bin"] == 20).all() and not t["mask"].any() and not t["ignored_class"].any()

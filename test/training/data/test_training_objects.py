@@ -137,13 +137,14 @@ def test_labels_of_other_names_only_are_told_by_name(tmp_path, kinds, said):
 
 
 def test_objects_are_judged_in_their_frame_where_published_limits_hold(tmp_path):
-    """By MonoDLE's: 25 rows of pixels, the last included, up to 65 m, half truncated at most; a crop changes none."""
+    """By MonoDLE's: 25 rows of pixels, the last included, 2 to 65 m, half truncated at most; a crop changes none."""
     rows = {"good": {}, "low": {"box": (600, 150, 640, 173)}, "far": {"place": (0, 1.7, 66)}, "cut": {"truncated": 0.6}}
+    rows |= {"near": {"place": (0, 0.3, 1.9)}}
     root = folder(tmp_path, [[label(**GOOD | change) for change in rows.values()]])
     frame = KittiFolder(root).sample(0)
     visibility = Visibility(max_truncation=0.5, frame=FrameLimits(), background=True)
     judged = visibility.judged(frame)
-    assert visibility.labels(judged.objects).visible.tolist() == [True, False, False, False]
+    assert visibility.labels(judged.objects).visible.tolist() == [True, False, False, False, False]
     # Most of the good one is cropped off, and it is scaled to a few pixels: that is no fault of its frame.
     left, _, right, _ = frame.objects.boxes2d[0]
     view = resize(crop(judged, int(right - 0.2 * (right - left)), 0, 200, judged.camera.height), 20, 40)
@@ -153,4 +154,5 @@ def test_objects_are_judged_in_their_frame_where_published_limits_hold(tmp_path)
     assert not Visibility(max_truncation=0.5).labels(view.objects).visible[0]
     found = training_objects([KittiFolder(root)], KITTI_CLASSES, 720.0, 1.0, visibility)
     assert found.used.total() == 1
-    assert set(found.left_out["Car"]) == {"too low in the image", "too far away", "truncated by more than 0.5"}
+    reasons = {"too low in the image", "too near", "too far away", "truncated by more than 0.5"}
+    assert set(found.left_out["Car"]) == reasons
