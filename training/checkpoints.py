@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from training.metrics import MetricsFile
 from training.plots import draw
 
 LAST, BEST, CURVES = "last.ckpt", "best.ckpt", "curves.png"
+_DRAW_PERIOD = 10.0  # seconds: short epochs would spend a third of their time on drawing
 
 
 def load_checkpoint(path: Path | str, mmap: bool = False) -> dict[str, Any]:
@@ -138,6 +140,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class KeepCheckpoints(Checkpoint):
     """After each epoch last.ckpt, and best.ckpt where `monitor` has risen to its highest; the curves beside them.
 
+    Curves are drawn every ten seconds where there are new scores, and when the training ends in order.
+
     The metrics so far are part of a checkpoint.
     """
 
@@ -145,7 +149,8 @@ class KeepCheckpoints(Checkpoint):
         self.folder, self.metrics, self.monitor = folder, metrics, monitor
         self.best, self.best_epoch = -math.inf, -1
         self.left: int | None = None  # the epoch within which the training was stopped
-        self._validated = False
+        self._validated = self._undrawn = False
+        self._drawn_at = time.monotonic()
         self._told: set[str] = set()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -164,11 +169,18 @@ class KeepCheckpoints(Checkpoint):
             # Before the last one, which says that it is the best: killed in between, the epoch is done again.
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
-        if self._validated and trainer.is_global_zero:
-            self._draw()
-        self._validated = False
+        self._undrawn, self._validated = self._undrawn or self._validated, False
+        if time.monotonic() - self._drawn_at > _DRAW_PERIOD:
+            self._draw(trainer)
 
-    def _draw(self) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw the last curves."""
+        self._draw(trainer)
+
+    def _draw(self, trainer: lightning.Trainer) -> None:
+        if not self._undrawn or not trainer.is_global_zero:
+            return
+        self._undrawn, self._drawn_at = False, time.monotonic()
         try:
             write_atomically(self.folder / CURVES, draw(self.metrics.rows, self.folder.name))
         except Exception as error:  # a picture is no reason to end a training

@@ -103,9 +103,11 @@ def test_an_average_of_the_weights_resumes_too(tmp_path):
 
 def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_steps": 3})
-    run = Training(tmp_path, "fit", "--config", config)
+    folder = tmp_path / "runs/a$x^$b"  # mathematics to matplotlib, and wrong ones
+    run = Training(tmp_path, "fit", "--config", config, "--run-dir", folder.relative_to(tmp_path))
     assert run.finish() == 0, run.text()
-    assert torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)["global_step"] == 3
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG" and "curves.png failed" not in run.text()
 
 
 def test_the_metrics_file_has_each_step_and_each_validation_once(whole):
