@@ -15,7 +15,14 @@ from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import level_view, turned_back
 from add_model.ground import Ground, stood_on
-from add_model.preprocessing import default_max_pixels, postprocess, preprocess, scaled_size
+from add_model.preprocessing import (
+    default_max_pixels,
+    half_is_enough,
+    half_size,
+    postprocess,
+    preprocess,
+    scaled_size,
+)
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
 
@@ -91,8 +98,8 @@ class Predictor:
         """Detections with at least this score, best first, with boxes in the frame of camera.P.
 
         Args:
-            image: (H, W, 3) uint8 RGB, rectified.
-            camera: Of this image.
+            image: (H, W, 3) uint8 RGB, rectified; without `up` also decoded at half its size, see `half_is_enough`.
+            camera: Of this image at its full size, which the boxes are for.
             score_threshold: 0 to 1.
             up: (3,) direction in the camera's frame that points up, of a camera that looks down or rolls: the network
                 is shown the view of a level camera, and its boxes are turned back, so that they stand on the floor.
@@ -102,6 +109,13 @@ class Predictor:
             ValueError: Where the image is something else, or not of the camera's size, or there is no level view.
         """
         return self.predict_batch([image], [camera], score_threshold, [up], [ground])[0]
+
+    def half_is_enough(self, camera: Camera) -> bool:
+        """Whether the network is given so few of this camera's pixels that images may be decoded at half their size.
+
+        A pixel is two by two then: what `cv2.IMREAD_REDUCED_COLOR_2` does with a JPEG, in less time.
+        """
+        return half_is_enough(camera, self._backend.focal, self._max_pixels)
 
     def warm_up(self, camera: Camera, up: np.ndarray | None = None) -> None:
         """Run the network once at the size at which it sees this camera's images, `up` being as `predict` has it.
@@ -126,12 +140,10 @@ class Predictor:
 
         Raises ValueError as `predict` does.
         """
-        for image, camera in zip(images, cameras, strict=True):
-            _require_image(image, camera)
-        views = [
-            None if up is None else level_view(camera, up)
-            for camera, up in zip(cameras, ups or [None] * len(cameras), strict=True)
-        ]
+        ups = ups or [None] * len(cameras)
+        for image, camera, up in zip(images, cameras, ups, strict=True):
+            _require_image(image, camera, halved=up is None)
+        views = [None if up is None else level_view(camera, up) for camera, up in zip(cameras, ups, strict=True)]
         given = cameras
         images = [i if view is None else view.warp(i) for i, view in zip(images, views, strict=True)]
         cameras = [camera if view is None else view.camera for camera, view in zip(cameras, views, strict=True)]
@@ -158,10 +170,11 @@ class Predictor:
         return [answer if ground is None else stood_on(answer, ground, camera) for answer, ground, camera in known]
 
 
-def _require_image(image: np.ndarray, camera: Camera) -> None:
+def _require_image(image: np.ndarray, camera: Camera, halved: bool) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-    if image.shape[:2] != (camera.height, camera.width):
+    size = image.shape[1::-1]
+    if size != (camera.width, camera.height) and not (halved and size == half_size(camera)):
         raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}")
 
 

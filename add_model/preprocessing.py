@@ -83,10 +83,30 @@ def default_max_pixels(focal: float) -> int:
     return round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
 
 
+def half_size(camera: Camera) -> tuple[int, int]:
+    """(width, height) of the camera's image decoded at half its size, as libjpeg rounds them."""
+    return (camera.width + 1) // 2, (camera.height + 1) // 2
+
+
+def half_is_enough(camera: Camera, focal: float, max_pixels: int | None = None) -> bool:
+    """Whether a network of this focal length is given at most half of the camera's pixels in each direction.
+
+    `resample` begins by halving such an image, so that it may as well be decoded at half its size.
+    """
+    width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
+    return 2 * width <= camera.width and 2 * height <= camera.height
+
+
 def preprocess(
     image: np.ndarray, camera: Camera, focal: float, multiple: int, max_pixels: int | None = None
 ) -> tuple[np.ndarray, Camera]:
-    """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded."""
+    """The canvas that a network is given, and the camera that took it: scaled to a focal length, then padded.
+
+    The image is of the camera's size or of `half_size`.
+    """
+    if image.shape[1::-1] != (camera.width, camera.height):
+        # A pixel of it is two by two of the camera's exactly. The last ones of an odd side reach beyond the image.
+        camera = camera.crop(0, 0, 2 * image.shape[1], 2 * image.shape[0])
     width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
     return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
 

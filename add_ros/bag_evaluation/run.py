@@ -17,6 +17,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.messages import same_frame
 from add_ros.bags.prefetch import prefetched
+from add_ros.rectified_images import HalfIsEnough
 from training.data.sample import Objects
 from training.progress_bar import counted
 
@@ -84,7 +85,7 @@ def run_model(
         BagError: where the bag has no ground truth, or no frame that can be used.
     """
     frames = []
-    for frame in _labelled(bag):
+    for frame in _labelled(bag, predictor.half_is_enough):
         found = predictor.predict(frame.image, frame.camera, score_threshold, ground=ground)
         frames.append(_evaluated(frame, found, True))
         if sink:
@@ -187,9 +188,9 @@ def _renaming(classes: Mapping[str, str]) -> Callable[[str], str]:
     return lambda name: known.get(name.lower(), name)
 
 
-def _labelled(bag: BagFrames) -> Iterator[BagFrame]:
+def _labelled(bag: BagFrames, half_is_enough: HalfIsEnough | None = None) -> Iterator[BagFrame]:
     require_ground_truth(bag)
-    return counted(prefetched(bag, _AHEAD), "frames", bag.path.name, len(bag) or None)
+    return counted(prefetched(bag.frames(half_is_enough), _AHEAD), "frames", bag.path.name, len(bag) or None)
 
 
 def _evaluated(frame: BagFrame, found: Detections, answered: bool) -> EvaluatedFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace as Of
 from typing import Any
@@ -17,7 +18,6 @@ from rosbags.interfaces import Connection
 
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import LevelView
-from add_ros import images
 from add_ros.bag_export.delays import Delays
 from add_ros.bag_export.label_stream import LabelStream
 from add_ros.bag_export.labels import objects_of
@@ -31,6 +31,7 @@ from add_ros.bags.topics import Topics
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
+from add_ros.rectified_images import rectified_image
 from add_ros.transforms import TransformTree
 from training.data.sample import Objects
 
@@ -193,15 +194,14 @@ class RecordedFrame:
     def load(self) -> tuple[np.ndarray, Camera]:
         """The rectified image (H, W, 3) uint8 RGB, and its camera with points in its own frame."""
         recording = self._recording
-        to_rgb = images.rgb_from_compressed if self._camera.compressed else images.rgb_from_image
-        pixels = to_rgb(self._image, lambda said: recording.count(recording.noted, DARK, said))
-        calibration = recording._calibrators[self.topic](self._info, pixels.shape[1], pixels.shape[0])
+        note = partial(recording.count, recording.noted, DARK)
+        pixels, calibration = rectified_image(self._image, self._info, recording._calibrators[self.topic], note)
         known = recording.calibrations.setdefault(self.topic, [])
         if calibration.source not in known:
             known.append(calibration.source)
         if calibration.doubt:
             recording.count(recording.noted, DOUBT, calibration.doubt)
-        return calibration.rectify(pixels), calibration.camera
+        return pixels, calibration.camera
 
     def place(self) -> np.ndarray:
         """(3,) metres: where the camera is, in the frame that does not move with it."""

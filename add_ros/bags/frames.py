@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
-from add_ros import images
 from add_ros.bags import ground_truth, messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, readable_messages
@@ -27,6 +27,7 @@ from add_ros.bounds import require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
+from add_ros.rectified_images import HalfIsEnough, rectified_image
 from training.data.sample import Objects
 
 NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
@@ -42,7 +43,8 @@ class BagFrame:
     """One image with its labels and detections in the bag, everything in the camera's own optical frame.
 
     stamp:      of the image, nanoseconds; frame_id: of the image
-    image:      (H, W, 3) uint8 RGB, rectified as the node rectifies it
+    image:      (H, W, 3) uint8 RGB, rectified as the node rectifies it; at half the camera's size where it was asked
+                for so
     truth:      the labelled objects, None where the bag has no ground-truth topic. Where a label has no 2D box,
                 boxes2d is NaN and truncated and occluded are -1 (see add_ros/bags/ground_truth.py)
     truth_ids:  the id (N,) of each labelled object in its message, None where truth is
@@ -118,6 +120,14 @@ class BagFrames:
         }
 
     def __iter__(self) -> Iterator[BagFrame]:
+        return self.frames()
+
+    def frames(self, half_is_enough: HalfIsEnough | None = None) -> Iterator[BagFrame]:
+        """An iteration with images decoded as the node has them: at half their size, where that is enough.
+
+        Args:
+            half_is_enough: the predictor's; None for all in full, as in any other iteration.
+        """
         if not self._ahead:
             self._reset()
             self._read_answers()
@@ -127,7 +137,7 @@ class BagFrames:
         for image, info in self._pairs():
             stamp = messages.stamp_of(image)
             try:
-                frame = self._frame(image, info, calibrate)
+                frame = self._frame(image, info, calibrate, half_is_enough)
             except FrameRejectedError as problem:
                 self._count(self.skipped, problem.reason, str(problem))
                 continue
@@ -260,7 +270,9 @@ class BagFrames:
         synchronizer.flush()
         yield from ready
 
-    def _frame(self, image: Any, info: Any, calibrate: Calibrator) -> BagFrame:
+    def _frame(
+        self, image: Any, info: Any, calibrate: Calibrator, half_is_enough: HalfIsEnough | None = None
+    ) -> BagFrame:
         stamp, frame_id = messages.stamp_of(image), image.header.frame_id
         if stamp in self._paired:
             unset = "" if stamp else ": the camera's driver did not set it, and without stamps nothing can be matched"
@@ -276,17 +288,14 @@ class BagFrames:
         found = self._answer(self._found, stamp, frame_id, self.topics.detections)
         require_bounded(image)
         require_bounded(info)
-        if size := images.encoded_size(image):  # what does not fit its CameraInfo is not decoded
-            calibrate(info, *size)
-        to_rgb = images.rgb_from_compressed if self.topics.compressed else images.rgb_from_image
-        pixels = to_rgb(image, lambda said: self._count(self.noted, DARK, said))
-        calibration = calibrate(info, pixels.shape[1], pixels.shape[0])
+        note = partial(self._count, self.noted, DARK)
+        pixels, calibration = rectified_image(image, info, calibrate, note, half_is_enough)
         if calibration.source not in self.calibrations:
             self.calibrations.append(calibration.source)
         if calibration.doubt and not self._trusted:
             self._count(self.noted, DOUBT, calibration.doubt)
         truth, ids = labelled or (None, None)
-        return BagFrame(stamp, frame_id, calibration.rectify(pixels), calibration.camera, truth, found, ids)
+        return BagFrame(stamp, frame_id, pixels, calibration.camera, truth, found, ids)
 
     def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
         answer = answers.get(stamp)

@@ -34,7 +34,8 @@ class FrameBatches:
         taken = False
         for start in range(0, len(self._streams), size):
             group = self._streams[start : start + size]
-            frames = [(stream, frame) for stream in group if (frame := stream.take()) is not None]
+            takes = ((stream, stream.take(predictor.half_is_enough)) for stream in group)
+            frames = [(stream, frame) for stream, frame in takes if frame is not None]
             if frames:
                 taken = True
                 _answer(predictor, frames)

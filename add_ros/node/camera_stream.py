@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
-from add_ros import images
+from add_model.geometry.distortion import Calibration
 from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, image_size, same_size
@@ -31,6 +31,7 @@ from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, 
 from add_ros.node.stream_tracking import GroundPose, StreamTracking
 from add_ros.node.taken_frame import TakenFrame
 from add_ros.node.tf_transformer import TfTransformer
+from add_ros.rectified_images import HalfIsEnough, rectified_image
 
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
@@ -95,10 +96,9 @@ class CameraStream:
         self._ticks = 0
         self._patience = node.create_timer(PATIENCE / PATIENCE_TICKS, self._tick, clock=steady)
         self._patience.cancel()
-        self._to_rgb = images.rgb_from_image
         kind, topic = Image, f"{prefix}image"
         if settings["image_transport"] == "compressed":
-            self._to_rgb, kind = images.rgb_from_compressed, CompressedImage
+            kind = CompressedImage
             topic = node.resolve_topic_name(topic)  # what `image` is remapped to has the transport below it
             topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
         # The executor serves subscriptions in this order: the CameraInfo before its image.
@@ -187,8 +187,10 @@ class CameraStream:
         """Whether a frame waits for `take`."""
         return self._newest is not None
 
-    def take(self) -> TakenFrame | None:
-        """The newest frame, ready for the network; None where there is none or it can't be used."""
+    def take(self, half_is_enough: HalfIsEnough) -> TakenFrame | None:
+        """The newest frame, ready for the network of which `half_is_enough` is; None where there is none or it can't
+        be used.
+        """
         with self._newest_lock:
             frame, self._newest = self._newest, None
         if frame is None:
@@ -198,14 +200,14 @@ class CameraStream:
             header = frame[0].header
             if self._to_target is not None:
                 self._to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
-            image, calibration = self._decode(*frame)
+            up = self._attitude.up(header)
+            in_full = up is not None or self.outputs.image_wanted
+            image, calibration = self._decode(*frame, None if in_full else half_is_enough)
             live = self._live()
             wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
             least = wanted.score_threshold
             least = least if self._tracking is None else self._tracking.least_score(least)
-            up = self._attitude.up(header)
             ground = self._ground.at(header, up)
-            image = calibration.rectify(image)
             return TakenFrame(image, calibration.camera, header, live, wanted, least, started, up, ground)
         return None
 
@@ -268,11 +270,8 @@ class CameraStream:
         stamped = stamp.sec * 10**9 + stamp.nanosec
         return (self._node.get_clock().now().nanoseconds - stamped) / 1e6 if stamped else None
 
-    def _decode(self, image: Any, info: Any) -> tuple[Any, Any]:
-        if size := images.encoded_size(image):  # what does not fit its CameraInfo is not decoded
-            self._calibrator(info, *size)
-        pixels = self._to_rgb(image, self._note_once)
-        calibration = self._calibrator(info, pixels.shape[1], pixels.shape[0])
+    def _decode(self, image: Any, info: Any, half_is_enough: HalfIsEnough | None) -> tuple[np.ndarray, Calibration]:
+        pixels, calibration = rectified_image(image, info, self._calibrator, self._note_once, half_is_enough)
         if calibration.source != self._source:
             self._source = calibration.source
             self._log.info(

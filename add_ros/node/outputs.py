@@ -37,7 +37,7 @@ _IMAGE_DEPTH = 1
 class Frame:
     """One image with its detections.
 
-    image:   (H, W, 3) RGB, rectified
+    image:   (H, W, 3) RGB, rectified; of the camera's size, or decoded at half of it
     camera:  that of the image
     header:  of the image
     found:   in the camera's own frame
@@ -101,6 +101,11 @@ class StreamOutputs:
         """Whether anybody subscribes to any of this."""
         return any(publisher.get_subscription_count() for publisher in self._publishers)
 
+    @property
+    def image_wanted(self) -> bool:
+        """Whether anybody subscribes to the picture with boxes, drawn into images of the camera's size only."""
+        return bool(self._debug_image.get_subscription_count())
+
     def open(self) -> None:
         """Publish from now on."""
         self._open = True
@@ -143,7 +148,8 @@ class StreamOutputs:
             self._markers.publish(markers)
             if self._rectangles.get_subscription_count():
                 self._rectangles.publish(rectangle_array(frame.found, frame.header, self.class_ids))
-            if self._debug_image.get_subscription_count():
+            # Else somebody has subscribed since it was decoded, and gets the next one.
+            if self.image_wanted and frame.image.shape[1::-1] == (frame.camera.width, frame.camera.height):
                 drawn = draw_detections(frame.image, frame.camera, frame.found, classes=frame.classes)
                 self._debug_image.publish(image_message(drawn, frame.header))
             if self._obstacles.get_subscription_count():

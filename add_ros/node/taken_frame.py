@@ -17,7 +17,7 @@ from add_ros.node.detection_filter import DetectionFilter
 class TakenFrame:
     """An image on its way through the network.
 
-    image:       (H, W, 3) RGB, rectified
+    image:       (H, W, 3) RGB, rectified; of the camera's size, or decoded at half of it
     camera:      that of the image
     header:      of the image
     live:        the camera's dynamic parameters

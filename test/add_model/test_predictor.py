@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -172,6 +173,25 @@ def test_wrong_images_are_refused(predictor):
             predictor.predict(image, camera)
     with pytest.raises(ValueError, match="image is 320x121 but the camera is 320x120"):
         predictor.predict(np.zeros((121, 320, 3), np.uint8), camera)
+    with pytest.raises(ValueError, match="image is 160x60 but the camera is 320x120"):  # a level view needs all of it
+        predictor.predict(np.zeros((60, 160, 3), np.uint8), camera, up=np.array([0.0, -1.0, 0.1]))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1919, 1079)])
+def test_a_jpeg_at_half_its_size_gives_the_boxes_of_the_whole(predictor, width, height):
+    sample = World(seed=91, width=width, height=height, focal=1115.0).sample(3)
+    assert predictor.half_is_enough(sample.camera)
+    jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    whole, half = (cv2.imdecode(jpeg, flag)[..., ::-1] for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_2))
+    expected, found = (predictor.predict(image, sample.camera, 0.1) for image in (whole, half))
+    sure = expected[expected.scores > 0.5]
+    assert len(sure) >= 2
+    for name, box, rectangle in zip(sure.names, sure.boxes, sure.boxes2d, strict=True):
+        same = found[found.names == name]
+        nearest = np.linalg.norm(same.boxes[:, :3] - box[:3], axis=1).argmin()
+        centres = [(r[:2] + r[2:]) / 2 for r in (same.boxes2d[nearest], rectangle)]
+        np.testing.assert_allclose(*centres, atol=3)  # pixels of 1920
+        np.testing.assert_allclose(same.boxes[nearest, :3], box[:3], rtol=0.03, atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Image and camera to the network's input: sizes, padding and the limit of pixels by closed forms."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from add_model.classes import KITTI_CLASSES
 from add_model.geometry.camera import REFERENCE_FOCAL, Camera, reference_focal_scale
 from add_model.preprocessing import (
     MAX_PIXELS,
+    half_is_enough,
+    half_size,
     pad_to_multiple,
     postprocess,
     preprocess,
@@ -172,3 +175,51 @@ def test_one_object_is_found_once_unless_nothing_is_suppressed():
     twice = Candidates(np.array([0.3, 0.6]), np.zeros(2, int), box, np.array([[9.0, 9, 99, 99]] * 2), np.ones(2))
     assert postprocess(twice, KITTI_CLASSES, camera, camera).scores.tolist() == pytest.approx([0.6])
     assert len(postprocess(twice, KITTI_CLASSES, camera, camera, None)) == 2
+
+
+# --- images decoded at half their size --------------------------------------------------------------------------------
+
+
+def spot(canvas):
+    """(u, v) of the bright spot on a dark canvas: its centre of mass."""
+    light = np.clip(canvas[..., 0].astype(float) - 12, 0, None)
+    v, u = np.indices(light.shape)
+    return np.array([(light * u).sum(), (light * v).sum()]) / light.sum()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1919, 1079), (1242, 375), (1241, 376)])
+@pytest.mark.parametrize("place", [(0.04, 0.06), (0.5, 0.5), (0.97, 0.94)])
+def test_half_an_image_shows_everything_where_the_whole_one_does(width, height, place):
+    """A spot at a known place, as JPEG: a scale that is not 2 exactly shifts it by 0.3 pixels at an odd side's end."""
+    camera = camera_of(width, height, width * 0.6, width * 0.59)
+    target = np.array(place) * (width, height) + 0.3
+    v, u = np.mgrid[:height, :width]
+    light = 255 * np.exp(-((u - target[0]) ** 2 + (v - target[1]) ** 2) / (2 * 6.0**2))
+    jpeg = cv2.imencode(".jpg", light.round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+    half = cv2.imdecode(jpeg, cv2.IMREAD_REDUCED_COLOR_2)
+    assert half.shape[1::-1] == half_size(camera) == (-(-width // 2), -(-height // 2))
+    canvas, seen = preprocess(half, camera, 200.0, 1)
+    point = camera.lift(np.r_[target, 20.0])
+    np.testing.assert_allclose(spot(canvas), seen.project(point)[:2], atol=0.03)
+    # And back: what is found there stands where it is in the whole image.
+    found = Candidates(np.ones(1), np.zeros(1, int), np.array([[0, 1, 20, 1, 1, 1, 0.0]]), box_at(canvas), np.ones(1))
+    answer = postprocess(found, KITTI_CLASSES, camera, seen).boxes2d[0]
+    np.testing.assert_allclose((answer[:2] + answer[2:]) / 2, target, atol=0.03 * camera.fu / seen.fu)
+
+
+def box_at(canvas):
+    return np.r_[spot(canvas) - 1, spot(canvas) + 1][None]
+
+
+@given(st.integers(2, 3000), st.integers(2, 2000), st.floats(100, 3000))
+def test_half_is_enough_where_resampling_halves_anyway(width, height, focal):
+    camera = camera_of(width, height, focal, focal)
+    small = scaled_size(camera, REFERENCE_FOCAL, MAX_PIXELS)
+    assert half_is_enough(camera, REFERENCE_FOCAL) == (small[0] <= width / 2 and small[1] <= height / 2)
+
+
+def test_half_is_enough_by_the_networks_focal_length_and_limit_of_pixels():
+    camera = camera_of(1920, 1080, 1115, 1115)
+    assert half_is_enough(camera, 360) and not half_is_enough(camera, 720)
+    narrow = camera_of(1920, 1080, 700, 700)  # at 360 pixels the network would see 987x555
+    assert half_is_enough(narrow, 360) and not half_is_enough(narrow, 360, max_pixels=1_000_000)

@@ -1,5 +1,6 @@
 """sensor_msgs images to RGB, against pictures encoded here by hand."""
 
+import io
 import os
 import re
 import struct
@@ -9,6 +10,7 @@ import zlib
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from cv_bridge import CvBridge, CvBridgeError
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from add_model.image_headers import image_size
 from add_ros.bounds import require_bounded
 from add_ros.errors import FrameRejectedError
-from add_ros.images import ENCODINGS, encoded_size, rgb_from_compressed, rgb_from_image
+from add_ros.images import ENCODINGS, can_be_halved, encoded_size, rgb_from_compressed, rgb_from_image
 
 HEIGHT, WIDTH = 12, 20
 SMALL = {s: cv2.imencode(s, np.full((9, 31, 3), 90, np.uint8))[1].tobytes() for s in (".png", ".jpg", ".tiff")}
@@ -276,8 +278,17 @@ def coded(suffix: str, seed: int = 0, *options: int) -> bytes:
     return cv2.imencode(suffix, picture, list(options))[1].tobytes()
 
 
-def decoded(data: bytes, kind: str = "jpeg") -> np.ndarray:
-    return rgb_from_compressed(compressed(data, kind))
+def decoded(data: bytes, kind: str = "jpeg", by_half: bool = False) -> np.ndarray:
+    return rgb_from_compressed(compressed(data, kind), by_half=by_half)
+
+
+def refusal(data: bytes, by_half: bool) -> str | None:
+    """Why a JPEG is refused, None where it is not."""
+    try:
+        decoded(data, by_half=by_half)
+    except FrameRejectedError as error:
+        return str(error)
+    return None
 
 
 PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
@@ -432,9 +443,10 @@ def test_a_part_of_a_jpeg_is_never_taken_for_the_whole(options, share, tail):
         tail = older[cut:]
     elif options == PROGRESSIVE and tail:
         return  # a progressive image that ends between its scans is a coarser one, and legal
-    with pytest.raises(FrameRejectedError) as caught:
-        decoded(data[:cut] + tail)
-    assert caught.value.reason in ("truncated image", "malformed image") and "\n" not in str(caught.value)
+    for by_half in (False, True):
+        with pytest.raises(FrameRejectedError) as caught:
+            decoded(data[:cut] + tail, by_half=by_half)
+        assert caught.value.reason in ("truncated image", "malformed image") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "tiff"])
@@ -449,6 +461,8 @@ def test_data_that_the_decoder_complains_of_is_refused(kind, capfd):
         except FrameRejectedError as error:
             refused += 1
             assert error.reason in ("malformed image", "truncated image")
+        if kind == "jpg":
+            assert refusal(bytes(broken), by_half=True) == refusal(bytes(broken), by_half=False)
     assert refused >= {"jpg": 5, "png": 20, "tiff": 3}[kind], "some changes make another valid image"
     assert capfd.readouterr().err == ""
 
@@ -489,3 +503,64 @@ def test_a_depth_image_is_no_picture(kind):
         rgb_from_compressed(compressed(data, kind))
     assert caught.value.reason == "unsupported encoding"
     assert rgb_from_compressed(compressed(data, "mono16; png compressed ")).shape == (HEIGHT, WIDTH, 3)
+
+
+# --- JPEG at half its size --------------------------------------------------------------------------------------------
+
+
+def exif(data: bytes) -> bytes:
+    """The JPEG with a segment that says: turn me by 90 degrees."""
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    body = b"Exif\0\0" + tiff
+    return data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
+
+
+def cmyk(picture: np.ndarray) -> bytes:
+    """As Adobe writes it: inverted."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(picture).convert("CMYK").save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def jpeg(picture: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95, *options])[1].tobytes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 180), (319, 179), (1, 1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        jpeg,
+        lambda picture: jpeg(picture, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+        lambda picture: jpeg(picture, *PROGRESSIVE),
+        lambda picture: exif(jpeg(picture)),
+        cmyk,
+        lambda picture: cv2.imencode(".jpg", picture[..., 0])[1].tobytes(),
+    ],
+    ids=["4:2:0", "4:4:4", "progressive", "to be turned", "CMYK", "grey"],
+)
+def test_half_a_jpeg_is_the_mean_of_two_by_two(make, width, height):
+    v, u = np.mgrid[:height, :width] / 320
+    picture = np.stack([40 + 150 * u, 60 + 180 * v, 200 - 100 * u - 50 * v], axis=-1).astype(np.uint8)
+    data = make(picture)
+    whole, half = decoded(data), decoded(data, by_half=True)
+    odd = ((0, height % 2), (0, width % 2), (0, 0))
+    means = np.pad(whole, odd, "edge").reshape(-(-height // 2), 2, -(-width // 2), 2, 3).mean((1, 3))
+    assert half.shape == means.shape and half.dtype == np.uint8
+    np.testing.assert_allclose(half, means, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "possible"),
+    [
+        (".jpg", "jpeg", True),
+        (".jpg", "rgb8; jpeg compressed bgr8", True),
+        (".jpg", "png", True),  # what it is counts, not what it is called
+        (".jpg", "bayer_rggb8; jpeg compressed ", False),
+        (".png", "rgb8; png compressed bgr8", False),
+        (".tiff", "tiff", False),
+    ],
+)
+def test_what_can_be_halved(suffix, kind, possible):
+    assert can_be_halved(compressed(SMALL[suffix], kind)) is possible
+    assert not can_be_halved(Image()) and not can_be_halved(compressed(b"", "jpeg"))

@@ -75,7 +75,7 @@ def test_the_bags_own_ids_are_those_of_the_labels(bag):
     path, _ = bag
 
     class Nothing:
-        model_path = path
+        model_path, half_is_enough = path, None
 
         def predict(self, *_):
             return Detections.empty()

@@ -9,7 +9,7 @@ from support.bag_bench import CAMERA, P2, PERIOD, SHIFT, START, STORE, Bag, driv
 
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
-from add_ros import images
+from add_ros import rectified_images
 from add_ros.bags import messages
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
@@ -40,11 +40,23 @@ def test_every_frame_comes_with_its_picture_camera_and_truth(tmp_path, storage, 
         np.testing.assert_array_equal(frame.truth.occluded, expected.occluded)
 
 
+def test_images_come_at_half_their_size_only_where_that_was_asked_for(tmp_path):
+    frames = BagFrames(drive(tmp_path / "bag", compressed_images=True))
+    asked = []
+    halves = list(frames.frames(lambda camera: asked.append(camera) or len(asked) % 2 == 1))
+    assert [frame.image.shape for frame in halves] == 2 * [(24, 32, 3), (48, 64, 3)] and frames.count == 4
+    assert all((c.width, c.height) == (64, 48) for c in (*asked, *(frame.camera for frame in halves)))
+    for frame, whole in zip(halves, frames, strict=True):
+        assert whole.image.shape == (48, 64, 3) and whole.stamp == frame.stamp
+        small = cv2.resize(whole.image, frame.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - frame.image).mean() < 2
+
+
 def test_once_more_only_the_chosen_images_are_decoded_and_nothing_is_counted(tmp_path, monkeypatch):
     frames = BagFrames(drive(tmp_path / "bag"))
     first, said, decoded = list(frames), frames.summary(), []
-    to_rgb = images.rgb_from_image
-    monkeypatch.setattr(images, "rgb_from_image", lambda *a: decoded.append(a) or to_rgb(*a))
+    to_rgb = rectified_images.rgb_from_image
+    monkeypatch.setattr(rectified_images, "rgb_from_image", lambda *a: decoded.append(a) or to_rgb(*a))
     given = list(frames.again({first[1].stamp, first[3].stamp}))
     assert indices(given) == [1, 3] and len(decoded) == 2
     np.testing.assert_array_equal(given[1].image, first[3].image)

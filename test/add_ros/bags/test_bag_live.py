@@ -33,7 +33,8 @@ def command(module, *arguments):
 
 
 def test_the_live_node_and_the_offline_reader_find_the_same(tmp_path):
-    world = World(width=640, height=192, focal=360.5, seed=7)
+    """At twice the network's focal length and with an odd side, so that both decode at half the size."""
+    world = World(width=1281, height=383, focal=722.0, seed=7)
     with CameraBagWriter(tmp_path / "drive", compressed_images=True) as writer:
         for i, sample in enumerate(world.clip(2, FRAMES)):
             writer.write(sample, START + i * PERIOD)
@@ -65,7 +66,8 @@ def test_the_live_node_and_the_offline_reader_find_the_same(tmp_path):
     assert sorted(live) == [START + i * PERIOD for i in range(FRAMES)], "every frame is answered"
     predictor, boxes = Predictor(MODEL, "cpu"), 0
     frames = BagFrames(tmp_path / "drive")
-    for frame in frames:
+    for frame in frames.frames(predictor.half_is_enough):
+        assert frame.image.shape == (192, 641, 3) and (frame.camera.width, frame.camera.height) == (1281, 383)
         found = predictor.predict(frame.image, frame.camera, THRESHOLD)
         names, scores, live_boxes = live[frame.stamp]
         assert names.tolist() == found.names.tolist()

@@ -19,7 +19,7 @@ class Stream:
     def has_frame(self):
         return self.number is not None
 
-    def take(self):
+    def take(self, half_is_enough):
         number, self.number = self.number, None
         if number is None:
             return None
@@ -36,7 +36,8 @@ class Network:
     """Answers a number by itself, but not 13; notes the batches."""
 
     def __init__(self, device="cpu"):
-        self.device, self.class_spec, self.batches, self.least = device, None, [], []
+        self.device, self.class_spec, self.half_is_enough = device, None, None
+        self.batches, self.least = [], []
 
     def predict_batch(self, images, cameras, least, up):
         numbers = [int(image[0]) for image in images]

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from rclpy.qos import ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 from support.detector_bench import MODEL, PATIENCE, Bench, DetectorProcess, camera_info, image_message, picture
 from support.own_classes import THREE, renamed_model
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model.drawing import class_colour
-from add_model.predictor import SHIPPED_MODEL
+from add_model.geometry.camera import Camera
+from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.transport import PROFILE_VARIABLES
 
 pytestmark = pytest.mark.slow
@@ -185,10 +186,35 @@ def test_cameras_share_a_model_and_take_compressed_images():
             bench.wait_for_subscriber()
             results.append(bench.detect(image, camera_info()).detections)
         assert len(results[0]) > 0 and len(results[0]) == len(results[1])
+        half_is_enough_for_a_large_jpeg(benches[0])
         bench.spin_until(lambda: bench.diagnostics, "for diagnostics")
         assert [status.name for status in bench.diagnostics[-1].status] == ["/detector: front", "/detector: rear"]
         for bench in benches:
             bench.close()
+
+
+def half_is_enough_for_a_large_jpeg(bench):
+    """Its boxes are those of the image decoded at half its size, until somebody wants the picture with boxes."""
+    width, height, focal = 1279, 383, 1000.0
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture(width=width, height=height)[..., ::-1]))
+    camera, predictor = Camera.pinhole(focal, focal, 640, 190, width, height), Predictor(MODEL, "cpu")
+    whole, half = (cv2.imdecode(data, flag)[..., ::-1] for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_2))
+    message, info = CompressedImage(format="jpeg", data=data.tobytes()), camera_info(camera.P, width, height)
+
+    def places():
+        centres = [one.bbox.center.position for one in bench.detect(message, info).detections]
+        return np.array([(centre.x, centre.y, centre.z) for centre in centres])
+
+    expected, other = (predictor.predict(np.ascontiguousarray(image), camera).boxes for image in (half, whole))
+    found = places()
+    np.testing.assert_allclose(found[:, 2], expected[:, 2], atol=1e-3)
+    drawn = []
+    bench.node.create_subscription(Image, f"{bench.prefix}debug_image", drawn.append, 1)
+    while not drawn:
+        found = places()
+    assert (drawn[0].width, drawn[0].height) == (width, height)
+    np.testing.assert_allclose(found[:, 2], other[:, 2], atol=1e-3)
+    assert len(expected) != len(other) or np.abs(expected - other).max() > 0.01
 
 
 def test_swapped_names_are_swapped_once(bench):
