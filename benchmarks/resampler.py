@@ -2,12 +2,14 @@
 
 The shipped network is given the same images through each candidate. It was trained on area averages at the exact ratio;
 a candidate that is as good here needs no new training. Intervals by bootstrap over frames, the same ones for all.
+`--jpeg` compares JPEG decoded in full with JPEG decoded at half its size instead, and says how far boxes move.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from add_model import preprocessing
+from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.predictor import Predictor
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import detections_table, objects_table
@@ -36,6 +39,37 @@ def area(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Area averages at the exact ratio along the axes that shrink, what `resample` did before."""
     shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
     return cv2.resize(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), (width, height))
+
+
+def through(resampler: Callable, predictor: Predictor, sample: Sample) -> Detections:
+    """What is found with this resampler."""
+    kept, preprocessing.resample = preprocessing.resample, resampler
+    try:
+        return predictor.predict(sample.image, sample.camera)
+    finally:
+        preprocessing.resample = kept
+
+
+def decoded(flag: int, predictor: Predictor, sample: Sample) -> Detections:
+    """What is found in the image as JPEG, decoded so."""
+    jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    return predictor.predict(np.ascontiguousarray(cv2.imdecode(jpeg, flag)[..., ::-1]), sample.camera)
+
+
+def movements(reference: Detections, found: Detections) -> Iterator[tuple[float, float]]:
+    """(percent of its distance, pixels of the rectangle's worst side) that each box of the reference has moved by."""
+    for name, box, rectangle in zip(*(getattr(reference, part) for part in ("names", "boxes", "boxes2d")), strict=True):
+        same = found[found.names == name]
+        gaps = 100 * np.linalg.norm(same.boxes[:, :3] - box[:3], axis=1) / np.linalg.norm(box[:3])
+        nearest = gaps.argmin() if len(gaps) else None
+        yield (
+            (100.0, np.nan)
+            if nearest is None
+            else (
+                gaps[nearest],
+                np.abs(same.boxes2d[nearest] - rectangle).max(),
+            )
+        )
 
 
 def samples(options: argparse.Namespace) -> Iterator[Sample]:
@@ -65,20 +99,31 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1242)
     parser.add_argument("--height", type=int, default=375)
     parser.add_argument("--focal", type=float, default=721.5)
+    parser.add_argument("--engine", default="auto", help="default: the fastest one")
     parser.add_argument("--kitti", type=Path, help="a folder in KITTI's layout, instead of streets")
     parser.add_argument("--split", default="train", help="of --kitti; default: %(default)s")
     parser.add_argument("--draws", type=int, default=200, help="of the bootstrap; default: %(default)s")
+    parser.add_argument("--jpeg", action="store_true", help="JPEG in full and at half its size, instead of resamplers")
     options = parser.parse_args()
-    today = preprocessing.resample
-    candidates: dict[str, Callable] = {"as it is": today, "area averages": area, "linear": linear}
-    predictor, labels = Predictor(device="cpu", threads=1), []
+    candidates: dict[str, Callable[[Predictor, Sample], Detections]] = {
+        name: partial(through, resampler)
+        for name, resampler in (("as it is", preprocessing.resample), ("area averages", area), ("linear", linear))
+    }
+    if options.jpeg:
+        candidates = {
+            "JPEG": partial(decoded, cv2.IMREAD_COLOR),
+            "JPEG by half": partial(decoded, cv2.IMREAD_REDUCED_COLOR_2),
+        }
+    first = next(iter(candidates))
+    predictor, labels, moved = Predictor(device="cpu", threads=1, engine=options.engine), [], []
     tables: dict[str, list] = {name: [] for name in candidates}
     for sample in tqdm(samples(options), desc="frames", disable=None):
         labels.append(objects_table(sample.objects))
-        for name, candidate in candidates.items():
-            preprocessing.resample = candidate
-            tables[name].append(detections_table(predictor.predict(sample.image, sample.camera), sample.camera))
-    preprocessing.resample = today
+        found = {name: candidate(predictor, sample) for name, candidate in candidates.items()}
+        for name, answer in found.items():
+            tables[name].append(detections_table(answer, sample.camera))
+        if options.jpeg:
+            moved += movements(found[first][found[first].scores > SCORE_THRESHOLD], found["JPEG by half"])
     print(f"{len(labels)} frames; {', '.join(' '.join(measure) for measure in _MEASURES)}")
     rng, count = np.random.default_rng(0), len(labels)
     draws = [rng.integers(0, count, count) for _ in range(options.draws)]
@@ -88,10 +133,13 @@ def main() -> None:
     }
     for name, table in tables.items():
         line = f"{name:14}" + "".join(f"{value:8.2f}" for value in scores(labels, table))
-        if name != "as it is":
-            low, high = np.nanpercentile(drawn[name] - drawn["as it is"], (5, 95), axis=0)
+        if name != first:
+            low, high = np.nanpercentile(drawn[name] - drawn[first], (5, 95), axis=0)
             line += "   differences " + ", ".join(f"{a:+.2f} to {b:+.2f}" for a, b in zip(low, high, strict=True))
         print(line)
+    if moved:
+        print(f"{len(moved)} boxes moved, by percent of their distance and by pixels, median and 95%:")
+        print(np.nanpercentile(moved, (50, 95), axis=0).T.round(2).tolist())
 
 
 if __name__ == "__main__":

@@ -36,7 +36,18 @@ from add_model.backends import Backend
 from add_model.backends.select import open_backend
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from add_model.preprocessing import PADDING, pad_to_multiple, postprocess, resample, scaled_size, window
+from add_model.preprocessing import (
+    PADDING,
+    pad_to_multiple,
+    postprocess,
+    preprocess,
+    resample,
+    scaled_size,
+    window,
+)
+from add_ros.bags.messages import compressed_image
+from add_ros.bags.types import typestore
+from add_ros.images import rgb_from_compressed
 from training.data.world import World
 
 Rows = dict[str, tuple[float, float]]  # name -> milliseconds of CPU, milliseconds that passed; NaN where not measured
@@ -123,6 +134,15 @@ def around(options: argparse.Namespace, width: int = 1242, height: int = 375, fo
         "pad": lambda: window(scaled, 0, 0, columns, rows, PADDING),
         "clip and suppress": lambda: postprocess(found, predictor.class_spec, camera, padded, backend.nms),
     }
+    message = compressed_image(typestore(), image, 0, "eye")
+    message.data = jpeg.reshape(-1)
+
+    def all_around(by_half: bool) -> None:
+        _, seen = preprocess(rgb_from_compressed(message, None, by_half), camera, backend.focal, backend.size_multiple)
+        postprocess(found, predictor.class_spec, camera, seen, backend.nms)
+
+    steps["all, the JPEG decoded in full"] = lambda: all_around(False)
+    steps["all, the JPEG decoded by half"] = lambda: all_around(True)
     return {name: _repeated(step, options.repeats) for name, step in steps.items()}
 
 
