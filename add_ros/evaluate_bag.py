@@ -25,14 +25,14 @@ from add_model.errors import ModelError
 from add_model.metadata import read_classes
 from add_model.signals import raise_on_signals
 from add_ros.bag_evaluation.compare import compare
-from add_ros.bag_evaluation.many_bags import joined, map_bags
 from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
-from add_ros.bag_evaluation.run import renamed, renamed_counts
+from add_ros.bag_evaluation.run import joined, renamed, renamed_counts
 from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score
 from add_ros.bag_evaluation.sides import Side, detector_of, evaluate_bag, open_side, sides
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
+from add_ros.bags.many_bags import map_bags
 from add_ros.bags.types import UnknownTypeError
 
 __all__ = ["main", "parser"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -24,17 +25,20 @@ from add_ros.bag_export.choice import FrameChoice
 from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
 from add_ros.bag_export.exported_frames import ExportedFrames
 from add_ros.bag_export.journal import Journal
+from add_ros.bag_export.many_bags import PARTS, export_shared
 from add_ros.bag_export.recording import RecordedFrame, Recording
 from add_ros.bag_export.run import Report, export
 from add_ros.bag_export.sources import ExportTopics
 from add_ros.bag_export.splits import split
 from add_ros.bags.errors import BagError
+from add_ros.bags.many_bags import add_processes, are_shared
 from add_ros.bags.types import UnknownTypeError
 from training.arguments import command_parser
 from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
 
 PAGE = "export.html"
+_NOT_FRAMES = ("out", "val_share", "split_gap", "seed", "processes", "scheduler")  # options that change no frame
 
 
 def _positive(kind: type, text: str) -> float:
@@ -99,13 +103,16 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--val-share", type=_share, default=0.2, metavar="P", help="of the frames, to validate on (0.2)")
     data.add_argument("--split-gap", type=positive, default=10.0, metavar="S", help="in time, between the splits (10)")
     data.add_argument("--seed", type=int, default=0, help="of the split")
+    add_processes(made, whole)
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns 0, 1 where nothing can be exported or the disk is full, 130 when interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    a = parser().parse_args(given)
+    options = parser()
+    a = options.parse_args(given)
+    are_shared(options, a)
     try:
         with raise_on_signals():
             _export(a, shlex.join(["add-ros", "bag", "export", *given]))
@@ -132,12 +139,18 @@ def _export(a: argparse.Namespace, command: str) -> None:
     choice = FrameChoice(
         int(a.every), a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
     )
-    opened = [partial(Recording, bag, wanted, round(a.max_offset * 1e9), a.rectification) for bag in a.bags]
-    for recording in opened:
-        recording()  # a bag that cannot be read is named before the first is exported
+    opened = partial(Recording, wanted=wanted, max_offset=round(a.max_offset * 1e9), rectification=a.rectification)
+    for bag in a.bags:
+        opened(bag)  # a bag that cannot be read is named before the first is exported
     with Journal(a.out, _settings(a)) as journal:
-        before = journal.count
-        report = export(opened, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
+        if a.processes > 1 or a.scheduler:
+            spread = a.processes, a.scheduler
+            report = export_shared(a.bags, opened, choice, a.level, a.jpeg, a.out, journal, _settings(a), *spread)
+        else:
+            recordings = [partial(opened, bag) for bag in a.bags]
+            report = export(recordings, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
+    report.add_rows(journal.rows())
+    shutil.rmtree(a.out / PARTS, ignore_errors=True)
     frames = ExportedFrames.of(journal.rows())
     if not len(frames):
         reasons = "; ".join(f"{count} {why}" for why, count in report.skipped.most_common())
@@ -150,7 +163,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
 
     pictures, checked = look(a.out, frames)
     parts = [
-        ("Data set", _counts(a, frames, how, before)),
+        ("Data set", _counts(a, frames, how, report.before)),
         ("Timing", timing(frames)),
         ("Recordings", report.lines),
         ("Calibration", checked),
@@ -164,7 +177,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
 
 
 def _settings(a: argparse.Namespace) -> dict[str, object]:
-    kept = {name: value for name, value in vars(a).items() if name not in ("out", "val_share", "split_gap", "seed")}
+    kept = {name: value for name, value in vars(a).items() if name not in _NOT_FRAMES}
     return kept | {"bags": [str(bag.resolve()) for bag in a.bags]}
 
 

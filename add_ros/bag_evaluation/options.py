@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from add_model.backends.select import ENGINES
+from add_ros.bags.many_bags import add_processes, are_shared
 from training.arguments import add_ground_arguments, command_parser
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_scored(options)
     _add_topics(options)
     _add_comparison(options)
-    _add_processes(options)
+    add_processes(options, _at_least(1))
     _add_output(options)
     return options
 
@@ -117,18 +118,6 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     comparison.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
 
 
-def _add_processes(parser: argparse.ArgumentParser) -> None:
-    several = parser.add_argument_group("several bags, each by a free process (needs distributed)")
-    several.add_argument(
-        "--processes",
-        type=_at_least(1),
-        default=1,
-        metavar="N",
-        help="on this machine, one thread each; default 1",
-    )
-    several.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead")
-
-
 def _add_output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("what comes out, beside the text")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
@@ -151,10 +140,8 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
         for name in ("detections", "compare_model", "compare_bag", "compare_detections", "page", "out_bag"):
             if getattr(arguments, name) is not None:
                 parser.error(f"--{name.replace('_', '-')} is about one bag, not {len(arguments.bags)}")
-        if (arguments.processes > 1 or arguments.scheduler) and not arguments.threads:
-            arguments.threads = 1
-    elif arguments.processes > 1 or arguments.scheduler:
-        parser.error("--processes and --scheduler share several bags among processes: give more than one")
+    if are_shared(parser, arguments) and not arguments.threads:
+        arguments.threads = 1
     if arguments.camera_height is not None and not (arguments.model or arguments.compare_model):
         parser.error("--camera-height is for a --model: recorded detections are scored as they are")
     if arguments.model and arguments.detections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -136,6 +136,19 @@ def run_recorded(
         )
     run = _finished(bag, name, frames)
     return replace(run, notes=[*run.notes, elsewhere.damage]) if elsewhere and elsewhere.damage else run
+
+
+def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:
+    """The runs of one detector over several bags as one run over all their frames, in the order of the runs."""
+    if len(runs) == 1:
+        return runs[0]
+    return EvaluatedRun(
+        name=runs[0].name,
+        bag=", ".join(run.bag for run in runs),
+        frames=[frame for run in runs for frame in run.frames],
+        skipped=sum((run.skipped for run in runs), Counter()),
+        notes=[f"{run.bag}: {note}" for run in runs for note in run.notes],
+    )
 
 
 def require_ground_truth(bag: BagFrames) -> None:

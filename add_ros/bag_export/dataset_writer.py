@@ -16,8 +16,8 @@ from training.data.kitti.calib import calib_text
 from training.data.kitti.labels import label_text
 from training.data.sample import Objects
 
-FOLDERS = ("image_2", "calib", "label_2", "velodyne")
 SUFFIXES = (".png", ".jpg")
+FOLDERS = {"image_2": SUFFIXES, "calib": (".txt",), "label_2": (".txt",), "velodyne": (".bin",)}
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # three times as fast as OpenCV's default, for a tenth more bytes
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
@@ -68,6 +68,15 @@ class DatasetWriter:
         if objects is not None:
             path = self._folder / "label_2" / f"{name}.txt"
             write_quickly(path, label_text(objects, path))
+
+
+def move_frame(source: Path, name: str, root: Path, new_name: str) -> None:
+    """Move the files of a frame from one data set's folder to another's on the same disk, those that are there."""
+    for folder, suffixes in FOLDERS.items():
+        for suffix in suffixes:
+            path = source / "training" / folder / (name + suffix)
+            if path.is_file():
+                path.replace(root / "training" / folder / (new_name + suffix))
 
 
 def write_lists(root: Path, lists: dict[str, np.ndarray], stamps: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,12 +29,14 @@ class Report:
 
     skipped: why -> how many images; noted: what -> how many frames; problems: a sentence on the first of each
     lines: on each recording
+    before: how many frames an earlier run had exported
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    before: int = 0
 
     def add(self, recording: Recording) -> None:
         """Take what a recording has counted."""
@@ -47,6 +49,22 @@ class Report:
             self.lines += [f"{topic}: calibration {source}" for source in sources]
         self.lines += clocks(recording)
 
+    def join(self, other: Report) -> None:
+        """Take what happened in other recordings."""
+        self.skipped += other.skipped
+        self.noted += other.noted
+        self.problems = other.problems | self.problems
+        self.lines += other.lines
+
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Take what the table says of each frame."""
+        for row in rows:
+            if not row.id:
+                self.skipped[row.note.partition(":")[0]] += 1
+                self.problems.setdefault(row.note.partition(":")[0], row.note.partition(": ")[2])
+            elif row.note:
+                self.noted[row.note] += 1
+
 
 def export(
     recordings: Sequence[Callable[[], Recording]],
@@ -56,7 +74,7 @@ def export(
     journal: Journal,
     progress: Callable[[Iterator[RecordedFrame], Recording], Iterator[RecordedFrame]],
 ) -> Report:
-    """Write the frames of all recordings that the journal does not have yet.
+    """Write the frames of all recordings that the journal does not have yet; the report lacks what its rows say.
 
     Args:
         recordings: opened one after the other.
@@ -70,7 +88,7 @@ def export(
         BagError: where a bag has no longer the frames of the journal.
         OSError: where the disk is full or a file can't be written; frames with a row are whole.
     """
-    report = Report()
+    report = Report(before=journal.count)
     for number, opened in enumerate(recordings):
         if journal.last is not None and journal.last.bag > number:
             continue
@@ -100,12 +118,6 @@ def export(
                 "none: the bag is another one than it was. Name a new --out"
             )
         report.add(recording)
-    for row in journal.rows():
-        if not row.id:
-            report.skipped[row.note.partition(":")[0]] += 1
-            report.problems.setdefault(row.note.partition(":")[0], row.note.partition(": ")[2])
-        elif row.note:
-            report.noted[row.note] += 1
     return report
 
 

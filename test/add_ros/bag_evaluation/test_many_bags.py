@@ -1,21 +1,18 @@
 """Several bags score as one bag of all their frames would, whoever did the work and whoever died meanwhile."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from operator import attrgetter
 
 import numpy as np
 import psutil
 import pytest
 
 from add_ros import evaluate_bag
-from add_ros.bag_evaluation.many_bags import joined, map_bags
 from add_ros.bag_evaluation.options import read_arguments
-from add_ros.bag_evaluation.run import EvaluatedRun
+from add_ros.bag_evaluation.run import EvaluatedRun, joined
 from add_ros.bag_evaluation.sides import evaluate_bag as evaluate_one
 from add_ros.bags import convert
 from training.data.kitti.labels import detections_table, objects_table
@@ -85,45 +82,6 @@ def test_processes_give_the_same_numbers_though_one_is_killed(bags, one_by_one, 
     _, errors = process.communicate(timeout=120)
     assert killed and process.returncode == 0, errors
     assert read(out) == one_by_one
-
-
-@pytest.mark.slow
-def test_the_first_error_of_a_process_is_this_commands(tmp_path):
-    with pytest.raises(AttributeError, match="no attribute 'missing'"):
-        map_bags(attrgetter("missing"), [tmp_path, tmp_path], processes=2)
-
-
-@pytest.mark.slow
-def test_a_bag_that_ends_each_process_is_named(tmp_path):
-    import cloudpickle
-    import dask
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # which processes of Dask cannot import
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        pytest.raises(ValueError, match="bag: each process that evaluated it died"),
-    ):
-        map_bags(_end_this_process, [tmp_path / "bag", tmp_path / "bag"], processes=2)
-    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
-def _end_this_process(_):
-    os._exit(1)
-
-
-@pytest.mark.slow
-def test_a_cluster_does_the_work_or_says_what_it_lacks(tmp_path):
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=0, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
-    ) as cluster:
-        address = cluster.scheduler_address
-        with pytest.raises(ValueError, match=f"{address} has no workers"):
-            map_bags(attrgetter("name"), [tmp_path], scheduler=address)
-        cluster.scale(1)
-        cluster.wait_for_workers(1)
-        assert map_bags(attrgetter("name"), [tmp_path / "a", tmp_path / "b"], scheduler=address) == ["a", "b"]
 
 
 def test_a_scheduler_that_is_not_there_is_named(bags, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Many bags evaluated as one: each by whichever process is free, scored together as if they had been one bag.
+"""Many bags, each worked on by whichever process is free.
 
 Processes are those of Dask (the extra `cluster`): on this machine, or on a cluster whose scheduler is named. Dask gives
 the bag of a process that died to another one.
@@ -6,30 +6,46 @@ the bag of a process that died to another one.
 
 from __future__ import annotations
 
-from collections import Counter
+import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from add_ros.bag_evaluation.run import EvaluatedRun
 from training.progress_bar import counted
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Bag = TypeVar("Bag")
 Result = TypeVar("Result")
 
 
+def add_processes(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
+    """Add --processes, of which `count` reads the number, and --scheduler: what `map_bags` is told."""
+    several = parser.add_argument_group("several bags, each by a free process (needs distributed)")
+    several.add_argument(
+        "--processes", type=count, default=1, metavar="N", help="on this machine, one thread each; default 1"
+    )
+    several.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead")
+
+
+def are_shared(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> bool:
+    """Whether `arguments.bags` are shared among processes; ends with usage where there is but one to share."""
+    shared = arguments.processes > 1 or bool(arguments.scheduler)
+    if shared and len(arguments.bags) == 1:
+        parser.error("--processes and --scheduler share several bags among processes: give more than one")
+    return shared
+
+
 def map_bags(
-    work: Callable[[Path], Result], bags: Sequence[Path], processes: int = 1, scheduler: str | None = None
+    work: Callable[[Bag], Result], bags: Sequence[Bag], processes: int = 1, scheduler: str | None = None
 ) -> list[Result]:
     """What `work` gives for each bag, in the order of the bags.
 
     Args:
-        work: can be pickled, and so can what it returns.
-        bags: at paths that every process can read.
+        work: can be pickled, and so can what it takes and returns.
+        bags: what names them, at paths that every process can read; str() of one is for messages.
         processes: how many on this machine; with 1 and no scheduler all is done here, without Dask.
         scheduler: the address of a Dask scheduler, such as tcp://10.0.0.7:8786; its workers do the work then.
 
@@ -44,25 +60,12 @@ def map_bags(
         # pure=False: a bag may have changed since it was last read, of which Dask knows nothing.
         futures = client.map(work, bags, pure=False)
         bag_of = {future.key: bag for future, bag in zip(futures, bags, strict=True)}
-        for _ in counted(_done(futures, bag_of), "bags", "evaluate", len(bags)):
+        for _ in counted(_done(futures, bag_of), "bags", "together", len(bags)):
             pass
         return client.gather(futures)
 
 
-def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:
-    """The runs of one detector over several bags as one run over all their frames, in the order of the runs."""
-    if len(runs) == 1:
-        return runs[0]
-    return EvaluatedRun(
-        name=runs[0].name,
-        bag=", ".join(run.bag for run in runs),
-        frames=[frame for run in runs for frame in run.frames],
-        skipped=sum((run.skipped for run in runs), Counter()),
-        notes=[f"{run.bag}: {note}" for run in runs for note in run.notes],
-    )
-
-
-def _done(futures: Sequence[Any], bag_of: Mapping[Any, Path]) -> Iterator[Any]:
+def _done(futures: Sequence[Any], bag_of: Mapping[Any, Any]) -> Iterator[Any]:
     from distributed import KilledWorker, as_completed
 
     for future in as_completed(futures):
@@ -70,7 +73,7 @@ def _done(futures: Sequence[Any], bag_of: Mapping[Any, Path]) -> Iterator[Any]:
             future.result()  # raises what the work raised, before the others are waited for
         except KilledWorker as error:
             raise ValueError(
-                f"{bag_of[future.key]}: each process that evaluated it died, probably for want of memory: give fewer "
+                f"{bag_of[future.key]}: each process that worked on it died, probably for want of memory: give fewer "
                 "--processes"
             ) from error
         yield future
