@@ -40,13 +40,37 @@ def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
     About as good for detection as area averages at the exact ratio, and several times faster
     (docs/research/performance.md).
     """
+    image = _halved(image, width, height)
+    if image.shape[1::-1] == (width, height):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def resample_half(image: np.ndarray, camera: Camera, width: int, height: int) -> np.ndarray:
+    """What `resample` gives of the camera's image, of which this one is half as large in each direction, rounded up.
+
+    Each of its pixels is two by two of the camera's exactly: the last ones of an odd side reach beyond that.
+    """
+    halved = _halved(image, width, height)
+    fx, fy = (
+        2 * new / whole * given / side
+        for new, whole, given, side in zip(
+            (width, height), (camera.width, camera.height), image.shape[1::-1], halved.shape[1::-1], strict=True
+        )
+    )
+    return cv2.resize(
+        halved, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR
+    )  # the sides, rounded, are the new ones
+
+
+def _halved(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The image with its sides halved by means as long as they do not become smaller than these."""
     size = image.shape[1::-1]
     while True:
         halved = tuple(side // 2 if side >= 2 * new else side for side, new in zip(size, (width, height), strict=True))
         if halved == size:
-            break
+            return image
         image, size = cv2.resize(image, halved, interpolation=cv2.INTER_AREA), halved
-    return image if size == (width, height) else cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def pad_to_multiple(image: np.ndarray, camera: Camera, multiple: int = 32) -> tuple[np.ndarray, Camera]:
@@ -104,11 +128,12 @@ def preprocess(
 
     The image is of the camera's size or of `half_size`.
     """
-    if image.shape[1::-1] != (camera.width, camera.height):
-        # A pixel of it is two by two of the camera's exactly. The last ones of an odd side reach beyond the image.
-        camera = camera.crop(0, 0, 2 * image.shape[1], 2 * image.shape[0])
     width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
-    return pad_to_multiple(resample(image, width, height), camera.resize(width, height), multiple)
+    if image.shape[1::-1] == (camera.width, camera.height):
+        image = resample(image, width, height)
+    else:
+        image = resample_half(image, camera, width, height)
+    return pad_to_multiple(image, camera.resize(width, height), multiple)
 
 
 MAX_CANDIDATES = 1000  # of one image; networks give 50 or so
