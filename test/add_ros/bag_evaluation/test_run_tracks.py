@@ -77,7 +77,7 @@ def test_the_bags_own_ids_are_those_of_the_labels(bag):
     class Nothing:
         model_path, half_is_enough = path, None
 
-        def predict(self, *_):
+        def predict(self, *_, **__):
             return Detections.empty()
 
     run = run_model(BagFrames(path), Nothing(), 0.0)

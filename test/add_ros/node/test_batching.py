@@ -23,7 +23,7 @@ class Stream:
         number, self.number = self.number, None
         if number is None:
             return None
-        return SimpleNamespace(image=np.full(1, number), camera=None, least_score=0.1 * number, up=None)
+        return SimpleNamespace(image=np.full(1, number), camera=None, least_score=0.1 * number, up=None, ground=None)
 
     def answer(self, frame, found, classes, together):
         self.told = found, together
@@ -39,7 +39,7 @@ class Network:
         self.device, self.class_spec, self.half_is_enough = device, None, None
         self.batches, self.least = [], []
 
-    def predict_batch(self, images, cameras, least, up):
+    def predict_batch(self, images, cameras, least, up, ground):
         numbers = [int(image[0]) for image in images]
         self.batches.append(numbers)
         self.least.append(least)
