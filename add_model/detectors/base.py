@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -129,6 +129,25 @@ class Detector(nn.Module, ABC, Generic[Features]):
 def depth_certainty(depth_std: Tensor) -> Tensor:
     """The share of a Laplace distribution of this standard deviation, metres, that lies within one metre."""
     return 1 - torch.exp(-math.sqrt(2) * _DEPTH_TOLERANCE / depth_std)
+
+
+# Probabilities of classes and deviations of depth in metres -> what candidates are sorted by, in [0, 1].
+Score = Callable[[Tensor, Tensor], Tensor]
+
+
+def certain_score(probability: Tensor, depth_std: Tensor) -> Tensor:
+    """The probability that the class is right, and the depth to a metre."""
+    return probability * depth_certainty(depth_std)
+
+
+def precise_score(probability: Tensor, depth_std: Tensor) -> Tensor:
+    """What sorts as probability / deviation does, MonoDLE's and MonoDETR's published score, which exceeds 1."""
+    return probability / (probability + depth_std)
+
+
+def damped_score(probability: Tensor, depth_std: Tensor) -> Tensor:
+    """GUPNet's published score."""
+    return probability * torch.exp(-depth_std)
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:

@@ -21,6 +21,11 @@ class SparseHeads(nn.Module):
         self.shared = nn.Conv2d(channels, hidden * len(sizes), kernel_size=3, padding=1)
         self.outputs = nn.ModuleDict({name: nn.Linear(hidden, size) for name, size in sizes.items()})
 
+    def start_small(self) -> None:
+        """Start with answers near zero, as published centre-based detectors do."""
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=1e-3 if parameter.ndim > 1 else 0.0)
+
     def forward(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
         """Features (B, C, h, w) and cells (B, K) as row * w + column -> each quantity (B, K, size)."""
         columns = features.shape[3]

@@ -9,7 +9,7 @@ Where this differs from the paper and its published code:
 - The learnt bias and the coordinate maps that regions get are at the reference focal length, and so is the
   uncertainty in training (`detectors.keypoint_encoder`). Where that is the camera's own they are equal.
 - Hierarchical Task Learning, the paper's schedule of loss weights, is left out: all weights are 1 from the start.
-- A detection's score is its heatmap peak times the probability that its depth is right to a metre, not exp(-sigma).
+- A small size's score is its heatmap peak times the probability that its depth is right to a metre, not exp(-sigma).
 - A cell's centre is half a cell from its corner, as `KeypointEncoder` has it, also where regions are pooled. The
   published code puts cell j at pixel 4 j, which is 1.5 pixels off.
 - Coordinate maps are in the camera's own frame. The published code adds the fourth column of P: 6 cm in KITTI.
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
-from add_model.detectors.base import CandidateBatch, Detector, best_first, depth_certainty
+from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score
 from add_model.detectors.decoding import MAX_LOG_VARIANCE, decode_depth, top_peaks
 from add_model.detectors.gupnet.features import MapFeatures
 from add_model.detectors.gupnet.geometric_depth import coordinate_maps, depth_from_height
@@ -67,6 +67,7 @@ class GUPNet(Detector[MapFeatures]):
         classes: what it finds.
         radius: of the heatmap's peaks, see `KeypointEncoder`.
         nms: how repeated detections are suppressed; None for not at all.
+        score: of candidates.
     """
 
     def __init__(
@@ -79,19 +80,19 @@ class GUPNet(Detector[MapFeatures]):
         classes: ClassSpec = KITTI_CLASSES,
         radius: Radius = gaussian_radius,
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
+        score: Score = certain_score,
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
         self.focal, self.classes = focal, classes
-        self.nms = nms
+        self.nms, self.score = nms, score
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
         )
         nn.init.constant_(self.heatmap_head[-1].bias, -math.log(9))  # a probability of 0.1, as published
         self.box_heads = SparseHeads(neck.channels, hidden, OUTPUTS_2D)
-        for parameter in self.box_heads.parameters():  # boxes start without size, as published
-            nn.init.normal_(parameter, std=1e-3 if parameter.ndim > 1 else 0.0)
+        self.box_heads.start_small()  # boxes start without size, as published
         self.roi_heads = RoIHeads(neck.channels + 2 + len(classes), hidden, OUTPUTS_3D)
         self.normalise = Normalise(backbone)
         self.register_buffer("mean_sizes", torch.tensor(classes.mean_sizes), persistent=False)
@@ -117,7 +118,7 @@ class GUPNet(Detector[MapFeatures]):
         boxes, boxes2d, depth_std = self.target_encoder.decode(
             cell, heatmap.shape[3], label, outputs, P, self.mean_sizes
         )
-        return best_first(scores * depth_certainty(depth_std), label, boxes, boxes2d, depth_std)
+        return best_first(self.score(scores, depth_std), label, boxes, boxes2d, depth_std)
 
     def regress(
         self, features: MapFeatures, cell: Tensor, label: Tensor, mask: Tensor | None = None

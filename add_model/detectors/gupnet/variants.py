@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import damped_score
 from add_model.detectors.gupnet.detector import GUPNet
 from add_model.detectors.keypoint_encoder import published_radius
 from add_model.geometry.camera import REFERENCE_FOCAL
@@ -30,4 +31,5 @@ def gupnet_dla34(classes: ClassSpec = KITTI_CLASSES) -> GUPNet:
         classes=classes,
         radius=published_radius,
         nms=None,
+        score=damped_score,
     )

@@ -2,10 +2,10 @@
 
 A transformer: each query becomes one object or none. Queries attend to the image by multi-scale deformable attention
 and, by ordinary attention, to tokens of a depth map that is predicted for objects only. Where this differs from the
-paper: depths are coded at a reference focal length; a score is the class probability times the probability that the
-depth is right to a metre. Small sizes also do otherwise what `conventions` lists. The queries' first reference points
-are shares of the image, as published (so are 2D boxes in the published size, see `box_coding`), so views in training
-should have the size of those in use.
+paper: depths are coded at a reference focal length, and a score stays within [0, 1]. Of small sizes it is the class
+probability times the probability that the depth is right to a metre; they also do otherwise what `conventions` lists.
+The queries' first reference points are shares of the image, as published (so are 2D boxes in the published size, see
+`box_coding`), so views in training should have the size of those in use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
-from add_model.detectors.base import CandidateBatch, Detector, best_first, depth_certainty, take
+from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score, take
 from add_model.detectors.decoding import decode_boxes, decode_depth
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
@@ -70,6 +70,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         depth_position: see `DecoderLayer`.
         box_coding: of 2D boxes; None for pixels.
         conventions: see `Conventions`.
+        score: of candidates.
     """
 
     def __init__(
@@ -90,10 +91,11 @@ class MonoDETR(Detector[DecoderOutputs]):
         depth_position: bool = True,
         box_coding: PixelSides | ShareSides | None = None,
         conventions: Conventions = OWN,
+        score: Score = certain_score,
     ) -> None:
         super().__init__()
         self.backbone, self.first, self.queries, self.groups = backbone, first, queries, groups
-        self.focal, self.classes, self.nms = focal, classes, nms
+        self.focal, self.classes, self.nms, self.score = focal, classes, nms, score
         zoom = focal / REFERENCE_FOCAL
         strides = list(backbone.strides[first:])
         inputs = list(backbone.channels[first:])
@@ -259,7 +261,7 @@ class MonoDETR(Detector[DecoderOutputs]):
         middle = (boxes2d[..., 0] + boxes2d[..., 2]) / 2 if self.conventions.box_heading else None
         boxes = decode_boxes(P, u, v, depth, size, features.heading[-1], middle)
         depth_std = torch.exp(features.log_variance[-1] / 2) * scale
-        scores = features.logits[-1].sigmoid() * depth_certainty(depth_std)[..., None]
+        scores = self.score(features.logits[-1].sigmoid(), depth_std[..., None])
         scores, index = scores.flatten(1).topk(self.queries, dim=1)
         query = index // len(self.classes)
         label = index - query * len(self.classes)  # ONNX's remainder takes no symbolic size

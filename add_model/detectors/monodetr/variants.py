@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import precise_score
 from add_model.detectors.monodetr.box_coding import ShareSides
 from add_model.detectors.monodetr.conventions import PUBLISHED
 from add_model.detectors.monodetr.detector import MonoDETR
@@ -39,4 +40,5 @@ def monodetr_resnet50(classes: ClassSpec = KITTI_CLASSES) -> MonoDETR:
         depth_position=False,
         box_coding=ShareSides(),
         conventions=PUBLISHED,
+        score=precise_score,
     )

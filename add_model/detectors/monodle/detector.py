@@ -2,8 +2,8 @@
 
 A centre-based detector: a heatmap of projected 3D centres, and at its peaks depth with its uncertainty, 3D size,
 heading and the 2D box. Where this differs from the paper: regression heads are computed at the peaks only, depth is
-coded at a reference focal length (`detectors.keypoint_encoder`), and a detection's score is its heatmap peak times the
-probability that its depth is right to a metre, which stays within [0, 1].
+coded at a reference focal length (`detectors.keypoint_encoder`), and a detection's score stays within [0, 1]: of small
+sizes it is the heatmap peak times the probability that the depth is right to a metre.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
-from add_model.detectors.base import CandidateBatch, Detector, best_first, depth_certainty
+from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score
 from add_model.detectors.decoding import decode_depth, top_peaks
 from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
@@ -51,6 +51,11 @@ class MonoDLE(Detector[Tensor]):
         classes: what it finds.
         radius: of the heatmap's peaks, see `KeypointEncoder`.
         nms: how repeated detections are suppressed; None for not at all.
+        score: of candidates.
+        likely_start: whether heads start with likely answers (peaks of a probability of 0.01, 20 m), or, as published,
+            with 0.1 and weights near zero.
+        log_deviation: whether the depth head answers the logarithm of depth's deviation, as published, or of its
+            variance.
     """
 
     def __init__(
@@ -63,18 +68,25 @@ class MonoDLE(Detector[Tensor]):
         classes: ClassSpec = KITTI_CLASSES,
         radius: Radius = gaussian_radius,
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
+        score: Score = certain_score,
+        likely_start: bool = True,
+        log_deviation: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
         self.focal, self.classes = focal, classes
-        self.nms = nms
+        self.nms, self.score = nms, score
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
         self.heatmap_head = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
         )
-        nn.init.constant_(self.heatmap_head[-1].bias, -math.log(99))  # a probability of 0.01 (focal loss, section 4.1)
-        self.heads = SparseHeads(neck.channels, hidden, OUTPUTS)
-        nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
+        self.heads, self.log_deviation = SparseHeads(neck.channels, hidden, OUTPUTS), log_deviation
+        # A probability of 0.01 (focal loss, section 4.1), or of 0.1.
+        nn.init.constant_(self.heatmap_head[-1].bias, -math.log(99 if likely_start else 9))
+        if likely_start:
+            nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
+        else:
+            self.heads.start_small()
         self.normalise = Normalise(backbone)
         self.register_buffer("mean_sizes", torch.tensor(classes.mean_sizes), persistent=False)
 
@@ -98,12 +110,15 @@ class MonoDLE(Detector[Tensor]):
         boxes, boxes2d, depth_std = self.target_encoder.decode(
             cell, heatmap.shape[3], label, outputs, P, self.mean_sizes
         )
-        return best_first(scores * depth_certainty(depth_std), label, boxes, boxes2d, depth_std)
+        return best_first(self.score(scores, depth_std), label, boxes, boxes2d, depth_std)
 
     def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
         """The quantities of `KeypointEncoder.decode` at cells (B, K) of the features."""
         outputs = self.heads(features, cell)
-        depth, log_variance = decode_depth(outputs["depth"])
+        answers = outputs["depth"]
+        if self.log_deviation:
+            answers = answers * answers.new_tensor([1.0, 2.0])
+        depth, log_variance = decode_depth(answers)
         return outputs | {"depth": depth, "log_variance": log_variance}
 
     def regress_precisely(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.detectors.base import precise_score
 from add_model.detectors.keypoint_encoder import published_radius
 from add_model.detectors.monodle.detector import MonoDLE
 from add_model.geometry.camera import REFERENCE_FOCAL
@@ -44,4 +45,7 @@ def monodle_dla34(classes: ClassSpec = KITTI_CLASSES) -> MonoDLE:
         classes=classes,
         radius=published_radius,
         nms=None,
+        score=precise_score,
+        likely_start=False,
+        log_deviation=True,
     )

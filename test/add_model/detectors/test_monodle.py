@@ -5,19 +5,25 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from support.detector_cases import all_visible
 from torch import nn
 
 from add_model.classes import KITTI_CLASSES
+from add_model.detectors.base import damped_score, precise_score
+from add_model.detectors.decoding import top_peaks
 from add_model.detectors.focal_losses import gaussian_focal_loss
 from add_model.detectors.keypoint_encoder import KeypointEncoder
 from add_model.detectors.losses import Normaliser, dimension_aware_loss, heading_loss, laplacian_loss
-from add_model.detectors.monodle.detector import top_peaks
+from add_model.detectors.monodle.detector import MonoDLE
 from add_model.detectors.monodle.variants import monodle_lite0
 from add_model.detectors.sparse_heads import SparseHeads
 from add_model.detectors.target_assignment import MAX_OBJECTS
 from add_model.geometry.camera import Camera
 from add_model.geometry.heading import HEADING_BINS
+from add_model.networks.plain import PlainNet
+from add_model.networks.pyramid import FeaturePyramid
 
 
 def test_peak_heads_equal_the_dense_convolutions_at_every_cell():
@@ -153,3 +159,38 @@ def test_candidates_are_sorted_and_well_formed(detector):
     assert found.labels.max() < len(KITTI_CLASSES.names)
     assert (found.boxes[..., 3:6] > 0).all()
     assert MAX_OBJECTS == 50
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1), st.floats(0.02, 60)), min_size=2, max_size=20))
+def test_published_scores_sort_as_the_published_ones_and_stay_probabilities(pairs):
+    """MonoDLE's and MonoDETR's: probability / deviation, which exceeds 1; GUPNet's: probability * exp(-deviation)."""
+    probability, std = torch.tensor(pairs, dtype=torch.double).T
+    sharp, damped = precise_score(probability, std), damped_score(probability, std)
+    for found, published in ((sharp, probability / std), (damped, probability * torch.exp(-std))):
+        order = published.argsort()
+        assert (found[order].diff() >= -1e-12).all()
+        assert found.min() >= 0 and found.max() <= 1
+    torch.testing.assert_close(damped, probability * torch.exp(-std))
+
+
+def test_published_heads_start_near_zero_and_answer_the_logarithm_of_the_deviation():
+    torch.manual_seed(0)
+    backbone = PlainNet()
+    neck = FeaturePyramid(backbone.channels, 16)
+    options = {"hidden": 16, "focal": 360.0, "score": precise_score, "likely_start": False, "log_deviation": True}
+    detector = MonoDLE(backbone, neck, **options).eval()
+    assert detector.heatmap_head[-1].bias.sigmoid().tolist() == pytest.approx([0.1] * 3)
+    for name, parameter in detector.heads.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        else:
+            assert parameter.std().item() == pytest.approx(1e-3, rel=0.3)
+    with torch.no_grad():
+        detector.heads.outputs["depth"].bias[1] = 0.35
+        detector.heads.outputs["depth"].weight[1] = 0
+        P = torch.tensor([[[360.0, 0, 64, 0], [0, 360, 32, 0], [0, 0, 1, 0]]])
+        images = torch.randint(0, 255, (1, 64, 128, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        found = detector(images, P)
+        heat = detector.heatmap_head(detector.extract_features(images, P)).sigmoid()
+    torch.testing.assert_close(found.depth_std, torch.full_like(found.depth_std, math.exp(0.35)))
+    assert found.scores[0, 0].item() == pytest.approx(float(heat.max() / (heat.max() + math.exp(0.35))), rel=1e-5)
