@@ -2,7 +2,8 @@
 
 One drive through the synthetic world is rendered and written over and over, with stamps that go on, until a bag has its
 frames; `add_ros.evaluate_bag` then runs as a process of its own. Frames per second are wall time with start, model and
-scoring included. With --page it makes the page too.
+scoring included. Memory is what that process holds after a tenth, half and nine tenths of its time, and the most. With
+--page it makes the page too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from add_model.predictor import SHIPPED_MODEL
 from add_ros.bags.write import CameraBagWriter
@@ -25,6 +29,7 @@ from training.data.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 _EPOCH, _PERIOD = 10**18, 10**8  # nanoseconds: 10 Hz
+_LOOK = 0.2  # seconds between two looks at its memory
 
 
 def write(bag: Path, frames: int, distinct: int, width: int, height: int) -> None:
@@ -36,11 +41,16 @@ def write(bag: Path, frames: int, distinct: int, width: int, height: int) -> Non
 
 
 class Measured(NamedTuple):
-    """Seconds that passed and of CPU, and the largest process so far in MiB."""
+    """Seconds that passed and of CPU, and MiB of memory: what the process held, in time, and the most."""
 
     seconds: float
     cpu: float
+    held: list[float]
     peak: float
+
+    def after(self, share: float) -> float:
+        """MiB held after this share of the time."""
+        return self.held[min(len(self.held) - 1, int(share * len(self.held)))]
 
 
 def evaluate(bag: Path, page: bool) -> Measured:
@@ -49,11 +59,16 @@ def evaluate(bag: Path, page: bool) -> Measured:
         command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", SHIPPED_MODEL.stem]
         command += ["--json", str(Path(folder) / "scores.json")]
         command += ["--page", str(Path(folder) / "page.html")] if page else []
-        before, began = _cpu(), time.monotonic()
-        if status := subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-            sys.exit(status)  # its own sentence on stderr says why
+        before, began, held = _cpu(), time.monotonic(), [0.0]
+        process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            with suppress(psutil.Error):  # it has just ended
+                held.append(process.memory_info().rss / 2**20)
+            time.sleep(_LOOK)
+        if process.returncode:
+            sys.exit(process.returncode)  # its own sentence on stderr says why
         seconds = time.monotonic() - began
-    return Measured(seconds, _cpu() - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+    return Measured(seconds, _cpu() - before, held, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 
 def _cpu() -> float:
@@ -73,11 +88,13 @@ def main() -> None:
             bag = Path(folder) / f"bag_{frames}"
             write(bag, frames, arguments.distinct, *arguments.size)
             done = evaluate(bag, arguments.page)
+            held = ", ".join(f"{done.after(share):.0f}" for share in (0.1, 0.5, 0.9))
             size = sum(file.stat().st_size for file in bag.iterdir()) / 2**20
             print(
                 f"{frames} frames of {arguments.size[0]}x{arguments.size[1]} ({size:.0f} MiB): {done.seconds:.1f} s, "
                 f"{frames / done.seconds:.1f} frames/s, {1000 * done.cpu / frames:.0f} ms of CPU a frame, "
-                f"peak memory {done.peak:.0f} MiB, load {os.getloadavg()[0]:.1f}",
+                f"memory {held} MiB after 10, 50 and 90% of the time, peak {done.peak:.0f} MiB, "
+                f"load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 

@@ -10,7 +10,6 @@ import zlib
 
 import cv2
 import numpy as np
-import PIL.Image
 import pytest
 from cv_bridge import CvBridge, CvBridgeError
 from hypothesis import given, settings
@@ -517,8 +516,8 @@ def exif(data: bytes) -> bytes:
 
 def cmyk(picture: np.ndarray) -> bytes:
     """As Adobe writes it: inverted."""
-    file = io.BytesIO()
-    PIL.Image.fromarray(picture).convert("CMYK").save(file, "JPEG", quality=95)
+    pil, file = pytest.importorskip("PIL.Image"), io.BytesIO()
+    pil.fromarray(picture).convert("CMYK").save(file, "JPEG", quality=95)
     return file.getvalue()
 
 
