@@ -52,15 +52,9 @@ def resample_half(image: np.ndarray, camera: Camera, width: int, height: int) ->
     Each of its pixels is two by two of the camera's exactly: the last ones of an odd side reach beyond that.
     """
     halved = _halved(image, width, height)
-    fx, fy = (
-        2 * new / whole * given / side
-        for new, whole, given, side in zip(
-            (width, height), (camera.width, camera.height), image.shape[1::-1], halved.shape[1::-1], strict=True
-        )
-    )
-    return cv2.resize(
-        halved, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR
-    )  # the sides, rounded, are the new ones
+    sides = zip((width, height), (camera.width, camera.height), image.shape[1::-1], halved.shape[1::-1], strict=True)
+    fx, fy = (2 * new / whole * given / side for new, whole, given, side in sides)
+    return cv2.resize(halved, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)  # to width and height, when rounded
 
 
 def _halved(image: np.ndarray, width: int, height: int) -> np.ndarray:

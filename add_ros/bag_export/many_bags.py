@@ -105,7 +105,7 @@ def _export_part(
     settings: Mapping[str, object],
     part: Part,
 ) -> Report:
-    with Journal(part.folder, {**settings, "bags": [str(part.bag)]}) as journal:
+    with Journal(part.folder, {**settings, "bags": [str(part.bag.resolve())]}) as journal:
         writer = DatasetWriter(part.folder, jpeg)
         return export([partial(opened, part.bag)], choice, level, writer, journal, _quietly)
 

@@ -54,7 +54,7 @@ def map_bags(
             that can do this, or where a bag ends each process that takes it.
         Exception: the first that `work` raises.
     """
-    if scheduler is None and processes == 1:
+    if (scheduler is None and processes == 1) or not bags:
         return [work(bag) for bag in bags]
     with _client(min(processes, len(bags)), scheduler) as client:
         # pure=False: a bag may have changed since it was last read, of which Dask knows nothing.
