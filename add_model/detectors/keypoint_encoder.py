@@ -18,7 +18,7 @@ import torch
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.decoding import decode_boxes
-from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign, box_headings
 from add_model.geometry.camera import Camera, reference_focal_scale
 from add_model.geometry.heading import encode_heading
 from add_model.labels import Labels
@@ -51,12 +51,14 @@ class KeypointEncoder:
     """Targets and decoding for maps of `stride` pixels.
 
     radius: heights and widths of 2D boxes (N,) -> radii of the heatmap's peaks (N,), cells
+    box_heading: whether headings count against the ray through the 2D box's centre, as GUPNet's published code has it
     """
 
     classes: ClassSpec = KITTI_CLASSES
     stride: int = 4
     limits: Limits = field(default_factory=Limits)
     radius: Radius = gaussian_radius
+    box_heading: bool = False
 
     def encode(self, camera: Camera, labels: Labels, depth_map: np.ndarray | None = None) -> dict:
         """Targets of one image with M = MAX_OBJECTS rows, see `TargetEncoder`.
@@ -86,7 +88,8 @@ class KeypointEncoder:
         targets["size_2d"][:n] = high2d - low
         targets["depth"][:n] = choice.depth[chosen]
         targets["size_3d"][:n] = labels.boxes[chosen, 3:6] - np.array(self.classes.mean_sizes)[label[chosen]]
-        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(choice.heading[chosen])
+        heading = box_headings(camera, labels.boxes, boxes2d) if self.box_heading else choice.heading
+        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(heading[chosen])
         radius = np.maximum(0, self.radius(*np.maximum(high2d - low, 0.1).T[::-1])).astype(int)
         # Farthest first, so that where objects share a cell the nearest one's peak stays exact.
         for k in range(n - 1, -1, -1):
@@ -125,8 +128,9 @@ class KeypointEncoder:
         v = (row + outputs["offset_3d"][..., 1]) * self.stride - 0.5
         scale = reference_focal_scale(P[:, None])
         size = (mean_sizes[label] + outputs["size_3d"]).clamp(min=0.1)
-        boxes = decode_boxes(P, u, v, outputs["depth"] * scale, size, outputs["heading"])
         centre = torch.stack([column, row], -1) + outputs["offset_2d"]
+        middle = centre[..., 0] * self.stride - 0.5 if self.box_heading else None
+        boxes = decode_boxes(P, u, v, outputs["depth"] * scale, size, outputs["heading"], middle)
         half = outputs["size_2d"].clamp(min=0) / 2
         boxes2d = torch.cat([centre - half, centre + half], dim=-1) * self.stride - 0.5
         return boxes, boxes2d, torch.exp(outputs["log_variance"] / 2) * scale

@@ -78,6 +78,15 @@ def assign(camera: Camera, labels: Labels, classes: ClassSpec, limits: Limits, s
     return Assignment(label, uvd[:, :2], depth, heading, chosen, _ignored(labels, label, used, classes))
 
 
+def box_headings(camera: Camera, boxes: np.ndarray, boxes2d: np.ndarray) -> np.ndarray:
+    """Headings (N,) of boxes (N, 7) against the rays through the middles of their 2D boxes (N, 4), radians.
+
+    GUPNet's and MonoDETR's published codes have it so.
+    """
+    middle = (boxes2d[:, 0] + boxes2d[:, 2]) / 2
+    return boxes[:, 6] - np.arctan2(middle - camera.P[0, 2], camera.P[0, 0])
+
+
 def require_3d(labels: Labels, detector: str) -> None:
     """Raises ModelError for labels whose 3D boxes are not to be trained on."""
     if not labels.trains_3d:

@@ -13,7 +13,7 @@ Where this differs from the paper and its published code:
 - A cell's centre is half a cell from its corner, as `KeypointEncoder` has it, also where regions are pooled. The
   published code puts cell j at pixel 4 j, which is 1.5 pixels off.
 - Coordinate maps are in the camera's own frame. The published code adds the fourth column of P: 6 cm in KITTI.
-- Targets are those of `KeypointEncoder`: headings against the ray to the 3D centre, not to the 2D box's.
+- Small sizes' headings count against the ray to the 3D centre, not to the 2D box's.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class GUPNet(Detector[MapFeatures]):
         radius: of the heatmap's peaks, see `KeypointEncoder`.
         nms: how repeated detections are suppressed; None for not at all.
         score: of candidates.
+        box_heading: see `KeypointEncoder`.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class GUPNet(Detector[MapFeatures]):
         radius: Radius = gaussian_radius,
         nms: NmsSettings | None = NmsSettings(),  # noqa: B008 - frozen
         score: Score = certain_score,
+        box_heading: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.neck, self.max_detections = backbone, neck, max_detections
         self.focal, self.classes = focal, classes
         self.nms, self.score = nms, score
-        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
+        self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius, box_heading)
         self.heatmap_head = nn.Sequential(
             nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
         )

@@ -32,4 +32,5 @@ def gupnet_dla34(classes: ClassSpec = KITTI_CLASSES) -> GUPNet:
         radius=published_radius,
         nms=None,
         score=damped_score,
+        box_heading=True,
     )

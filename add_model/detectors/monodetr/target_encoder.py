@@ -8,7 +8,7 @@ import numpy as np
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.depth_bins import DepthBins
-from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign, require_3d
+from add_model.detectors.target_assignment import MAX_OBJECTS, Limits, assign, box_headings, require_3d
 from add_model.geometry.camera import Camera
 from add_model.geometry.heading import encode_heading
 from add_model.labels import Labels
@@ -63,11 +63,8 @@ class SetTargetEncoder:
         low, high = np.minimum(boxes2d[chosen, :2], pixel - 0.5), np.maximum(boxes2d[chosen, 2:], pixel + 0.5)
         targets["sides"][:n] = np.hstack([pixel - low, high - pixel])
         targets["size_3d"][:n] = labels.boxes[chosen, 3:6]
-        heading = choice.heading[chosen]
-        if self.box_heading:
-            middle, K = (boxes2d[chosen, 0] + boxes2d[chosen, 2]) / 2, camera.P
-            heading = labels.boxes[chosen, 6] - np.arctan2(middle - K[0, 2], K[0, 0])
-        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(heading)
+        heading = box_headings(camera, labels.boxes, boxes2d) if self.box_heading else choice.heading
+        targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(heading[chosen])
         ignored = np.flatnonzero(choice.ignored.any(axis=1))[:MAX_OBJECTS]
         targets["ignored"][: len(ignored)] = boxes2d[ignored]
         targets["ignored_class"][: len(ignored)] = choice.ignored[ignored]

@@ -108,6 +108,34 @@ def test_answers_of_a_network_decode_by_hand():
     np.testing.assert_allclose(std[0], [np.e * scale, np.exp(-0.5) * scale], rtol=1e-5)
 
 
+def test_as_published_headings_count_against_the_ray_through_the_2d_box():
+    """By GUPNet's formula, rotation_y - atan2(u - cu, fu), and back."""
+    camera = camera_of(360, 0.3)
+    rows = np.array(
+        [[-3.0, 1.2, 14, 4, 1.7, 1.5, 0.7], [4, 1.0, 20, 0.8, 0.6, 1.8, -2.9], [0.5, 1.4, 9, 3.5, 1.6, 1.5, 2]]
+    )
+    labels = all_visible(camera, np.array(["Car", "Pedestrian", "Car"]), rows)
+    labels.boxes2d[:, 2] -= 7.0  # no longer about the projected centre
+    encoder = KeypointEncoder(limits=Limits(min_height=0), box_heading=True)
+    t = encoder.encode(camera, labels)
+    assert t["mask"].sum() == 3
+    for row, k in enumerate((2, 0, 1)):  # nearest first
+        middle = labels.boxes2d[k, [0, 2]].mean()
+        wanted = rows[k, 6] - np.arctan2(middle - camera.P[0, 2], camera.P[0, 0])
+        found = t["heading_bin"][row] * np.pi / 6 + t["heading_residual"][row]
+        assert np.cos(found - wanted) == pytest.approx(1, abs=1e-9)
+    plain = replace(encoder, box_heading=False).encode(camera, labels)
+    assert np.abs(plain["heading_residual"][:3] - t["heading_residual"][:3]).min() > 0.003
+    given = {key: torch.from_numpy(value[None]) for key, value in t.items()}
+    heading = torch.zeros(1, len(t["mask"]), 2 * HEADING_BINS)
+    heading.scatter_(2, given["heading_bin"][..., None], 1.0)
+    heading.scatter_(2, HEADING_BINS + given["heading_bin"][..., None], given["heading_residual"][..., None])
+    P, sizes = torch.tensor(camera.P[None], dtype=torch.float), torch.tensor(KITTI_CLASSES.mean_sizes)
+    outputs = given | {"heading": heading, "log_variance": torch.zeros_like(given["depth"])}
+    decoded, _, _ = encoder.decode(given["cell"], camera.width // 4, given["label"], outputs, P, sizes)
+    np.testing.assert_allclose(box3d.wrap(decoded[0, :3, 6].numpy() - rows[[2, 0, 1], 6]), 0, atol=1e-4)
+
+
 @settings(deadline=None)
 @given(boxes, reals(-0.6, 0.6))
 def test_a_baseline_changes_no_target(boxes, baseline):
