@@ -128,17 +128,9 @@ class MonoDETR(Detector[DecoderOutputs]):
             enlarge_first=conventions.enlarge_first,
         )
         self.encoder = VisualEncoder(channels, heads, _LEVELS, hidden, encoder_layers)
-        self.decoder = nn.ModuleList(
-            DecoderLayer(
-                channels,
-                heads,
-                _LEVELS,
-                hidden,
-                depth_position=depth_position,
-                summed_attention=conventions.summed_attention,
-            )
-            for _ in range(decoder_layers)
-        )
+        layer = {"depth_position": depth_position, "summed_attention": conventions.summed_attention}
+        decoder = (DecoderLayer(channels, heads, _LEVELS, hidden, **layer) for _ in range(decoder_layers))
+        self.decoder = nn.ModuleList(decoder)
         self.query = nn.Embedding(queries * groups, 2 * channels)
         self.start = nn.Linear(channels, 2)
         self.heads = nn.ModuleList(_heads(channels, classes, conventions.likely_start) for _ in range(decoder_layers))
