@@ -99,7 +99,8 @@ def test_a_broken_compiled_model_is_compiled_again(folder, streets):
     kept.write_bytes(whole[: len(whole) // 2])
     found = Predictor(device="cpu", engine="openvino").predict(streets[0].image, streets[0].camera)
     np.testing.assert_array_equal(found.boxes, wanted.boxes)
-    assert [path.stat().st_size for path in folder.glob("*.blob")] == [len(whole)]
+    [size] = [path.stat().st_size for path in folder.glob("*.blob")]
+    assert size == pytest.approx(len(whole), rel=1e-3)  # nodes have names with numbers that OpenVINO counts up
 
 
 def test_a_model_that_was_replaced_is_not_taken_from_the_cache(tmp_path, streets):
