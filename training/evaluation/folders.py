@@ -77,13 +77,9 @@ def _lacking(labels: list[LabelTable], results: list[LabelTable]) -> list[str]:
 
 def _without(tables: list[LabelTable], columns: list[int]) -> tuple[int, int]:
     """(rows without any extent in these columns, rows), DontCare regions left out."""
-    rows = [
-        values
-        for table in tables
-        for name, values in zip(table.names, table.values, strict=True)
-        if name.lower() != DONT_CARE.lower()
-    ]
-    values = np.array(rows).reshape(-1, len(COLUMNS))
+    objects = [name.lower() != DONT_CARE.lower() for table in tables for name in table.names]
+    values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
+    values = values[np.array(objects, dtype=bool)]
     if columns is _BOX2D:
         return int((~(values[:, columns[1]] > values[:, columns[0]])).sum()), len(values)
     return int((~(values[:, columns] > 0)).any(axis=1).sum()), len(values)
