@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds until the first line, and between two
 _Item = TypeVar("_Item")
@@ -54,6 +55,8 @@ def progress(total: int | None, unit: str, what: str) -> tqdm | Lines:
     """A context manager whose `update` is to be called for each unit that is done. Takes what `Lines` takes."""
     if not sys.stderr.isatty():
         return Lines(total, unit, what)
+    from tqdm import tqdm  # a tenth of the time that a command takes to start
+
     return tqdm(total=total, unit=f" {unit}", desc=what, leave=False)
 
 
