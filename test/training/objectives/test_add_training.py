@@ -36,7 +36,7 @@ def configured(folder, name, objective, depth="dense", model="monodle_plain", **
         folder / f"{name}.yaml",
         model={"name": model, "init_weights": None, "objective": objective},
         data={"depth": depth, "world": {"width": 128, "height": 64, "focal": 180}},
-        trainer=trainer,
+        trainer={"max_epochs": 2, **trainer},
     )
 
 
