@@ -35,6 +35,7 @@ SEEN := --width 621 --height 188 --focal 360.5
 FROM_HEIGHTS := --width 577 --height 360 --focal 360.5 --camera-height 0.4 3.2
 TRAIN := $(VENV)/bin/python -m training
 WORLD := --config config/train/recipes/monodle_lite0_world.yaml
+REAL := runs/monodle_lite0_more_real
 
 .PHONY: help setup demo soak test train-setup weights docs lint format clean clean-venv
 .DEFAULT_GOAL := help
@@ -53,7 +54,7 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini, and data/kitti_more for the scores
+weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini and data/kitti_more
 	@for d in kitti_mini kitti_more; do test -d data/$$d/training || { echo "error: data/$$d is missing: put or link a folder \
 	in KITTI's layout there, with frame ids in ImageSets/train.txt" >&2; exit 1; }; done
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
@@ -69,10 +70,15 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN).world --out data/world_heights --frames 200 --first 5800 --split val $(FROM_HEIGHTS)
 	$(TRAIN) fit --config config/train/recipes/monodle_lite0_heights.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_heights/last.ckpt --out runs/monodle_lite0_heights/weights
-	$(TRAIN).calibrate_scores --model runs/monodle_lite0_heights/weights.onnx --data data/kitti_more \
-		--ids data/kitti_more/ImageSets/train.txt --out runs/monodle_lite0_heights/classes.json
-	$(TRAIN).export --checkpoint runs/monodle_lite0_heights/last.ckpt --classes runs/monodle_lite0_heights/classes.json \
-		--out add_model/weights/monodle_lite0
+	@# Without a fold each, for the scores, and with both, which ships.
+	for without in "" a b; do \
+	  overlay=$${without:+--config config/train/overlays/without_fold_$$without.yaml}; run=$(REAL)$${without:++without_fold_$$without}; \
+	  $(TRAIN) fit --config config/train/recipes/monodle_lite0_more_real.yaml $$overlay --trainer.precision $(PRECISION) --resume && \
+	  $(TRAIN).export --checkpoint $$run/last.ckpt --out $$run/weights || exit 1; \
+	done
+	$(TRAIN).calibrate_scores --model $(REAL)+without_fold_a/weights.onnx $(REAL)+without_fold_b/weights.onnx --data data/kitti_more \
+		--ids config/train/folds/kitti_more_a.txt config/train/folds/kitti_more_b.txt --out $(REAL)/classes.json
+	$(TRAIN).export --checkpoint $(REAL)/last.ckpt --classes $(REAL)/classes.json --out add_model/weights/monodle_lite0
 
 docs: $(READY)-docs ## build this documentation as a site in out/site, with the API; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -31,7 +31,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{PACKAGE}/config", sorted(glob("config/*.*"))),
-        *((f"share/{PACKAGE}/{folder}", sorted(glob(f"{folder}/*.yaml"))) for folder in sorted(glob("config/train/*"))),
+        *((f"share/{PACKAGE}/{folder}", sorted(glob(f"{folder}/*.*"))) for folder in sorted(glob("config/train/*"))),
     ],
     install_requires=requirements("base.txt"),
     extras_require={name: requirements(f"{name}.txt") for name in ("train", "test", "openvino", "cluster")},

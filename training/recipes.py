@@ -80,7 +80,7 @@ def _run(arguments: list[str]) -> int:
     for group, what in GROUPS.items():
         print(f"{_shown(folder / group)}/: {what}")
         for path in sorted((folder / group).glob("*.yaml")):
-            print(f"  {path.name:<28}{summary(path)}")
+            print(f"  {path.name:<28} {summary(path)}")
     return 0
 
 

@@ -13,6 +13,7 @@ from support.training_bench import depths
 from add_model.classes import KITTI_CLASSES, ObjectClass
 from training.__main__ import SUBCOMMANDS, main
 from training.command import TrainingCommand
+from training.data.kitti.splits import read_ids
 from training.errors import TrainingError
 from training.fit_options import ALL, fit_parser
 from training.parser import ConfigFile
@@ -133,10 +134,39 @@ def test_what_make_weights_does_fits_together():
     mixed = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_mixed.yaml").read_text())
     heights = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_heights.yaml").read_text())
     teacher = yaml.safe_load((CONFIG / "train/overlays/world_teacher.yaml").read_text())
+    real = yaml.safe_load((CONFIG / "train/recipes/monodle_lite0_more_real.yaml").read_text())
     steps = ((teacher, "monodle_lite0_world"), (mixed, student), (heights, "monodle_lite0_mixed"))
+    steps = (*steps, (real, "monodle_lite0_heights"))
     for config, run in steps:
         assert config["model"]["init_weights"] == f"runs/{run}/weights.safetensors"
         assert f"--checkpoint runs/{run}/last.ckpt --out runs/{run}/weights\n" in makefile
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fold_leaves_out_what_the_other_one_trains_on():
+    """As in `make weights`: the model without fold a is judged on a, and both folds together are all frames."""
+    base = read("recipes/monodle_lite0_more_real")
+    ids = {}
+    for fold, other in ("ab", "ba"):
+        config = read(f"recipes/monodle_lite0_more_real overlays/without_fold_{fold}")
+        changed = {
+            str(new.ids)
+            for new, old in zip(config.data.init_args.train, base.data.init_args.train, strict=True)
+            if new != old
+        }
+        assert changed == {f"config/train/folds/kitti_more_{other}.txt"}
+        ids[fold] = read_ids(f"config/train/folds/kitti_more_{fold}.txt")
+    assert not set(ids["a"]) & set(ids["b"]) and len(ids["a"]) + len(ids["b"]) == 82
+
+
+def test_the_folds_are_all_further_frames_and_share_no_drive():
+    further = ROOT.parent / "shared" / "kitti_more"
+    if not further.is_dir():
+        pytest.skip(f"no KITTI frames at {further}")
+    drives = dict(line.split("\t")[:2] for line in (further / "SOURCES.tsv").read_text().splitlines())
+    folds = [read_ids(f"config/train/folds/kitti_more_{fold}.txt") for fold in "ab"]
+    assert sorted(folds[0] + folds[1]) == sorted(read_ids(further / "ImageSets" / "train.txt"))
+    assert not {drives[name] for name in folds[0]} & {drives[name] for name in folds[1]}
 
 
 def test_recipes_are_listed_by_their_first_line(capsys):
