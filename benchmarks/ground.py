@@ -18,11 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import LineCollection
 from seen import Seen, add_held_out_argument, held_out, seen
 from tqdm import tqdm
 
-from add_model.classes import KITTI_CLASSES
+from add_model.classes import DONT_CARE, KITTI_CLASSES
+from add_model.detections import SCORE_THRESHOLD
+from add_model.geometry.boxes import corners
 from add_model.geometry.level import camera_up
 from add_model.ground import Ground, stood_on
 from add_model.predictor import SHIPPED_MODEL, Predictor
@@ -69,11 +73,7 @@ def grounds(height: float) -> dict[str, Ground | None]:
 def observe(predictor: Predictor, streets: int) -> Iterator[Images]:
     """Streets from each height through the network."""
     for height in HEIGHTS:
-        world = World(
-            width=960, height=600, focal=600, focal_range=(1, 1), principal_range=(0, 0), baseline=(0, 0, 0),
-            camera_height=(height, height), pitch=(0, 0), roll=(0, 0), seed=SEED,
-        )  # fmt: skip
-        samples = map(world.sample, tqdm(range(streets), f"{height:g} m", leave=False))
+        samples = map(street_world(height).sample, tqdm(range(streets), f"{height:g} m", leave=False))
         yield Images(f"streets, {height:g} m", height, seen(predictor, samples))
 
 
@@ -132,6 +132,36 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def street_world(height: float) -> World:
+    """Streets as a level camera at this height sees them."""
+    return World(
+        width=960, height=600, focal=600, focal_range=(1, 1), principal_range=(0, 0), baseline=(0, 0, 0),
+        camera_height=(height, height), pitch=(0, 0), roll=(0, 0), seed=SEED,
+    )  # fmt: skip
+
+
+def picture(predictor: Predictor, path: Path, height: float = 3.0, streets: tuple[int, ...] = (2, 4, 7)) -> None:
+    """Streets from above: the truth, the network alone, and on known ground."""
+    figure, axes = plt.subplots(1, len(streets), figsize=(11, 5), sharex=True, sharey=True, layout="constrained")
+    for axis, street in zip(axes, streets, strict=True):
+        (one,) = seen(predictor, [street_world(height).sample(street)])
+        shown = replace(one, found=one.found[one.found.scores >= SCORE_THRESHOLD])
+        known = stood_on(shown.found, Ground(camera_up(0, 0), height, 0.2), one.camera)
+        cars = one.objects.boxes[one.objects.names != DONT_CARE]
+        for boxes, colour, label in (
+            (cars, "0.75", "truth"),
+            (shown.found.boxes, "tab:blue", NETWORK),
+            (known.boxes, "tab:orange", "known ground"),
+        ):
+            outlines = corners(boxes)[:, [0, 1, 2, 3, 0]][..., [0, 2]]
+            axis.add_collection(LineCollection(outlines, colors=colour, linewidths=3 if label == "truth" else 1.5))
+            axis.plot([], [], color=colour, label=label)
+        axis.set(xlim=(-15, 15), ylim=(0, 45), xlabel="x, metres", aspect="equal")
+    axes[0].set_ylabel("z, metres")
+    axes[0].legend(loc="upper left")
+    figure.savefig(path, dpi=80)
+
+
 def main() -> None:
     """Observe, score, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,7 +171,11 @@ def main() -> None:
     parser.add_argument("--streets", type=int, default=120)
     parser.add_argument("--out", type=Path, default=TABLE, metavar="FILE", help="CSV file (default: beside the script)")
     parser.add_argument("--table", action="store_true", help="print the rows that are there, and do nothing else")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw three streets from above instead")
     options = parser.parse_args()
+    if options.picture:
+        picture(Predictor(options.model, device="cpu", threads=1), options.picture)
+        return
     if options.table:
         print(table())
         return
