@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from add_model.predictor import SHIPPED_MODEL
+from training.data.world import World
 
 MODEL = Path(os.environ.get("DETECTOR_TEST_MODEL", SHIPPED_MODEL))
 WIDTH, HEIGHT = 640, 192
@@ -203,6 +205,14 @@ def picture(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> np.ndarr
         u, v = rng.integers(0, width), rng.integers(0, height)
         pixels[v : v + rng.integers(10, 60), u : u + rng.integers(10, 90)] = rng.integers(0, 255, 3)
     return pixels
+
+
+@cache
+def street() -> np.ndarray:
+    """An RGB image of the synthetic world in which detectors find all classes."""
+    image = World(width=WIDTH, height=HEIGHT, focal=float(P[0, 0]), seed=1).sample(1).image
+    image.setflags(write=False)
+    return image
 
 
 def image_message(pixels: np.ndarray, encoding: str = "rgb8") -> Image:

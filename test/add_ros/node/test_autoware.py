@@ -20,7 +20,7 @@ from support.detector_bench import (
     P,
     camera_info,
     image_message,
-    picture,
+    street,
 )  # fmt: skip
 from support.paths import ROOT
 
@@ -77,7 +77,7 @@ def test_without_its_messages_the_node_says_what_to_install():
 def test_objects_are_what_autoware_takes(messages, monkeypatch):
     for name, value in messages.items():
         monkeypatch.setenv(name, value)
-    found = Predictor(MODEL, "cpu").predict(picture(3), Camera(P, WIDTH, HEIGHT))
+    found = Predictor(MODEL, "cpu").predict(street(), Camera(P, WIDTH, HEIGHT))
     assert {"Car", "Pedestrian"} <= set(found.names)
     bench = Bench()
     with (
@@ -90,7 +90,7 @@ def test_objects_are_what_autoware_takes(messages, monkeypatch):
             end = time.monotonic() + PATIENCE
             while autoware.poll() is None:  # until the two have found each other
                 assert time.monotonic() < end, detector.log
-                bench.detect(image_message(picture(3)), camera_info())
+                bench.detect(image_message(street()), camera_info())
             heard = json.loads(autoware.stdout.readline())
             assert autoware.wait(PATIENCE) == 0
         finally:

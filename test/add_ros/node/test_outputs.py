@@ -8,7 +8,7 @@ import pytest
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import SetBool
-from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
+from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, street
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 from visualization_msgs.msg import Marker
 
@@ -40,7 +40,7 @@ def bench(detector):
 
 @pytest.fixture(scope="module")
 def expected():
-    return Predictor(MODEL, "cpu").predict(picture(3), CAMERA)
+    return Predictor(MODEL, "cpu").predict(street(), CAMERA)
 
 
 def listen(bench, kind, topic, profile=10):
@@ -53,7 +53,7 @@ def listen(bench, kind, topic, profile=10):
 
 def test_two_dimensional_boxes_are_the_predictors(bench, expected):
     got, _ = listen(bench, Detection2DArray, "detections_2d")
-    solid = bench.detect(image_message(picture(3)), camera_info())
+    solid = bench.detect(image_message(street()), camera_info())
     bench.spin_until(lambda: got, "for detections_2d")
     assert got[0].header == solid.header and len(got[0].detections) == len(solid.detections) == len(expected)
     for flat, other, box in zip(got[0].detections, solid.detections, expected.boxes2d, strict=True):
@@ -65,18 +65,18 @@ def test_two_dimensional_boxes_are_the_predictors(bench, expected):
 
 def test_the_debug_image_has_the_boxes_drawn(bench, expected):
     got, _ = listen(bench, Image, "debug_image")
-    solid = bench.detect(image_message(picture(3)), camera_info())
+    solid = bench.detect(image_message(street()), camera_info())
     bench.spin_until(lambda: got, "for debug_image")
     assert got[0].header == solid.header and (got[0].encoding, got[0].step) == ("rgb8", 3 * WIDTH)
     pixels = np.frombuffer(got[0].data, np.uint8).reshape(HEIGHT, WIDTH, 3)
-    drawn = draw_detections(picture(3), CAMERA, expected)
+    drawn = draw_detections(street(), CAMERA, expected)
     assert np.mean(np.abs(pixels.astype(int) - drawn) > 8) < 0.01
-    assert np.mean(pixels != picture(3)) > 0.02
+    assert np.mean(pixels != street()) > 0.02
 
 
 def test_obstacles_are_points_in_the_cameras_frame(bench, expected):
     got, _ = listen(bench, PointCloud2, "obstacles", qos_profile_sensor_data)  # as Nav2's costmaps subscribe
-    solid = bench.detect(image_message(picture(3)), camera_info())
+    solid = bench.detect(image_message(street()), camera_info())
     bench.spin_until(lambda: got, "for obstacles")
     assert got[0].header == solid.header
     points = np.frombuffer(bytes(got[0].data), np.float32).reshape(-1, 3)
@@ -102,7 +102,7 @@ def test_filters_are_live(bench, expected, name, value, default, keep):
     wanted = keep(expected)
     assert 0 < wanted.sum() < len(wanted), "a picture on which all or none pass proves nothing"
     assert bench.set_parameter(name, value).successful
-    found = bench.detect(image_message(picture(3)), camera_info())
+    found = bench.detect(image_message(street()), camera_info())
     assert bench.set_parameter(name, default).successful
     scores = [d.results[0].hypothesis.score for d in found.detections]
     np.testing.assert_allclose(scores, expected.scores[wanted], atol=1e-5)
@@ -118,9 +118,9 @@ def test_refused_values_are_told(bench, name, value, words):
 
 
 def test_covariances_scale(bench):
-    before = bench.detect(image_message(picture(3)), camera_info()).detections[0].results[0].pose.covariance
+    before = bench.detect(image_message(street()), camera_info()).detections[0].results[0].pose.covariance
     assert bench.set_parameter("covariance_scale", 2.0).successful
-    after = bench.detect(image_message(picture(3)), camera_info()).detections[0].results[0].pose.covariance
+    after = bench.detect(image_message(street()), camera_info()).detections[0].results[0].pose.covariance
     bench.set_parameter("covariance_scale", 1.0)
     scale = np.ones((6, 6))
     scale[:3, :3] = 4
@@ -132,7 +132,7 @@ def test_the_rate_is_limited(bench):
     sent = []
     end = time.monotonic() + 3.0
     while time.monotonic() < end:
-        sent.append(bench.send(image_message(picture(3)), camera_info()))
+        sent.append(bench.send(image_message(street()), camera_info()))
         bench.spin_for(0.1)
     answered = [stamp for stamp in sent if stamp in bench.received]
     assert bench.set_parameter("max_rate", 0.0).successful
@@ -148,20 +148,20 @@ def test_disabled_it_receives_nothing_and_clears_its_markers(bench):
         bench.spin_until(future.done, "for the answer")
         return future.result()
 
-    assert bench.detect(image_message(picture(3)), camera_info()).detections
+    assert bench.detect(image_message(street()), camera_info()).detections
     bench.markers.clear()
     answer = enable(False)
     assert (answer.success, answer.message) == (True, "disabled")
     bench.spin_until(lambda: bench.markers, "for cleared markers")
     assert bench.markers[-1].markers[0].action == Marker.DELETEALL
     bench.spin_until(lambda: not bench.images.get_subscription_count(), "until it lets go of the images")
-    late = bench.send(image_message(picture(3)), camera_info())
+    late = bench.send(image_message(street()), camera_info())
     status = bench.status()
     assert (status["message"], status["level"]) == ("idle: disabled", b"\x00") and late not in bench.received
     answer = enable(True)
     assert (answer.success, answer.message) == (True, "enabled")
     bench.wait_for_subscriber()
-    assert bench.detect(image_message(picture(3)), camera_info()).detections
+    assert bench.detect(image_message(street()), camera_info()).detections
 
 
 def cpu_seconds(detector):
@@ -182,13 +182,13 @@ def test_without_a_subscriber_it_does_nothing(detector):
     bench.spin_for(1.0)
     before, began = cpu_seconds(detector), time.monotonic()
     while time.monotonic() < began + 3.0:
-        bench.send(image_message(picture(3)), camera_info())
+        bench.send(image_message(street()), camera_info())
         bench.spin_for(0.03)
     idle = (cpu_seconds(detector) - before) / (time.monotonic() - began)
     assert idle < 0.1, f"{idle:.2f} cores while nobody listens"
     late = []
     bench.node.create_subscription(Detection3DArray, "detections", late.append, 10)
     bench.wait_for_subscriber()
-    bench.send(image_message(picture(3)), camera_info())
+    bench.send(image_message(street()), camera_info())
     bench.spin_until(lambda: late, "for detections")
     bench.close()
