@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     peak: float
 
     def after(self, share: float) -> float:
-        """MiB held after this share of the time."""
+        """MiB held after this share of the time, with scoring at its end."""
         return self.held[min(len(self.held) - 1, int(share * len(self.held)))]
 
 
