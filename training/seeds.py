@@ -30,8 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from training.metrics import NAME, read_metrics  # with Lightning, which takes seconds to import
-
     options, fit_options = parser().parse_known_args(arguments)
     require_new_options(fit_options)
     if "--print_config" in fit_options:
@@ -47,6 +45,8 @@ def _run(arguments: list[str]) -> int:
         if status := subprocess.run(command, check=False).returncode:
             print(f"error: seed {seed} failed; the same command goes on where it stopped", file=sys.stderr)
             return status
+    from training.metrics import NAME, read_metrics  # with Lightning, which takes seconds to import
+
     report = summarise({seed: read_metrics(folder_of(out, seed) / NAME) for seed in seeds}, options.monitor)
     write_atomically(out / "seeds.json", (json.dumps(report, indent=1) + "\n").encode())
     print(format_report(report))
