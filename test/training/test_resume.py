@@ -63,7 +63,8 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
     loaded = [torch.load(place / "last.ckpt", weights_only=True) for place in (folder, whole)]
     for key in ("run", "loops", "lr_schedulers", "epoch", "global_step"):
         assert loaded[0][key] == loaded[1][key], key
-    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
+    files = sorted({path.name for path in whole.iterdir()} - {"test"})  # of another test, where that came first
+    assert sorted(path.name for path in folder.iterdir()) == files
 
 
 def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
