@@ -173,7 +173,7 @@ class KeepCheckpoints(Checkpoint):
         if time.monotonic() - self._drawn_at > _DRAW_PERIOD:
             self._draw(trainer)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draw the last curves."""
         self._draw(trainer)
 
@@ -211,6 +211,7 @@ class KeepCheckpoints(Checkpoint):
             )
         self.best, self.best_epoch = run["best"], run["best_epoch"]
         self.metrics.restore(run["metrics"])
+        self._undrawn = True  # killed after its last checkpoint, it left no curves
 
     def _require_finite(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         # Gradients can overflow where the losses did not.

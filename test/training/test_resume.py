@@ -129,8 +129,10 @@ def test_a_finished_run_is_not_trained_over(whole):
     again = Training(place, "fit", "--config", config)
     assert again.finish() == 1
     assert f"holds a run of {EPOCHS} epochs already: continue it with --resume" in again.text()
+    (whole / "curves.png").unlink()  # as of a run that was killed after its last checkpoint
     more = Training(place, "fit", "--config", config, "--resume")
     assert more.finish() == 0, more.text()
+    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert ((whole / "last.ckpt").read_bytes(), (whole / "metrics.csv").read_bytes()) == before
 
 
