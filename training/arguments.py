@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +27,21 @@ def command_parser(name: str, description: str, example: str, **options: Any) ->
     epilog = f"example: {prog} {example}"
     options = {"formatter_class": partial(argparse.HelpFormatter, max_help_position=32), **options}
     return argparse.ArgumentParser(prog=prog, description=" ".join(description.split()), epilog=epilog, **options)
+
+
+def action_of(name: str, actions: Sequence[str], arguments: list[str] | None) -> tuple[str, list[str]]:
+    """The action that a command line begins with, and what follows. Exits with 2 where it begins with none.
+
+    Args:
+        name: The command's first word, such as 'labels'.
+        actions: What there is.
+        arguments: The command line, None for that of the process.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] not in actions:
+        print(f"add-ros {name}: error: {' or '.join(actions)} comes first, see --help of each", file=sys.stderr)
+        raise SystemExit(2)
+    return words[0], words[1:]
 
 
 def add_engine_arguments(group: Any) -> None:

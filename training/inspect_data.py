@@ -16,7 +16,7 @@ from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
-from training.arguments import command_parser
+from training.arguments import action_of, command_parser
 from training.data.frame_sources import LabelledFrames
 from training.data.images import ImageError, read_image
 from training.data.inspection.class_sizes import chosen, measure
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns the exit status: 1 where the data set cannot be read, or has faults that make training useless.
     """
-    action, *rest = sys.argv[1:] if arguments is None else arguments
+    action, rest = action_of("data", tuple(_ACTIONS), arguments)
     options = parser(action).parse_args(rest)
     try:
         frames = _open(options)

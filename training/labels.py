@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.arguments import command_parser
+from training.arguments import action_of, command_parser
 from training.data.depth_sources import read_velodyne
 from training.data.images import ImageError
 from training.data.kitti.calib import CalibrationError
@@ -107,7 +107,7 @@ def parser(action: str) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line, 'export' or 'import' first; returns the exit status."""
-    action, *rest = sys.argv[1:] if arguments is None else arguments
+    action, rest = action_of("labels", ("export", "import"), arguments)
     options = parser(action).parse_args(rest)
     try:
         return (_export if action == "export" else _import)(options)

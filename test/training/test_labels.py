@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from training import labels
+from training import inspect_data, labels
 from training.data.kitti.calib import write_calib
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import write_results
@@ -150,3 +150,12 @@ def test_what_cannot_be_done_is_one_sentence(data, tmp_path, capsys):
         == 1
     )
     assert "no frame is one of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "x"], ["exprot"]])
+def test_a_command_without_its_action_names_them_in_a_line(words, capsys):
+    for command, actions in ((labels.main, "export or import"), (inspect_data.main, "check or classes")):
+        with pytest.raises(SystemExit) as left:
+            command(words)
+        assert left.value.code == 2
+        assert f"error: {actions} comes first" in capsys.readouterr().err
