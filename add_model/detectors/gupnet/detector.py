@@ -97,6 +97,8 @@ class GUPNet(Detector[MapFeatures]):
         self.box_heads.start_small()  # boxes start without size, as published
         self.roi_heads = RoIHeads(neck.channels + 2 + len(classes), hidden, OUTPUTS_3D)
         self.normalise = Normalise(backbone)
+        if box_heading:  # weights that were trained against another ray do not fit, and must not load
+            self.register_buffer("heading_against_box_centre", torch.ones(()))
         self.register_buffer("mean_sizes", torch.tensor(classes.mean_sizes), persistent=False)
 
     def extract_features(self, images: Tensor, P: Tensor) -> MapFeatures:

@@ -88,6 +88,8 @@ class MonoDLE(Detector[Tensor]):
         else:
             self.heads.start_small()
         self.normalise = Normalise(backbone)
+        if log_deviation:  # weights that were trained for the variance do not fit, and must not load
+            self.register_buffer("depth_answers_log_deviation", torch.ones(()))
         self.register_buffer("mean_sizes", torch.tensor(classes.mean_sizes), persistent=False)
 
     def extract_features(self, images: Tensor, P: Tensor) -> Tensor:
