@@ -142,7 +142,7 @@ class Predictor:
         """
         ups = ups or [None] * len(cameras)
         for image, camera, up in zip(images, cameras, ups, strict=True):
-            _require_image(image, camera, halved=up is None)
+            _require_image(image, camera, halved=up is None and self.half_is_enough(camera))
         views = [None if up is None else level_view(camera, up) for camera, up in zip(cameras, ups, strict=True)]
         given = cameras
         images = [i if view is None else view.warp(i) for i, view in zip(images, views, strict=True)]

@@ -173,6 +173,9 @@ def test_wrong_images_are_refused(predictor):
             predictor.predict(image, camera)
     with pytest.raises(ValueError, match="image is 320x121 but the camera is 320x120"):
         predictor.predict(np.zeros((121, 320, 3), np.uint8), camera)
+    small = Camera.pinhole(180, 180, 160, 60, 320, 120)  # the network is given more than half of its pixels
+    with pytest.raises(ValueError, match="image is 160x60 but the camera is 320x120"):
+        predictor.predict(np.zeros((60, 160, 3), np.uint8), small)
     with pytest.raises(ValueError, match="image is 160x60 but the camera is 320x120"):  # a level view needs all of it
         predictor.predict(np.zeros((60, 160, 3), np.uint8), camera, up=np.array([0.0, -1.0, 0.1]))
 
