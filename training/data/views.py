@@ -36,7 +36,7 @@ class FrameLimits:
     """
 
     min_height: float = 24.0
-    min_depth: float = 2.0
+    min_depth: float = 0.0
     max_depth: float = 65.0
 
     def hold(self, objects: Objects) -> np.ndarray:

@@ -142,7 +142,7 @@ def test_objects_are_judged_in_their_frame_where_published_limits_hold(tmp_path)
     rows |= {"near": {"place": (0, 0.3, 1.9)}}
     root = folder(tmp_path, [[label(**GOOD | change) for change in rows.values()]])
     frame = KittiFolder(root).sample(0)
-    visibility = Visibility(max_truncation=0.5, frame=FrameLimits(), background=True)
+    visibility = Visibility(max_truncation=0.5, frame=FrameLimits(min_depth=2.0), background=True)
     judged = visibility.judged(frame)
     assert visibility.labels(judged.objects).visible.tolist() == [True, False, False, False, False]
     # Most of the good one is cropped off, and it is scaled to a few pixels: that is no fault of its frame.
