@@ -1,9 +1,10 @@
 """Depth from the ground: what stands on a known plane cannot be anywhere along its viewing ray.
 
 A network judges depth by how large things look. Where the camera's height above a flat ground is known, the bottom of
-each box must lie on that ground, which says how far it is: a Kalman update of the box's centre, whose measurement is
-"the bottom's height above the plane is 0". By its standard deviation the ground counts for much near the camera and
-for little at the horizon, and what clearly does not stand on it is left as it is.
+each box must lie on that ground: half its height above it, the ray through its centre says how far it is. That is a
+Kalman update of the centre, whose measurement is "the bottom's height above the plane is 0". By the standard deviations
+the ground counts for much where rays to centres are steep, near the camera and from high up, and for little at the
+horizon; what clearly does not stand on it is left as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from add_model.geometry.camera import Camera
 from add_model.pose_covariance import depth_std, position_covariances
 
 DEFAULT_SLOPE_STD = 1.0  # degrees; roads as KITTI's cars drive them have 0.6 to 0.7 over all frames
+MAX_HEIGHT = 100.0  # metres, of what is taken for a camera's height
 _GATE = 3.0  # standard deviations; what stands farther from the plane stands on something else
 _HEIGHT_STD = 0.05  # metres: of the bottom, by errors of the box's height and the vehicle's load
 
@@ -30,6 +32,8 @@ class Ground:
         height: Metres of the camera above the plane, above 0.
         slope_std: Degrees: how far the direction from the camera to where something stands is from what the plane
             says, as one standard deviation. It stands for slopes, bumps, and the camera's pitch as it drives.
+        covariance_scale: Factor on the standard deviations of the detections' positions, where the network knows a
+            camera or a place less well than it says.
 
     Raises:
         ValueError: Where one of them can't be.
@@ -38,6 +42,7 @@ class Ground:
     up: np.ndarray
     height: float
     slope_std: float = DEFAULT_SLOPE_STD
+    covariance_scale: float = 1.0
 
     def __post_init__(self) -> None:
         up = np.asarray(self.up, float)
@@ -60,7 +65,8 @@ def stood_on(found: Detections, ground: Ground, camera: Camera) -> Detections:
     centres = boxes[:, :3]
     stands = np.array([0.0, -1.0, 0.0]) if found.up is None else found.up
     above = centres @ ground.up + ground.height - found.boxes[:, 5] / 2 * (stands @ ground.up)
-    covariances = position_covariances(replace(found, boxes=boxes))
+    scale = ground.covariance_scale**2
+    covariances = scale * position_covariances(replace(found, boxes=boxes))
     shared = covariances @ ground.up
     slope = np.radians(ground.slope_std) * np.linalg.norm(centres, axis=1)
     variance = shared @ ground.up + slope**2 + _HEIGHT_STD**2
@@ -69,5 +75,5 @@ def stood_on(found: Detections, ground: Ground, camera: Camera) -> Detections:
     used = (above**2 < _GATE**2 * variance) & (moved[:, 2] > 0)
     boxes, std = found.boxes.copy(), found.depth_std.copy()
     boxes[used, :3] = moved[used] - camera.translation
-    std[used] = depth_std(covariances[:, 2, 2] - gain[:, 2] ** 2 * variance)[used]
+    std[used] = depth_std((covariances[:, 2, 2] - gain[:, 2] ** 2 * variance) / scale)[used]
     return replace(found, boxes=boxes, depth_std=std)

@@ -1,8 +1,8 @@
 """Covariances of detections' poses (6x6), always positive definite, as trackers need them.
 
-The network predicts the standard deviation of depth. The other variances were measured on 82 KITTI frames that no
-training used, those of headings on streets of the synthetic world; `python benchmarks/covariance.py` reports how many
-true centres lie inside the ellipsoids.
+The network predicts the standard deviation of depth. The other variances were measured on 82 KITTI frames that the
+network of then had not seen, those of headings on streets of the synthetic world; `python benchmarks/covariance.py`
+reports how many true centres lie inside the ellipsoids.
 """
 
 from __future__ import annotations

@@ -38,7 +38,15 @@ from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
 
 PAGE = "export.html"
-_NOT_FRAMES = ("out", "val_share", "split_gap", "seed", "processes", "scheduler")  # options that change no frame
+_NOT_FRAMES = (
+    "out",
+    "val_share",
+    "split_gap",
+    "seed",
+    "processes",
+    "scheduler",
+    "shared",
+)  # options that change no frame
 
 
 def _positive(kind: type, text: str) -> float:
@@ -112,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = parser()
     a = options.parse_args(given)
-    are_shared(options, a)
+    a.shared = are_shared(options, a)
     try:
         with raise_on_signals():
             _export(a, shlex.join(["add-ros", "bag", "export", *given]))
@@ -143,7 +151,7 @@ def _export(a: argparse.Namespace, command: str) -> None:
     for bag in a.bags:
         opened(bag)  # a bag that cannot be read is named before the first is exported
     with Journal(a.out, _settings(a)) as journal:
-        if a.processes > 1 or a.scheduler:
+        if a.shared:
             spread = a.processes, a.scheduler
             report = export_shared(a.bags, opened, choice, a.level, a.jpeg, a.out, journal, _settings(a), *spread)
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from add_model.backends.select import ENGINES
-from add_model.ground import DEFAULT_SLOPE_STD, Ground
+from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT, Ground
 
 
 def command_parser(name: str, description: str, example: str, **options: Any) -> argparse.ArgumentParser:
@@ -61,7 +61,6 @@ def add_ground_arguments(group: Any) -> None:
     group.add_argument(
         "--ground-slope-std",
         type=float,
-        default=DEFAULT_SLOPE_STD,
         metavar="DEG",
         help="how flat it is: 1 on roads (default), 0.2 in halls",
     )
@@ -69,6 +68,11 @@ def add_ground_arguments(group: Any) -> None:
 
 def ground(options: argparse.Namespace) -> Ground | None:
     """The ground that these options name; raises ValueError where it can't be."""
-    if options.camera_height is None:
+    height, slope_std = options.camera_height, options.ground_slope_std
+    if height is None:
+        if slope_std is not None:
+            raise ValueError("--ground-slope-std is about the ground under the camera: give --camera-height too")
         return None
-    return Ground(np.array([0.0, -1.0, 0.0]), options.camera_height, options.ground_slope_std)
+    if height > MAX_HEIGHT:
+        raise ValueError(f"--camera-height {height:g} is above {MAX_HEIGHT:g}: it is in metres")
+    return Ground(np.array([0.0, -1.0, 0.0]), height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)

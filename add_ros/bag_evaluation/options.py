@@ -143,7 +143,7 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
     if are_shared(parser, arguments) and not arguments.threads:
         arguments.threads = 1
     if arguments.camera_height is not None and not (arguments.model or arguments.compare_model):
-        parser.error("--camera-height is for a --model: recorded detections are scored as they are")
+        parser.error("--camera-height is for models: recorded detections are scored as they are")
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
     if not (arguments.compare_model or arguments.compare_bag or arguments.compare_detections):

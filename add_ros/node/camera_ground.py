@@ -26,20 +26,22 @@ class CameraGround:
     def __init__(self, height: float, slope_std: float, to_ground: TfTransformer | None) -> None:
         self._height, self._slope_std, self._to_ground = height, slope_std, to_ground
 
-    def at(self, header: Any, up: np.ndarray | None) -> Ground | None:
+    def at(self, header: Any, up: np.ndarray | None, covariance_scale: float) -> Ground | None:
         """The ground at the stamp of an image's header, None where it is not known.
 
         Args:
             header: of the image.
             up: (3,) where up is in the camera's frame, None of a level camera.
+            covariance_scale: see `Ground`.
 
         Raises:
             FrameRejectedError: where tf does not say it in time, or has the camera below the ground.
         """
         if self._to_ground is None:
-            return Ground(_LEVEL if up is None else up, self._height, self._slope_std) if self._height else None
+            up = _LEVEL if up is None else up
+            return Ground(up, self._height, self._slope_std, covariance_scale) if self._height else None
         pose = self._to_ground.pose(header)
         try:
-            return Ground(pose[2, :3], pose[2, 3], self._slope_std)
+            return Ground(pose[2, :3], pose[2, 3], self._slope_std, covariance_scale)
         except ValueError as error:
             raise FrameRejectedError("no ground", f"{error}: is ground_frame one whose x-y plane it is?") from error

@@ -18,6 +18,7 @@ from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.geometry.distortion import Calibration
+from add_model.ground import Ground
 from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, image_size, same_size
@@ -207,7 +208,7 @@ class CameraStream:
             wanted = DetectionFilter(*(live[field.name] for field in fields(DetectionFilter)))
             least = wanted.score_threshold
             least = least if self._tracking is None else self._tracking.least_score(least)
-            ground = self._ground.at(header, up)
+            ground = self._known_ground(header, up, live["covariance_scale"])
             return TakenFrame(image, calibration.camera, header, live, wanted, least, started, up, ground)
         return None
 
@@ -229,6 +230,16 @@ class CameraStream:
             self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found), together)
             if self._tracking is not None:
                 self._track(self._tracking, every, camera, header, live)
+
+    def _known_ground(self, header: Any, up: np.ndarray | None, covariance_scale: float) -> Ground | None:
+        """The ground where it is known: without it detections are worse, and still there."""
+        try:
+            return self._ground.at(header, up, covariance_scale)
+        except FrameRejectedError as problem:
+            self.diagnostics.without_ground(problem.reason)
+            if self._throttle.ready(f"ground: {problem.reason}"):
+                self._log.warning(f"detections are published without regard to the ground: {problem}")
+            return None
 
     def failed(self, error: Exception) -> None:
         """The network could not take a frame."""

@@ -9,7 +9,7 @@ import yaml
 
 from add_model.backends.select import ENGINES
 from add_model.detections import SCORE_THRESHOLD
-from add_model.ground import DEFAULT_SLOPE_STD
+from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT
 from add_ros.node.parameter_checks import (
     cameras_problem,
     device_problem,
@@ -181,14 +181,14 @@ PARAMETERS = (
         "camera_height",
         0.0,
         "Metres of the camera above flat ground, which says how far things are that stand there; 0: not known.",
-        limits=(0.0, 100.0),
+        limits=(0.0, MAX_HEIGHT),
         per_camera=True,
     ),
     Parameter(
         "ground_frame",
         "",
         "A frame whose x-y plane is the ground, such as base_footprint: through tf2 it says where the ground is, in "
-        "place of camera_height.",
+        "place of camera_height. Images whose transform does not come are answered without it.",
     ),
     Parameter(
         "ground_slope_std",
@@ -205,8 +205,7 @@ PARAMETERS = (
     Parameter(
         "transform_timeout",
         0.1,
-        "Seconds that detections wait for their transform to the target frame after they are found; other cameras wait "
-        "with them.",
+        "Seconds that an image or what is found in it waits for a transform; other cameras wait with it.",
         limits=(0.0, 5.0),
     ),
     Parameter(

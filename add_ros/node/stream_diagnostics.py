@@ -44,6 +44,7 @@ class StreamDiagnostics:
         self._callback_errors = self._impossible = 0
         self._dropped: Counter[str] = Counter()
         self._dropped_tracks: Counter[str] = Counter()
+        self._without_ground: Counter[str] = Counter()
         self._last_received: float | None = None
         self._last_published: float | None = None
         self._idle = ""
@@ -59,6 +60,7 @@ class StreamDiagnostics:
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
         self._track_problems: Counter[str] = Counter()
+        self._ground_problems: Counter[str] = Counter()
         self._window_received = self._window_missed = self._unstamped = 0
         self._window_callback_errors = self._window_impossible = 0
 
@@ -108,6 +110,12 @@ class StreamDiagnostics:
             self._dropped_tracks[reason] += 1
             self._track_problems[reason] += 1
 
+    def without_ground(self, reason: str) -> None:
+        """An image's detections went out without regard to the ground, which was not known."""
+        with self._lock:
+            self._without_ground[reason] += 1
+            self._ground_problems[reason] += 1
+
     def callback_failed(self) -> None:
         """A callback of the node raised an exception: of a message, a request or a timer."""
         with self._lock:
@@ -139,6 +147,7 @@ class StreamDiagnostics:
                 **{f"frames_dropped ({reason})": count for reason, count in sorted(self._dropped.items())},
                 "tracks_dropped": self._dropped_tracks.total(),
                 **{f"tracks_dropped ({reason})": count for reason, count in sorted(self._dropped_tracks.items())},
+                **{f"frames_without_ground ({reason})": n for reason, n in sorted(self._without_ground.items())},
                 "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
                 "processing_time_ms": _mean(self._processing),
                 "processing_time_max_ms": _max(self._processing),
@@ -177,6 +186,8 @@ class StreamDiagnostics:
         warnings = [f"dropped {problems}"] if problems else []
         if self._track_problems:
             warnings.append(f"images without tracks: {_counts(self._track_problems)}")
+        if self._ground_problems:
+            warnings.append(f"images without known ground: {_counts(self._ground_problems)}")
         if self._window_impossible:
             warnings.append(f"{self._window_impossible} detections had impossible values: the model is broken")
         if self._window_callback_errors:

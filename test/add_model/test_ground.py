@@ -49,15 +49,16 @@ def test_what_stands_where_it_should_stays_and_is_surer_near_the_camera_than_far
 
 @settings(max_examples=40)
 @given(
-    st.floats(-25, 25), st.floats(-15, 15), st.floats(0.4, 3), st.floats(0.05, 2), st.floats(5, 40), st.floats(0.2, 4)
-)
-def test_is_the_posterior_of_gaussians(pitch, roll, height, slope, depth, std):
+    st.floats(-25, 25), st.floats(-15, 15), st.floats(0.4, 3), st.floats(0.05, 2), st.floats(5, 40), st.floats(0.2, 4),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)  # fmt: skip
+def test_is_the_posterior_of_gaussians(pitch, roll, height, slope, depth, std, scale):
     """Against the best of the density itself: the prior of the centre times that of the bottom's height."""
     up = camera_up(pitch, roll)
     found = detections([0.2 * depth, 0.05 * depth, depth], std, up=up)
-    ground = Ground(up, height, slope)
+    ground = Ground(up, height, slope, scale)
     after = stood_on(found, ground, CAMERA)
-    centre, covariance = found.boxes[0, :3], position_covariances(found)[0]
+    centre, covariance = found.boxes[0, :3], scale**2 * position_covariances(found)[0]
     above = centre @ up + height - 0.75
     noise = (np.radians(slope) * np.linalg.norm(centre)) ** 2 + 0.05**2
     # In information form, where the code has the gain.
@@ -69,8 +70,8 @@ def test_is_the_posterior_of_gaussians(pitch, roll, height, slope, depth, std):
         np.testing.assert_array_equal(after.depth_std, found.depth_std)
         return
     np.testing.assert_allclose(after.boxes[0, :3], best, rtol=1e-6, atol=1e-6)
-    # 1.3: how much worse the network is than it says, which `depth_std` leaves out.
-    assert after.depth_std[0] == pytest.approx(np.sqrt(posterior[2, 2]) / 1.3, rel=1e-6)
+    # 1.3: how much worse the network is than it says. `depth_std` leaves that out, and the scale.
+    assert after.depth_std[0] == pytest.approx(np.sqrt(posterior[2, 2]) / 1.3 / scale, rel=1e-6)
     density = multivariate_normal(centre, covariance)
     assert density.logpdf(best) - (best @ up + height - 0.75) ** 2 / (2 * noise) >= (
         density.logpdf(centre) - above**2 / (2 * noise) - 1e-9
@@ -85,6 +86,13 @@ def test_another_origin_of_the_boxes_changes_nothing_else():
     np.testing.assert_allclose(there.boxes[:, :3] + shifted.translation, here.boxes[:, :3], atol=1e-9)
     np.testing.assert_allclose(there.depth_std, here.depth_std)
     assert np.abs(here.boxes - found.boxes).max() > 0.1
+
+
+def test_a_network_that_is_less_sure_than_it_says_is_believed_less():
+    found = detections([0.5, 1.4, 12.0], std=0.5)
+    known, doubted = (stood_on(found, Ground(LEVEL, 1.65, 0.2, scale), CAMERA) for scale in (1.0, 2.0))
+    above = [abs(one.boxes[0, 1] + 0.75 - 1.65) for one in (known, doubted)]
+    assert above[1] < 0.7 * above[0]
 
 
 def test_what_stands_on_something_else_is_left_alone_and_nothing_is_nothing():

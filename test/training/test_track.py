@@ -42,6 +42,21 @@ def drive(tmp_path_factory):
     return root / "image_02" / "0000"
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--ground-slope-std", "0.2"], "give --camera-height too"),
+        (["--camera-height", "1650"], "--camera-height 1650 is above 100: it is in metres"),
+        (["--camera-height", "0"], "above the ground, got a height of 0 m"),
+        (["--camera-height", "1.5", "--ground-slope-std", "-1"], "0 or more, got -1"),
+    ],
+)
+def test_a_ground_that_cannot_be_is_one_line(drive, given, words, capsys):
+    assert main([str(drive), *given]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and words in said and said.count("\n") == 1
+
+
 def test_results_are_kittis_and_the_page_shows_them(drive, tmp_path, capsys):
     out, page = tmp_path / "0000.txt", tmp_path / "0000.html"
     assert main([str(drive), "--out", str(out), "--page", str(page), "--pictures", "3"]) == 0

@@ -15,6 +15,8 @@ from add_model.predictor import Predictor
 from add_ros.errors import FrameRejectedError
 from add_ros.node.camera_attitude import CameraAttitude
 from add_ros.node.camera_ground import CameraGround
+from add_ros.node.camera_stream import CameraStream
+from add_ros.node.stream_diagnostics import LogThrottle, StreamDiagnostics
 
 PITCH, ROLL = 12.0, 5.0
 UP = camera_up(PITCH, ROLL)
@@ -69,16 +71,30 @@ def test_tf_or_the_height_say_where_the_ground_is():
     pose = np.eye(4)
     pose[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
     pose[:3, 3] = [0.3, 0.1, 1.2]
-    by_tf = CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None)
-    by_height = CameraGround(1.2, 0.5, None).at(None, None)
+    by_tf = CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None, 1.0)
+    by_height = CameraGround(1.2, 0.5, None).at(None, None, 1.0)
     for ground in (by_tf, by_height):
         np.testing.assert_array_equal(ground.up, [0, -1, 0])
         assert (ground.height, ground.slope_std) == (1.2, 0.5)
-    np.testing.assert_array_equal(CameraGround(1.2, 0.5, None).at(None, UP).up, UP)
-    assert CameraGround(0.0, 0.5, None).at(None, UP) is None
+    np.testing.assert_array_equal(CameraGround(1.2, 0.5, None).at(None, UP, 1.0).up, UP)
+    assert CameraGround(0.0, 0.5, None).at(None, UP, 1.0) is None
     pose[2, 3] = -0.1
     with pytest.raises(FrameRejectedError, match="is ground_frame one whose x-y plane it is"):
-        CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None)
+        CameraGround(0.0, 0.5, Of(pose=lambda header: pose)).at(None, None, 1.0)
+
+
+def test_images_are_answered_where_the_ground_is_not_known():
+    def fails(header):
+        raise FrameRejectedError("no transform", "no transform from 'lens' to 'floor'")
+
+    stream = object.__new__(CameraStream)
+    stream._ground = CameraGround(0.0, 0.5, Of(pose=fails))
+    stream.diagnostics, logged = StreamDiagnostics(), []
+    stream._throttle, stream._log = LogThrottle(60.0), Of(warning=logged.append)
+    assert stream._known_ground(None, None, 1.0) is stream._known_ground(None, None, 1.0) is None
+    values = {pair.key: pair.value for pair in stream.diagnostics.status("", {"device": "cpu"}, 100).values}
+    assert values["frames_without_ground (no transform)"] == "2"
+    assert logged == ["detections are published without regard to the ground: no transform from 'lens' to 'floor'"]
 
 
 def test_an_impossible_lean_is_refused_at_the_start():

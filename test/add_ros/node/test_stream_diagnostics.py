@@ -65,6 +65,19 @@ def test_images_without_tracks_are_counted_by_reason_and_warned_of(diagnostics):
     assert (level, text, values["tracks_dropped"]) == (DiagnosticStatus.OK, "detecting", "3")
 
 
+def test_images_without_known_ground_are_answered_counted_and_warned_of(diagnostics):
+    for reason in ("no transform", "no ground", "no transform"):
+        diagnostics.received()
+        diagnostics.without_ground(reason)
+        diagnostics.published(10, 30, 3)
+    level, text, values = status(diagnostics)
+    assert (level, text) == (DiagnosticStatus.WARN, "images without known ground: 2 x no transform, 1 x no ground")
+    assert values["frames_without_ground (no transform)"] == "2" and values["frames_dropped"] == "0"
+    diagnostics.received()
+    diagnostics.published(10, 30, 3)
+    assert status(diagnostics)[:2] == (DiagnosticStatus.OK, "detecting")
+
+
 @pytest.mark.parametrize(("processing", "latency", "word"), [(150, 50, "processing"), (50, 150, "pipeline latency")])
 def test_warns_over_budget(diagnostics, processing, latency, word):
     diagnostics.received()
