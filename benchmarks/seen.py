@@ -53,8 +53,10 @@ def add_held_out_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def held_out(root: Path, parts: Sequence[tuple[str, str]]) -> list[Seen]:
+def held_out(root: Path | None, parts: Sequence[tuple[str, str]]) -> list[Seen]:
     """The frames of `--held-out`, each seen by its own model."""
+    if root is None:
+        raise SystemExit("error: --held-out is about frames of --kitti: give that too")
     return [
         one
         for model, ids in parts
