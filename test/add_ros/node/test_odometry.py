@@ -14,7 +14,7 @@ from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
-from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
+from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, street
 from support.detector_bench import PATIENCE as BENCH_PATIENCE
 from vision_msgs.msg import Detection3DArray
 
@@ -160,7 +160,7 @@ def test_tracks_over_dds_have_velocities_by_odometry():
         start = time.time_ns()
         for k in range(6):
             at = start + k * SECOND // 10
-            image, info = image_message(picture(6)), camera_info()
+            image, info = image_message(street()), camera_info()
             image.header = info.header = header(at)
             odometry.publish(message(at))
             bench.infos.publish(info)

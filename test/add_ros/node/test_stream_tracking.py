@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
-from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, picture
+from support.detector_bench import MODEL, Bench, DetectorProcess, camera_info, image_message, street
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -39,7 +39,7 @@ def test_tracks_over_dds_keep_their_ids_and_leave_detections_alone():
         assert not bench.node.count_publishers("track_velocities")
         stamp = time.time_ns() // 10**9
         for k in range(8):
-            image, info = image_message(picture(6)), camera_info()
+            image, info = image_message(street()), camera_info()
             image.header.stamp = info.header.stamp = Time(sec=stamp, nanosec=k * 10**8)
             image.header.frame_id = info.header.frame_id = "lens"
             bench.infos.publish(info)
