@@ -24,7 +24,8 @@ from training.data.kitti.labels import detections_table, objects_table, write_re
 from training.data.sample import Objects
 from training.errors import TrainingError
 from training.evaluation.association import associate
-from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
+from training.evaluation.average_precision import Scores, evaluate
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import object_errors
 from training.objectives import Baseline, LossContext, TrainingObjective
 from training.pretrained import initial_detector

@@ -10,8 +10,9 @@ import numpy as np
 from add_model.detections import Detections
 from add_model.geometry.boxes import wrap
 from add_ros.bag_evaluation.scoring import Scored
-from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS
+from training.evaluation.average_precision import METRICS, OVERLAPS
 from training.evaluation.bootstrap import LEAST_BLOCKS, enough_blocks, interval, resamples, usual_block
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import EDGES, QUANTITIES
 from training.evaluation.table import ENOUGH
 from training.progress_bar import counted

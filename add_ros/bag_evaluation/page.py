@@ -14,7 +14,7 @@ from add_ros.bag_evaluation.scoring import Scored, counts
 from add_ros.bag_evaluation.text import MATCHING, agreement_text, assumptions, difference_rows, how_compared
 from add_ros.bag_evaluation.tracks import FollowedRun, follow
 from add_ros.bags.frames import BagFrames
-from training.evaluation.average_precision import DIFFICULTIES
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.table import count_notes
 from training.report.pictures import legend
 from training.report.sections import class_part, environment, precision_tables

@@ -12,7 +12,8 @@ from add_ros.bag_evaluation.scoring import ClassErrors, Scored, counts, distance
 from add_ros.bags.messages import seconds
 from training.data.kitti.labels import listed_counts
 from training.evaluation.association import NEAR, NEAR_SHARE
-from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS
+from training.evaluation.average_precision import METRICS, OVERLAPS
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import EDGES, QUANTITIES
 from training.evaluation.table import TITLES, bin_name, bin_rows, count_notes, format_table
 

@@ -14,7 +14,7 @@ from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import SCORE_THRESHOLD, Detections
 from add_model.geometry.rotated_iou import ratio
 from training.data.sample import Objects
-from training.evaluation.average_precision import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT
+from training.evaluation.difficulty import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT
 from training.evaluation.overlap import rectangle_area, rectangle_intersection
 
 FREE, IGNORED = -1, -2

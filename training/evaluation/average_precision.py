@@ -15,17 +15,15 @@ import numpy as np
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.geometry.rotated_iou import ratio
 from training.data.kitti.labels import LabelTable
+from training.evaluation.difficulty import DIFFICULTIES, MIN_HEIGHT, counted, left_out_by_reason, objects_that_count
 from training.evaluation.matching import Pairs
 from training.evaluation.table_rows import Rows, intersections, meeting, sizes
-from training.evaluation.tally import Steps, Tally, tally
+from training.evaluation.tally import Steps, Tally, joined_tally, tally
 
-DIFFICULTIES = ("easy", "moderate", "hard")
-MIN_HEIGHT = (40, 25, 25)  # pixels
-MAX_OCCLUSION = (0, 1, 2)
-MAX_TRUNCATION = (0.15, 0.3, 0.5)
 METRICS = ("bbox", "aos", "bev", "3d")
 OVERLAPS = ("strict", "loose")  # see `min_overlap`
 POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
+_AT_ONCE = 1000  # frames that are matched together; more would only take memory
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
@@ -149,19 +147,72 @@ def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
     codes = _codes(classes)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, max(len(labels), 1), _AT_ONCE)]
+    given = [_given(Rows.of(results[part], codes), codes, classes) for part in parts]
+    evaluated = {
+        name: {metric: any(one[name][metric] for one, _ in given) for metric in ("bbox", "bev", "3d")}
+        for name in classes.names
+    }
+    aos = all(has_alpha for _, has_alpha in given)
+    return joined([_tallies(labels[part], results[part], codes, classes, evaluated, aos) for part in parts])
+
+
+def joined(parts: Sequence[Tallies]) -> Tallies:
+    """The tallies of all frames, given those of some frames after the other, in which the same is evaluated."""
+    first, done = parts[0], {}
+    by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]] = {}
+    for overlaps, by_class in first.by_overlap.items():
+        by_overlap[overlaps] = {name: dict.fromkeys(metrics) for name, metrics in by_class.items()}
+        for name, metrics in by_class.items():
+            for metric, levels in metrics.items():
+                if levels is None:
+                    continue
+                if id(levels) not in done:  # both sets of overlaps share the tallies in 2D
+                    each = zip(*(part.by_overlap[overlaps][name][metric] for part in parts), strict=True)
+                    done[id(levels)] = list(map(joined_tally, each))
+                by_overlap[overlaps][name][metric] = done[id(levels)]
+    objects = {name: np.concatenate([part.objects[name] for part in parts], axis=1) for name in first.objects}
+    left_out = {name: _summed([part.left_out[name] for part in parts]) for name in first.left_out}
+    return Tallies(sum(part.frames for part in parts), objects, by_overlap, first.aos, first.classes, left_out)
+
+
+def _summed(counts: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
+    reasons = dict.fromkeys(reason for one in counts for reason in one)
+    none = [0] * len(DIFFICULTIES)
+    return {reason: np.sum([one.get(reason, none) for one in counts], axis=0).tolist() for reason in reasons}
+
+
+def _tallies(
+    labels: Sequence[LabelTable],
+    results: Sequence[LabelTable],
+    codes: dict[str, int],
+    classes: ClassSpec,
+    evaluated: dict[str, dict[str, bool]],
+    aos: bool,
+) -> Tallies:
+    """Those of frames that are matched together; `evaluated` says for each class which metrics are."""
     truths, detections = Rows.of(labels, codes), Rows.of(results, codes)
-    if np.isnan(detections["score"]).any():
-        raise ValueError("a detection has no score; result files are read with scores=True")
-    aos = not (detections["alpha"] == -10).any()
     with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
         dont_care = _dont_care_shares(truths[truths.code == codes[DONT_CARE.lower()]], detections)
         by_class = {
-            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels)) for kind in classes
+            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels), evaluated[kind.name])
+            for kind in classes
         }
     by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
-    objects = {name: _objects(codes[name.lower()], truths, len(labels)) for name in classes.names}
-    left_out = {name: _left_out(codes[name.lower()], truths) for name in classes.names}
+    objects = {name: objects_that_count(codes[name.lower()], truths, len(labels)) for name in classes.names}
+    left_out = {name: left_out_by_reason(codes[name.lower()], truths) for name in classes.names}
     return Tallies(len(labels), objects, by_overlap, aos, classes, left_out)
+
+
+def _given(detections: Rows, codes: dict[str, int], classes: ClassSpec) -> tuple[dict[str, dict[str, bool]], bool]:
+    """Which metrics some detection of each class gives what it needs, and whether all have an alpha.
+
+    Raises ValueError where one has no score.
+    """
+    if np.isnan(detections["score"]).any():
+        raise ValueError("a detection has no score; result files are read with scores=True")
+    metrics = {name: _evaluated(detections[detections.code == codes[name.lower()]]) for name in classes.names}
+    return metrics, not (detections["alpha"] == -10).any()
 
 
 def _codes(classes: ClassSpec) -> dict[str, int]:
@@ -187,6 +238,7 @@ def _tally_class(
     detections: Rows,
     dont_care: dict[str, np.ndarray],
     frames: int,
+    found: dict[str, bool],
 ) -> dict[str, dict[str, list[Tally] | None]]:
     """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
     own = codes[kind.name.lower()]
@@ -203,7 +255,6 @@ def _tally_class(
     common = intersections(detections, truths, detection, truth)
     size_d, size_t = sizes(detections), sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
-    found = _evaluated(detections[detections.code == own])
     steps = Steps.of(detections.frame, detections["score"], frames)
 
     def levels(metric: str, threshold: float) -> list[Tally]:
@@ -219,7 +270,7 @@ def _tally_class(
             of_levels.append(
                 tally(
                     pairs[(counts | short)[d]],
-                    truths.side(_counted(truths, own, level)),
+                    truths.side(counted(truths, own, level)),
                     detections.side(counts),
                     steps,
                     cared,
@@ -247,37 +298,3 @@ def _evaluated(detections: Rows) -> dict[str, bool]:
     ground = placed & (detections["width"] > 0) & (detections["length"] > 0)
     solid = ground & (detections["y"] != -1000) & (detections["height"] > 0)
     return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
-
-
-def _objects(code: int, truths: Rows, frames: int) -> np.ndarray:
-    """How many objects (3, F) of a class count in each frame, for easy, moderate, hard."""
-    counted = [_counted(truths, code, level) for level in range(len(DIFFICULTIES))]
-    return np.stack([np.bincount(truths.frame[rows], minlength=frames) for rows in counted])
-
-
-def _counted(truths: Rows, code: int, level: int) -> np.ndarray:
-    """The rows of a class that are not too hard."""
-    return (truths.code == code) & ~np.any(list(_too_hard(truths, level).values()), axis=0)
-
-
-def _too_hard(truths: Rows, level: int) -> dict[str, np.ndarray]:
-    """Reason -> the rows that don't count at a difficulty for it."""
-    height = truths["bottom"] - truths["top"]
-    return {
-        "without a 2D box": ~(height > 0),
-        f"at most {MIN_HEIGHT[level]} pixels high": height <= MIN_HEIGHT[level],
-        "occluded beyond the limit": truths["occluded"] > MAX_OCCLUSION[level],
-        "truncated beyond the limit": truths["truncated"] > MAX_TRUNCATION[level],
-    }
-
-
-def _left_out(code: int, truths: Rows) -> dict[str, list[int]]:
-    """Reason -> how many objects of a class don't count for it, for easy, moderate and hard."""
-    own, counts = truths[truths.code == code], {}
-    for level in range(len(DIFFICULTIES)):
-        rest = np.ones(len(own), dtype=bool)
-        for reason, rows in _too_hard(own, level).items():
-            if (rest & rows).any():
-                counts.setdefault(reason, [0] * len(DIFFICULTIES))[level] = int((rest & rows).sum())
-            rest &= ~rows
-    return counts

@@ -7,7 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
-from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS, POINTS, Scores, min_overlap
+from training.evaluation.average_precision import METRICS, OVERLAPS, POINTS, Scores, min_overlap
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import QUANTITIES, DistanceErrors
 from training.evaluation.tally import RECALLS
 

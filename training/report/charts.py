@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from training.evaluation.average_precision import DIFFICULTIES
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import DistanceErrors
 from training.evaluation.tally import RECALLS
 

@@ -13,7 +13,8 @@ from add_model.geometry.camera import Camera
 from training.data.kitti.labels import table_detections, table_objects
 from training.data.sample import Objects
 from training.evaluation.association import IGNORED, associate, best_threshold
-from training.evaluation.average_precision import DIFFICULTIES, Scores, evaluate
+from training.evaluation.average_precision import Scores, evaluate
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import object_errors
 from training.evaluation.folders import ResultFolders
 from training.evaluation.table import count_notes

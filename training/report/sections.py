@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from training.evaluation.average_precision import DIFFICULTIES, METRICS, OVERLAPS, Scores
+from training.evaluation.average_precision import METRICS, OVERLAPS, Scores
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import QUANTITIES, DistanceErrors
 from training.evaluation.table import TITLES, bin_rows, rows
 from training.report.charts import error_by_distance, precision_recall, recall_by_distance

@@ -15,8 +15,9 @@ from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun
 from add_ros.bag_evaluation.scoring import score
 from add_ros.bag_evaluation.text import difference_rows, format_comparison
 from training.data.sample import Objects
-from training.evaluation.average_precision import DIFFICULTIES, METRICS
+from training.evaluation.average_precision import METRICS
 from training.evaluation.bootstrap import resamples
+from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import EDGES, QUANTITIES
 
 CAMERA = Camera.pinhole(700, 700, 600, 180, 1200, 360)
