@@ -15,15 +15,14 @@ import numpy as np
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec, ObjectClass
 from add_model.geometry.rotated_iou import ratio
 from training.data.kitti.labels import LabelTable
-from training.evaluation.difficulty import DIFFICULTIES, MIN_HEIGHT, counted, left_out_by_reason, objects_that_count
+from training.evaluation.difficulty import MIN_HEIGHT, counted, left_out_by_reason, objects_that_count
 from training.evaluation.matching import Pairs
 from training.evaluation.table_rows import Rows, intersections, meeting, sizes
-from training.evaluation.tally import Steps, Tally, joined_tally, tally
+from training.evaluation.tally import Steps, Tally, tally
 
 METRICS = ("bbox", "aos", "bev", "3d")
 OVERLAPS = ("strict", "loose")  # see `min_overlap`
 POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
-_AT_ONCE = 1000  # frames that are matched together; more would only take memory
 # Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
 # official kit's own, operation by operation, so that its ties are kept to the last bit.
 _ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
@@ -147,72 +146,19 @@ def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
     codes = _codes(classes)
-    parts = [slice(start, start + _AT_ONCE) for start in range(0, max(len(labels), 1), _AT_ONCE)]
-    given = [_given(Rows.of(results[part], codes), codes, classes) for part in parts]
-    evaluated = {
-        name: {metric: any(one[name][metric] for one, _ in given) for metric in ("bbox", "bev", "3d")}
-        for name in classes.names
-    }
-    aos = all(has_alpha for _, has_alpha in given)
-    return joined([_tallies(labels[part], results[part], codes, classes, evaluated, aos) for part in parts])
-
-
-def joined(parts: Sequence[Tallies]) -> Tallies:
-    """The tallies of all frames, given those of some frames after the other, in which the same is evaluated."""
-    first, done = parts[0], {}
-    by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]] = {}
-    for overlaps, by_class in first.by_overlap.items():
-        by_overlap[overlaps] = {name: dict.fromkeys(metrics) for name, metrics in by_class.items()}
-        for name, metrics in by_class.items():
-            for metric, levels in metrics.items():
-                if levels is None:
-                    continue
-                if id(levels) not in done:  # both sets of overlaps share the tallies in 2D
-                    each = zip(*(part.by_overlap[overlaps][name][metric] for part in parts), strict=True)
-                    done[id(levels)] = list(map(joined_tally, each))
-                by_overlap[overlaps][name][metric] = done[id(levels)]
-    objects = {name: np.concatenate([part.objects[name] for part in parts], axis=1) for name in first.objects}
-    left_out = {name: _summed([part.left_out[name] for part in parts]) for name in first.left_out}
-    return Tallies(sum(part.frames for part in parts), objects, by_overlap, first.aos, first.classes, left_out)
-
-
-def _summed(counts: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
-    reasons = dict.fromkeys(reason for one in counts for reason in one)
-    none = [0] * len(DIFFICULTIES)
-    return {reason: np.sum([one.get(reason, none) for one in counts], axis=0).tolist() for reason in reasons}
-
-
-def _tallies(
-    labels: Sequence[LabelTable],
-    results: Sequence[LabelTable],
-    codes: dict[str, int],
-    classes: ClassSpec,
-    evaluated: dict[str, dict[str, bool]],
-    aos: bool,
-) -> Tallies:
-    """Those of frames that are matched together; `evaluated` says for each class which metrics are."""
     truths, detections = Rows.of(labels, codes), Rows.of(results, codes)
+    if np.isnan(detections["score"]).any():
+        raise ValueError("a detection has no score; result files are read with scores=True")
+    aos = not (detections["alpha"] == -10).any()
     with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
         dont_care = _dont_care_shares(truths[truths.code == codes[DONT_CARE.lower()]], detections)
         by_class = {
-            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels), evaluated[kind.name])
-            for kind in classes
+            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels)) for kind in classes
         }
     by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
     objects = {name: objects_that_count(codes[name.lower()], truths, len(labels)) for name in classes.names}
     left_out = {name: left_out_by_reason(codes[name.lower()], truths) for name in classes.names}
     return Tallies(len(labels), objects, by_overlap, aos, classes, left_out)
-
-
-def _given(detections: Rows, codes: dict[str, int], classes: ClassSpec) -> tuple[dict[str, dict[str, bool]], bool]:
-    """Which metrics some detection of each class gives what it needs, and whether all have an alpha.
-
-    Raises ValueError where one has no score.
-    """
-    if np.isnan(detections["score"]).any():
-        raise ValueError("a detection has no score; result files are read with scores=True")
-    metrics = {name: _evaluated(detections[detections.code == codes[name.lower()]]) for name in classes.names}
-    return metrics, not (detections["alpha"] == -10).any()
 
 
 def _codes(classes: ClassSpec) -> dict[str, int]:
@@ -238,7 +184,6 @@ def _tally_class(
     detections: Rows,
     dont_care: dict[str, np.ndarray],
     frames: int,
-    found: dict[str, bool],
 ) -> dict[str, dict[str, list[Tally] | None]]:
     """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
     own = codes[kind.name.lower()]
@@ -255,6 +200,7 @@ def _tally_class(
     common = intersections(detections, truths, detection, truth)
     size_d, size_t = sizes(detections), sizes(truths)
     overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
+    found = _evaluated(detections[detections.code == own])
     steps = Steps.of(detections.frame, detections["score"], frames)
 
     def levels(metric: str, threshold: float) -> list[Tally]:

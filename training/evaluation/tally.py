@@ -8,7 +8,6 @@ resampling of its frames, and gives the same values as scoring the resampled set
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -140,23 +139,6 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
         score=steps.score[order],
         frame=steps.frame[order],
         change=np.ascontiguousarray(changes[:, order]),
-    )
-
-
-def joined_tally(parts: Sequence[Tally]) -> Tally:
-    """The tally of all frames, given those of some frames after the other."""
-    frames = np.cumsum([0, *(len(part.objects) for part in parts[:-1])])
-    hits = np.concatenate([part.hit_score for part in parts])
-    score = np.concatenate([part.score for part in parts])
-    # Stable: equal scores stay in the order of frames, as `tally` has them.
-    hit, step = np.argsort(-hits, kind="stable"), np.argsort(-score, kind="stable")
-    return Tally(
-        objects=np.concatenate([part.objects for part in parts]),
-        hit_score=hits[hit],
-        hit_frame=np.concatenate([part.hit_frame + at for part, at in zip(parts, frames, strict=True)])[hit],
-        score=score[step],
-        frame=np.concatenate([part.frame + at for part, at in zip(parts, frames, strict=True)])[step],
-        change=np.ascontiguousarray(np.concatenate([part.change for part in parts], axis=1)[:, step]),
     )
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
 from support.label_lines import found, label
@@ -14,7 +14,6 @@ from support.own_classes import FORKLIFT, PALLET, WAREHOUSE
 
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
-from training.evaluation import average_precision
 from training.evaluation.average_precision import METRICS, OVERLAPS, evaluate, min_overlap, tallies
 from training.evaluation.tally import RECALLS, recall_thresholds
 
@@ -230,22 +229,6 @@ def test_weighted_frames_score_as_the_repeated_frames_do(frames, data):
                         assert value == pytest.approx(expected or [0, 0, 0], abs=1e-9)
                     elif metric != "aos":  # an alpha of -10 may not have been drawn
                         assert expected is None
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sets(), st.integers(1, 3), st.data())
-def test_parts_that_are_matched_one_by_one_give_the_very_numbers_of_the_whole(monkeypatch, frames, at_once, data):
-    labels = [parse_table("\n".join(lines), "labels") for lines, _ in frames]
-    results = [parse_table("\n".join(lines), "results", scores=True) for _, lines in frames]
-    weights = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(frames), max_size=len(frames))), int)
-    monkeypatch.setattr(average_precision, "_AT_ONCE", 1000)
-    whole = tallies(labels, results)
-    monkeypatch.setattr(average_precision, "_AT_ONCE", at_once)
-    parts = tallies(labels, results)
-    for chosen in (None, weights):
-        one, other = parts.scores(chosen), whole.scores(chosen)
-        assert one.to_json() == other.to_json()
-        assert (one.objects, one.left_out) == (other.objects, other.left_out)
 
 
 @given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]) | st.floats(0, 1), max_size=300), st.integers(0, 150))
