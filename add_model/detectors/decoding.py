@@ -29,6 +29,13 @@ def decode_depth(answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return 1 / (coded.sigmoid() + 1e-6) - 1, log_variance.clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
+def decode_depth_by_deviation(answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`decode_depth` where the second answer is the logarithm of the deviation, as MonoDLE's and MonoDETR's published
+    code has it, not of the variance.
+    """
+    return decode_depth(answers * answers.new_tensor([1.0, 2.0]))
+
+
 def decode_boxes(P: Any, u: Any, v: Any, depth: Any, size: Any, heading: Any, ray_u: Any = None) -> Any:
     """Torch tensors -> boxes (B, K, 7) in P's frame.
 

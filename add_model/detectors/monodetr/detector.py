@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score, take
-from add_model.detectors.decoding import decode_boxes, decode_depth
+from add_model.detectors.decoding import decode_boxes, decode_depth, decode_depth_by_deviation
 from add_model.detectors.depth_bins import DepthBins
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.monodetr.box_coding import PixelSides, ShareSides
@@ -219,10 +219,8 @@ class MonoDETR(Detector[DecoderOutputs]):
         size = head["size"](x)
         if self.conventions.likely_start:
             size = size.clamp(min=_THIN)
-        answers = head["depth"](x)
-        if self.conventions.log_deviation:
-            answers = answers * answers.new_tensor([1.0, 2.0])
-        regressed, log_variance = decode_depth(answers)
+        decode = decode_depth_by_deviation if self.conventions.log_deviation else decode_depth
+        regressed, log_variance = decode(head["depth"](x))
         # The depth at which an object of this height in metres has this height in pixels (section 3.4).
         geometric = P[:, None, 1, 1] * size[..., 2] / (sides[..., 1] + sides[..., 3]).clamp(min=1)
         grid = (2 * centre.detach() - 1)[:, :, None]

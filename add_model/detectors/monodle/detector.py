@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score
-from add_model.detectors.decoding import decode_depth, top_peaks
+from add_model.detectors.decoding import decode_depth, decode_depth_by_deviation, top_peaks
 from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.monodle.loss import monodle_loss
@@ -117,10 +117,8 @@ class MonoDLE(Detector[Tensor]):
     def regress(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
         """The quantities of `KeypointEncoder.decode` at cells (B, K) of the features."""
         outputs = self.heads(features, cell)
-        answers = outputs["depth"]
-        if self.log_deviation:
-            answers = answers * answers.new_tensor([1.0, 2.0])
-        depth, log_variance = decode_depth(answers)
+        decode = decode_depth_by_deviation if self.log_deviation else decode_depth
+        depth, log_variance = decode(outputs["depth"])
         return outputs | {"depth": depth, "log_variance": log_variance}
 
     def regress_precisely(self, features: Tensor, cell: Tensor) -> dict[str, Tensor]:
