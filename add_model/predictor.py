@@ -16,12 +16,11 @@ from add_model.geometry.camera import Camera
 from add_model.geometry.level import level_view, turned_back
 from add_model.ground import Ground, stood_on
 from add_model.preprocessing import (
-    default_max_pixels,
     half_is_enough,
     half_size,
+    network_size,
     postprocess,
     preprocess,
-    scaled_size,
 )
 
 __all__ = ["SHIPPED_MODEL", "ModelError", "Predictor", "model_file"]
@@ -124,8 +123,7 @@ class Predictor:
         and where TensorRT builds an engine for it, minutes.
         """
         view = camera if up is None else level_view(camera, up).camera
-        focal = self._backend.focal
-        width, height = scaled_size(view, focal, self._max_pixels or default_max_pixels(focal))
+        width, height = network_size(view, self._backend.focal, self._max_pixels)
         self.predict(np.zeros((height, width, 3), np.uint8), view.resize(width, height))
 
     def predict_batch(
@@ -140,9 +138,9 @@ class Predictor:
 
         Raises ValueError as `predict` does.
         """
-        ups = ups or [None] * len(cameras)
-        for image, camera, up in zip(images, cameras, ups, strict=True):
-            _require_image(image, camera, halved=up is None and self.half_is_enough(camera))
+        ups, grounds = ups or [None] * len(cameras), grounds or [None] * len(cameras)
+        for image, camera, up, _ in zip(images, cameras, ups, grounds, strict=True):
+            self._require_image(image, camera, up)
         views = [None if up is None else level_view(camera, up) for camera, up in zip(cameras, ups, strict=True)]
         given = cameras
         images = [i if view is None else view.warp(i) for i, view in zip(images, views, strict=True)]
@@ -162,20 +160,17 @@ class Predictor:
             for i, candidates in zip(rows, backend(canvases, P), strict=True):
                 seen, view = prepared[i][1], views[i]
                 answer = postprocess(candidates, self.class_spec, cameras[i], seen, backend.nms, score_threshold)
-                found[i] = answer if view is None else turned_back(answer, view, given[i])
-        answers = [found[i] for i in range(len(images))]
-        if grounds is None:
-            return answers
-        known = zip(answers, grounds, given, strict=True)
-        return [answer if ground is None else stood_on(answer, ground, camera) for answer, ground, camera in known]
+                answer = answer if view is None else turned_back(answer, view, given[i])
+                ground = grounds[i]
+                found[i] = answer if ground is None else stood_on(answer, ground, given[i])
+        return [found[i] for i in range(len(images))]
 
-
-def _require_image(image: np.ndarray, camera: Camera, halved: bool) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-    size = image.shape[1::-1]
-    if size != (camera.width, camera.height) and not (halved and size == half_size(camera)):
-        raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} but the camera is {camera.width}x{camera.height}")
+    def _require_image(self, image: np.ndarray, camera: Camera, up: np.ndarray | None) -> None:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        size, whole = image.shape[1::-1], (camera.width, camera.height)
+        if size != whole and not (up is None and size == half_size(camera) and self.half_is_enough(camera)):
+            raise ValueError(f"image is {size[0]}x{size[1]} but the camera is {whole[0]}x{whole[1]}")
 
 
 def model_file(model: str | Path | None) -> Path:

@@ -96,9 +96,14 @@ def window(
 MAX_PIXELS = 2 * 640 * 192
 
 
-def default_max_pixels(focal: float) -> int:
-    """The most pixels that a network of this focal length is given where nothing else is asked for."""
-    return round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
+def network_size(camera: Camera, focal: float, max_pixels: int | None = None) -> tuple[int, int]:
+    """The (width, height) at which a network of this focal length sees the camera's images, without padding.
+
+    By default they have at most the pixels of two KITTI images.
+    """
+    if max_pixels is None:
+        max_pixels = round(MAX_PIXELS * (focal / REFERENCE_FOCAL) ** 2)
+    return scaled_size(camera, focal, max_pixels)
 
 
 def half_size(camera: Camera) -> tuple[int, int]:
@@ -111,7 +116,7 @@ def half_is_enough(camera: Camera, focal: float, max_pixels: int | None = None) 
 
     `resample` begins by halving such an image, so that it may as well be decoded at half its size.
     """
-    width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
+    width, height = network_size(camera, focal, max_pixels)
     return 2 * width <= camera.width and 2 * height <= camera.height
 
 
@@ -122,7 +127,7 @@ def preprocess(
 
     The image is of the camera's size or of `half_size`.
     """
-    width, height = scaled_size(camera, focal, default_max_pixels(focal) if max_pixels is None else max_pixels)
+    width, height = network_size(camera, focal, max_pixels)
     if image.shape[1::-1] == (camera.width, camera.height):
         image = resample(image, width, height)
     else:
