@@ -15,6 +15,7 @@ import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
+from add_model.geometry.level import LEVEL_UP
 from add_model.pose_covariance import depth_std, position_covariances
 
 DEFAULT_SLOPE_STD = 1.0  # degrees; roads as KITTI's cars drive them have 0.6 to 0.7 over all frames
@@ -63,7 +64,7 @@ def stood_on(found: Detections, ground: Ground, camera: Camera) -> Detections:
     boxes = found.boxes.copy()
     boxes[:, :3] += camera.translation
     centres = boxes[:, :3]
-    stands = np.array([0.0, -1.0, 0.0]) if found.up is None else found.up
+    stands = LEVEL_UP if found.up is None else found.up
     above = centres @ ground.up + ground.height - found.boxes[:, 5] / 2 * (stands @ ground.up)
     scale = ground.covariance_scale**2
     covariances = scale * position_covariances(replace(found, boxes=boxes))

@@ -143,7 +143,7 @@ def _camera(matrix: np.ndarray, info: Any, width: int, height: int, name: str) -
             f"{matrix[0, 2]:g}, {matrix[1, 2]:g}, in pixels: no lens makes a {info.width}x{info.height} image so",
         )
     try:
-        camera = Camera(np.hstack([matrix, np.zeros((3, 1))]), info.width, info.height)
+        camera = Camera.of_intrinsics(matrix, info.width, info.height)
         return camera.crop(roi.x_offset, roi.y_offset, *full).resize(width, height)
     except ValueError as error:
         raise FrameRejectedError("invalid camera_info", f"{name} of the camera_info is unusable: {error}") from error

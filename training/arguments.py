@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from add_model.backends.select import ENGINES
+from add_model.geometry.level import LEVEL_UP
 from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT, Ground
 
 
@@ -75,4 +74,4 @@ def ground(options: argparse.Namespace) -> Ground | None:
         return None
     if height > MAX_HEIGHT:
         raise ValueError(f"--camera-height {height:g} is above {MAX_HEIGHT:g}: it is in metres")
-    return Ground(np.array([0.0, -1.0, 0.0]), height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)
+    return Ground(LEVEL_UP, height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)

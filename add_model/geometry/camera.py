@@ -85,7 +85,12 @@ class Camera:
     @classmethod
     def pinhole(cls, fu: float, fv: float, cu: float, cv: float, width: int, height: int) -> Camera:
         """A camera without skew whose points are given in its own frame: P = [K | 0]."""
-        return cls(np.array([[fu, 0, cu, 0], [0, fv, cv, 0], [0, 0, 1, 0]]), width, height)
+        return cls.of_intrinsics(np.array([[fu, 0, cu], [0, fv, cv], [0, 0, 1]]), width, height)
+
+    @classmethod
+    def of_intrinsics(cls, K: np.ndarray, width: int, height: int) -> Camera:
+        """The camera of these intrinsics (3, 3), whose points are given in its own frame: P = [K | 0]."""
+        return cls(np.hstack([K, np.zeros((3, 1))]), width, height)
 
     @property
     def fu(self) -> float:
@@ -104,7 +109,7 @@ class Camera:
 
     def own_frame(self) -> Camera:
         """The same camera with points given in its own optical frame: the fourth column is dropped."""
-        return Camera(np.hstack([self.P[:, :3], np.zeros((3, 1))]), self.width, self.height)
+        return Camera.of_intrinsics(self.P[:, :3], self.width, self.height)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in P's frame -> (..., 3) as (u, v, depth); depth <= 0 is behind the camera."""

@@ -16,6 +16,8 @@ from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 
+LEVEL_UP = np.array([0.0, -1.0, 0.0])  # up in the frame of a level camera
+LEVEL_UP.setflags(write=False)
 _ROUNDING = 1e-6  # pixels
 _LARGEST = 2.0  # times the original's sides: where the view would grow beyond, its rim is cut
 
@@ -104,8 +106,7 @@ def level_view(camera: Camera, up: np.ndarray) -> LevelView:
     origin = np.floor(low + 0.5 + _ROUNDING)
     width, height = np.maximum(1, np.ceil(high - 0.5 - _ROUNDING) - origin + 1).astype(int)
     shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1.0]])
-    P = np.hstack([shift @ K, np.zeros((3, 1))])
-    return LevelView(Camera(P, int(width), int(height)), rotation, shift @ turned)
+    return LevelView(Camera.of_intrinsics(shift @ K, int(width), int(height)), rotation, shift @ turned)
 
 
 def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detections:
@@ -131,5 +132,5 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
     pixels = rays[..., :2] / np.where(rays[..., 2:] > 0, rays[..., 2:], 1)
     boxes2d = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
     shown = ahead & box3d.has_area(boxes2d)
-    up = view.rotation.T @ np.array([0.0, -1.0, 0.0])
+    up = view.rotation.T @ LEVEL_UP
     return replace(found, boxes=boxes, boxes2d=boxes2d, up=up)[shown]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from add_model.geometry.camera import Camera
-from add_model.geometry.level import LevelView, level_view
+from add_model.geometry.level import LEVEL_UP, LevelView, level_view
 from add_ros.bag_export.checks import clocks
 from add_ros.bag_export.choice import FrameChoice, FrameChooser
 from add_ros.bag_export.dataset_writer import DatasetWriter
@@ -148,7 +148,7 @@ def _export(
         journal.add(Row("", number, frame.topic, frame.frame_id, frame.stamp, note=f"{problem.reason}: {problem}"))
         return
     if view is not None:
-        image, camera, up = view.warp(image), view.camera, np.array([0.0, -1.0, 0.0])
+        image, camera, up = view.warp(image), view.camera, LEVEL_UP
     sweep, objects, notes = _beside(frame, camera, recording, view)
     to_camera = None if sweep is None else sweep.to_camera if view is None else view.rotation @ sweep.to_camera
     name = frame_id(journal.count)

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from add_model.geometry.level import LEVEL_UP
 from add_model.ground import Ground
 from add_ros.errors import FrameRejectedError
 from add_ros.node.tf_transformer import TfTransformer
-
-_LEVEL = np.array([0.0, -1.0, 0.0])
 
 
 class CameraGround:
@@ -38,7 +37,7 @@ class CameraGround:
             FrameRejectedError: where tf does not say it in time, or has the camera below the ground.
         """
         if self._to_ground is None:
-            up = _LEVEL if up is None else up
+            up = LEVEL_UP if up is None else up
             return Ground(up, self._height, self._slope_std, covariance_scale) if self._height else None
         pose = self._to_ground.pose(header)
         try:

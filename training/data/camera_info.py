@@ -92,7 +92,7 @@ def _camera(path: Path, matrix: np.ndarray, document: dict[str, Any], width: int
             f"{path}: 'roi' {region[0]}x{region[1]} at ({left}, {top}) lies outside the {width}x{height} pixels"
         )
     try:
-        camera = Camera(np.hstack([matrix, np.zeros((3, 1))]), width, height).crop(left, top, *region)
+        camera = Camera.of_intrinsics(matrix, width, height).crop(left, top, *region)
         return camera.resize(region[0] // binning[0], region[1] // binning[1])
     except ValueError as error:
         raise CalibrationError(f"{path}: {error}") from None

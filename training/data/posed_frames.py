@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from add_model.geometry.camera import Camera
 from training.data.depth_sources import object_depth, point_depth
 from training.data.file_problems import FileProblems
 from training.data.frame_sources import LabelledFrames
@@ -65,11 +62,6 @@ class PosedFrames(LabelledFrames):
         for index, _ in enumerate(counted(self.ids, "frames", "check files")):
             self._check(problems, index)
         problems.require_none(self.folder, len(self))
-
-
-def pinhole(K: np.ndarray, size: tuple[int, int]) -> Camera:
-    """The camera of (3, 3) intrinsics and (width, height), in its own optical frame."""
-    return Camera(np.hstack([K, np.zeros((3, 1))]), *size)
 
 
 def check_image(problems: FileProblems, frame: str, what: str, path: Path, wanted: tuple[int, int], by: str) -> None:

@@ -17,7 +17,7 @@ from training.data.images import read_unchanged
 from training.data.kitti.splits import lacking
 from training.data.kitti360.annotations import read_boxes
 from training.data.kitti360.calibration import read_poses, read_rig
-from training.data.posed_frames import PosedFrames, check_image, pinhole
+from training.data.posed_frames import PosedFrames, check_image
 from training.data.posed_objects import move, objects_in_image
 from training.data.sample import Objects
 from training.data.text_files import read_text
@@ -85,7 +85,7 @@ class Kitti360Frames(PosedFrames):
 
     def camera(self, index: int) -> Camera:
         """The camera of a frame."""
-        return pinhole(self._rig.K, self._rig.size)
+        return Camera.of_intrinsics(self._rig.K, *self._rig.size)
 
     def objects(self, index: int) -> Objects:
         """What is annotated and seen."""

@@ -11,7 +11,7 @@ from add_model.geometry.camera import Camera
 from training.data.file_problems import FileProblems
 from training.data.nuscenes.splits import scenes_of
 from training.data.nuscenes.tables import Recording, read_tables, scene_names
-from training.data.posed_frames import PosedFrames, check_image, pinhole
+from training.data.posed_frames import PosedFrames, check_image
 from training.data.posed_objects import move, objects_in_image
 from training.data.sample import Objects
 from training.errors import DataSetError
@@ -74,7 +74,7 @@ class NuscenesFrames(PosedFrames):
     def camera(self, index: int) -> Camera:
         """The camera of a frame."""
         recording = self._recording(index)
-        return pinhole(recording.intrinsic, recording.size)
+        return Camera.of_intrinsics(recording.intrinsic, *recording.size)
 
     def objects(self, index: int) -> Objects:
         """What is annotated and in view; none in a test set."""
