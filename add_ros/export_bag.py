@@ -38,15 +38,7 @@ from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
 
 PAGE = "export.html"
-_NOT_FRAMES = (
-    "out",
-    "val_share",
-    "split_gap",
-    "seed",
-    "processes",
-    "scheduler",
-    "shared",
-)  # options that change no frame
+_NOT_FRAMES = ("out", "val_share", "split_gap", "seed", "processes", "scheduler")  # options that change no frame
 
 
 def _positive(kind: type, text: str) -> float:
@@ -120,10 +112,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = parser()
     a = options.parse_args(given)
-    a.shared = are_shared(options, a)
+    shared = are_shared(options, a)
     try:
         with raise_on_signals():
-            _export(a, shlex.join(["add-ros", "bag", "export", *given]))
+            _export(a, shared, shlex.join(["add-ros", "bag", "export", *given]))
     except OSError as error:
         print(f"export_bag: {_io_error(error, a.out)}", file=sys.stderr)
         return 1
@@ -142,7 +134,7 @@ def _io_error(error: OSError, out: Path) -> str:
     return str(error)
 
 
-def _export(a: argparse.Namespace, command: str) -> None:
+def _export(a: argparse.Namespace, shared: bool, command: str) -> None:
     wanted = ExportTopics(tuple(a.camera), a.points, a.labels, a.odometry, a.imu)
     choice = FrameChoice(
         int(a.every), a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
@@ -150,10 +142,11 @@ def _export(a: argparse.Namespace, command: str) -> None:
     opened = partial(Recording, wanted=wanted, max_offset=round(a.max_offset * 1e9), rectification=a.rectification)
     for bag in a.bags:
         opened(bag)  # a bag that cannot be read is named before the first is exported
-    with Journal(a.out, _settings(a)) as journal:
-        if a.shared:
+    settings = _settings(a)
+    with Journal(a.out, settings) as journal:
+        if shared:
             spread = a.processes, a.scheduler
-            report = export_shared(a.bags, opened, choice, a.level, a.jpeg, a.out, journal, _settings(a), *spread)
+            report = export_shared(a.bags, opened, choice, a.level, a.jpeg, a.out, journal, settings, *spread)
         else:
             recordings = [partial(opened, bag) for bag in a.bags]
             report = export(recordings, choice, a.level, DatasetWriter(a.out, a.jpeg), journal, _progress)
