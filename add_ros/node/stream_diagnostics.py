@@ -35,6 +35,22 @@ class LogThrottle:
         return True
 
 
+class _Lacks:
+    """How often the detections of an image went out without something, by reason: in all, and in this window."""
+
+    def __init__(self) -> None:
+        self.total: Counter[str] = Counter()
+        self.window: Counter[str] = Counter()
+
+    def add(self, reason: str) -> None:
+        self.total[reason] += 1
+        self.window[reason] += 1
+
+    def values(self, name: str) -> dict[str, int]:
+        """The totals as diagnostics."""
+        return {f"{name} ({reason})": count for reason, count in sorted(self.total.items())}
+
+
 class StreamDiagnostics:
     """Counters of one camera. Called from any thread; `clock` gives seconds that only go forward."""
 
@@ -43,8 +59,7 @@ class StreamDiagnostics:
         self._received = self._published = self._objects = 0
         self._callback_errors = self._impossible = 0
         self._dropped: Counter[str] = Counter()
-        self._dropped_tracks: Counter[str] = Counter()
-        self._without_ground: Counter[str] = Counter()
+        self._tracks, self._ground = _Lacks(), _Lacks()
         self._last_received: float | None = None
         self._last_published: float | None = None
         self._idle = ""
@@ -59,8 +74,8 @@ class StreamDiagnostics:
         self._together: list[float] = []
         self._latency: list[float] = []
         self._problems: Counter[str] = Counter()
-        self._track_problems: Counter[str] = Counter()
-        self._ground_problems: Counter[str] = Counter()
+        self._tracks.window.clear()
+        self._ground.window.clear()
         self._window_received = self._window_missed = self._unstamped = 0
         self._window_callback_errors = self._window_impossible = 0
 
@@ -107,14 +122,12 @@ class StreamDiagnostics:
     def dropped_tracks(self, reason: str) -> None:
         """An image whose detections went out got no tracks."""
         with self._lock:
-            self._dropped_tracks[reason] += 1
-            self._track_problems[reason] += 1
+            self._tracks.add(reason)
 
     def without_ground(self, reason: str) -> None:
         """An image's detections went out without regard to the ground, which was not known."""
         with self._lock:
-            self._without_ground[reason] += 1
-            self._ground_problems[reason] += 1
+            self._ground.add(reason)
 
     def callback_failed(self) -> None:
         """A callback of the node raised an exception: of a message, a request or a timer."""
@@ -145,9 +158,9 @@ class StreamDiagnostics:
                 "frames_out": self._published,
                 "frames_dropped": self._dropped.total(),
                 **{f"frames_dropped ({reason})": count for reason, count in sorted(self._dropped.items())},
-                "tracks_dropped": self._dropped_tracks.total(),
-                **{f"tracks_dropped ({reason})": count for reason, count in sorted(self._dropped_tracks.items())},
-                **{f"frames_without_ground ({reason})": n for reason, n in sorted(self._without_ground.items())},
+                "tracks_dropped": self._tracks.total.total(),
+                **self._tracks.values("tracks_dropped"),
+                **self._ground.values("frames_without_ground"),
                 "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
                 "processing_time_ms": _mean(self._processing),
                 "processing_time_max_ms": _max(self._processing),
@@ -184,10 +197,9 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
-        if self._track_problems:
-            warnings.append(f"images without tracks: {_counts(self._track_problems)}")
-        if self._ground_problems:
-            warnings.append(f"images without known ground: {_counts(self._ground_problems)}")
+        for what, lacks in (("tracks", self._tracks), ("known ground", self._ground)):
+            if lacks.window:
+                warnings.append(f"images without {what}: {_counts(lacks.window)}")
         if self._window_impossible:
             warnings.append(f"{self._window_impossible} detections had impossible values: the model is broken")
         if self._window_callback_errors:
