@@ -120,12 +120,13 @@ def _predictor(
     options: argparse.Namespace, frames: KittiFolder
 ) -> tuple[Callable[[int], tuple[Detections, Camera]], list[str]]:
     """What detects in a frame by its index, with the frame's camera, and notes on it."""
+    plane = ground(options)
     if options.teacher is not None:
         from training.teacher_predictor import TeacherPredictor  # needs torch
 
         teacher = TeacherPredictor(options.teacher, options.device)
         return lambda index: (teacher.predict(frames, index), frames.camera(index)), []
-    predictor, plane = Predictor(options.model, options.device, engine=options.engine), ground(options)
+    predictor = Predictor(options.model, options.device, engine=options.engine)
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)

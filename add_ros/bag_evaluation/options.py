@@ -142,7 +142,8 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
                 parser.error(f"--{name.replace('_', '-')} is about one bag, not {len(arguments.bags)}")
     if are_shared(parser, arguments) and not arguments.threads:
         arguments.threads = 1
-    if arguments.camera_height is not None and not (arguments.model or arguments.compare_model):
+    known = arguments.camera_height is not None or arguments.ground_slope_std is not None
+    if known and not (arguments.model or arguments.compare_model):
         parser.error("--camera-height is for models: recorded detections are scored as they are")
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")

@@ -100,6 +100,12 @@ def test_what_is_no_teacher_or_has_no_scan_is_one_sentence(checkpoint, data, tmp
     assert "is no teacher: train one with model.objective TeacherTraining" in capsys.readouterr().err
     assert run("--kitti", data, "--depth", "lidar", "--out", tmp_path / "a") == 2
     assert "--depth is what a --teacher sees" in capsys.readouterr().err
+    for known, words in (
+        (("--camera-height", 1), "is for a --model"),
+        (("--ground-slope-std", 1), "give --camera-height"),
+    ):
+        assert run("--kitti", data, "--teacher", checkpoint, *known, "--out", tmp_path / "a") == 2
+        assert words in capsys.readouterr().err
     shutil.rmtree(data / "training" / "velodyne")
     assert run("--kitti", data, "--teacher", checkpoint, "--out", tmp_path / "a") == 2
     assert "no frame has a scan in velodyne" in capsys.readouterr().err

@@ -120,6 +120,13 @@ def test_a_bag_scores_as_its_folder_where_the_height_of_the_camera_is_known(bag,
     assert ground["3d"] != plain["3d"] and ground["bbox"] == pytest.approx(plain["bbox"], abs=0.01)
 
 
+@pytest.mark.parametrize("known", [("--camera-height", "1.65"), ("--ground-slope-std", "1")])
+def test_a_ground_is_for_models(known, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("bag", *known)
+    assert stop.value.code == 2 and "--camera-height is for models" in capsys.readouterr().err
+
+
 def test_kitti_scores_as_its_folder(kitti_mini, tmp_path):
     ids = kitti_mini / "ImageSets" / "val.txt"
     assert convert.main([str(kitti_mini), str(tmp_path / "bag"), "--ids", str(ids)]) == 0
