@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import LineCollection
-from seen import Seen, add_held_out_argument, held_out, seen
+from seen import Seen, add_held_out_argument, held_out, level_streets, moderate, seen, write_rows
 from tqdm import tqdm
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES
@@ -33,14 +32,14 @@ from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.data.kitti.labels import detections_table, objects_table
 from training.data.world import World
 from training.evaluation.association import associate
-from training.evaluation.average_precision import Tallies, tallies
+from training.evaluation.average_precision import tallies
 from training.evaluation.bootstrap import interval, resamples
 from training.evaluation.distance import object_errors
 
 TABLE = Path(__file__).with_suffix(".csv")
 SEED, RESAMPLES, KITTI_HEIGHT = 79, 200, 1.65
 HEIGHTS = (0.5, 1.0, KITTI_HEIGHT, 2.3, 3.0)
-METRICS = (("Car", "bev"), ("Car", "3d"), ("Pedestrian", "3d"))
+MEASURES = (("Car", "bev", "loose"), ("Car", "3d", "loose"), ("Pedestrian", "3d", "loose"))
 EDGES = (0, 10, 20, 40)  # metres
 NETWORK = "network alone"
 
@@ -77,12 +76,6 @@ def observe(predictor: Predictor, streets: int) -> Iterator[Images]:
         yield Images(f"streets, {height:g} m", height, seen(predictor, samples))
 
 
-def moderate(tally: Tallies, weights: np.ndarray | None = None) -> np.ndarray:
-    """AP_R40 of `METRICS`, percent, of a weighted set of the images."""
-    levels = [tally.by_overlap["loose"][name][metric] for name, metric in METRICS]
-    return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else np.nan for of in levels])
-
-
 def depth_errors(images: list[Seen]) -> list[str]:
     """The median of cars' depth errors, percent of the distance, between `EDGES`, of detections from 0.3 on."""
     shown = [one.found[one.found.scores >= 0.3] for one in images]
@@ -103,10 +96,10 @@ def rows(images: Images) -> Iterator[dict[str, object]]:
         found = images.with_ground(ground)
         tables = [detections_table(one.found, one.camera) for one in found]
         tally = tallies(labelled, tables, KITTI_CLASSES)
-        drawn = np.array([moderate(tally, weights) for weights in draws])
+        drawn = np.array([moderate(tally, MEASURES, weights) for weights in draws])
         plain = drawn if plain is None else plain
         low, high = interval(drawn - plain)
-        for i, ((label, metric), ap) in enumerate(zip(METRICS, moderate(tally), strict=True)):
+        for i, ((label, metric, _), ap) in enumerate(zip(MEASURES, moderate(tally, MEASURES), strict=True)):
             yield {
                 "images": images.name, "count": len(labelled), "ground": name, "class": label, "metric": metric,
                 "ap": f"{ap:.2f}", "gain_low": f"{low[i]:.2f}", "gain_high": f"{high[i]:.2f}",
@@ -134,10 +127,7 @@ def table() -> str:
 
 def street_world(height: float) -> World:
     """Streets as a level camera at this height sees them."""
-    return World(
-        width=960, height=600, focal=600, focal_range=(1, 1), principal_range=(0, 0), baseline=(0, 0, 0),
-        camera_height=(height, height), pitch=(0, 0), roll=(0, 0), seed=SEED,
-    )  # fmt: skip
+    return level_streets(960, 600, 600, height, SEED)
 
 
 def picture(predictor: Predictor, path: Path, height: float = 3.0, streets: tuple[int, ...] = (2, 4, 7)) -> None:
@@ -179,15 +169,10 @@ def main() -> None:
     if options.table:
         print(table())
         return
-    predictor, made = Predictor(options.model, device="cpu", threads=1), []
+    predictor = Predictor(options.model, device="cpu", threads=1)
     real = [Images("KITTI", KITTI_HEIGHT, held_out(options.kitti, options.held_out))] if options.held_out else []
-    for images in itertools.chain(real, observe(predictor, options.streets)):
-        made += [row | {"date": datetime.date.today().isoformat()} for row in rows(images)]
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(made[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-    print(f"{len(made)} rows -> {options.out}")
+    every = itertools.chain(real, observe(predictor, options.streets))
+    write_rows(options.out, (row for images in every for row in rows(images)))
 
 
 if __name__ == "__main__":

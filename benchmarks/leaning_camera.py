@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from seen import level_streets, moderate, write_rows
 from tqdm import tqdm
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
@@ -45,6 +45,7 @@ SETTINGS = {0.5: [(20, 10)], 1.65: [(10, 0), (20, 0), (0, 10), (20, 10)], 3.0: [
 DRAWN = (0.5, 3.0), (20.0, 10.0)
 CARS = ClassSpec(KITTI_CLASSES.classes[:1])
 METRICS = (("bbox", "strict"), ("bev", "loose"), ("3d", "loose"), ("bev", "strict"), ("3d", "strict"))
+MEASURES = tuple(("Car", *metric) for metric in METRICS)
 VALUES = ("ap", "ap_low", "ap_high", "ratio", "ratio_low", "ratio_high")
 LEVEL, UNCAPPED = "level camera", "level view, no pixel cap"
 Key = tuple[str, str, str, str, str]  # height, pitch, roll, objects, method
@@ -99,10 +100,7 @@ def wide_camera() -> Camera:
 
 def world(above_ground: float, wide: Camera) -> World:
     """The streets as the wide camera at this height sees them."""
-    return World(
-        width=wide.width, height=wide.height, focal=FOCAL, focal_range=(1, 1), principal_range=(0, 0),
-        baseline=(0, 0, 0), camera_height=(above_ground, above_ground), pitch=(0, 0), roll=(0, 0), seed=SEED,
-    )  # fmt: skip
+    return level_streets(wide.width, wide.height, FOCAL, above_ground, SEED)
 
 
 def as_seen(found: Detections, view: View, wide: Camera) -> Detections:
@@ -167,17 +165,15 @@ def observe(predictors: dict[str, Predictor], streets: range) -> Iterator[tuple[
                 yield (name, *angles, "shared", LEVEL), labels(sample.objects, both, level_boxes), level_found
 
 
-def moderate(tally: Tallies, weights: np.ndarray | None = None) -> np.ndarray:
-    """AP_R40 of `METRICS`, moderate, percent, of a weighted set of the streets."""
-    levels = [tally.by_overlap[overlaps]["Car"][metric] for metric, overlaps in METRICS]
-    return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else 0.0 for of in levels])
+def _moderate(tally: Tallies, weights: np.ndarray | None = None) -> np.ndarray:
+    return np.nan_to_num(moderate(tally, MEASURES, weights))  # where no car was found, the score is 0
 
 
 def rows(observed: dict[Key, Tallies], streets: int) -> Iterator[dict[str, object]]:
     """A row of the CSV for each setting and metric."""
     draws = list(resamples(streets, RESAMPLES, seed=SEED))
-    ap = {key: moderate(t) for key, t in observed.items()}
-    drawn = {key: np.array([moderate(t, weights) for weights in draws]) for key, t in observed.items()}
+    ap = {key: _moderate(t) for key, t in observed.items()}
+    drawn = {key: np.array([_moderate(t, weights) for weights in draws]) for key, t in observed.items()}
     for key, tally in observed.items():
         height, pitch, roll, objects, method = key
         other = (height, pitch, roll, "shared", LEVEL) if objects == "shared" else (height, "0", "0", "own", LEVEL)
@@ -239,12 +235,7 @@ def main() -> None:
     for key, labelled, found in observe(predictors, range(options.streets)):
         seen[key].append((labelled, found))
     tallied = {key: tallies(*map(list, zip(*pairs, strict=True)), CARS) for key, pairs in seen.items()}
-    made = [row | {"date": datetime.date.today().isoformat()} for row in rows(tallied, options.streets)]
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(made[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-    print(f"{len(made)} rows -> {options.out}")
+    write_rows(options.out, rows(tallied, options.streets))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""What a detector found in labelled images: the images themselves are not kept."""
+"""What a detector found in labelled images, which are not kept, and how good it is, as rows of a CSV file."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
@@ -14,6 +18,7 @@ from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
 from training.data.sample import Objects, Sample
 from training.data.world import World
+from training.evaluation.average_precision import Tallies
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,33 @@ def frames(root: Path, ids: Path) -> Iterable[Sample]:
 def streets(seed: int, first: int, count: int) -> Iterable[Sample]:
     """Streets of the synthetic world as `add-ros world --seed` draws them."""
     return map(World(seed=seed).sample, range(first, first + count))
+
+
+def level_streets(width: int, height: int, focal: float, above_ground: float, seed: int) -> World:
+    """Streets as a level camera of this size and height sees them."""
+    return World(
+        width=width, height=height, focal=focal, focal_range=(1, 1), principal_range=(0, 0), baseline=(0, 0, 0),
+        camera_height=(above_ground, above_ground), pitch=(0, 0), roll=(0, 0), seed=seed,
+    )  # fmt: skip
+
+
+def moderate(tally: Tallies, measures: Sequence[tuple[str, str, str]], weights: np.ndarray | None = None) -> np.ndarray:
+    """AP_R40, moderate, percent, of a weighted set of the images; NaN where a class was never found.
+
+    measures: class, metric and 'strict' or 'loose' of each
+    """
+    levels = [tally.by_overlap[overlaps][name][metric] for name, metric, overlaps in measures]
+    return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else np.nan for of in levels])
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Write a CSV file of these rows and of today's date, and say so."""
+    made = [row | {"date": datetime.date.today().isoformat()} for row in rows]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(made[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(made)
+    print(f"{len(made)} rows -> {path}")
 
 
 def add_held_out_argument(parser: argparse.ArgumentParser) -> None:
