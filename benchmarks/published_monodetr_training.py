@@ -25,7 +25,7 @@ from training.data.photometric import ColourChange
 _PACKAGES = ("lib.models", "lib.models.monodetr")
 _SIZE, _LAYERS, _QUERIES, _GROUPS = (640, 192), 3, 20, 2
 _NAMES = ("Car", "Pedestrian", "Cyclist")
-# Ours, theirs, and the published weight.
+# This project's name, the published one, and the published weight.
 _LOSSES = (
     ("label", "loss_ce", 2),
     ("centre", "loss_center", 10),
@@ -63,12 +63,12 @@ def _scene(seed: int, count: int) -> tuple[Camera, Labels]:
 def monodetr_losses(root: Path) -> Iterator[Row]:
     """All losses of three layers' outputs that are drawn, for two images with 8 and 5 objects."""
     old_names()
-    theirs = original(root, "lib.models.monodetr.monodetr", *_PACKAGES)
-    matcher = theirs.build_matcher(
+    published = original(root, "lib.models.monodetr.monodetr", *_PACKAGES)
+    matcher = published.build_matcher(
         {"set_cost_class": 2, "set_cost_bbox": 5, "set_cost_3dcenter": 10, "set_cost_giou": 2}
     )
     names = ["labels", "boxes", "depths", "dims", "angles", "center", "depth_map"]
-    criterion = theirs.SetCriterion(3, matcher, {}, 0.25, names, group_num=_GROUPS)
+    criterion = published.SetCriterion(3, matcher, {}, 0.25, names, group_num=_GROUPS)
     detector, scenes = _small(PUBLISHED), [_scene(0, 8), _scene(1, 5)]
     encoded = [detector.target_encoder.encode(*scene) for scene in scenes]
     targets = {key: torch.from_numpy(np.stack([one[key] for one in encoded])) for key in encoded[0]}
@@ -80,8 +80,8 @@ def monodetr_losses(root: Path) -> Iterator[Row]:
     features = DecoderOutputs(
         logits,
         boxes[..., :2] * size - 0.5,
-        boxes[..., [2, 4, 3, 5]] * size.repeat(2),  # theirs are left, right, top, bottom
-        dims[..., [2, 1, 0]],  # theirs are height, width, length
+        boxes[..., [2, 4, 3, 5]] * size.repeat(2),  # published: left, right, top, bottom
+        dims[..., [2, 1, 0]],  # published: height, width, length
         angle,
         depth[..., 0],
         2 * depth[..., 1].clamp(-4, 4),
@@ -96,14 +96,14 @@ def monodetr_losses(root: Path) -> Iterator[Row]:
     outputs = layers[-1] | {"pred_depth_map_logits": cells, "aux_outputs": layers[:-1]}
     plain = torch.tensor
     with mock.patch("torch.tensor", lambda *given, device=None, **others: plain(*given, **others)):  # no GPU
-        wanted = criterion(outputs, [_as_theirs(targets, image, size) for image in range(2)])
+        wanted = criterion(outputs, [_as_published(targets, image, size) for image in range(2)])
     found = monodetr_loss(features, targets, detector.unit, _GROUPS)
     for own, name, weight in _LOSSES:
         whole = sum(weight * float(wanted[key]) for key in (name, f"{name}_0", f"{name}_1") if key in wanted)
         yield f"MonoDETR, loss of {own}", "3 layers, 8 and 5 objects", whole, float(found[own]), float("nan")
 
 
-def _as_theirs(targets: dict[str, torch.Tensor], image: int, size: torch.Tensor) -> dict[str, torch.Tensor]:
+def _as_published(targets: dict[str, torch.Tensor], image: int, size: torch.Tensor) -> dict[str, torch.Tensor]:
     """The same objects in the published form."""
     t = {key: values[image][targets["mask"][image]] for key, values in targets.items() if key in _OF_OBJECTS}
     centre, sides = (t["centre"] + 0.5) / size, t["sides"] / size.repeat(2)
@@ -121,10 +121,10 @@ def _as_theirs(targets: dict[str, torch.Tensor], image: int, size: torch.Tensor)
 
 def monodetr_headings(root: Path) -> Iterator[Row]:
     """How far the angles that are learnt are from the published formula's, radians."""
-    theirs = original(root, "lib.datasets.kitti.kitti_utils", "lib.datasets", "lib.datasets.kitti")
+    published = original(root, "lib.datasets.kitti.kitti_utils", "lib.datasets", "lib.datasets.kitti")
     camera, labels = _scene(2, 40)
     matrices = {"P2": camera.P, "R0": np.eye(3), "Tr_velo2cam": np.eye(3, 4)}
-    calibration = theirs.Calibration(matrices)
+    calibration = published.Calibration(matrices)
     worst = []
     for kind in (PUBLISHED, OWN):
         t = _small(kind).target_encoder.encode(camera, labels)
@@ -159,7 +159,7 @@ class _Script:
 
 def monodetr_colours(root: Path) -> Iterator[Row]:
     """The largest difference in grey values of an image whose colours change by the same numbers."""
-    theirs = original(root, "lib.datasets.kitti.pd", "lib.datasets", "lib.datasets.kitti")
+    published = original(root, "lib.datasets.kitti.pd", "lib.datasets", "lib.datasets.kitti")
     image = np.random.default_rng(0).integers(70, 110, (60, 200, 3), np.uint8)
     changes = [
         ColourChange(21.0, 1.3, True, 0.6, 12.0, (2, 0, 1)),
@@ -167,8 +167,8 @@ def monodetr_colours(root: Path) -> Iterator[Row]:
     ]
     apart = []
     for change in changes:
-        with mock.patch.object(theirs, "random", _Script(change)):
-            wanted = theirs.PhotometricDistort()(image.astype(np.float32))
+        with mock.patch.object(published, "random", _Script(change)):
+            wanted = published.PhotometricDistort()(image.astype(np.float32))
         # The published image is RGB, whose hue is turned as if it were BGR: to the other side.
         found = replace(change, hue=-change.hue)(image)
         apart.append(np.abs(found.astype(int) - wanted.astype(np.uint8)).max())
@@ -186,13 +186,13 @@ def monodetr_start(root: Path) -> Iterator[Row]:
     old_names()
     torch.manual_seed(0)
     names = (*_PACKAGES, "lib.models.monodetr.depth_predictor")
-    theirs = original(root, "lib.models.monodetr.depthaware_transformer", *names)
+    published = original(root, "lib.models.monodetr.depthaware_transformer", *names)
     predictor = original(root, "lib.models.monodetr.depth_predictor.depth_predictor", *names)
     config = {"hidden_dim": 256, "dropout": 0.1, "nheads": 8, "dim_feedforward": 256, "enc_layers": 1, "dec_layers": 1}
     config |= {"return_intermediate_dec": True, "num_feature_levels": 4, "dec_n_points": 4, "enc_n_points": 4}
     config |= {"two_stage": False, "num_queries": 50, "use_dab": False, "two_stage_dino": False}
     config |= {"num_depth_bins": 80, "depth_min": 1e-3, "depth_max": 60.0}
-    wanted = decoder_weights(theirs.build_depthaware_transformer(config).decoder.layers[0], summed=True)
+    wanted = decoder_weights(published.build_depthaware_transformer(config).decoder.layers[0], summed=True)
     wanted |= {f"predictor.{key}": value for key, value in predictor_weights(predictor.DepthPredictor(config)).items()}
     ratios, still = [], []
     for kind in (PUBLISHED, OWN):
