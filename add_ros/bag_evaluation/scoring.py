@@ -121,8 +121,8 @@ def score(
         frames.append(replace(frame, objects=objects, ids=frame.ids[kept], detections=detections))
         derived += of_objects + of_detections
     counts = tallies(
-        [objects_table(frame.objects) for frame in frames],
-        [detections_table(frame.detections, frame.camera) for frame in frames],
+        (objects_table(frame.objects) for frame in frames),
+        (detections_table(frame.detections, frame.camera) for frame in frames),
         classes,
     )
     objects, detections = [frame.objects for frame in frames], [frame.detections for frame in frames]

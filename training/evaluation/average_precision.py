@@ -7,7 +7,7 @@ program. Where that divides 0 by 0, because every detection above a threshold is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from add_model.geometry.rotated_iou import ratio
 from training.data.kitti.labels import LabelTable
 from training.evaluation.difficulty import MIN_HEIGHT, counted, left_out_by_reason, objects_that_count
 from training.evaluation.matching import Pairs
-from training.evaluation.table_rows import Rows, intersections, meeting, sizes
+from training.evaluation.table_rows import Rows, intersections, meeting, overlapping, portions, sizes
 from training.evaluation.tally import Steps, Tally, tally
 
 METRICS = ("bbox", "aos", "bev", "3d")
@@ -127,7 +127,7 @@ class Tallies:
         return Scores(curves, objects, self.classes, self.left_out)
 
 
-def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Scores:
+def evaluate(labels: Iterable[LabelTable], results: Iterable[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Scores:
     """Score results against labels.
 
     Args:
@@ -141,24 +141,22 @@ def evaluate(labels: Sequence[LabelTable], results: Sequence[LabelTable], classe
     return tallies(labels, results, classes).scores()
 
 
-def tallies(labels: Sequence[LabelTable], results: Sequence[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Tallies:
+def tallies(labels: Iterable[LabelTable], results: Iterable[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Tallies:
     """The matching of `evaluate`, for scoring the same frames with several weightings. Takes and raises the same."""
-    if len(labels) != len(results):
-        raise ValueError(f"{len(labels)} frames of labels but {len(results)} of results")
     codes = _codes(classes)
     truths, detections = Rows.of(labels, codes), Rows.of(results, codes)
+    if truths.frames != detections.frames:
+        raise ValueError(f"{truths.frames} frames of labels but {detections.frames} of results")
     if np.isnan(detections["score"]).any():
         raise ValueError("a detection has no score; result files are read with scores=True")
     aos = not (detections["alpha"] == -10).any()
     with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
         dont_care = _dont_care_shares(truths[truths.code == codes[DONT_CARE.lower()]], detections)
-        by_class = {
-            kind.name: _tally_class(kind, codes, truths, detections, dont_care, len(labels)) for kind in classes
-        }
+        by_class = {kind.name: _tally_class(kind, codes, truths, detections, dont_care) for kind in classes}
     by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
-    objects = {name: objects_that_count(codes[name.lower()], truths, len(labels)) for name in classes.names}
+    objects = {name: objects_that_count(codes[name.lower()], truths) for name in classes.names}
     left_out = {name: left_out_by_reason(codes[name.lower()], truths) for name in classes.names}
-    return Tallies(len(labels), objects, by_overlap, aos, classes, left_out)
+    return Tallies(truths.frames, objects, by_overlap, aos, classes, left_out)
 
 
 def _codes(classes: ClassSpec) -> dict[str, int]:
@@ -169,11 +167,12 @@ def _codes(classes: ClassSpec) -> dict[str, int]:
 
 def _dont_care_shares(regions: Rows, detections: Rows) -> dict[str, np.ndarray]:
     """The largest share of each detection that lies in one DontCare region, per metric."""
-    region, detection = meeting(regions, detections)
-    common, size = intersections(detections, regions, detection, region), sizes(detections)
-    shares = {metric: np.zeros(len(detections)) for metric in common}
-    for metric, share in shares.items():
-        np.maximum.at(share, detection, ratio(common[metric], size[metric][detection]))
+    size = sizes(detections)
+    shares = {metric: np.zeros(len(detections)) for metric in size}
+    for _, some in portions(regions, detections):
+        region, detection = meeting(some, detections)
+        for metric, common in intersections(detections, some, detection, region).items():
+            np.maximum.at(shares[metric], detection, ratio(common, size[metric][detection]))
     return shares
 
 
@@ -183,7 +182,6 @@ def _tally_class(
     truths: Rows,
     detections: Rows,
     dont_care: dict[str, np.ndarray],
-    frames: int,
 ) -> dict[str, dict[str, list[Tally] | None]]:
     """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
     own = codes[kind.name.lower()]
@@ -196,12 +194,9 @@ def _tally_class(
     detections, pixels = detections[matchable], pixels[matchable]
     dont_care = {metric: share[matchable] for metric, share in dont_care.items()}
 
-    truth, detection = meeting(truths, detections)
-    common = intersections(detections, truths, detection, truth)
-    size_d, size_t = sizes(detections), sizes(truths)
-    overlap = {m: ratio(common[m], size_d[m][detection] + size_t[m][truth] - common[m]) for m in common}
+    truth, detection, overlap = overlapping(truths, detections)
     found = _evaluated(detections[detections.code == own])
-    steps = Steps.of(detections.frame, detections["score"], frames)
+    steps = Steps.of(detections.frame, detections["score"], detections.frames)
 
     def levels(metric: str, threshold: float) -> list[Tally]:
         threshold += _ROUNDING[metric]
@@ -216,8 +211,8 @@ def _tally_class(
             of_levels.append(
                 tally(
                     pairs[(counts | short)[d]],
-                    truths.side(counted(truths, own, level)),
-                    detections.side(counts),
+                    truths.side(counted(truths, own, level), metric),
+                    detections.side(counts, metric),
                     steps,
                     cared,
                 )

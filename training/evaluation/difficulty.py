@@ -12,10 +12,10 @@ MAX_OCCLUSION = (0, 1, 2)
 MAX_TRUNCATION = (0.15, 0.3, 0.5)
 
 
-def objects_that_count(code: int, truths: Rows, frames: int) -> np.ndarray:
+def objects_that_count(code: int, truths: Rows) -> np.ndarray:
     """How many objects (3, F) of a class count in each frame, for easy, moderate, hard."""
     rows = [counted(truths, code, level) for level in range(len(DIFFICULTIES))]
-    return np.stack([np.bincount(truths.frame[mask], minlength=frames) for mask in rows])
+    return np.stack([np.bincount(truths.frame[mask], minlength=truths.frames) for mask in rows])
 
 
 def counted(truths: Rows, code: int, level: int) -> np.ndarray:

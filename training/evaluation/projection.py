@@ -61,7 +61,7 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, np.ndar
         np.where(derive[:, None], clipped, objects.boxes2d),
         np.where(guess, 1 - share, objects.truncated),
         objects.occluded,
-    )[kept]
+    )[_picked(kept)]
     return (
         complete,
         kept,
@@ -86,14 +86,19 @@ def complete_detections(detections: Detections, camera: Camera, project_all: boo
         project_all: whether those that have a 2D box get a projected one too.
     """
     sane = _solid(detections.boxes) & np.isfinite(detections.scores)
-    found = detections[sane]
+    found = detections[_picked(sane)]
     derive = np.isnan(found.boxes2d).any(axis=1) | project_all
     clipped, share = _projected(found.boxes, camera)
-    boxes2d = np.where(derive[:, None], clipped, found.boxes2d)
+    boxes2d = np.where(derive[:, None], clipped, found.boxes2d) if derive.any() else found.boxes2d
     kept = ~derive | (share > 0)
-    complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[kept]
+    complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[_picked(kept)]
     lost = len(detections) - len(complete)
     return complete, Derived(detections=len(complete), detections2d=int((derive & kept).sum()), lost=lost)
+
+
+def _picked(mask: np.ndarray) -> np.ndarray | slice:
+    """An index of what a mask picks. All, by far the most frequent, are not copied: long runs have many frames."""
+    return slice(None) if mask.all() else mask
 
 
 def _solid(boxes: np.ndarray) -> np.ndarray:

@@ -23,62 +23,29 @@ _NEVER = -10000000  # the official kit's first pass takes no score at or below i
 class Side:
     """The rows of ground truth or of detections, in the order of frames.
 
-    frame: (N,) index of the frame, alpha: (N,) observation angle, score: (N,) NaN for ground truth,
-    counts: (N,) bool, whether the row is not ignored
+    frame: (N,) index of the frame, alpha: (N,) observation angle, None where it is not scored, score: (N,) NaN for
+    ground truth, counts: (N,) bool, whether the row is not ignored
     """
 
     frame: np.ndarray
-    alpha: np.ndarray
+    alpha: np.ndarray | None
     score: np.ndarray
     counts: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """The counts of one class, metric, overlap and difficulty over F frames.
-
-    objects:              (F,) ground truths that count
-    hit_score, hit_frame: (H,) the true positives of the first pass, by falling score
-    score, frame, change: (K,), (K,), (3, K) by falling score: when the threshold falls to it, the counts of that frame
-                          change by so many true positives, false positives, and summed similarity of orientation
-    """
-
-    objects: np.ndarray
-    hit_score: np.ndarray
-    hit_frame: np.ndarray
-    score: np.ndarray
-    frame: np.ndarray
-    change: np.ndarray
-
-    def curves(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Precision and orientation similarity (41,) at `RECALLS`, made monotone from the right.
-
-        Args:
-            weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
-        """
-        if weights is None:
-            weights = np.ones(len(self.objects), dtype=int)
-        hits = np.repeat(self.hit_score, weights[self.hit_frame])
-        thresholds = recall_thresholds(hits, int(weights @ self.objects))
-        steps, often = len(thresholds), weights[self.frame].astype(float)
-        reached = [0, *np.searchsorted(-self.score, -thresholds, side="right").tolist()]
-        sums = [self.change[:, a:b] @ often[a:b] for a, b in pairwise(reached)]
-        true, false, agreement = np.cumsum(np.reshape(sums, (steps, 3)), axis=0).T
-        precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
-        np.divide(true, true + false, out=precision[:steps], where=true + false > 0)
-        np.divide(agreement, true + false, out=similarity[:steps], where=true + false > 0)
-        return _monotone(precision), _monotone(similarity)
-
-
-@dataclass(frozen=True, eq=False)
 class Steps:
-    """The distinct scores of each frame, falling, one frame after the other.
+    """The distinct scores of each frame.
 
-    score, frame: (S,); start: (F,) where each frame's begin; place: (N,) each row's step, counted from that start
+    score, frame: (S,) by falling score
+    rank:         (S,) where the steps of the first frame, by falling score, then those of the second and so on are in
+                  `score`; start: (F,) where each frame's begin there
+    place:        (N,) each row's step, counted from that start
     """
 
     score: np.ndarray
     frame: np.ndarray
+    rank: np.ndarray
     start: np.ndarray
     place: np.ndarray
 
@@ -92,7 +59,58 @@ class Steps:
         start = np.searchsorted(of_frame[new], np.arange(frames))
         place = np.empty(len(order), dtype=int)
         place[order] = np.cumsum(new) - 1 - start[of_frame]
-        return cls(score[new], of_frame[new], start, place)
+        falling, rank = np.argsort(-score[new], kind="stable"), np.empty(int(new.sum()), dtype=int)
+        rank[falling] = np.arange(len(rank))
+        return cls(score[new][falling], of_frame[new][falling].astype(np.int32), rank, start, place)
+
+    def at(self, frame: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Where the steps at places of frames are in `score`."""
+        return self.rank[self.start[frame] + place]
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """The counts of one class, metric, overlap and difficulty over F frames.
+
+    There are as many for a set as it has classes, metrics, overlaps and difficulties, so numbers are kept small.
+
+    objects:      (F,) ground truths that count
+    score, frame: (S,) of the class's steps, shared with its other tallies
+    hits:         (H,) the steps of the true positives of the first pass, rising
+    index:        (K,) the steps that change a count, rising
+    change:       (2, K) when the threshold falls to their scores, the counts of their frames change by so many true
+                  positives and false positives
+    agreement:    (1, K) by how much the summed similarity of orientation does; (0, K) where it is not scored
+    """
+
+    objects: np.ndarray
+    score: np.ndarray
+    frame: np.ndarray
+    hits: np.ndarray
+    index: np.ndarray
+    change: np.ndarray
+    agreement: np.ndarray
+
+    def curves(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and orientation similarity (41,) at `RECALLS`, made monotone from the right; 0 where not scored.
+
+        Args:
+            weights: (F,) whole numbers, how often each frame is in the set; None takes each once.
+        """
+        if weights is None:
+            weights = np.ones(len(self.objects), dtype=int)
+        hits = np.repeat(self.score[self.hits], weights[self.frame[self.hits]])
+        thresholds = recall_thresholds(hits, int(weights @ self.objects))
+        steps, often = len(thresholds), weights[self.frame[self.index]].astype(float)
+        reached = np.searchsorted(self.index, np.searchsorted(-self.score, -thresholds, side="right"))
+        change = np.concatenate([self.change, self.agreement], dtype=float)
+        sums = [change[:, a:b] @ often[a:b] for a, b in pairwise([0, *reached.tolist()])]
+        true, false, *agreement = np.cumsum(np.reshape(sums, (steps, len(change))), axis=0).T
+        precision, similarity = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
+        np.divide(true, true + false, out=precision[:steps], where=true + false > 0)
+        for summed in agreement:
+            np.divide(summed, true + false, out=similarity[:steps], where=true + false > 0)
+        return _monotone(precision), _monotone(similarity)
 
 
 def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.ndarray) -> Tally:
@@ -109,7 +127,6 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
     hit = truths.counts[pairs.truth] & counts[pairs.detection]
     first = match(pairs, -scores[pairs.detection], np.where(scores > _NEVER, 0, 1), 1)
     hits = pairs.detection[first.at(0) & hit]
-    hits = hits[np.argsort(-scores[hits], kind="stable")]
 
     # A detection that counts goes before one that is ignored; of the former the largest overlap, of the latter the
     # first in the file.
@@ -120,26 +137,34 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
     walked, place = np.nonzero(change)
     pair = np.r_[alone, second.walked[walked]]
     sign = np.r_[np.ones(len(alone)), change[walked, place]]
-    step = steps.start[pairs.frame[pair]] + np.r_[second.since[alone], place]
+    step = steps.at(pairs.frame[pair], np.r_[second.since[alone], place])
     stray = np.flatnonzero(counts & cared)  # until it is matched
-    own = steps.start[detections.frame[stray]] + steps.place[stray]
+    own = steps.at(detections.frame[stray], steps.place[stray])
 
-    turn = truths.alpha[pairs.truth[pair]] - detections.alpha[pairs.detection[pair]]
     size = len(steps.score)
     true = np.bincount(step, sign * hit[pair], size)
     false = np.bincount(own, minlength=size) - np.bincount(step, sign * (counts & cared)[pairs.detection[pair]], size)
-    agreement = np.bincount(step, sign * hit[pair] * (1 + np.cos(turn)) / 2, size)
-    changes = np.stack([true, false, agreement])
-    order = np.flatnonzero(changes.any(axis=0))
-    order = order[np.argsort(-steps.score[order], kind="stable")]
+    changes = [true, false]
+    if truths.alpha is not None and detections.alpha is not None:
+        turn = truths.alpha[pairs.truth[pair]] - detections.alpha[pairs.detection[pair]]
+        changes.append(np.bincount(step, sign * hit[pair] * (1 + np.cos(turn)) / 2, size))
+    index = np.flatnonzero(np.any(changes, axis=0))
+    changes = np.take(changes, index, axis=1)
     return Tally(
-        objects=np.bincount(truths.frame[truths.counts], minlength=len(steps.start)),
-        hit_score=scores[hits],
-        hit_frame=detections.frame[hits],
-        score=steps.score[order],
-        frame=steps.frame[order],
-        change=np.ascontiguousarray(changes[:, order]),
+        objects=_small(np.bincount(truths.frame[truths.counts], minlength=len(steps.start))),
+        score=steps.score,
+        frame=steps.frame,
+        hits=np.sort(steps.at(detections.frame[hits], steps.place[hits])).astype(np.int32),
+        index=index.astype(np.int32),
+        change=_small(changes[:2]),
+        agreement=changes[2:].copy(),
     )
+
+
+def _small(counts: np.ndarray) -> np.ndarray:
+    """Whole numbers in the smallest type that holds them."""
+    ends = (int(counts.min(initial=0)), int(counts.max(initial=0)))
+    return counts.astype(np.result_type(*map(np.min_scalar_type, ends)))
 
 
 def recall_thresholds(scores: np.ndarray, truths: int) -> np.ndarray:

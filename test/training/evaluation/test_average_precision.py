@@ -1,6 +1,7 @@
 """The official evaluation: closed-form cases, and a plain-loop transcription of the rules as an independent truth."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from support.own_classes import FORKLIFT, PALLET, WAREHOUSE
 
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
+from training.evaluation import table_rows
 from training.evaluation.average_precision import METRICS, OVERLAPS, evaluate, min_overlap, tallies
 from training.evaluation.tally import RECALLS, recall_thresholds
 
@@ -486,6 +488,29 @@ def fixed_set():
             far = {"box": (600, 100, 700, 180), "place": (10, 1.6, 20)}
             results[-1].append(found((i * 11 % 60) / 60, kind=own, **far))
     return labels, results
+
+
+@pytest.mark.parametrize("pairs", [1, 7, 30])
+def test_overlaps_of_few_pairs_at_a_time_give_the_same_scores(pairs, monkeypatch):
+    at_once = score(*fixed_set())
+    monkeypatch.setattr(table_rows, "_AT_ONCE", pairs)
+    assert score(*fixed_set()) == at_once
+
+
+def test_scoring_keeps_little_of_a_frame():
+    rng, kept = np.random.default_rng(0), {}
+    places = [[(z / 3, 1.6, z) for z in rng.uniform(5, 60, 8)] for _ in range(40)]
+    frames = [parse_table("\n".join(label(place=place) for place in of), "labels") for of in places]
+    lines = ["\n".join(found(rng.random(), place=place) for place in 5 * of) for of in places]
+    results = [parse_table(text, "results", scores=True) for text in lines]
+    for count in (10, 40):
+        tracemalloc.start()
+        scored = tallies(frames[:count], results[:count])
+        kept[scored.frames] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert kept[40] - kept[10] < 30 * 8000, (
+        "bytes of 30 frames of 40 detections; numbers in full would take 26,000 each"
+    )
 
 
 def test_kittis_numbers_are_to_the_bit_those_of_fixed_overlaps():
