@@ -14,7 +14,7 @@ from add_model.geometry.camera import REFERENCE_FOCAL
 
 # An error of the centre in the image, in pixels at the reference focal length, and one that scales with the box, whose
 # edges are what the network finds: shares of its length and height.
-_LATERAL_PIXELS, _LATERAL_SHARE = 1.5, 0.05
+_LATERAL_PIXELS, _LATERAL_SHARE = 1.0, 0.05
 _VERTICAL_PIXELS, _VERTICAL_SHARE = 0.5, 0.06
 _OPTIMISM = 1.3  # a network knows depth that much worse in new places than it says
 _LEAST_DEPTH_SHARE = 0.01  # no camera knows depth better than to a hundredth

@@ -26,7 +26,9 @@ def table(title: str, columns: list[str], lines: dict[str, list[float]]) -> None
 def accuracy(streets: int) -> None:
     """Average precision (R40, moderate) of cars in each engine, and how far its boxes are from the first one's."""
     world, labels = World(seed=1), []
-    predictors = {engine: Predictor(device="cpu", threads=1, engine=engine) for engine in installed_engines()[:2]}
+    predictors = {
+        engine: Predictor(device="cpu", threads=1, engine=engine, flip_test=False) for engine in installed_engines()[:2]
+    }
     tables: dict[str, list] = {engine: [] for engine in predictors}
     moved: dict[str, list[float]] = {engine: [] for engine in predictors}
     for index in range(streets):

@@ -115,7 +115,7 @@ def main() -> None:
             "JPEG by half": partial(decoded, cv2.IMREAD_REDUCED_COLOR_2),
         }
     first = next(iter(candidates))
-    predictor, labels, moved = Predictor(device="cpu", threads=1, engine=options.engine), [], []
+    predictor, labels, moved = Predictor(device="cpu", threads=1, engine=options.engine, flip_test=False), [], []
     tables: dict[str, list] = {name: [] for name in candidates}
     for sample in tqdm(samples(options), desc="frames", disable=None):
         labels.append(objects_table(sample.objects))

@@ -85,12 +85,12 @@ def add_held_out_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def held_out(root: Path | None, parts: Sequence[tuple[str, str]]) -> list[Seen]:
+def held_out(root: Path | None, parts: Sequence[tuple[str, str]], flip_test: bool = True) -> list[Seen]:
     """The frames of `--held-out`, each seen by its own model."""
     if root is None:
         raise SystemExit("error: --held-out is about frames of --kitti: give that too")
-    return [
-        one
-        for model, ids in parts
-        for one in seen(Predictor(model, device="cpu", engine="onnxruntime", threads=1), frames(root, Path(ids)))
-    ]
+    found = []
+    for model, ids in parts:
+        predictor = Predictor(model, device="cpu", engine="onnxruntime", threads=1, flip_test=flip_test)
+        found += seen(predictor, frames(root, Path(ids)))
+    return found

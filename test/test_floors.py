@@ -18,7 +18,7 @@ FLOORS = (
         "add_model.pose_covariance",
         "add_model.score_calibration",
     ),
-    ("add_model.metadata", "add_model.preprocessing", "add_model.ground", "add_model.tracking"),
+    ("add_model.metadata", "add_model.preprocessing", "add_model.ground", "add_model.flip_test", "add_model.tracking"),
     ("add_model.distillation",),
     ("add_model.detectors.base", "add_model.detectors"),
     ("add_model.registry", "add_model.renamed_keys"),

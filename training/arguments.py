@@ -44,9 +44,20 @@ def action_of(name: str, actions: Sequence[str], arguments: list[str] | None) ->
 
 
 def add_engine_arguments(group: Any) -> None:
-    """--device and --engine: where a model runs, and what runs it."""
+    """--device, --engine and --no-flip-test: where a model runs, what runs it, and how often."""
     group.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     group.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
+    add_flip_test_argument(group)
+
+
+def add_flip_test_argument(group: Any) -> None:
+    """--no-flip-test: the network sees each image once."""
+    group.add_argument(
+        "--no-flip-test",
+        dest="flip_test",
+        action="store_false",
+        help="see images once, not mirrored too: faster, worse",
+    )
 
 
 def add_ground_arguments(group: Any) -> None:

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         require_writable(options.out)
         frames = NuscenesFrames(options.root, options.scenes, options.version, options.cameras)
-        predictor = Predictor(options.model, options.device, engine=options.engine)
+        predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
         submission = _predict(frames, predictor)
         write_atomically(options.out, json.dumps(submission.content()))
     except (ModelError, ValueError, OSError) as error:

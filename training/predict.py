@@ -126,7 +126,7 @@ def _predictor(
 
         teacher = TeacherPredictor(options.teacher, options.device)
         return lambda index: (teacher.predict(frames, index), frames.camera(index)), []
-    predictor = Predictor(options.model, options.device, engine=options.engine)
+    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)

@@ -196,6 +196,15 @@ def has_area(rectangles: np.ndarray) -> np.ndarray:
     return (rectangles[:, 2] > rectangles[:, 0]) & (rectangles[:, 3] > rectangles[:, 1])
 
 
+def image_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(A, B) intersection over union of 2D boxes (A, 4) and (B, 4) in pixels; 0 where one is NaN."""
+    corner = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    common = np.prod(np.maximum(corner, 0), axis=2)
+    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    union = area_a[:, None] + area_b - common
+    return np.divide(common, union, out=np.zeros_like(union), where=union > 0)
+
+
 def headings_between(angles: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Headings (N,) about the y axis of one frame as those of another, by the (3, 3) rotation from one to the other."""
     forward = np.stack([np.cos(angles), np.zeros_like(angles), -np.sin(angles)], axis=1) @ rotation.T

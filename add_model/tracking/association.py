@@ -31,15 +31,6 @@ def pair_costs(tracks: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, n
     return costs
 
 
-def image_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(A, B) intersection over union of 2D boxes (A, 4) and (B, 4) in pixels; 0 where one is NaN."""
-    corner = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
-    common = np.prod(np.maximum(corner, 0), axis=2)
-    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
-    union = area_a[:, None] + area_b - common
-    return np.divide(common, union, out=np.zeros_like(union), where=union > 0)
-
-
 def assign(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pairs of least total cost among those of most pairs; inf is no pair."""
     from scipy.optimize import linear_sum_assignment  # half of the node's import time, for those who track

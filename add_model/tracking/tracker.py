@@ -13,7 +13,7 @@ from add_model.nms import same_place
 from add_model.pose_covariance import position_covariances
 from add_model.tracking import heading
 from add_model.tracking.anchor import Anchor
-from add_model.tracking.association import assign, image_overlap, pair_costs
+from add_model.tracking.association import assign, pair_costs
 from add_model.tracking.settings import Motions, TrackerSettings
 from add_model.tracking.table import TrackTable
 from add_model.tracking.tracks import Tracks
@@ -174,7 +174,7 @@ class Tracker:
         if not len(free_rows) or not len(free_columns):
             return costs
         boxes = self._in_camera(table[free_rows], table.headings.angle[free_rows])
-        overlap = image_overlap(_in_image(boxes, camera), measured.boxes2d[free_columns])
+        overlap = box3d.image_iou(_in_image(boxes, camera), measured.boxes2d[free_columns])
         ratio = boxes[:, 2, None] / measured.depths[free_columns]
         near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
         one = near & (overlap >= self.settings.image_overlap)

@@ -8,7 +8,7 @@ from typing import Any
 
 from add_model.backends.select import ENGINES
 from add_ros.bags.many_bags import add_processes, are_shared
-from training.arguments import add_ground_arguments, command_parser
+from training.arguments import add_flip_test_argument, add_ground_arguments, command_parser
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
 
@@ -49,7 +49,10 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
     what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    what.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
+    what.add_argument(
+        "--engine", choices=ENGINES, default="auto", metavar="NAME", help=f"{', '.join(ENGINES)}; default auto"
+    )
+    add_flip_test_argument(what)
     what.add_argument(
         "--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
     )

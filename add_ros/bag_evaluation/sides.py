@@ -88,7 +88,7 @@ def open_side(side: Side, a: argparse.Namespace) -> BagFrames:
 def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
     """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
-        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine)
+        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine, flip_test=a.flip_test)
         run = partial(run_model, bag, predictor, a.score_threshold or 0.0, ground=ground(a))
         return Detector(run, predictor.class_spec, predictor.device_note)
     if side.detections in (None, side.bag):

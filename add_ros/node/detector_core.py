@@ -149,6 +149,7 @@ class DetectorCore:
                 self._values["threads"] or None,
                 engine=self._values["engine"],
                 engine_options=parse_options(self._values["engine_options"]),
+                flip_test=self._values["flip_test"],
             )
             self._warm_up(predictor)
         except ModelError:
@@ -244,7 +245,7 @@ class DetectorCore:
         self._publish_labels()
         self._log.info(
             f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}, "
-            f"in {predictor.engine} ({predictor.precision})"
+            f"in {predictor.engine} ({predictor.precision}){', flip test' if predictor.flip_test else ''}"
         )
 
     def _match(self) -> None:

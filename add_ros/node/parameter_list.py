@@ -109,6 +109,12 @@ PARAMETERS = (
         limits=(0, 256),
     ),
     Parameter(
+        "flip_test",
+        True,
+        "Whether the network sees each image mirrored too, and both answers are averaged: more is found and placed "
+        "better, for twice the network's time.",
+    ),
+    Parameter(
         "batch_size",
         0,
         "Frames of different cameras that go through the network at once; 0 for one on a CPU, where a batch saves "

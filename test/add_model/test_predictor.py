@@ -181,7 +181,8 @@ def test_wrong_images_are_refused(predictor):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1919, 1079)])
-def test_a_jpeg_at_half_its_size_gives_the_boxes_of_the_whole(predictor, width, height):
+def test_a_jpeg_at_half_its_size_gives_the_boxes_of_the_whole(width, height):
+    predictor = Predictor(device="cpu", threads=1, flip_test=False)
     sample = World(seed=91, width=width, height=height, focal=1115.0).sample(3)
     assert predictor.half_is_enough(sample.camera)
     jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from add_model.geometry import boxes as box3d
+from add_model.geometry.boxes import image_iou
 from add_model.geometry.camera import Camera
 
 
@@ -147,3 +148,9 @@ def test_quaternions_have_length_one():
     boxes = np.zeros((17, 7))
     boxes[:, 6] = turns
     np.testing.assert_allclose(np.linalg.norm(box3d.quaternions(boxes), axis=1), 1)
+
+
+def test_image_iou_is_intersection_over_union():
+    a = np.array([[0, 0, 10, 10], [np.nan] * 4])
+    b = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
+    np.testing.assert_allclose(image_iou(a, b), [[50 / 150, 0, 1], [0, 0, 0]])

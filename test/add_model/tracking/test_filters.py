@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from add_model.geometry.boxes import headings_between
 from add_model.tracking import heading, kalman
 from add_model.tracking.anchor import Anchor
-from add_model.tracking.association import assign, image_overlap, pair_costs
+from add_model.tracking.association import assign, pair_costs
 
 
 def spd(rng, *shape):
@@ -161,12 +161,6 @@ def test_headings_go_between_frames_and_back():
     there = headings_between(angles, turn)
     np.testing.assert_allclose(np.cos(there - angles), np.cos(0.7))
     np.testing.assert_allclose(headings_between(there, turn.T), angles)
-
-
-def test_image_overlap_is_intersection_over_union():
-    a = np.array([[0, 0, 10, 10], [np.nan] * 4])
-    b = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
-    np.testing.assert_allclose(image_overlap(a, b), [[50 / 150, 0, 1], [0, 0, 0]])
 
 
 def test_a_measurement_beyond_the_limit_is_believed_less():

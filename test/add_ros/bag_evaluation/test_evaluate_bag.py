@@ -111,7 +111,7 @@ def test_a_bag_scores_as_the_folder_it_was_made_of(streets, whole, tmp_path):
 
 
 def test_a_bag_scores_as_its_folder_where_the_height_of_the_camera_is_known(bag, streets, whole, tmp_path):
-    known = ("--camera-height", "1.65", "--ground-slope-std", "2")
+    known = ("--camera-height", "1.65", "--ground-slope-std", "0.5")
     expected = from_folder(streets, None, tmp_path, *known)
     assert run(bag, "--model", "monodle_lite0", *known, "--json", tmp_path / "bag.json") == 0
     found = json.loads((tmp_path / "bag.json").read_text())

@@ -18,7 +18,7 @@ def test_defaults_are_fine_and_everything_is_described():
     assert len(BY_NAME) == len(PARAMETERS)
     fixed = {"model", "device", "threads", "cameras", "image_transport", "reliability", "rectification", "target_frame"}
     fixed |= {"transform_timeout", "class_id", "autoware_objects", "trust_calibration", "tracking", "tracking_frame"}
-    fixed |= {"engine", "engine_options", "batch_size", "batch_wait"}
+    fixed |= {"engine", "engine_options", "flip_test", "batch_size", "batch_wait"}
     fixed |= {"camera_height", "ground_frame", "ground_slope_std"}
     fixed |= {"camera_pitch", "camera_roll", "level_frame", "odom_topic", "camera_mounting"}
     assert {name for name, parameter in BY_NAME.items() if not parameter.dynamic} == fixed
