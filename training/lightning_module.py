@@ -57,7 +57,8 @@ class LitDetector(lightning.LightningModule):
         classes: What is found: name, mean size and so on of each class; null for KITTI's Car, Pedestrian, Cyclist.
 
     `scores` and `validation`, its logged summary, are those of the last validation, the same in all processes.
-    `results` is the folder for the result files of a test, set by whoever starts one.
+    `results` is the folder for the result files of a test, set by whoever starts one. `loss_weights` weigh losses by
+    name; a callback sets them.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class LitDetector(lightning.LightningModule):
         self.scores: Scores | None = None
         self.validation: dict[str, float] = {}
         self.results: Path | None = None
+        self.loss_weights: dict[str, float] = {}
         self._seed = torch.initial_seed() % 2**32
         self._scored: list[tuple] = []
         self.train()  # Lightning takes the modes as it finds them
@@ -140,7 +142,7 @@ class LitDetector(lightning.LightningModule):
         losses = self.objective.losses(
             self.detector, LossContext(batch, Normaliser(self._total, self.trainer.world_size))
         )
-        weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(self._progress))
+        weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(self._progress)) | self.loss_weights
         loss = sum(weights[name] * value for name, value in losses.items())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
         values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size

@@ -274,3 +274,9 @@ def test_a_recipe_that_is_named_from_elsewhere_is_told_where_it_is(tmp_path, mon
     there = message.rpartition(" ")[2]
     assert message.startswith("config/train/recipes/monodle_kitti.yaml does not exist; that recipe is ")
     assert Path(there).samefile(CONFIG / "train/recipes/monodle_kitti.yaml")
+
+
+def test_an_average_of_the_weights_comes_beside_the_callbacks_of_a_recipe():
+    callbacks = read("recipes/gupnet_kitti overlays/ema").trainer.callbacks
+    names = [callback.class_path.rpartition(".")[2] for callback in callbacks]
+    assert names == ["HierarchicalTaskLearning", "EMAWeightAveraging"]

@@ -85,7 +85,7 @@ def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
 
 def test_an_average_of_the_weights_resumes_too(tmp_path):
     """The overlay's: it is what is kept; the weights that are trained on are kept beside it."""
-    (average,) = yaml.safe_load((CONFIG / "train/overlays/ema.yaml").read_text())["trainer"]["callbacks"]
+    (average,) = yaml.safe_load((CONFIG / "train/overlays/ema.yaml").read_text())["trainer"]["callbacks+"]
     average["init_args"]["decay"] = 0.5
     stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": 3}}
     for name, callbacks in (("whole", [[average]]), ("stopped", [[average, stop], [average]])):

@@ -1,0 +1,84 @@
+"""Hierarchical Task Learning: weights by hand, and in a training that is stopped and goes on."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.training_bench import Training, configure
+
+from training.task_learning import WAITS_FOR, HierarchicalTaskLearning, fall, task_weights
+
+SETTLING = {"size_2d": [9, 7, 6, 5, 4], "offset_2d": [5, 4, 3, 3, 3], "size_3d": [4, 4, 3, 2, 2]}
+
+
+def test_a_fall_is_that_of_two_epochs():
+    assert fall([9, 7, 6, 5, 4]) == pytest.approx(((9 - 6) + (7 - 5) + (6 - 4)) / 3)
+
+
+def test_weights_are_those_of_the_paper():
+    """t^(1 - c), c the product of 1 - fall / first fall over the losses before."""
+    first = {"size_2d": 14 / 3, "offset_2d": 4.0, "size_3d": 2.0}
+    settled = {"size_2d": 1 - (7 / 3) / (14 / 3), "offset_2d": 1 - 1 / 4, "size_3d": 1 - (4 / 3) / 2}
+    of_two = 0.3 ** (1 - settled["size_2d"] * settled["offset_2d"])
+    wanted = {"offset_3d": of_two, "size_3d": of_two, "heading": of_two}
+    wanted["depth"] = 0.3 ** (1 - settled["size_2d"] * settled["offset_2d"] * settled["size_3d"])
+    assert task_weights(SETTLING, first, 0.3) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_losses_that_rise_or_stand_still_count_as_settled(share):
+    still = {name: [2.0] * 5 for name in SETTLING}
+    assert set(task_weights(still, dict.fromkeys(still, 1.0), share).values()) == {1.0}
+    assert set(task_weights(still, dict.fromkeys(still, 0.0), share).values()) == {1.0}
+
+
+def test_at_the_end_all_losses_count_in_full():
+    assert set(task_weights(SETTLING, dict.fromkeys(SETTLING, 1.0), 1.0).values()) == {1.0}
+
+
+def run(callback, epochs, first=0, losses=lambda epoch, name: 10.0 / (1 + epoch)):
+    """The weights of each epoch, the callback seeing two batches of these losses in each."""
+    module, seen = SimpleNamespace(loss_weights={}), []
+    for epoch in range(first, epochs):
+        names = ("heatmap", "offset_2d", "size_2d", *WAITS_FOR)
+        values = {f"train/{name}": torch.tensor(losses(epoch, name)) for name in names}
+        trainer = SimpleNamespace(current_epoch=epoch, max_epochs=20, callback_metrics=values)
+        callback.on_train_epoch_start(trainer, module)
+        seen.append(dict(module.loss_weights))
+        for index in range(2):
+            callback.on_train_batch_end(trainer, module, None, None, index)
+        callback.on_train_epoch_end(trainer, module)
+    return seen
+
+
+def test_3d_losses_wait_for_five_epochs_and_then_rise():
+    weights = run(HierarchicalTaskLearning(), 20)
+    depth = [w["depth"] for w in weights]
+    assert depth[:6] == [0.0] * 6 and set(weights[0]) == set(WAITS_FOR)
+    assert all(a < b for a, b in pairwise(depth[5:])) and depth[-1] > 0.8
+
+
+def test_a_resumed_run_has_the_same_weights():
+    whole = run(HierarchicalTaskLearning(), 12)
+    before, after = HierarchicalTaskLearning(), HierarchicalTaskLearning()
+    begun = run(before, 7)
+    after.load_state_dict(before.state_dict())
+    assert begun + run(after, 12, first=7) == whole
+
+
+@pytest.mark.slow
+def test_a_training_leaves_3d_losses_out_of_its_first_epochs(tmp_path):
+    callbacks = [{"class_path": "training.task_learning.HierarchicalTaskLearning"}]
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 1, "callbacks": callbacks})
+    training = Training(tmp_path, "fit", "--config", config)
+    assert training.finish() == 0, training.text()
+    header, *rows = (tmp_path / "runs/tiny/metrics.csv").read_text().splitlines()
+    columns = header.split(",")
+    [row] = [dict(zip(columns, r.split(","), strict=True)) for r in rows if r.split(",")[columns.index("train/loss")]][
+        :1
+    ]
+    whole = sum(float(row[f"train/{name}"]) for name in ("heatmap", "offset_2d", "size_2d"))
+    assert float(row["train/loss"]) == pytest.approx(whole, rel=1e-4)
+    kept = torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)["callbacks"]
+    assert len(kept["HierarchicalTaskLearning"]["past"]["depth"]) == 1
