@@ -8,7 +8,7 @@ Where this differs from the paper and its published code:
 
 - The learnt bias and the coordinate maps that regions get are at the reference focal length, and so is the
   uncertainty in training (`detectors.keypoint_encoder`). Where that is the camera's own they are equal.
-- Hierarchical Task Learning, the paper's schedule of loss weights, is left out: all weights are 1 from the start.
+- All losses weigh 1; Hierarchical Task Learning, the paper's schedule of weights, is `training.task_learning`.
 - A small size's score is its heatmap peak times the probability that its depth is right to a metre, not exp(-sigma).
 - A cell's centre is half a cell from its corner, as `KeypointEncoder` has it, also where regions are pooled. The
   published code puts cell j at pixel 4 j, which is 1.5 pixels off.
