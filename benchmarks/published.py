@@ -1,9 +1,9 @@
 """Compare with the published code: python benchmarks/published.py --monodle DIR --openpcdet DIR --monodetr DIR ...
 
-Runs functions of the originals (checkouts of xinzhuma/monodle, open-mmlab/OpenPCDet, ZrrSkywalker/MonoDETR) and this
-project's on the same inputs, with weights copied across, and prints a table. Each folder is optional. Kornia, which
-OpenPCDet's CaDDN needs (0.5.8 is of its time; later ones return other shapes), and torchvision (of this torch) may lie
-in a folder given by --packages.
+Runs functions of the originals (checkouts of xinzhuma/monodle, open-mmlab/OpenPCDet, ZrrSkywalker/MonoDETR, and the
+folder code of SuperMHP/GUPNet) and this project's on the same inputs, with weights copied across, and prints a table.
+Each folder is optional. Kornia, which OpenPCDet's CaDDN needs (0.5.8 is of its time; later ones return other shapes),
+and torchvision (of this torch) may lie in a folder given by --packages.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from add_model.detectors.monodle.loss import monodle_loss
 from add_model.nms import nms
 from training.data.kitti.labels import read_objects
 from training.pretrained import initial_detector
+from training.task_learning import WAITS_FOR, fall, task_weights
 
 
 def monodle_losses(root: Path) -> Iterator[Row]:
@@ -169,6 +170,30 @@ def caddn_start(packages: Path) -> Iterator[Row]:
     yield "CaDDN's start, head", "torchvision's DeepLabV3", float(theirs.mean()), float(head.mean()), float("nan")
 
 
+def task_learning(root: Path) -> Iterator[Row]:
+    """The weights of GUPNet's losses, which fall along exponentials with noise."""
+    theirs = original(root, "lib.losses.loss_function").Hierarchical_Task_Learning
+    names = {"seg_loss": "heatmap"} | {
+        f"{name.replace('_', '')}_loss": name for name in (*WAITS_FOR, *WAITS_FOR["depth"])
+    }
+    rng = np.random.default_rng(0)
+    passes = {name: 1 + 9 * np.exp(-np.arange(140) / 20) + 0.02 * rng.standard_normal(140) for name in names.values()}
+    given = [{term: torch.tensor(passes[name][n]) for term, name in names.items()} for n in range(140)]
+    weigher, apart, first = theirs(given[0]), 0.0, {}
+    for epoch, losses in enumerate(given):
+        published = weigher.compute_weight(losses, epoch)
+        if epoch < 5:
+            continue
+        window = {name: list(values[epoch - 5 : epoch]) for name, values in passes.items()}
+        first = first or {name: fall(values) for name, values in window.items()}
+        own = task_weights(window, first, (epoch - 5) / 135)
+        found = {name: float(published[term]) for term, name in names.items()}
+        apart = max(apart, *(abs(found[name] - value) for name, value in own.items()))
+        if epoch in (10, 40, 100):
+            yield "GUPNet, weight of depth", f"epoch {epoch}", found["depth"], own["depth"], float("nan")
+    yield "GUPNet, weights of losses, apart by", "135 epochs", 0.0, apart, float("nan")
+
+
 def suppression(labels: Path) -> Iterator[Row]:
     """The share of perfect detections that the default suppression removes, per cent."""
     found, kept = dict.fromkeys(KITTI_CLASSES.names, 0), dict.fromkeys(KITTI_CLASSES.names, 0)
@@ -189,7 +214,7 @@ def suppression(labels: Path) -> Iterator[Row]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("monodle", "openpcdet", "monodetr", "packages", "labels"):
+    for name in ("monodle", "openpcdet", "monodetr", "gupnet", "packages", "labels"):
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     options = parser.parse_args()
     if options.packages:
@@ -209,6 +234,8 @@ def main() -> int:
         checks += [caddn_start(options.packages)] if options.packages else []
     if options.monodetr:
         checks += [check(options.monodetr) for check in (monodetr_decoder, *MONODETR_TRAINING)]
+    if options.gupnet:
+        checks.append(task_learning(options.gupnet))
     print("| what | input | original | ours, published size | ours otherwise |\n|---|---|---|---|---|")
     for check in checks:
         for what, given, *values in check:
