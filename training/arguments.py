@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from add_model.backends.select import ENGINES
-from add_model.geometry.level import LEVEL_UP
-from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT, Ground
-
 
 def command_parser(name: str, description: str, example: str, **options: Any) -> argparse.ArgumentParser:
     """The parser of `add-ros NAME`, without arguments yet.
@@ -41,48 +37,3 @@ def action_of(name: str, actions: Sequence[str], arguments: list[str] | None) ->
         print(f"add-ros {name}: error: {' or '.join(actions)} comes first, see --help of each", file=sys.stderr)
         raise SystemExit(2)
     return words[0], words[1:]
-
-
-def add_engine_arguments(group: Any) -> None:
-    """--device, --engine and --no-flip-test: where a model runs, what runs it, and how often."""
-    group.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    group.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
-    add_flip_test_argument(group)
-
-
-def add_flip_test_argument(group: Any) -> None:
-    """--no-flip-test: the network sees each image once."""
-    group.add_argument(
-        "--no-flip-test",
-        dest="flip_test",
-        action="store_false",
-        help="see images once, not mirrored too: faster, worse",
-    )
-
-
-def add_ground_arguments(group: Any) -> None:
-    """--camera-height and --ground-slope-std: the ground under a level camera."""
-    group.add_argument(
-        "--camera-height",
-        type=float,
-        metavar="M",
-        help="metres of a level camera above flat ground",
-    )
-    group.add_argument(
-        "--ground-slope-std",
-        type=float,
-        metavar="DEG",
-        help="how flat it is: 1 on roads (default), 0.2 in halls",
-    )
-
-
-def ground(options: argparse.Namespace) -> Ground | None:
-    """The ground that these options name; raises ValueError where it can't be."""
-    height, slope_std = options.camera_height, options.ground_slope_std
-    if height is None:
-        if slope_std is not None:
-            raise ValueError("--ground-slope-std is about the ground under the camera: give --camera-height too")
-        return None
-    if height > MAX_HEIGHT:
-        raise ValueError(f"--camera-height {height:g} is above {MAX_HEIGHT:g}: it is in metres")
-    return Ground(LEVEL_UP, height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)

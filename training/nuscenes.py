@@ -11,10 +11,11 @@ from pathlib import Path
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import add_engine_arguments, command_parser
+from training.arguments import command_parser
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
 from training.data.nuscenes.splits import SPLITS
 from training.data.nuscenes.submission import Submission
+from training.model_arguments import add_engine_arguments
 from training.progress_bar import counted
 
 

@@ -11,11 +11,12 @@ from add_model.detections import Detections
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import add_engine_arguments, add_ground_arguments, command_parser, ground
+from training.arguments import command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
 from training.errors import TrainingError
+from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
 from training.progress_bar import counted
 
 

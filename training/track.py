@@ -15,11 +15,12 @@ from add_model.geometry.camera import Camera
 from add_model.ground import Ground
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
-from training.arguments import add_ground_arguments, command_parser, ground
+from training.arguments import command_parser
 from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
+from training.model_arguments import add_ground_arguments, ground
 from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render

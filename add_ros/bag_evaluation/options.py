@@ -8,7 +8,8 @@ from typing import Any
 
 from add_model.backends.select import ENGINES
 from add_ros.bags.many_bags import add_processes, are_shared
-from training.arguments import add_flip_test_argument, add_ground_arguments, command_parser
+from training.arguments import command_parser
+from training.model_arguments import add_flip_test_argument, add_ground_arguments
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
 

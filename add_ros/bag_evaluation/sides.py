@@ -22,7 +22,7 @@ from add_ros.bag_evaluation.run import (
 )
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
-from training.arguments import ground
+from training.model_arguments import ground
 
 
 @dataclass(frozen=True)

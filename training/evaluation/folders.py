@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from training.data.kitti.splits import listed, read_ids
 from training.data.text_files import is_left_behind
 from training.progress_bar import counted
 
-_BOX2D = [COLUMNS["top"], COLUMNS["bottom"]]
 _SOLID = [COLUMNS["height"], COLUMNS["width"], COLUMNS["length"]]
 
 
@@ -56,33 +56,32 @@ class ResultFolders:
 def _lacking(labels: list[LabelTable], results: list[LabelTable]) -> list[str]:
     """A sentence for each kind of rows that cannot count, or match, for want of a box."""
     notes = []
-    flat, rows = _without(labels, _BOX2D)
+    flat, solid, rows = _without_box(labels)
     if flat:
         notes.append(f"{flat} of {rows} labelled objects have no 2D box (one without height) and are not scored.")
-    solid, rows = _without(labels, _SOLID)
     if solid:
         notes.append(f"{solid} of {rows} labelled objects have no 3D box (sizes of 0 or below): none finds them in 3D.")
-    flat, rows = _without(results, _BOX2D)
+    flat, solid, rows = _without_box(results)
     if flat:
         notes.append(
             f"{flat} of {rows} results have no 2D box (one without height): by KITTI's rules they find nothing, in "
             "bird's eye view and 3D neither, since what is lower than 25 pixels is ignored. Write the projected "
             "3D box there."
         )
-    solid, rows = _without(results, _SOLID)
     if solid:
         notes.append(f"{solid} of {rows} results have no 3D box (sizes of 0 or below) and find nothing in 3D.")
     return notes
 
 
-def _without(tables: list[LabelTable], columns: list[int]) -> tuple[int, int]:
-    """(rows without any extent in these columns, rows), DontCare regions left out."""
-    objects = [name.lower() != DONT_CARE.lower() for table in tables for name in table.names]
+def _without_box(tables: list[LabelTable]) -> tuple[int, int, int]:
+    """(rows without a 2D box, rows without a 3D box, rows), DontCare regions left out."""
+    names = [name for table in tables for name in table.names]
+    regions = {name for name in set(names) if name.lower() == DONT_CARE.lower()}
+    objects = np.array([name not in regions for name in names], dtype=bool)
     values = np.concatenate([np.empty((0, len(COLUMNS))), *(table.values for table in tables)])
-    values = values[np.array(objects, dtype=bool)]
-    if columns is _BOX2D:
-        return int((~(values[:, columns[1]] > values[:, columns[0]])).sum()), len(values)
-    return int((~(values[:, columns] > 0)).any(axis=1).sum()), len(values)
+    flat = ~(values[:, COLUMNS["bottom"]] > values[:, COLUMNS["top"]])
+    solid = (values[:, _SOLID] > 0).all(axis=1)
+    return int((objects & flat).sum()), int((objects & ~solid).sum()), int(objects.sum())
 
 
 def unscored_types(names: Counter[str], classes: ClassSpec) -> Counter[str]:
@@ -165,5 +164,5 @@ def _files(folder: Path, kind: str) -> dict[str, str]:
     if not folder.is_dir():
         raise FolderError(f"the {kind} folder {folder} does not exist or is not a folder")
     # Strings rather than Path objects: thousands of files are opened.
-    files = (path for path in folder.iterdir() if path.suffix == ".txt" and not is_left_behind(path.name))
-    return {path.stem: str(path) for path in files}
+    names = (name for name in os.listdir(folder) if name.endswith(".txt") and not is_left_behind(name))
+    return {name.removesuffix(".txt"): os.path.join(folder, name) for name in names}
