@@ -59,7 +59,7 @@ def evaluate(bag: Path, page: bool) -> Measured:
         command = [sys.executable, "-m", "add_ros.evaluate_bag", str(bag), "--model", SHIPPED_MODEL.stem]
         command += ["--json", str(Path(folder) / "scores.json")]
         command += ["--page", str(Path(folder) / "page.html")] if page else []
-        before, began, held = _cpu(), time.monotonic(), [0.0]
+        before, began, held = cpu_of_children(), time.monotonic(), [0.0]
         process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         while process.poll() is None:
             with suppress(psutil.Error):  # it has just ended
@@ -68,10 +68,13 @@ def evaluate(bag: Path, page: bool) -> Measured:
         if process.returncode:
             sys.exit(process.returncode)  # its own sentence on stderr says why
         seconds = time.monotonic() - began
-    return Measured(seconds, _cpu() - before, held, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+    return Measured(
+        seconds, cpu_of_children() - before, held, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    )
 
 
-def _cpu() -> float:
+def cpu_of_children() -> float:
+    """Seconds of CPU of all processes that were started and have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
