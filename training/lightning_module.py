@@ -139,13 +139,11 @@ class LitDetector(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The sum of the losses by the objective's weights. Raises TrainingError where it is not finite."""
-        losses = self.objective.losses(
-            self.detector, LossContext(batch, Normaliser(self._total, self.trainer.world_size))
-        )
+        losses = self.losses(batch)
         weights = dict.fromkeys(losses, 1.0) | dict(self.objective.weights(self._progress)) | self.loss_weights
         loss = sum(weights[name] * value for name, value in losses.items())
         # Those of the whole batch, known to all processes: one that stopped alone would leave the others waiting.
-        values = self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
+        values = self.of_all_processes(losses)
         if not torch.isfinite(values).all():
             raise TrainingError(self._not_finite(losses, batch))
         logged = {f"train/{name}": value for name, value in zip(losses, values, strict=True)}
@@ -153,6 +151,16 @@ class LitDetector(lightning.LightningModule):
         whole = sum(weights[name] * value for name, value in zip(losses, values, strict=True))
         self.log("train/loss", whole, prog_bar=True, batch_size=len(batch.images))
         return loss
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's losses of this process's batch by name."""
+        return self.objective.losses(
+            self.detector, LossContext(batch, Normaliser(self._total, self.trainer.world_size))
+        )
+
+    def of_all_processes(self, losses: dict[str, Tensor]) -> Tensor:
+        """The losses of the whole batch, in the same order."""
+        return self._total(torch.stack([value.detach() for value in losses.values()])) / self.trainer.world_size
 
     def validation_step(self, scene: Scene, _: int) -> None:
         """Detect in one frame and keep the result."""

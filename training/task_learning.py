@@ -7,10 +7,15 @@ from 0 to 1 over the training, and c tells how much less the losses before it fa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import lightning
-from torch import Tensor
+import torch
+
+from training.errors import TrainingError
+from training.lightning_module import LitDetector
+from training.progress import say
 
 _WINDOW = 5  # epochs
 
@@ -21,6 +26,7 @@ WAITS_FOR = {
     "heading": ("size_2d", "offset_2d"),
     "depth": ("size_2d", "size_3d", "offset_2d"),
 }
+_LOSSES = ("heatmap", "offset_2d", "size_2d", *WAITS_FOR)
 
 
 def fall(losses: list[float]) -> float:
@@ -50,46 +56,68 @@ class HierarchicalTaskLearning(lightning.Callback):
     """Sets the weights of a GUPNet's losses at the start of each epoch: 0 for 3D losses in the first five, then by
     `task_weights`. Distillation's own losses are left alone.
 
-    The published code also measures the losses once before training, and looks at those of one epoch earlier.
+    As in the published code, losses are measured once before training, in a pass over all frames, and those of the
+    epoch that has just ended do not count yet.
     """
 
     def __init__(self) -> None:
         self._past: dict[str, list[float]] = {}
         self._first: dict[str, float] = {}
-        self._sums: dict[str, float] = {}
+        self._sums = dict.fromkeys(_LOSSES, 0.0)
         self._batches = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds, so that a resumed run goes on with the same weights."""
-        return {"past": self._past, "first": self._first, "sums": self._sums, "batches": self._batches}
+        """What a checkpoint holds, which is of whole epochs, so that a resumed run goes on with the same weights."""
+        return {"past": self._past, "first": self._first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self._past, self._first = state_dict["past"], state_dict["first"]
-        self._sums, self._batches = state_dict["sums"], state_dict["batches"]
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: LitDetector) -> None:
+        """Measure the losses before training. Raises TrainingError for a detector that has others."""
+        if self._past:  # resumed
+            return
+        say("Hierarchical Task Learning: measuring the losses before training")
+        loader = trainer.datamodule.train_dataloader()  # of its own: Lightning's is at the start of its first epoch
+        with torch.no_grad(), trainer.precision_plugin.train_step_context():
+            for batch in islice(loader, trainer.num_training_batches):
+                losses = pl_module.losses(trainer.strategy.batch_to_device(batch))
+                if missing := [name for name in _LOSSES if name not in losses]:
+                    raise TrainingError(
+                        "HierarchicalTaskLearning weighs the losses of MonoDLE and GUPNet; this detector has no "
+                        + ", ".join(missing)
+                    )
+                self._add(dict(zip(losses, pl_module.of_all_processes(losses).tolist(), strict=True)))
+        self._keep()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: LitDetector) -> None:
         """Set the module's `loss_weights`."""
-        epoch, past = trainer.current_epoch, self._past
-        if not past or len(next(iter(past.values()))) < _WINDOW:
+        window = {name: values[:_WINDOW] for name, values in self._past.items()}
+        if len(self._past["heatmap"]) <= _WINDOW:
             pl_module.loss_weights = dict.fromkeys(WAITS_FOR, 0.0)
             return
         if not self._first:
-            self._first = {name: fall(values) for name, values in past.items()}
-        share = min(1.0, (epoch - _WINDOW) / max(1, trainer.max_epochs - _WINDOW))
-        pl_module.loss_weights = task_weights(past, self._first, share)
+            self._first = {name: fall(values) for name, values in window.items()}
+        share = min(1.0, (trainer.current_epoch - _WINDOW) / max(1, trainer.max_epochs - _WINDOW))
+        pl_module.loss_weights = task_weights(window, self._first, share)
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: lightning.Trainer, pl_module: LitDetector, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add up the losses, as the module logs them: of all processes."""
-        for name in ("heatmap", "offset_2d", "size_2d", *WAITS_FOR):
-            value: Tensor = trainer.callback_metrics[f"train/{name}"]
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._add({name: float(trainer.callback_metrics[f"train/{name}"]) for name in _LOSSES})
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: LitDetector) -> None:
+        """Keep the epoch's means."""
+        self._keep()
+
+    def _add(self, losses: Mapping[str, float]) -> None:
+        for name in _LOSSES:
+            self._sums[name] += losses[name]
         self._batches += 1
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep the epoch's means."""
+    def _keep(self) -> None:
         for name, total in self._sums.items():
-            self._past[name] = [*self._past.get(name, []), total / self._batches][-_WINDOW:]
-        self._sums, self._batches = {}, 0
+            self._past[name] = [*self._past.get(name, []), total / self._batches][-_WINDOW - 1 :]
+        self._sums, self._batches = dict.fromkeys(_LOSSES, 0.0), 0

@@ -1,5 +1,6 @@
 """Hierarchical Task Learning: weights by hand, and in a training that is stopped and goes on."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from support.training_bench import Training, configure
 
+from training.errors import TrainingError
 from training.task_learning import WAITS_FOR, HierarchicalTaskLearning, fall, task_weights
 
+Precision = type("Precision", (), {"train_step_context": staticmethod(nullcontext)})
 SETTLING = {"size_2d": [9, 7, 6, 5, 4], "offset_2d": [5, 4, 3, 3, 3], "size_3d": [4, 4, 3, 2, 2]}
 
 
@@ -37,17 +40,30 @@ def test_at_the_end_all_losses_count_in_full():
     assert set(task_weights(SETTLING, dict.fromkeys(SETTLING, 1.0), 1.0).values()) == {1.0}
 
 
-def run(callback, epochs, first=0, losses=lambda epoch, name: 10.0 / (1 + epoch)):
-    """The weights of each epoch, the callback seeing two batches of these losses in each."""
-    module, seen = SimpleNamespace(loss_weights={}), []
+NAMES = ("heatmap", "offset_2d", "size_2d", *WAITS_FOR)
+
+
+def run(callback, epochs, first=0, losses=lambda pass_, name: 10.0 / (1 + pass_), names=NAMES):
+    """The weights of each epoch; the callback sees two batches in each pass over the frames, the first of which is
+    before training."""
+
+    def at(pass_, batch):
+        return {name: torch.tensor(losses(pass_, name) * (0.5 + batch)) for name in names}
+
+    module = SimpleNamespace(loss_weights={}, losses=lambda batch: at(0, batch))
+    module.of_all_processes = lambda losses: torch.stack(list(losses.values()))
+    trainer = SimpleNamespace(num_training_batches=2, max_epochs=20, precision_plugin=Precision())
+    trainer.datamodule = SimpleNamespace(train_dataloader=lambda: range(3))
+    trainer.strategy = SimpleNamespace(batch_to_device=lambda batch: batch)
+    callback.on_train_start(trainer, module)
+    seen = []
     for epoch in range(first, epochs):
-        names = ("heatmap", "offset_2d", "size_2d", *WAITS_FOR)
-        values = {f"train/{name}": torch.tensor(losses(epoch, name)) for name in names}
-        trainer = SimpleNamespace(current_epoch=epoch, max_epochs=20, callback_metrics=values)
+        trainer.current_epoch = epoch
         callback.on_train_epoch_start(trainer, module)
         seen.append(dict(module.loss_weights))
-        for index in range(2):
-            callback.on_train_batch_end(trainer, module, None, None, index)
+        for batch in range(2):
+            trainer.callback_metrics = {f"train/{name}": value for name, value in at(1 + epoch, batch).items()}
+            callback.on_train_batch_end(trainer, module, None, None, batch)
         callback.on_train_epoch_end(trainer, module)
     return seen
 
@@ -59,12 +75,27 @@ def test_3d_losses_wait_for_five_epochs_and_then_rise():
     assert all(a < b for a, b in pairwise(depth[5:])) and depth[-1] > 0.8
 
 
+def test_an_epochs_weights_are_those_of_the_losses_before_its_last_one():
+    """By hand, for losses of 10 / n in pass n, of which the first is before training."""
+    weights = run(HierarchicalTaskLearning(), 8)
+    first = (10 + 5 - 10 / 4 - 10 / 5) / 3  # passes 1 to 5: their inner terms cancel but for the two ends
+    eighth = (10 / 3 + 10 / 4 - 10 / 6 - 10 / 7) / 3  # epoch 7: passes 3 to 7, the eighth has just ended
+    settled = 1 - eighth / first
+    assert weights[7]["heading"] == pytest.approx((2 / 15) ** (1 - settled**2))
+    assert weights[7]["depth"] == pytest.approx((2 / 15) ** (1 - settled**3))
+
+
 def test_a_resumed_run_has_the_same_weights():
     whole = run(HierarchicalTaskLearning(), 12)
     before, after = HierarchicalTaskLearning(), HierarchicalTaskLearning()
     begun = run(before, 7)
     after.load_state_dict(before.state_dict())
     assert begun + run(after, 12, first=7) == whole
+
+
+def test_a_detector_with_other_losses_is_refused():
+    with pytest.raises(TrainingError, match="this detector has no offset_2d, size_2d"):
+        run(HierarchicalTaskLearning(), 1, names=("heatmap", *WAITS_FOR))
 
 
 @pytest.mark.slow
@@ -75,10 +106,10 @@ def test_a_training_leaves_3d_losses_out_of_its_first_epochs(tmp_path):
     assert training.finish() == 0, training.text()
     header, *rows = (tmp_path / "runs/tiny/metrics.csv").read_text().splitlines()
     columns = header.split(",")
-    [row] = [dict(zip(columns, r.split(","), strict=True)) for r in rows if r.split(",")[columns.index("train/loss")]][
-        :1
-    ]
+    every = [dict(zip(columns, row.split(","), strict=True)) for row in rows]
+    row = next(row for row in every if row["train/loss"])
     whole = sum(float(row[f"train/{name}"]) for name in ("heatmap", "offset_2d", "size_2d"))
     assert float(row["train/loss"]) == pytest.approx(whole, rel=1e-4)
     kept = torch.load(tmp_path / "runs/tiny/last.ckpt", weights_only=True)["callbacks"]
-    assert len(kept["HierarchicalTaskLearning"]["past"]["depth"]) == 1
+    before, first = kept["HierarchicalTaskLearning"]["past"]["heatmap"]
+    assert before == pytest.approx(first, rel=0.1) and before != first  # of the same streets, then of trained weights
