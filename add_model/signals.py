@@ -18,7 +18,7 @@ from functools import cache
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_GRACE = 1.5  # seconds for what is cleaned up on the way out; what is written is whole at any time
+_GRACE = 3.0  # seconds for what is cleaned up on the way out; what is written is whole at any time
 # Scripts of setup.py whose names are nobody else's; ROS has them all in a folder of this name.
 _SCRIPTS = ("add-ros", "lifecycle_detector", "bag_convert", "bag_play", "bag_record", "export_bag", "evaluate_bag")
 _FOLDER = "add_ros"
