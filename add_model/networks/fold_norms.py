@@ -24,7 +24,7 @@ def folded(module: AnyModule) -> AnyModule:
             convolution, norm = getattr(parent, first), getattr(parent, second)
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, first, fuse_conv_bn_eval(convolution, norm).requires_grad_(False))
-                setattr(parent, second, nn.Identity())
+                setattr(parent, second, nn.Identity().eval())
     return copied
 
 

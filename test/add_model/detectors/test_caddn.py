@@ -22,6 +22,7 @@ from add_model.errors import ModelError
 from add_model.geometry.camera import reference_focal_scale
 from add_model.networks.bev import BirdsEyeNetwork
 from add_model.networks.deeplab import DeepLabHead
+from add_model.networks.fold_norms import folded
 from add_model.networks.resnet import ResNet101
 from add_model.predictor import Predictor
 from add_model.registry import build
@@ -209,6 +210,14 @@ def test_the_published_start_is_coco_deeplab(tmp_path):
     torch.save(plain, tmp_path / "resnet101.pth")
     detector = initial_detector("caddn_resnet101", str(tmp_path / "resnet101.pth"))
     torch.testing.assert_close(detector.backbone.state_dict()["conv1.weight"], plain["conv1.weight"])
+
+
+def test_deeplabs_head_is_folded_for_one_image_too():
+    """As ADD's teacher is, with batches of one."""
+    torch.manual_seed(0)
+    head, x = DeepLabHead(8, 4, 8), torch.randn(1, 8, 6, 20)
+    head.whole(torch.randn(5, 8, 1, 1))
+    torch.testing.assert_close(folded(head)(x), head.eval()(x))
 
 
 def test_a_batch_of_one_image_trains_deeplabs_head():
