@@ -8,17 +8,14 @@ images). Then the processor time and the time that passed of one image of KITTI'
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 from latency import installed_engines
-from seen import Seen, add_held_out_argument, held_out, moderate, seen, streets
+from seen import Seen, add_held_out_argument, held_out, moderate, seen, streets, tally
+from speed import once
 
-from add_model.classes import KITTI_CLASSES
 from add_model.predictor import Predictor
-from training.data.kitti.labels import detections_table, objects_table
-from training.evaluation.average_precision import Tallies, tallies
 from training.evaluation.bootstrap import interval, resamples
 
 SEED, RESAMPLES = 1, 200
@@ -27,12 +24,6 @@ MEASURES = (
     ("Car", "3d", "loose"), ("Pedestrian", "bbox", "strict"), ("Pedestrian", "3d", "loose"),
     ("Cyclist", "bbox", "strict"), ("Cyclist", "3d", "loose"),
 )  # fmt: skip
-
-
-def tally(images: list[Seen]) -> Tallies:
-    """What was right in each image."""
-    labelled = [objects_table(one.objects) for one in images]
-    return tallies(labelled, [detections_table(one.found, one.camera) for one in images], KITTI_CLASSES)
 
 
 def compare(name: str, once: list[Seen], flipped: list[Seen]) -> None:
@@ -57,10 +48,8 @@ def measure_time(repeats: int = 40) -> None:
             taken: list[list[tuple[float, float]]] = [[], []]
             for _ in range(repeats):
                 for way, times in zip(ways, taken, strict=True):
-                    start = time.process_time(), time.perf_counter()
-                    way.predict(sample.image, sample.camera)
-                    times.append((time.process_time() - start[0], time.perf_counter() - start[1]))
-            cpu, passed = 1000 * np.median(np.array(taken)[:, 3:], axis=1).T
+                    times.append(once(lambda way=way: way.predict(sample.image, sample.camera)))
+            cpu, passed = np.median(np.array(taken)[:, 3:], axis=1).T
             print(
                 f"{engine:12} {threads} threads: CPU {cpu[0]:.1f} -> {cpu[1]:.1f} ms, passed {passed[0]:.1f} -> "
                 f"{passed[1]:.1f} ms"

@@ -20,19 +20,17 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import LineCollection
-from seen import Seen, add_held_out_argument, held_out, level_streets, moderate, seen, write_rows
+from seen import Seen, add_held_out_argument, held_out, level_streets, moderate, seen, tally, write_rows
 from tqdm import tqdm
 
-from add_model.classes import DONT_CARE, KITTI_CLASSES
+from add_model.classes import DONT_CARE
 from add_model.detections import SCORE_THRESHOLD
 from add_model.geometry.boxes import corners
 from add_model.geometry.level import camera_up
 from add_model.ground import Ground, stood_on
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.data.kitti.labels import detections_table, objects_table
 from training.data.world import World
 from training.evaluation.association import associate
-from training.evaluation.average_precision import tallies
 from training.evaluation.bootstrap import interval, resamples
 from training.evaluation.distance import object_errors
 
@@ -89,19 +87,17 @@ def depth_errors(images: list[Seen]) -> list[str]:
 
 def rows(images: Images) -> Iterator[dict[str, object]]:
     """A row of the CSV for each ground."""
-    labelled = [objects_table(one.objects) for one in images.seen]
-    draws = list(resamples(len(labelled), RESAMPLES, seed=SEED))
+    draws = list(resamples(len(images.seen), RESAMPLES, seed=SEED))
     plain: np.ndarray | None = None
     for name, ground in grounds(images.height).items():
         found = images.with_ground(ground)
-        tables = [detections_table(one.found, one.camera) for one in found]
-        tally = tallies(labelled, tables, KITTI_CLASSES)
-        drawn = np.array([moderate(tally, MEASURES, weights) for weights in draws])
+        counts = tally(found)
+        drawn = np.array([moderate(counts, MEASURES, weights) for weights in draws])
         plain = drawn if plain is None else plain
         low, high = interval(drawn - plain)
-        for i, ((label, metric, _), ap) in enumerate(zip(MEASURES, moderate(tally, MEASURES), strict=True)):
+        for i, ((label, metric, _), ap) in enumerate(zip(MEASURES, moderate(counts, MEASURES), strict=True)):
             yield {
-                "images": images.name, "count": len(labelled), "ground": name, "class": label, "metric": metric,
+                "images": images.name, "count": len(images.seen), "ground": name, "class": label, "metric": metric,
                 "ap": f"{ap:.2f}", "gain_low": f"{low[i]:.2f}", "gain_high": f"{high[i]:.2f}",
                 "depth_errors": " ".join(depth_errors(found)) if label == "Car" else "", "seed": SEED,
             }  # fmt: skip

@@ -20,14 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from seen import Seen, add_held_out_argument, frames, held_out, seen, streets
+from seen import Seen, add_held_out_argument, frames, held_out, seen, streets, tally
 
 from add_model.detections import SCORE_THRESHOLD
 from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.data.kitti.labels import detections_table, objects_table
 from training.data.world import World
 from training.evaluation.association import associate, best_threshold, outcomes
-from training.evaluation.average_precision import evaluate
 from training.evaluation.distance import object_errors
 from training.evaluation.table import count_notes, rows
 
@@ -41,9 +39,7 @@ def scores(images: Sequence[Seen]) -> str:
 
     A class of which at most one object counts has no AP: it would be 0 whatever is found.
     """
-    labels = [objects_table(one.objects) for one in images]
-    results = [detections_table(one.found, one.camera) for one in images]
-    found = evaluate(labels, results)
+    found = tally(images).scores()
     few = {name for name, counts in found.objects.items() if max(counts) <= 1}
     lines = [f"  {name:<11}objects     {' / '.join(map(str, counts))}" for name, counts in found.objects.items()]
     for overlaps in ("strict", "loose"):

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
 from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.labels import detections_table, objects_table
 from training.data.kitti.splits import read_ids
 from training.data.sample import Objects, Sample
 from training.data.world import World
-from training.evaluation.average_precision import Tallies
+from training.evaluation.average_precision import Tallies, tallies
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,20 @@ def level_streets(width: int, height: int, focal: float, above_ground: float, se
     )  # fmt: skip
 
 
-def moderate(tally: Tallies, measures: Sequence[tuple[str, str, str]], weights: np.ndarray | None = None) -> np.ndarray:
+def tally(images: Iterable[Seen]) -> Tallies:
+    """What was right in each image, for KITTI's classes."""
+    pairs = [(objects_table(one.objects), detections_table(one.found, one.camera)) for one in images]
+    return tallies([labels for labels, _ in pairs], [results for _, results in pairs], KITTI_CLASSES)
+
+
+def moderate(
+    counts: Tallies, measures: Sequence[tuple[str, str, str]], weights: np.ndarray | None = None
+) -> np.ndarray:
     """AP_R40, moderate, percent, of a weighted set of the images; NaN where a class was never found.
 
     measures: class, metric and 'strict' or 'loose' of each
     """
-    levels = [tally.by_overlap[overlaps][name][metric] for name, metric, overlaps in measures]
+    levels = [counts.by_overlap[overlaps][name][metric] for name, metric, overlaps in measures]
     return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else np.nan for of in levels])
 
 

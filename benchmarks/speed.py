@@ -108,7 +108,7 @@ def first(options: argparse.Namespace) -> Rows:
             for _ in range(max(3, options.repeats // 10)):
                 predictor = Predictor(device="cpu", threads=1, engine=engine)
                 predictor.warm_up(warm)
-                taken.append(_once(lambda p=predictor: p.predict(image, camera)))
+                taken.append(once(lambda p=predictor: p.predict(image, camera)))
             lines[f"{engine}, {name}"] = tuple(np.median(taken, axis=0))
     return lines
 
@@ -159,7 +159,7 @@ def opening(_: argparse.Namespace) -> Rows:
         os.environ["XDG_CACHE_HOME"] = folder
         for engine in _lean_engines():
             for turn in ("first", "second"):
-                lines[f"{engine}, {turn} time"] = _once(lambda e=engine: open_backend(SHIPPED_MODEL, "cpu", 1, e))
+                lines[f"{engine}, {turn} time"] = once(lambda e=engine: open_backend(SHIPPED_MODEL, "cpu", 1, e))
         os.environ.pop("XDG_CACHE_HOME")
         os.environ |= {"XDG_CACHE_HOME": kept} if kept else {}
     return lines
@@ -231,7 +231,8 @@ def _lean_engines() -> list[str]:
     return [engine for engine in installed_engines() if engine != "torch"]
 
 
-def _once(work: Callable[[], object]) -> tuple[float, float]:
+def once(work: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds of the CPU, and of the clock."""
     cpu, passed = time.process_time(), time.perf_counter()
     work()
     return 1e3 * (time.process_time() - cpu), 1e3 * (time.perf_counter() - passed)
@@ -239,7 +240,7 @@ def _once(work: Callable[[], object]) -> tuple[float, float]:
 
 def _repeated(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     work()
-    return tuple(np.median([_once(work) for _ in range(repeats)], axis=0))
+    return tuple(np.median([once(work) for _ in range(repeats)], axis=0))
 
 
 def _stream(answer: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -248,7 +249,7 @@ def _stream(answer: Callable[[], object], repeats: int) -> tuple[float, float]:
     taken, cpu, start = [], time.process_time(), time.perf_counter()
     for turn in range(repeats):
         time.sleep(max(0.0, start + 0.1 * turn - time.perf_counter()))
-        taken.append(_once(answer)[1])
+        taken.append(once(answer)[1])
     time.sleep(0.1)
     return 1e3 * (time.process_time() - cpu) / repeats, float(np.median(taken))
 
