@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from add_model.candidates import Candidates
+from add_model.candidates import DEPTH_TOLERANCE, Candidates
 from add_model.geometry import boxes as box3d
 
 _OVERLAP = 0.5  # intersection over union in the image from which on two answers can be about one object
@@ -17,9 +17,7 @@ _OVERLAP = 0.5  # intersection over union in the image from which on two answers
 
 def flip_candidates(found: Candidates, width: int) -> Candidates:
     """What was found on the mirrored canvas of this width -> what that is on the canvas. Its own inverse."""
-    left, top, right, bottom = found.boxes2d.T
-    boxes2d = np.stack([width - 1 - right, top, width - 1 - left, bottom], axis=1)
-    return found._replace(boxes=box3d.flip(found.boxes), boxes2d=boxes2d)
+    return found._replace(boxes=box3d.flip(found.boxes), boxes2d=box3d.flip_rectangles(found.boxes2d, width))
 
 
 def average(own: Candidates, other: Candidates) -> Candidates:
@@ -31,20 +29,21 @@ def average(own: Candidates, other: Candidates) -> Candidates:
     probability that the depth is right to a metre. A candidate that is alone keeps half of its score.
     """
     i, j = _pairs(own, other)
-    mine, theirs = _rows(own, i), _rows(other, j)
-    weight = theirs.scores / np.maximum(mine.scores + theirs.scores, np.finfo(np.float32).tiny)
-    share = weight[:, None]
-    boxes = mine.boxes + share * (theirs.boxes - mine.boxes)
-    turn = box3d.wrap(theirs.boxes[:, 6] - mine.boxes[:, 6])
-    boxes[:, 6] = box3d.wrap(mine.boxes[:, 6] + np.where(np.abs(turn) > np.pi / 2, np.round(weight), weight) * turn)
-    within = (1 - weight) * mine.depth_std**2 + weight * theirs.depth_std**2
-    between = weight * (1 - weight) * (theirs.boxes[:, 2] - mine.boxes[:, 2]) ** 2
-    depth_std = np.sqrt(within + between)  # of a mixture of both
+    first, second = _rows(own, i), _rows(other, j)
+    weight = second.scores / np.maximum(first.scores + second.scores, np.finfo(np.float32).tiny)
+    boxes = first.boxes + weight[:, None] * (second.boxes - first.boxes)
+    angle = box3d.wrap(second.boxes[:, 6] - first.boxes[:, 6])
+    boxes[:, 6] = box3d.wrap(first.boxes[:, 6] + np.where(np.abs(angle) > np.pi / 2, np.round(weight), weight) * angle)
+    # The variance of a mixture: the mean of both, and that between both.
+    mean_variance = (1 - weight) * first.depth_std**2 + weight * second.depth_std**2
+    apart = second.boxes[:, 2] - first.boxes[:, 2]
+    depth_std = np.sqrt(mean_variance + weight * (1 - weight) * apart**2)
+    certainty = _depth_certainty(depth_std) / _depth_certainty(np.sqrt(mean_variance))
     paired = Candidates(
-        (mine.scores + theirs.scores) / 2 * (_depth_certainty(depth_std) / _depth_certainty(np.sqrt(within))),
-        mine.labels,
+        (first.scores + second.scores) / 2 * certainty,
+        first.labels,
         boxes,
-        mine.boxes2d + share * (theirs.boxes2d - mine.boxes2d),
+        first.boxes2d + weight[:, None] * (second.boxes2d - first.boxes2d),
         depth_std,
     )
     parts = (paired, _half_as_sure(own, i), _half_as_sure(other, j))
@@ -53,8 +52,8 @@ def average(own: Candidates, other: Candidates) -> Candidates:
 
 
 def _depth_certainty(depth_std: np.ndarray) -> np.ndarray:
-    """The share of a Laplace distribution of this standard deviation, metres, that lies within one metre."""
-    return 1 - np.exp(-np.sqrt(2) / np.maximum(depth_std, 1e-6))
+    """What `detectors.base.depth_certainty` says of tensors: that needs torch."""
+    return 1 - np.exp(-np.sqrt(2) * DEPTH_TOLERANCE / np.maximum(depth_std, 1e-6))
 
 
 def _pairs(own: Candidates, other: Candidates) -> tuple[np.ndarray, np.ndarray]:

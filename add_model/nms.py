@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.detections import Detections
+from add_model.geometry.boxes import image_iou
 from add_model.geometry.rotated_iou import bev_iou
 
 _OVERLAP = 0.6  # intersection over union of 2D boxes
@@ -41,15 +42,9 @@ def nms(found: Detections, settings: NmsSettings | None = NmsSettings()) -> Dete
 
 
 def _same_view(found: Detections) -> np.ndarray:
-    boxes = found.boxes2d
-    left, top, right, bottom = boxes.T
-    width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    common = width.clip(min=0) * height.clip(min=0)
-    area = (right - left) * (bottom - top)
     ratio = found.boxes[:, None, 2] / found.boxes[:, 2]
     near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
-    return near & (common > _OVERLAP * (area[:, None] + area - common))
+    return near & (image_iou(found.boxes2d, found.boxes2d) > _OVERLAP)
 
 
 def same_place(boxes: np.ndarray) -> np.ndarray:

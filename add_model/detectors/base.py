@@ -16,14 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from add_model.candidates import Candidates
+from add_model.candidates import DEPTH_TOLERANCE, Candidates
 from add_model.classes import ClassSpec
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.geometry.camera import Camera
 from add_model.labels import Labels
 from add_model.nms import NmsSettings
-
-_DEPTH_TOLERANCE = 1.0  # metres
 
 Features = TypeVar("Features")  # a detector's own: what its losses, its decoding and its distillation read
 
@@ -128,7 +126,7 @@ class Detector(nn.Module, ABC, Generic[Features]):
 
 def depth_certainty(depth_std: Tensor) -> Tensor:
     """The share of a Laplace distribution of this standard deviation, metres, that lies within one metre."""
-    return 1 - torch.exp(-math.sqrt(2) * _DEPTH_TOLERANCE / depth_std)
+    return 1 - torch.exp(-math.sqrt(2) * DEPTH_TOLERANCE / depth_std)
 
 
 # Probabilities of classes and deviations of depth in metres -> what candidates are sorted by, in [0, 1].

@@ -142,6 +142,12 @@ def flip(boxes: np.ndarray) -> np.ndarray:
     return mirrored
 
 
+def flip_rectangles(rectangles: np.ndarray, width: int) -> np.ndarray:
+    """2D boxes (N, 4) in an image of this width -> where they are in its mirror image (u -> width - 1 - u)."""
+    left, top, right, bottom = rectangles.T
+    return np.stack([width - 1 - right, top, width - 1 - left, bottom], axis=1)
+
+
 def project_edges(
     boxes: np.ndarray, camera: Camera, edges: np.ndarray = EDGES, up: np.ndarray | None = None
 ) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from add_model.candidates import Candidates
-from add_model.flip_test import average, flip_candidates
+from add_model.detectors.base import depth_certainty
+from add_model.flip_test import _depth_certainty, average, flip_candidates
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.predictor import Predictor
@@ -80,6 +82,12 @@ def test_a_pair_is_weighted_by_its_scores():
     np.testing.assert_allclose(joined.boxes, [[1.25, 1, 21, 4.1, 1.6, 1.5, 0.3]], rtol=1e-6)
     np.testing.assert_allclose(joined.boxes2d, [[101, 50, 141, 80]])
     np.testing.assert_allclose(joined.depth_std, [np.sqrt(variance + 3)], rtol=1e-6)
+
+
+def test_depth_is_as_certain_as_in_the_networks_score():
+    deviations = np.geomspace(1e-3, 100, 50)
+    wanted = depth_certainty(torch.from_numpy(deviations)).numpy()
+    np.testing.assert_allclose(_depth_certainty(deviations), wanted, rtol=1e-12)
 
 
 def test_of_two_opposite_headings_the_surer_one_is_taken():

@@ -26,9 +26,8 @@ _GAUSS = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 
 def flip(sample: Sample) -> Sample:
     """The mirrored world (x -> -x) in the mirrored image (u -> width - 1 - u). Its own inverse."""
-    objects, limit = sample.objects, sample.camera.width - 1
-    boxes2d = objects.boxes2d.copy()
-    boxes2d[:, [0, 2]] = limit - objects.boxes2d[:, [2, 0]]
+    objects = sample.objects
+    boxes2d = box3d.flip_rectangles(objects.boxes2d, sample.camera.width)
     return replace(
         sample,
         image=cv2.flip(sample.image, 1),

@@ -116,7 +116,7 @@ def overlapping(truths: Rows, detections: Rows) -> tuple[np.ndarray, np.ndarray,
         truth += first
         common = intersections(detections, truths, detection, truth)
         overlap = np.stack([ratio(of, size_d[m][detection] + size_t[m][truth] - of) for m, of in common.items()])
-        some = (overlap > 0).any(axis=0)
-        found.append((truth[some], detection[some], overlap[:, some]))
+        touching = (overlap > 0).any(axis=0)
+        found.append((truth[touching], detection[touching], overlap[:, touching]))
     truth, detection, overlap = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
     return truth, detection, dict(zip(size_t, overlap, strict=True))
