@@ -255,7 +255,7 @@ rclpy.init()
 node = rclpy.create_node("camera")
 images = node.create_publisher(Image, "image", qos_profile_sensor_data)
 message = Image(height=384, width=1280, encoding="rgb8", step=3840, data=bytes(384 * 3840))
-while True:
+while rclpy.ok():  # until SIGINT
     message.header.stamp = node.get_clock().now().to_msg()
     images.publish(message)
     time.sleep(0.033)
@@ -278,6 +278,6 @@ def test_lost_images_without_a_profile_are_explained(bench, monkeypatch):
             try:
                 bench.spin_until(lambda: "did not get here" in detector.log, f"for missed images in {detector.log}")
             finally:
-                camera.kill()
+                camera.send_signal(signal.SIGINT)
         assert "/image: " in detector.log and detector.log.count("did not get here") == 1
         assert detector.stop() == 0 and "Traceback" not in detector.log, detector.log
