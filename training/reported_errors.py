@@ -22,6 +22,11 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
         if broken is None:
             raise
         message = f"{broken}; replace the file and go on with --resume"
+    except ValueError as error:
+        missing = _cause(error, ModuleNotFoundError)
+        if missing is None:
+            raise
+        message = f"what the configuration names needs a package that is not installed: {missing}"
     except OSError as error:
         if error.errno in FULL:
             message = f"the disk is full ({error}); make room and go on with --resume"
@@ -33,9 +38,16 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
     return 1
 
 
-def _broken_image(error: BaseException | None) -> str | None:
+def _broken_image(error: BaseException) -> str | None:
     """The message of an image that turned out to be broken past its header, which alone is looked at before."""
-    while error is not None and not isinstance(error, ImageError):
-        error = error.__cause__ or error.__context__  # Lightning's clean-up may fail in turn
+    broken = _cause(error, ImageError)
     # A loader's process puts its traceback before the message.
-    return error and str(error).strip().splitlines()[-1].removeprefix("training.data.images.ImageError: ")
+    return broken and str(broken).strip().splitlines()[-1].removeprefix("training.data.images.ImageError: ")
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The error itself, or what it came from, where that is of a kind."""
+    while error is not None and not isinstance(error, kind):
+        # Lightning's clean-up may fail in turn.
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error

@@ -204,3 +204,18 @@ def test_weights_serve_classes_of_the_same_names_and_sizes_alone(tmp_path):
     checkpoint = {"model_name": "monodle_plain", "class_spec": ClassSpec((car,)).to_json(), "state_dict": {}}
     with pytest.raises(TrainingError, match=r"the checkpoint finds Car, model\.classes are Bus"):
         module.on_load_checkpoint(checkpoint)
+
+
+def test_deterministic_runs_end_with_the_same_bits(tmp_path):
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        data = {"augmentation": {"size": [64, 64], "color_jitter": True}}
+        trainer = {"max_epochs": 1, "deterministic": True}
+        config = configure(tmp_path / f"{name}.yaml", model={"name": "monodle_plain"}, data=data, trainer=trainer)
+        run = Training(tmp_path, "fit", "--config", config, "--seed_everything", seed)
+        assert run.finish() == 0, run.text()
+        state = torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=False)["state_dict"]
+        weights.append(torch.cat([value.double().flatten() for value in state.values()]))
+    same, again, other = weights
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
