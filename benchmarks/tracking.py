@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from training.evaluation.average_precision import evaluate
 from training.evaluation.tracking import TrackedFrame, track_scores
 
 _LEAST_SCORE = 0.05
+_THRESHOLDS = (SCORE_THRESHOLD, 0.5, 0.63)
 _NOISE = (0.03, 0.05)  # of depth, as a share; of headings, radians
 _DROPPED = 0.3
 _STANDING = 0.05  # m/s
@@ -104,9 +106,9 @@ def from_truth(drives: Drives, noise: tuple[float, float], dropped: float, seed:
     return made
 
 
-def ours(frames: Sequence[Frame], moving: bool = True) -> list[TrackedFrame]:
-    """What the tracker makes of a drive, with the camera's motion or without."""
-    tracker = Tracker(TrackerSettings.at(SCORE_THRESHOLD))
+def ours(frames: Sequence[Frame], moving: bool = True, least: float = SCORE_THRESHOLD) -> list[TrackedFrame]:
+    """What the tracker makes of a drive, with the camera's motion or without, at a score threshold."""
+    tracker = Tracker(TrackerSettings.at(least))
     made = [tracker.update(f.found, f.camera, f.stamp, f.pose if moving else None) for f in frames]
     return [TrackedFrame(f.objects, f.tracks, t.detections, t.ids) for f, t in zip(frames, made, strict=True)]
 
@@ -207,16 +209,14 @@ def main(arguments: list[str] | None = None) -> int:
         sets[f"{options.kitti.name}, the detector"] = real(predictor, options.kitti)
     for title, drives in sets.items():
         print(title)
-        trackers = {"tracker": ours, "tracker, camera's motion unknown": lambda frames: ours(frames, moving=False)}
+        trackers: dict[str, Callable[[Sequence[Frame]], list[TrackedFrame]]] = {}
+        for least in _THRESHOLDS:
+            trackers[f"tracker, score >= {least}"] = partial(ours, least=least)
+            if options.ab3dmot:
+                trackers[f"AB3DMOT, score >= {least}"] = ab3dmot(options.ab3dmot, "pointrcnn", least)
+        trackers["tracker, camera's motion unknown"] = partial(ours, moving=False)
         if options.ab3dmot:
-            trackers |= {
-                f"AB3DMOT ({kind}, score >= {least})": ab3dmot(options.ab3dmot, kind, least)
-                for kind, least in (
-                    ("pointrcnn", SCORE_THRESHOLD),
-                    ("pointrcnn", 0.63),
-                    ("deprecated", SCORE_THRESHOLD),
-                )
-            }
+            trackers["AB3DMOT, its deprecated settings"] = ab3dmot(options.ab3dmot, "deprecated", SCORE_THRESHOLD)
         for name, track in trackers.items():
             print(f"  {name}")
             for line in hota_lines(drives, track):
