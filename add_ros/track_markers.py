@@ -11,6 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model.geometry import boxes as box3d
+from add_model.geometry.level import LEVEL_UP
 from add_model.tracking import Tracks, track_colour
 
 TRACKS, TRACK_LABELS, SPEEDS, TRAILS = "tracks", "track_labels", "speeds", "trails"
@@ -65,7 +66,7 @@ class TrackMarkers:
         # What is not seen now is there by prediction alone.
         colour = ColorRGBA(r=red, g=green, b=blue, a=1.0 if tracks.coasting[n] == 0 else 0.4)
         number = identity % 2**31
-        corners = [Point(x=x, y=y, z=z) for x, y, z in box3d.corners(box[None])[0].tolist()]
+        corners = [Point(x=x, y=y, z=z) for x, y, z in box3d.corners(box[None], tracks.up)[0].tolist()]
         edges = _marker(common, TRACKS, number, Marker.LINE_LIST, colour, Vector3(x=_LINE))
         edges.points = [corners[i] for i in np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()]
         made = [edges, _label(tracks, n, number, common)]
@@ -97,7 +98,8 @@ def _label(tracks: Tracks, n: int, number: int, common: dict) -> Marker:
     label.text = f"{tracks.ids[n]} {tracks.names[n]} {distance:.0f} m"
     if tracks.velocities is not None:
         label.text += f" {np.linalg.norm(tracks.velocities[n]):.1f} m/s"
-    label.pose.position = Point(x=float(box[0]), y=float(box[1] - box[5] / 2 - height), z=float(box[2]))
+    up = LEVEL_UP if tracks.up is None else tracks.up
+    label.pose.position = _point(box[:3] + (box[5] / 2 + height) * up)
     return label
 
 

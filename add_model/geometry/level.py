@@ -42,6 +42,12 @@ class LevelView:
         matrix[:3, :3] = self.rotation
         return matrix
 
+    @property
+    def up(self) -> np.ndarray:
+        """(3,) unit vector in the original camera's own frame that points up."""
+        up: np.ndarray = self.rotation.T @ LEVEL_UP
+        return up
+
     def warp(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, 3) as the level camera sees it; what the original does not show is black."""
         size = (self.camera.width, self.camera.height)
@@ -121,16 +127,31 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
         Detections with boxes in the frame of the camera's P and `up` set. 2D boxes enclose the corners of those in the
         level image, clipped; detections that the original image does not show are left out.
     """
-    boxes = found.boxes.copy()
-    boxes[:, :3] = found.boxes[:, :3] @ view.rotation - camera.translation
-    boxes[:, 6] = box3d.headings_between(found.boxes[:, 6], view.rotation.T)
-    left, top, right, bottom = found.boxes2d.T
-    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(found))
-    rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(found)))], axis=1), 2, 0)
+    boxes, boxes2d, shown = boxes_turned_back(found.boxes, found.boxes2d, view, camera)
+    return replace(found, boxes=boxes, boxes2d=boxes2d, up=view.up)[shown]
+
+
+def boxes_turned_back(
+    boxes: np.ndarray, boxes2d: np.ndarray, view: LevelView, camera: Camera
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `turned_back`: boxes (N, 7), 2D boxes (N, 4) and which of them (N,) the original image shows."""
+    turned = boxes.copy()
+    turned[:, :3] = boxes[:, :3] @ view.rotation - camera.translation
+    turned[:, 6] = box3d.headings_between(boxes[:, 6], view.rotation.T)
+    left, top, right, bottom = boxes2d.T
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(boxes))
+    rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(boxes)))], axis=1), 2, 0)
     rays = rays @ np.linalg.inv(view.homography).T
     ahead = (rays[..., 2] > 0).all(axis=1)
     pixels = rays[..., :2] / np.where(rays[..., 2:] > 0, rays[..., 2:], 1)
-    boxes2d = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
-    shown = ahead & box3d.has_area(boxes2d)
-    up = view.rotation.T @ LEVEL_UP
-    return replace(found, boxes=boxes, boxes2d=boxes2d, up=up)[shown]
+    clipped = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
+    return turned, clipped, ahead & box3d.has_area(clipped)
+
+
+def levelled_boxes(boxes: np.ndarray, view: LevelView, camera: Camera) -> np.ndarray:
+    """Boxes (N, 7) that stand along the view's `up`, in the level camera's own frame: `turned_back`, inverted."""
+    level = boxes.copy()
+    level[:, :3] = (boxes[:, :3] + camera.translation) @ view.rotation.T
+    forward = box3d.axes(boxes, view.up)[:, 0] @ view.rotation.T
+    level[:, 6] = np.arctan2(-forward[:, 2], forward[:, 0])
+    return level

@@ -15,11 +15,11 @@ from add_model.tracking import heading
 from add_model.tracking.anchor import Anchor
 from add_model.tracking.association import assign, pair_costs
 from add_model.tracking.settings import Motions, TrackerSettings
+from add_model.tracking.sight import NEAREST, Sight
 from add_model.tracking.table import TrackTable
 from add_model.tracking.tracks import Tracks
 from add_model.tracking.transitions import Measurements, begun, corrected, first_velocity, predicted
 
-_NEAREST = 0.1  # metres before the camera
 _INSTANT = 1e-6  # seconds, of rounding
 _DEPTH_RATIO = 1.5  # what is farther apart may hide one another and is not one, however alike in the image
 _MOST_DOUBT = 10.0  # metres, standard deviation: a track whose place is less certain is lost
@@ -51,7 +51,7 @@ class Tracker:
 
         Args:
             found: what was detected in it, in the frame of the camera's P, scores in [0, 1]. Rows that are not finite
-                are passed over.
+                are passed over. With `up`, objects are followed as a level camera in the same place sees them.
             camera: that of the image.
             stamp: nanoseconds.
             pose: (4, 4) from the frame of the camera's P to any frame that is fixed to the ground; None where it is not
@@ -61,10 +61,16 @@ class Tracker:
             The tracks, or None for an image that is not newer than the last one, of which nothing can be said.
 
         Raises:
-            ValueError: where `pose` is no rigid transform.
+            ValueError: where `pose` is no rigid transform, or the camera leans too far.
         """
         if pose is not None:
             _require_rigid(pose)
+        sight = Sight.of(camera, found.up)
+        tracks = self._update(sight.levelled(found), sight, stamp, sight.level_pose(pose))
+        return None if tracks is None else sight.turned_back(tracks)
+
+    def _update(self, found: Detections, sight: Sight, stamp: int, pose: np.ndarray | None) -> Tracks | None:
+        """Of upright boxes in the frame in which they are followed, to which the pose belongs too."""
         time = 0.0 if self._stamp is None else (stamp - self._stamp) / 1e9
         if time < -self.settings.confirmed_coast:
             self.reset()
@@ -78,10 +84,10 @@ class Tracker:
             self._table = predicted(self._table, motions, self.settings, self._anchor.fixed, time)
         self._follow(pose, time)
         usable = (found.scores >= self.settings.low_score) & np.isfinite(found.boxes).all(axis=1)
-        chosen = np.flatnonzero(usable & (found.boxes[:, 2] > _NEAREST))
-        source = self._correct(self._measured(found[chosen]), camera, stamp, time)
+        chosen = np.flatnonzero(usable & (found.boxes[:, 2] > NEAREST))
+        source = self._correct(self._measured(found[chosen]), sight, stamp, time)
         source[source >= 0] = chosen[source[source >= 0]]
-        return self._publish(found, source, camera, stamp)
+        return self._publish(found, source, sight, stamp)
 
     def _follow(self, pose: np.ndarray | None, time: float) -> None:
         """Move on with the camera. In a new frame places are known, but velocities are as unknown as at first."""
@@ -117,10 +123,10 @@ class Tracker:
             self.settings.motions(self._names)[labels],
         )
 
-    def _correct(self, measured: Measurements, camera: Camera, stamp: int, time: float) -> np.ndarray:
+    def _correct(self, measured: Measurements, sight: Sight, stamp: int, time: float) -> np.ndarray:
         """Continue and begin tracks; returns the (N,) measurement of each of them, -1 for none."""
         settings, fixed = self.settings, self._anchor.fixed
-        rows, columns = self._pairs(measured, camera)
+        rows, columns = self._pairs(measured, sight)
         source = np.full(len(self._table), -1)
         source[rows] = columns
         if len(self._table):
@@ -134,7 +140,7 @@ class Tracker:
             self._table = self._table.joined(begun(measured[new], ids, len(self._names), settings, fixed, stamp))
         return np.concatenate([source, new])
 
-    def _pairs(self, measured: Measurements, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    def _pairs(self, measured: Measurements, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
         """Tracks and their measurements: the sure ones in space, then in the image, then the others in space."""
         table, settings = self._table, self.settings
         none = np.empty(0, int)
@@ -149,7 +155,7 @@ class Tracker:
         sure = measured.scores >= settings.high_score
         costs += np.where(same, 0.0, settings.class_cost)
         rows, columns = assign(np.where(sure, costs, np.inf))
-        in_image = self._image_costs(measured, camera, same & sure, rows, columns)
+        in_image = self._image_costs(measured, sight, same & sure, rows, columns)
         for again in (in_image, np.where(same & ~sure, costs, np.inf)):
             again[rows], again[:, columns] = np.inf, np.inf
             if not np.isfinite(again).any():
@@ -159,7 +165,7 @@ class Tracker:
         return rows, columns
 
     def _image_costs(
-        self, measured: Measurements, camera: Camera, allowed: np.ndarray, rows: np.ndarray, columns: np.ndarray
+        self, measured: Measurements, sight: Sight, allowed: np.ndarray, rows: np.ndarray, columns: np.ndarray
     ) -> np.ndarray:
         """(T, D): how little the boxes of a track and a detection overlap in the image, for those that are left.
 
@@ -174,7 +180,7 @@ class Tracker:
         if not len(free_rows) or not len(free_columns):
             return costs
         boxes = self._in_camera(table[free_rows], table.headings.angle[free_rows])
-        overlap = box3d.image_iou(_in_image(boxes, camera), measured.boxes2d[free_columns])
+        overlap = box3d.image_iou(sight.boxes2d(boxes), measured.boxes2d[free_columns])
         ratio = boxes[:, 2, None] / measured.depths[free_columns]
         near = (ratio < _DEPTH_RATIO) & (ratio > 1 / _DEPTH_RATIO)
         one = near & (overlap >= self.settings.image_overlap)
@@ -182,9 +188,9 @@ class Tracker:
         costs[~allowed] = np.inf
         return costs
 
-    def _publish(self, found: Detections, source: np.ndarray, camera: Camera, stamp: int) -> Tracks:
+    def _publish(self, found: Detections, source: np.ndarray, sight: Sight, stamp: int) -> Tracks:
         """What is known of the tracks now; those that have ended are dropped."""
-        tracks, visible = self._seen_from(camera, found, source, stamp)
+        tracks, visible = self._seen_from(sight, found, source, stamp)
         table, settings, coasting = self._table, self.settings, tracks.coasting
         limit = np.where(table.confirmed, settings.confirmed_coast, settings.tentative_coast)
         doubt = np.sqrt(np.trace(tracks.position_covariances, axis1=1, axis2=2))
@@ -196,10 +202,8 @@ class Tracker:
         self._table = table[alive]
         return tracks[order[shown[order]]]
 
-    def _seen_from(
-        self, camera: Camera, found: Detections, source: np.ndarray, stamp: int
-    ) -> tuple[Tracks, np.ndarray]:
-        """All tracks in the frame of the camera's P, and which (N,) of them are in the image."""
+    def _seen_from(self, sight: Sight, found: Detections, source: np.ndarray, stamp: int) -> tuple[Tracks, np.ndarray]:
+        """All tracks in the frame in which they are followed, and which (N,) of them are in the image."""
         table, motion = self._table, self._anchor.camera
         back, ground = motion[:3, :3].T, np.ix_([0, 2], [0, 2])
         velocities, spread = table.mean[:, 3:], table.covariance[:, 3:, 3:]
@@ -213,7 +217,7 @@ class Tracker:
         boxes2d, now = np.empty((len(table), 4)), source >= 0
         boxes2d[now] = found.boxes2d[source[now]]
         if not now.all():
-            boxes2d[~now] = _in_image(boxes[~now], camera)
+            boxes2d[~now] = sight.boxes2d(boxes[~now])
         visible = np.isfinite(boxes2d).all(axis=1) | now
         names = np.array(self._names, dtype=str)[table.labels]
         return Tracks(
@@ -242,14 +246,6 @@ def _superseded(tracks: Tracks, now: np.ndarray) -> np.ndarray:
         same = (same | same.T)[lost] & (tracks.names[lost, None] == tracks.names)
         superseded[lost] = (same & (now | (tracks.ids < tracks.ids[lost, None]))).any(axis=1)
     return superseded
-
-
-def _in_image(boxes: np.ndarray, camera: Camera) -> np.ndarray:
-    """The 2D boxes (N, 4) in pixels, clipped to the image; NaN where nothing of one is in it."""
-    clipped = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
-    empty = ~box3d.has_area(clipped) | (boxes[:, 2] < _NEAREST)
-    clipped[empty] = np.nan
-    return clipped
 
 
 def _require_rigid(pose: np.ndarray) -> None:

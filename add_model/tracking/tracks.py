@@ -27,6 +27,7 @@ class Tracks:
         ages: (N,) seconds since the track was seen first
         coasting: (N,) seconds since it was detected last: 0 for what is in this image
         sources: (N,) the index of its detection in this image, -1 while it coasts
+        up: (3,) unit vector along which the boxes stand; None for -y, which is up under a level camera
     """
 
     ids: np.ndarray
@@ -41,6 +42,7 @@ class Tracks:
     ages: np.ndarray
     coasting: np.ndarray
     sources: np.ndarray
+    up: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,12 +50,12 @@ class Tracks:
     def __getitem__(self, index: np.ndarray | slice) -> Tracks:
         """The tracks that a mask, index array or slice picks."""
         picked: dict[str, Any] = {
-            name: None if all_of is None else all_of[index] for name, all_of in vars(self).items()
+            name: None if all_of is None else all_of[index] for name, all_of in vars(self).items() if name != "up"
         }
-        return Tracks(**picked)
+        return Tracks(**picked, up=self.up)
 
     @property
     def detections(self) -> Detections:
         """The tracks as detections."""
         depth_std = np.sqrt(self.position_covariances[:, 2, 2])
-        return Detections(self.names, self.scores, self.boxes, self.boxes2d, depth_std)
+        return Detections(self.names, self.scores, self.boxes, self.boxes2d, depth_std, up=self.up)

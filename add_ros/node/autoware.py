@@ -10,6 +10,7 @@ import numpy as np
 from vision_msgs.msg import Detection3DArray
 
 from add_model.detections import Detections
+from add_model.geometry import boxes as box3d
 from add_model.pose_covariance import heading_std
 from add_model.tracking import Tracks
 
@@ -60,9 +61,10 @@ def tracked_objects(message: Detection3DArray, tracks: Tracks, namespace: uuid.U
     if tracks.velocities is None or tracks.velocity_covariances is None:
         raise ValueError("tracks without the camera's motion have no velocities")
     make, objects = _messages(), []
+    own_axes = _axes(tracks.boxes, tracks.up)
     for n, detection in enumerate(message.detections):
         kinematics = make.TrackedObjectKinematics(pose_with_covariance=detection.results[0].pose)
-        axes = _axes(float(tracks.boxes[n, 6]))
+        axes = own_axes[n]
         velocity, spread = axes @ tracks.velocities[n], axes @ tracks.velocity_covariances[n] @ axes.T
         linear = kinematics.twist_with_covariance.twist.linear
         linear.x, linear.y, linear.z = map(float, velocity)
@@ -78,10 +80,9 @@ def tracked_objects(message: Detection3DArray, tracks: Tracks, namespace: uuid.U
     return make.TrackedObjects(header=message.header, objects=objects)
 
 
-def _axes(heading: float) -> np.ndarray:
-    """(3, 3) from the optical frame to an object's axes: x forward, y left, z up."""
-    cosine, sine = np.cos(heading), np.sin(heading)
-    return np.array([[cosine, 0, -sine], [sine, 0, cosine], [0, -1, 0]])
+def _axes(boxes: np.ndarray, up: np.ndarray | None) -> np.ndarray:
+    """(N, 3, 3) from the optical frame to the boxes' axes: x forward, y left, z up."""
+    return box3d.axes(boxes, up)[:, [0, 2, 1]] * np.array([[1], [1], [-1]])
 
 
 def _object(make: Any, detection: Any, name: str, heading_spread: float) -> Any:

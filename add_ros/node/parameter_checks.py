@@ -61,7 +61,6 @@ def range_problem(values: Mapping[str, Any]) -> str | None:
 
 def tracking_problem(values: Mapping[str, Any]) -> str | None:
     """What is wrong with tracking for one camera, None where it is fine."""
-    tracking = next((name for name in ("tracking", "tracking_frame", "odom_topic") if values[name]), None)
     if values["tracking_frame"] and values["odom_topic"]:
         return (
             f"odom_topic '{values['odom_topic']}' can't be used with tracking_frame '{values['tracking_frame']}': both "
@@ -69,13 +68,7 @@ def tracking_problem(values: Mapping[str, Any]) -> str | None:
         )
     if any(values["camera_mounting"]) and not values["odom_topic"]:
         return "camera_mounting does nothing without odom_topic: name that too, or leave it out"
-    leaning = [f"{name} {values[name]}" for name in ("camera_pitch", "camera_roll", "level_frame") if values[name]]
-    if not tracking or not leaning:
-        return None
-    return (
-        f"{tracking} can't be used with {' and '.join(leaning)}: a tilted camera's boxes stand on the floor, but "
-        "the tracker follows boxes that stand upright in the camera's frame; leave one of them out"
-    )
+    return None
 
 
 def doubts(cameras: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> list[str]:

@@ -290,7 +290,7 @@ PARAMETERS = (
     Parameter(
         "tracking",
         False,
-        "Follow objects from image to image and publish tracks; not with camera_pitch, camera_roll or level_frame.",
+        "Follow objects from image to image and publish tracks.",
     ),
     Parameter(
         "tracking_frame",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from add_model.geometry import boxes as box3d
+from add_model.geometry.level import camera_up
 from add_model.tracking import Tracks, track_colour
 from add_ros.node.autoware import _axes
 from add_ros.track_markers import SPEEDS, TRACK_LABELS, TRACKS, TRAILS, TrackMarkers
@@ -126,10 +128,26 @@ def test_colours_are_stable_and_neighbours_differ():
     assert min(apart) > 60
 
 
-def test_an_objects_axes_are_forward_left_and_up():
+@pytest.mark.parametrize("stands", [None, camera_up(20, -10)])
+def test_an_objects_axes_are_forward_left_and_up(stands):
     boxes = np.array([[0, 0, 10, 4, 2, 1.5, 0.7]])
-    corners = box3d.corners(boxes)[0] - boxes[0, :3]
-    forward, left, up = (corners @ _axes(0.7).T).T
+    corners = box3d.corners(boxes, stands)[0] - boxes[0, :3]
+    (axes,) = _axes(boxes, stands)
+    forward, left, up = (corners @ axes.T).T
     np.testing.assert_allclose(np.abs([forward, left, up]).max(axis=1), [2, 1, 0.75])
     assert forward[[0, 1, 4, 5]].min() > 0 and up[4:].min() > 0  # the front face, and the top
-    assert np.linalg.det(_axes(0.7)) == pytest.approx(1)
+    assert np.linalg.det(axes) == pytest.approx(1)
+
+
+def test_markers_of_tracks_that_lean_stand_along_their_up():
+    up = camera_up(15, 6)
+    found = replace(tracks(), up=up)
+    made = TrackMarkers().update(found, HEADER, 0.5).markers
+    for n, identity in enumerate(found.ids):
+        (edges,) = (m for m in made if m.ns == TRACKS and m.id == identity)
+        (label,) = (m for m in made if m.ns == TRACK_LABELS and m.id == identity)
+        lines = np.array([(p.x, p.y, p.z) for p in edges.points]).reshape(-1, 2, 3)
+        along = np.abs((lines[:, 1] - lines[:, 0]) @ up)
+        assert np.isclose(along, found.boxes[n, 5], atol=1e-6).sum() >= 4  # the upright edges
+        place = np.array([label.pose.position.x, label.pose.position.y, label.pose.position.z]) - found.boxes[n, :3]
+        assert np.cross(place, up) == pytest.approx([0, 0, 0], abs=1e-9) and place @ up > found.boxes[n, 5] / 2

@@ -80,7 +80,7 @@ def track_picture(
     if truth is not None:
         image = drawing.draw_boxes(image, camera, truth, [drawing.TRUTH_COLOUR] * len(truth), line=0.6)
     colours = [track_colour(int(identity)) for identity in tracks.ids]
-    drawn = drawing.draw_boxes(image, camera, tracks.boxes, colours, labels)
+    drawn = drawing.draw_boxes(image, camera, tracks.boxes, colours, labels, up=tracks.up)
     return data_uri("image/jpeg", _encoded(".jpg", drawn, _JPEG))
 
 

@@ -10,7 +10,14 @@ from scipy.spatial.transform import Rotation
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from add_model.geometry.level import camera_up, level_rotation, level_view, turned_back
+from add_model.geometry.level import (
+    boxes_turned_back,
+    camera_up,
+    level_rotation,
+    level_view,
+    levelled_boxes,
+    turned_back,
+)
 
 CAMERA = Camera.pinhole(400, 410, 330, 230, 640, 480)
 
@@ -120,3 +127,17 @@ def test_level_boxes_have_the_axes_that_they_had():
     np.testing.assert_allclose(box3d.axes(boxes, up), box3d.axes(boxes), atol=1e-12)
     np.testing.assert_allclose(box3d.quaternions(boxes, up), box3d.quaternions(boxes), atol=1e-12)
     assert box3d.corners(boxes[:0], up).shape == (0, 8, 3) and box3d.quaternions(boxes[:0], up).shape == (0, 4)
+
+
+@given(st.floats(-20, 20), st.floats(-12, 12), st.integers(0, 1000))
+def test_levelled_boxes_are_the_inverse_of_turned_back(pitch, roll, seed):
+    rng = np.random.default_rng(seed)
+    camera = Camera(np.array([[400.0, 0, 330, -60], [0, 410, 230, 8], [0, 0, 1, 0]]), 640, 480)
+    view = level_view(camera, camera_up(pitch, roll))
+    boxes = np.column_stack([
+        rng.uniform([-3, -1, 5], [3, 1, 40], (5, 3)), rng.uniform(1, 3, (5, 3)), rng.uniform(-np.pi, np.pi, 5)
+    ])  # fmt: skip
+    turned, _, _ = boxes_turned_back(boxes, box3d.project_boxes(boxes, view.camera), view, camera)
+    again = levelled_boxes(turned, view, camera)
+    np.testing.assert_allclose(again[:, :6], boxes[:, :6], atol=1e-9)
+    np.testing.assert_allclose(box3d.wrap(again[:, 6] - boxes[:, 6]), 0, atol=1e-9)

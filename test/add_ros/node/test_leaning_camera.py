@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
-from support.detector_bench import HEIGHT, MODEL, WIDTH, Bench, DetectorProcess, P, camera_info, image_message, picture
+from support.detector_bench import (
+    HEIGHT,
+    MODEL,
+    WIDTH,
+    Bench,
+    DetectorProcess,
+    P,
+    camera_info,
+    image_message,
+    picture,
+    street,
+)
+from vision_msgs.msg import Detection3DArray
 
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import camera_up
@@ -104,18 +116,34 @@ def test_an_impossible_lean_is_refused_at_the_start():
     CameraAttitude(60.0, -60.0, Of())  # tf says it
 
 
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"tracking": "true", "camera_pitch": 12.0}, "tracking can't be used with camera_pitch 12.0"),
-        ({"camera_pitch": 60.0, "camera_roll": 60.0}, "too far for a level view"),
-    ],
-)
-def test_what_a_leaning_camera_cannot_have_is_one_line(parameters, words):
-    with DetectorProcess(model=MODEL, **parameters) as process:
+def test_what_a_leaning_camera_cannot_have_is_one_line():
+    with DetectorProcess(model=MODEL, camera_pitch=60.0, camera_roll=60.0) as process:
         assert process.wait() == 1
         fatal = [line for line in process.lines if "FATAL" in line]
-        assert len(fatal) == 1 and words in fatal[0] and "Traceback" not in process.log, process.log
+        assert len(fatal) == 1 and "too far for a level view" in fatal[0] and "Traceback" not in process.log, (
+            process.log
+        )
+
+
+def test_tracks_of_a_leaning_camera_stand_on_the_floor():
+    lean = {"camera_pitch": PITCH, "camera_roll": ROLL, "tracking": "true"}
+    with DetectorProcess(model=MODEL, device="cpu", score_threshold=0.05, **lean) as process:
+        process.wait_for_log("ready: /image")
+        bench, followed = Bench(), []
+        bench.node.create_subscription(Detection3DArray, "tracks", followed.append, 10)
+        bench.wait_for_subscriber()
+        bench.spin_until(lambda: bench.node.count_publishers("tracks"), "for tracks")
+        bench.spin_for(0.3)
+        message = bench.detect(image_message(street()), camera_info())
+        bench.spin_until(lambda: followed, "for tracks")
+        bench.close()
+        assert process.stop() == 0 and "Traceback" not in process.log, process.log
+    centres = np.array([[getattr(d.bbox.center.position, axis) for axis in "xyz"] for d in message.detections])
+    assert followed[0].detections and all(one.id for one in followed[0].detections)
+    for one in followed[0].detections:
+        q, p = one.bbox.center.orientation, one.bbox.center.position
+        np.testing.assert_allclose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()[:, 2], UP, atol=1e-6)
+        assert np.linalg.norm(centres - [p.x, p.y, p.z], axis=1).min() < 1e-4  # of one image
 
 
 def test_a_level_camera_is_left_as_it_is():

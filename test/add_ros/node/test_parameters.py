@@ -79,27 +79,15 @@ def test_values_that_leave_nothing_to_publish_are_doubted(values, words):
     assert len(found) == len(words) and all(word in sentence for word, sentence in zip(words, found, strict=True))
 
 
-LEVEL = {"tracking": True, "tracking_frame": "odom", "odom_topic": "", "camera_mounting": [0.0] * 6}
-LEVEL |= {"camera_pitch": 0.0, "camera_roll": 0.0, "level_frame": ""}
-
-
-@pytest.mark.parametrize("leaning", [{"camera_pitch": -1.0}, {"camera_roll": 2.0}, {"level_frame": "base_link"}])
-@pytest.mark.parametrize("tracking", [{"tracking_frame": ""}, {"tracking": False}])
-def test_cameras_that_lean_are_not_tracked(leaning, tracking):
-    [[name, value]] = leaning.items()
-    problem = tracking_problem(LEVEL | tracking | leaning)
-    assert problem.startswith(f"tracking{'_frame' if 'tracking' in tracking else ''} can't be used with {name} {value}")
-    assert tracking_problem(LEVEL | tracking) is None
-    assert tracking_problem({**LEVEL, "tracking": False, "tracking_frame": "", **leaning}) is None
+BY_TF = {"tracking": True, "tracking_frame": "odom", "odom_topic": "", "camera_mounting": [0.0] * 6}
 
 
 def test_motion_comes_from_one_source_and_a_mounting_belongs_to_odometry():
-    odometry = {**LEVEL, "tracking": False, "tracking_frame": "", "odom_topic": "/odom"}
+    odometry = {**BY_TF, "tracking": False, "tracking_frame": "", "odom_topic": "/odom"}
     assert tracking_problem(odometry) is None
     assert tracking_problem({**odometry, "camera_mounting": [1.0, 0, 0, 0, 0, 0]}) is None
-    assert tracking_problem({**odometry, "camera_pitch": 2.0}).startswith("odom_topic can't be used with camera_pitch")
     assert "both say how the camera moves" in tracking_problem({**odometry, "tracking_frame": "odom"})
-    assert "without odom_topic" in tracking_problem({**LEVEL, "camera_mounting": [1.0, 0, 0, 0, 0, 0]})
+    assert "without odom_topic" in tracking_problem({**BY_TF, "camera_mounting": [1.0, 0, 0, 0, 0, 0]})
 
 
 def test_unknown_names_are_found():
