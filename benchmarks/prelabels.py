@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import itertools
 import shutil
 import statistics
 import time
@@ -121,7 +122,6 @@ def pre_label(labels: str, seed: int) -> None:
     mark = root / f"made_{seed}.txt"
     if mark.is_file():
         return
-    shutil.rmtree(root, ignore_errors=True)
     results = maker / "pre"
     shutil.rmtree(results, ignore_errors=True)
     ids = str(DATA / "truth" / "ImageSets" / "unlabelled.txt")
@@ -131,16 +131,22 @@ def pre_label(labels: str, seed: int) -> None:
         succeed(export.main, "--checkpoint", str(maker / "last.ckpt"), "--out", str(maker / "weights"))
         model = ["--model", str(maker / "weights.onnx"), "--device", "cpu", "--engine", "onnxruntime"]
     succeed(predict.main, "--kitti", str(DATA / "truth"), "--ids", ids, *model, "--out", str(results))
+    lists = [DATA / "truth" / "ImageSets" / f"{name}.txt" for name in ("labelled", "dev")]
+    import_labels(DATA / "truth", root, lists, Path(ids), results, MIN_SCORE)
+    (root / "ImageSets").symlink_to((DATA / "truth" / "ImageSets").resolve())
+    write_atomically(mark, f"labels of {MAKERS[labels]}, seed {seed}\n")
+
+
+def import_labels(truth: Path, root: Path, kept: list[Path], ids: Path, results: Path, min_score: float) -> None:
+    """A copy of a data set with its labels of the frames in the lists `kept`, and a detector's of those in `ids`."""
+    shutil.rmtree(root, ignore_errors=True)
     (root / "training" / "label_2").mkdir(parents=True)
     for kind in ("image_2", "calib", "velodyne"):
-        (root / "training" / kind).symlink_to((DATA / "truth" / "training" / kind).resolve())
-    (root / "ImageSets").symlink_to((DATA / "truth" / "ImageSets").resolve())
-    for name in ("labelled", "dev"):
-        for i in read_ids(root / "ImageSets" / f"{name}.txt"):
-            shutil.copy(DATA / "truth" / "training" / "label_2" / f"{i}.txt", root / "training" / "label_2")
-    taken = ["--format", "kitti", "--from", str(results), "--min-score", str(MIN_SCORE)]
-    succeed(labels_command.main, "import", "--data", str(root), "--ids", ids, *taken)
-    write_atomically(mark, f"labels of {MAKERS[labels]}, seed {seed}\n")
+        (root / "training" / kind).symlink_to((truth / "training" / kind).resolve())
+    for i in itertools.chain.from_iterable(map(read_ids, kept)):
+        shutil.copy(truth / "training" / "label_2" / f"{i}.txt", root / "training" / "label_2")
+    taken = ["--format", "kitti", "--from", str(results), "--min-score", str(min_score)]
+    succeed(labels_command.main, "import", "--data", str(root), "--ids", str(ids.resolve()), *taken)
 
 
 def succeed(command: Callable[[list[str]], int], *arguments: str) -> None:
