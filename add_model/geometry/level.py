@@ -127,29 +127,32 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
         Detections with boxes in the frame of the camera's P and `up` set. 2D boxes enclose the corners of those in the
         level image, clipped; detections that the original image does not show are left out.
     """
-    boxes, boxes2d, shown = boxes_turned_back(found.boxes, found.boxes2d, view, camera)
-    return replace(found, boxes=boxes, boxes2d=boxes2d, up=view.up)[shown]
+    boxes2d, shown = rectangles_turned_back(found.boxes2d, view, camera)
+    return replace(found, boxes=boxes_turned_back(found.boxes, view, camera), boxes2d=boxes2d, up=view.up)[shown]
 
 
-def boxes_turned_back(
-    boxes: np.ndarray, boxes2d: np.ndarray, view: LevelView, camera: Camera
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `turned_back`: boxes (N, 7), 2D boxes (N, 4) and which of them (N,) the original image shows."""
+def boxes_turned_back(boxes: np.ndarray, view: LevelView, camera: Camera) -> np.ndarray:
+    """The boxes (N, 7) of `turned_back`."""
     turned = boxes.copy()
     turned[:, :3] = boxes[:, :3] @ view.rotation - camera.translation
     turned[:, 6] = box3d.headings_between(boxes[:, 6], view.rotation.T)
-    left, top, right, bottom = boxes2d.T
-    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(boxes))
-    rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(boxes)))], axis=1), 2, 0)
+    return turned
+
+
+def rectangles_turned_back(rectangles: np.ndarray, view: LevelView, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """The 2D boxes (N, 4) of `turned_back`, and which of them (N,) the original image shows."""
+    left, top, right, bottom = rectangles.T
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)]).reshape(4, 2, len(rectangles))
+    rays = np.moveaxis(np.concatenate([corners, np.ones((4, 1, len(rectangles)))], axis=1), 2, 0)
     rays = rays @ np.linalg.inv(view.homography).T
     ahead = (rays[..., 2] > 0).all(axis=1)
     pixels = rays[..., :2] / np.where(rays[..., 2:] > 0, rays[..., 2:], 1)
     clipped = box3d.clip_to_image(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), camera)
-    return turned, clipped, ahead & box3d.has_area(clipped)
+    return clipped, ahead & box3d.has_area(clipped)
 
 
 def levelled_boxes(boxes: np.ndarray, view: LevelView, camera: Camera) -> np.ndarray:
-    """Boxes (N, 7) that stand along the view's `up`, in the level camera's own frame: `turned_back`, inverted."""
+    """Boxes (N, 7) that stand along the view's `up`, in the level camera's own frame: `boxes_turned_back`, inverted."""
     level = boxes.copy()
     level[:, :3] = (boxes[:, :3] + camera.translation) @ view.rotation.T
     forward = box3d.axes(boxes, view.up)[:, 0] @ view.rotation.T

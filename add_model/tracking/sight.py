@@ -9,7 +9,13 @@ import numpy as np
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from add_model.geometry.level import LevelView, boxes_turned_back, level_view, levelled_boxes
+from add_model.geometry.level import (
+    LevelView,
+    boxes_turned_back,
+    level_view,
+    levelled_boxes,
+    rectangles_turned_back,
+)
 from add_model.tracking.tracks import Tracks
 
 NEAREST = 0.1  # metres before the camera
@@ -57,7 +63,7 @@ class Sight:
             shown = box3d.has_area(clipped)
         else:
             level = box3d.project_boxes(boxes, self.view.camera)
-            _, clipped, shown = boxes_turned_back(boxes, level, self.view, self.camera)
+            clipped, shown = rectangles_turned_back(level, self.view, self.camera)
         clipped[~shown | (boxes[:, 2] < NEAREST)] = np.nan
         return clipped
 
@@ -66,10 +72,9 @@ class Sight:
         if self.view is None:
             return tracks
         rotation, velocities, spread = self.view.rotation, tracks.velocities, tracks.velocity_covariances
-        boxes, _, _ = boxes_turned_back(tracks.boxes, tracks.boxes2d, self.view, self.camera)
         return replace(
             tracks,
-            boxes=boxes,
+            boxes=boxes_turned_back(tracks.boxes, self.view, self.camera),
             position_covariances=rotation.T @ tracks.position_covariances @ rotation,
             velocities=None if velocities is None else velocities @ rotation,
             velocity_covariances=None if spread is None else rotation.T @ spread @ rotation,

@@ -137,7 +137,6 @@ def test_levelled_boxes_are_the_inverse_of_turned_back(pitch, roll, seed):
     boxes = np.column_stack([
         rng.uniform([-3, -1, 5], [3, 1, 40], (5, 3)), rng.uniform(1, 3, (5, 3)), rng.uniform(-np.pi, np.pi, 5)
     ])  # fmt: skip
-    turned, _, _ = boxes_turned_back(boxes, box3d.project_boxes(boxes, view.camera), view, camera)
-    again = levelled_boxes(turned, view, camera)
+    again = levelled_boxes(boxes_turned_back(boxes, view, camera), view, camera)
     np.testing.assert_allclose(again[:, :6], boxes[:, :6], atol=1e-9)
     np.testing.assert_allclose(box3d.wrap(again[:, 6] - boxes[:, 6]), 0, atol=1e-9)

@@ -87,8 +87,8 @@ def test_a_leaning_camera_has_the_tracks_of_a_level_one(lean, posed):
         same += [(tracks.velocities @ rotation.T, expected.velocities)]
         same += [(rotation @ tracks.velocity_covariances @ rotation.T, expected.velocity_covariances)]
         assert np.abs(np.linalg.norm(tracks.velocities, axis=1) - SPEED).min() < 0.6
-    for ours, theirs in same:
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    for turned, level in same:
+        np.testing.assert_allclose(turned, level, atol=1e-6)
     assert (tracks.velocities is not None) == posed
 
 
