@@ -34,19 +34,25 @@ PITCH, ROLL = 12.0, 5.0
 UP = camera_up(PITCH, ROLL)
 
 
+def answers(image, kind, topic, **parameters):
+    """The detections of an image by a detector with these parameters, and its message on another topic."""
+    with DetectorProcess(model=MODEL, device="cpu", **parameters) as process:
+        process.wait_for_log("ready: /image")
+        bench, heard = Bench(), []
+        bench.node.create_subscription(kind, topic, heard.append, 10)
+        bench.wait_for_subscriber()
+        bench.spin_until(lambda: bench.node.count_publishers(topic), f"for {topic}")
+        bench.spin_for(0.3)
+        message = bench.detect(image_message(image), camera_info())
+        bench.spin_until(lambda: heard, f"for {topic}")
+        bench.close()
+        assert process.stop() == 0 and "Traceback" not in process.log, process.log
+    return message, heard[0]
+
+
 def test_detections_are_the_predictors_in_the_level_view_turned_back_and_on_the_ground():
     lean = {"camera_pitch": PITCH, "camera_roll": ROLL, "camera_height": 1.5, "ground_slope_std": 0.2}
-    with DetectorProcess(model=MODEL, device="cpu", score_threshold=0.0, **lean) as process:
-        process.wait_for_log("ready: /image")
-        bench, clouds = Bench(), []
-        bench.node.create_subscription(PointCloud2, "obstacles", clouds.append, 10)
-        bench.wait_for_subscriber()
-        bench.spin_until(lambda: bench.node.count_publishers("obstacles"), "for obstacles")
-        bench.spin_for(0.3)
-        message = bench.detect(image_message(picture(3)), camera_info())
-        bench.spin_until(lambda: clouds, "for obstacles")
-        bench.close()
-        assert process.stop() == 0, process.log
+    message, cloud = answers(picture(3), PointCloud2, "obstacles", score_threshold=0.0, **lean)
     camera, predictor = Camera(P, WIDTH, HEIGHT), Predictor(MODEL, "cpu")
     expected = predictor.predict(picture(3), camera, up=UP, ground=Ground(UP, 1.5, 0.2))
     assert np.abs(expected.boxes - predictor.predict(picture(3), camera, up=UP).boxes).max() > 0.01
@@ -58,7 +64,7 @@ def test_detections_are_the_predictors_in_the_level_view_turned_back_and_on_the_
         np.testing.assert_allclose(axes[:, 2], UP, atol=1e-6)  # an object's z axis
         forward = axes[:, 0]
         assert np.arctan2(-forward[2], forward[0]) == pytest.approx(box[6], abs=1e-5)
-    points = np.frombuffer(bytes(clouds[0].data), "<f4").reshape(-1, 3).astype(float)
+    points = np.frombuffer(bytes(cloud.data), "<f4").reshape(-1, 3).astype(float)
     on_a_side = np.zeros(len(points), bool)
     for found in message.detections:  # by the boxes of the message alone
         p, q, size = found.bbox.center.position, found.bbox.center.orientation, found.bbox.size
@@ -127,20 +133,10 @@ def test_what_a_leaning_camera_cannot_have_is_one_line():
 
 def test_tracks_of_a_leaning_camera_stand_on_the_floor():
     lean = {"camera_pitch": PITCH, "camera_roll": ROLL, "tracking": "true"}
-    with DetectorProcess(model=MODEL, device="cpu", score_threshold=0.05, **lean) as process:
-        process.wait_for_log("ready: /image")
-        bench, followed = Bench(), []
-        bench.node.create_subscription(Detection3DArray, "tracks", followed.append, 10)
-        bench.wait_for_subscriber()
-        bench.spin_until(lambda: bench.node.count_publishers("tracks"), "for tracks")
-        bench.spin_for(0.3)
-        message = bench.detect(image_message(street()), camera_info())
-        bench.spin_until(lambda: followed, "for tracks")
-        bench.close()
-        assert process.stop() == 0 and "Traceback" not in process.log, process.log
+    message, tracks = answers(street(), Detection3DArray, "tracks", score_threshold=0.05, **lean)
     centres = np.array([[getattr(d.bbox.center.position, axis) for axis in "xyz"] for d in message.detections])
-    assert followed[0].detections and all(one.id for one in followed[0].detections)
-    for one in followed[0].detections:
+    assert tracks.detections and all(one.id for one in tracks.detections)
+    for one in tracks.detections:
         q, p = one.bbox.center.orientation, one.bbox.center.position
         np.testing.assert_allclose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()[:, 2], UP, atol=1e-6)
         assert np.linalg.norm(centres - [p.x, p.y, p.z], axis=1).min() < 1e-4  # of one image
