@@ -8,15 +8,14 @@ images). Then the processor time and the time that passed of one image of KITTI'
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from latency import installed_engines
-from seen import Seen, add_held_out_argument, held_out, moderate, seen, streets, tally
-from speed import once
+from seen import add_held_out_argument, held_out, print_changes, seen, streets
+from speed import in_turns, lean_engines
 
 from add_model.predictor import Predictor
-from training.evaluation.bootstrap import interval, resamples
 
 SEED, RESAMPLES = 1, 200
 MEASURES = (
@@ -26,30 +25,14 @@ MEASURES = (
 )  # fmt: skip
 
 
-def compare(name: str, once: list[Seen], flipped: list[Seen]) -> None:
-    """Print a row for each measure."""
-    both = [tally(images) for images in (once, flipped)]
-    drawn = [np.array([moderate(of, MEASURES, w) for w in resamples(len(once), RESAMPLES, seed=SEED)]) for of in both]
-    low, high = interval(drawn[1] - drawn[0])
-    values = [moderate(of, MEASURES) for of in both]
-    for i, (kind, metric, overlaps) in enumerate(MEASURES):
-        print(
-            f"{name:8} {kind:10} {metric:4} {overlaps:6} {values[0][i]:6.2f} -> {values[1][i]:6.2f}"
-            f"  ({low[i]:+.1f} to {high[i]:+.1f})"
-        )
-
-
 def measure_time(repeats: int = 40) -> None:
     """Print milliseconds of one image, in each engine."""
     (sample,) = streets(SEED, 0, 1)
-    for engine in installed_engines()[:2]:
+    for engine in lean_engines():
         for threads in (1, 2):
             ways = [Predictor(device="cpu", threads=threads, engine=engine, flip_test=flip) for flip in (False, True)]
-            taken: list[list[tuple[float, float]]] = [[], []]
-            for _ in range(repeats):
-                for way, times in zip(ways, taken, strict=True):
-                    times.append(once(lambda way=way: way.predict(sample.image, sample.camera)))
-            cpu, passed = np.median(np.array(taken)[:, 3:], axis=1).T
+            works = [partial(way.predict, sample.image, sample.camera) for way in ways]
+            cpu, passed = np.transpose(in_turns(works, repeats))
             print(
                 f"{engine:12} {threads} threads: CPU {cpu[0]:.1f} -> {cpu[1]:.1f} ms, passed {passed[0]:.1f} -> "
                 f"{passed[1]:.1f} ms"
@@ -64,9 +47,11 @@ def main() -> None:
     parser.add_argument("--streets", type=int, default=300, help="default: %(default)s")
     options = parser.parse_args()
     if options.held_out:
-        compare("KITTI", *(held_out(options.kitti, options.held_out, flip) for flip in (False, True)))
+        found = [held_out(options.kitti, options.held_out, flip) for flip in (False, True)]
+        print_changes(f"{'KITTI':8}", *found, MEASURES, SEED, RESAMPLES)
     ways = [Predictor(device="cpu", engine="onnxruntime", flip_test=flip) for flip in (False, True)]
-    compare("streets", *(seen(way, streets(SEED, 0, options.streets)) for way in ways))
+    found = [seen(way, streets(SEED, 0, options.streets)) for way in ways]
+    print_changes(f"{'streets':8}", *found, MEASURES, SEED, RESAMPLES)
     measure_time()
 
 

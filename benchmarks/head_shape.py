@@ -14,13 +14,13 @@ import argparse
 import copy
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from latency import installed_engines
-from seen import Seen, add_held_out_argument, frames, held_out, moderate, seen, streets, tally
-from speed import once
+from seen import Seen, add_held_out_argument, frames, held_out, print_changes, seen, streets
+from speed import in_turns, lean_engines
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -31,7 +31,6 @@ from add_model.export import export_onnx
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.weights_file import load
 from training.data.sample import Sample
-from training.evaluation.bootstrap import interval, resamples
 
 RUNS = Path("runs/head_shape")
 SEED, RESAMPLES, LEARNT_FROM, EPOCHS, BATCH = 91, 300, 200, 10, 4
@@ -118,29 +117,18 @@ def with_heads(weights: Path, samples: Callable[[], Iterable[Sample]]) -> dict[s
 
 def compare(name: str, images: dict[str, list[Seen]]) -> None:
     """Print a row for each head and measure."""
-    counts = {head: tally(found) for head, found in images.items()}
-    plain = counts.pop("as_it_is")
-    draws = list(resamples(len(images["as_it_is"]), RESAMPLES, seed=SEED))
-    before = moderate(plain, MEASURES)
-    for head, of in counts.items():
-        after = moderate(of, MEASURES)
-        low, high = interval(np.array([moderate(of, MEASURES, w) - moderate(plain, MEASURES, w) for w in draws]))
-        for i, (kind, metric, overlaps) in enumerate(MEASURES):
-            change = f"{before[i]:6.2f} -> {after[i]:6.2f}  ({low[i]:+.1f} to {high[i]:+.1f})"
-            print(f"{name:8} {head:10} {kind:10} {metric:4} {overlaps:6} {change}", flush=True)
+    for head in HEADS:
+        print_changes(f"{name:8} {head:10}", images["as_it_is"], images[head], MEASURES, SEED, RESAMPLES)
 
 
 def measure_time(made: dict[str, Path], repeats: int = 40) -> None:
     """Print milliseconds of one image of KITTI's size, seen once."""
     (sample,) = streets(SEED, 0, 1)
-    for engine in installed_engines()[:2]:  # without torch
+    for engine in lean_engines():
         options = {"device": "cpu", "threads": 1, "engine": engine, "flip_test": False}
-        predictors = {name: Predictor(path, **options) for name, path in made.items()}
-        taken: dict[str, list[float]] = {name: [] for name in made}
-        for _ in range(repeats):
-            for name, predictor in predictors.items():
-                taken[name].append(once(lambda p=predictor: p.predict(sample.image, sample.camera))[0])
-        cpu = {name: float(np.median(times[3:])) for name, times in taken.items()}
+        predictors = [Predictor(path, **options) for path in made.values()]
+        taken = in_turns([partial(p.predict, sample.image, sample.camera) for p in predictors], repeats)
+        cpu = {name: times[0] for name, times in zip(made, taken, strict=True)}
         for name in made:
             print(f"{engine:12} {name:10} {cpu[name]:.1f} ms, {cpu[name] / cpu['as_it_is']:.2f} of the head as it is")
 

@@ -89,7 +89,12 @@ MAKERS = {"by_teacher": TEACHER, "by_student": "student, labelled"}
 
 def run_of(name: str, seed: int) -> Path:
     """Where a row's run lies."""
-    return RUNS / f"{name.replace(',', '').replace(' + ', ' ').replace(chr(39), '').replace(' ', '_')}_{seed}"
+    return RUNS / f"{folder_name(name)}_{seed}"
+
+
+def folder_name(row: str) -> str:
+    """A row's name as that of a folder."""
+    return row.replace(",", "").replace(" + ", " ").replace("'", "").replace(" ", "_")
 
 
 def render() -> None:
@@ -160,11 +165,11 @@ def scored(name: str, seed: int, split: str) -> bool:
     return any((r["row"], r["seed"], r["split"]) == (name, str(seed), split) for r in read())
 
 
-def read() -> list[dict[str, str]]:
+def read(path: Path = TABLE) -> list[dict[str, str]]:
     """The rows that are there."""
-    if not TABLE.is_file():
+    if not path.is_file():
         return []
-    with TABLE.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -211,18 +216,25 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Render, train, score."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def seed_to_run(description: str | None, table: Callable[[], str]) -> int | None:
+    """The command line's seed; None where --table printed the rows, and that is all."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="print the rows that are there, and do nothing else")
     options = parser.parse_args()
     if options.table:
         print(table())
+    return None if options.table else options.seed
+
+
+def main() -> None:
+    """Render, train, score."""
+    seed = seed_to_run(__doc__, table)
+    if seed is None:
         return
     render()
     for name in ARMS:
-        run(name, options.seed)
+        run(name, seed)
         print(f"done: {name}", flush=True)
 
 

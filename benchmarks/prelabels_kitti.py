@@ -14,18 +14,17 @@ prints the rows.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import itertools
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from distillation_rows import FOLDS
 from prelabels import DATA as STREETS
-from prelabels import MAKERS, STUDY, TEACHER, import_labels, render, succeed
+from prelabels import MAKERS, STUDY, TEACHER, folder_name, import_labels, read, render, seed_to_run, succeed
 from seen import moderate, write_rows
 
 from add_model.atomic_io import write_atomically
@@ -66,8 +65,7 @@ ARMS = {
 
 def run_of(name: str, turn: int, seed: int) -> Path:
     """Where a row's run of one turn lies."""
-    words = name.replace(",", "").replace(" + ", " ").replace("'", "").split()
-    return RUNS / f"{'_'.join(words)}_{turn}_{seed}"
+    return RUNS / f"{folder_name(name)}_{turn}_{seed}"
 
 
 def ids_of(turn: int, part: str) -> Path:
@@ -91,15 +89,19 @@ def data_of(labels: str | None, turn: int, seed: int) -> Path:
     return KITTI if labels in (None, "truth") else DATA / f"{labels}_{turn}_{seed}"
 
 
-def start(seed: int) -> Path:
-    """The student that all rows begin as."""
-    run = RUNS / f"start_{seed}"
+def start_of(seed: int) -> Path:
+    """The checkpoint that all rows begin as."""
+    return RUNS / f"start_{seed}" / "last.ckpt"
+
+
+def train_start(seed: int) -> None:
+    """Train the student that all rows begin as."""
     given = {
         "data.root": STREETS / "truth", "data.train": "ImageSets/train.txt", "data.val": "ImageSets/dev.txt",
-        "trainer.max_epochs": START_EPOCHS, "trainer.check_val_every_n_epoch": START_EPOCHS, "run-dir": run,
+        "trainer.max_epochs": START_EPOCHS, "trainer.check_val_every_n_epoch": START_EPOCHS,
+        "run-dir": start_of(seed).parent, "seed_everything": seed,
     }  # fmt: skip
-    fit(STUDY, given | {"seed_everything": seed})
-    return run / "last.ckpt"
+    fit(STUDY, given)
 
 
 def fit(configs: tuple[str, ...], given: dict[str, object]) -> None:
@@ -119,7 +121,7 @@ def train(name: str, turn: int, seed: int) -> None:
     world = {"root": str(STREETS / "truth"), "ids": "ImageSets/train.txt", "depth": depth, "count": 304}
     judged = {"root": str(KITTI), "ids": str(ids_of(turn, "judged").resolve()), "depth": depth}
     given = {
-        "model.init_weights": start(seed), "data.train": [real, world], "data.val": judged,
+        "model.init_weights": start_of(seed), "data.train": [real, world], "data.val": judged,
         "run-dir": run_of(name, turn, seed),
         "trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": epochs, "seed_everything": seed,
     }  # fmt: skip
@@ -181,25 +183,31 @@ def scored(name: str, seed: int, part: str) -> Tallies:
     return tallies(labels, results)
 
 
-def measured(name: str, seed: int, part: str) -> dict[str, object]:
-    """A row of the CSV."""
-    mine, plain = scored(name, seed, part), scored(PLAIN, seed, part)
+def measured(names: Iterable[str], seed: int, part: str) -> Iterator[dict[str, object]]:
+    """Rows of the CSV."""
     count = sum(len(read_ids(ids_of(turn, part))) for turn in TURNS)
     draws = list(resamples(count, RESAMPLES))
-    gains = [moderate(mine, MEASURES, weights) - moderate(plain, MEASURES, weights) for weights in draws]
-    low, high = interval(np.array(gains))
-    row: dict[str, object] = {"row": name, "seed": seed, "frames": part, "count": count}
-    for k, ((label, metric, overlaps), ap) in enumerate(zip(MEASURES, moderate(mine, MEASURES), strict=True)):
-        row |= {
-            f"{label}_{metric}_{overlaps}": f"{ap:.2f}",
-            f"{metric}_low": f"{low[k]:.2f}",
-            f"{metric}_high": f"{high[k]:.2f}",
-        }
-    return row
+
+    def drawn(counts: Tallies) -> np.ndarray:
+        return np.array([moderate(counts, MEASURES, weights) for weights in draws])
+
+    plain = drawn(scored(PLAIN, seed, part))
+    for name in names:
+        counts = scored(name, seed, part)
+        low, high = interval(drawn(counts) - plain)
+        row: dict[str, object] = {"row": name, "seed": seed, "frames": part, "count": count}
+        for k, ((label, metric, overlaps), ap) in enumerate(zip(MEASURES, moderate(counts, MEASURES), strict=True)):
+            row |= {
+                f"{label}_{metric}_{overlaps}": f"{ap:.2f}",
+                f"{metric}_low": f"{low[k]:.2f}",
+                f"{metric}_high": f"{high[k]:.2f}",
+            }
+        yield row
 
 
 def run(seed: int) -> list[dict[str, object]]:
     """Train what is not trained, and the rows of all."""
+    train_start(seed)
     for name, turn in itertools.product(ARMS, TURNS):
         if ARMS[name].labels in MAKERS:
             pre_label(ARMS[name].labels, turn, seed)
@@ -208,14 +216,12 @@ def run(seed: int) -> list[dict[str, object]]:
         if name in MAKERS.values():
             detect(name, turn, seed, "unlabelled")
         print(f"done: {name}, turn {turn}", flush=True)
-    made = [measured(name, seed, "judged") for name in ARMS]
-    return made + [measured(name, seed, "unlabelled") for name in MAKERS.values()]
+    return [*measured(ARMS, seed, "judged"), *measured(MAKERS.values(), seed, "unlabelled")]
 
 
 def table() -> str:
     """The rows as Markdown, a cell with its interval of the gain."""
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read(TABLE)
     heads = ["", "frames", "seed", *(f"{label} {metric}" for label, metric, _ in MEASURES)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in rows:
@@ -229,20 +235,13 @@ def table() -> str:
 
 def main() -> None:
     """Render, train, score."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--table", action="store_true", help="print the rows that are there, and do nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table())
+    seed = seed_to_run(__doc__, table)
+    if seed is None:
         return
     render()
     write_lists()
-    kept = []
-    if TABLE.is_file():
-        with TABLE.open(newline="", encoding="utf-8") as file:
-            kept = [row for row in csv.DictReader(file) if row["seed"] != str(options.seed)]
-    write_rows(TABLE, [*kept, *run(options.seed)])
+    kept = [row for row in read(TABLE) if row["seed"] != str(seed)]
+    write_rows(TABLE, [*kept, *run(seed)])
 
 
 if __name__ == "__main__":

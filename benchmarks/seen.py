@@ -21,6 +21,7 @@ from training.data.kitti.splits import read_ids
 from training.data.sample import Objects, Sample
 from training.data.world import World
 from training.evaluation.average_precision import Tallies, tallies
+from training.evaluation.bootstrap import interval, resamples
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,24 @@ def moderate(
     return np.array([100 * of[1].curves(weights)[0][1:].mean() if of else np.nan for of in levels])
 
 
+def print_changes(
+    name: str, before: list[Seen], after: list[Seen], measures: Sequence[tuple[str, str, str]], seed: int, count: int
+) -> None:
+    """A row for each measure of the same images seen in two ways, with the change's 95% interval by `count` draws."""
+    both = [tally(images) for images in (before, after)]
+    draws = list(resamples(len(before), count, seed=seed))
+    drawn = [np.array([moderate(of, measures, weights) for weights in draws]) for of in both]
+    low, high = interval(drawn[1] - drawn[0])
+    values = [moderate(of, measures) for of in both]
+    for i, (kind, metric, overlaps) in enumerate(measures):
+        change = f"{values[0][i]:6.2f} -> {values[1][i]:6.2f}  ({low[i]:+.1f} to {high[i]:+.1f})"
+        print(f"{name} {kind:10} {metric:4} {overlaps:6} {change}", flush=True)
+
+
 def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    """Write a CSV file of these rows and of today's date, and say so."""
-    made = [row | {"date": datetime.date.today().isoformat()} for row in rows]
+    """Write a CSV file of these rows and of today's date, where they have none, and say so."""
+    today = datetime.date.today().isoformat()
+    made = [row | {"date": row.get("date", today)} for row in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(made[0]), lineterminator="\n")
         writer.writeheader()

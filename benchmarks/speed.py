@@ -24,7 +24,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def engines(options: argparse.Namespace) -> Rows:
     """The network alone."""
     canvas = np.random.default_rng(0).integers(0, 255, (*_CANVAS[::-1], 3), dtype=np.uint8)
     opened: dict[tuple[str, str], Backend] = {}
-    for engine in _lean_engines():
+    for engine in lean_engines():
         backend = open_backend(SHIPPED_MODEL, "cpu", 1, engine)[0]
         opened[engine, backend.precision] = backend
     if ("openvino", "bfloat16") in opened:
@@ -85,7 +85,7 @@ def threads(options: argparse.Namespace) -> Rows:
     canvas = np.random.default_rng(0).integers(0, 255, (1, *_CANVAS[::-1], 3), dtype=np.uint8)
     P = camera_of(*_CANVAS).P[None]
     lines: Rows = {}
-    for engine in _lean_engines():
+    for engine in lean_engines():
         for count in (1, 2, 4):
             for spin in ("1", "0") if engine == "onnxruntime" else ("",):
                 given = {"session.intra_op.allow_spinning": spin} if spin else {}
@@ -102,7 +102,7 @@ def first(options: argparse.Namespace) -> Rows:
     common = Camera.pinhole(720, 720, 640, 192, 1280, 384)  # the node's, as long as it knows no camera
     image = World(width=width, height=height, focal=focal, seed=91).sample(3).image
     lines: Rows = {}
-    for engine in _lean_engines():
+    for engine in lean_engines():
         for name, warm in (("warmed up elsewhere", common), ("warmed up there", camera)):
             taken = []
             for _ in range(max(3, options.repeats // 10)):
@@ -157,7 +157,7 @@ def opening(_: argparse.Namespace) -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         kept = os.environ.get("XDG_CACHE_HOME")
         os.environ["XDG_CACHE_HOME"] = folder
-        for engine in _lean_engines():
+        for engine in lean_engines():
             for turn in ("first", "second"):
                 lines[f"{engine}, {turn} time"] = once(lambda e=engine: open_backend(SHIPPED_MODEL, "cpu", 1, e))
         os.environ.pop("XDG_CACHE_HOME")
@@ -226,7 +226,7 @@ PARTS = {
 }  # fmt: skip
 
 
-def _lean_engines() -> list[str]:
+def lean_engines() -> list[str]:
     """Without torch: its threads and others' get in each other's way."""
     return [engine for engine in installed_engines() if engine != "torch"]
 
@@ -236,6 +236,12 @@ def once(work: Callable[[], object]) -> tuple[float, float]:
     cpu, passed = time.process_time(), time.perf_counter()
     work()
     return 1e3 * (time.process_time() - cpu), 1e3 * (time.perf_counter() - passed)
+
+
+def in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
+    """The medians of `once` of each, taking turns; the first three turns do not count."""
+    taken = [[once(work) for work in works] for _ in range(repeats)]
+    return [(float(cpu), float(passed)) for cpu, passed in np.median(np.array(taken)[3:], axis=0)]
 
 
 def _repeated(work: Callable[[], object], repeats: int) -> tuple[float, float]:
