@@ -1,31 +1,26 @@
 """KITTI's object benchmark: average precision and orientation similarity, by the rules of the official kit.
 
-`evaluate` scores tables held in memory (`training.data.kitti.labels` makes them from files, objects or detections);
+`evaluate` scores tables, frame by frame (`training.data.kitti.labels` makes them from files, objects or detections);
 `training.evaluation.folders` reads whole folders. For KITTI's own classes, percentages agree with the official C++
 program. Where that divides 0 by 0, because every detection above a threshold is ignored, precision is 0 here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
-from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec, ObjectClass
-from add_model.geometry.rotated_iou import ratio
+from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import LabelTable
-from training.evaluation.difficulty import MIN_HEIGHT, counted, left_out_by_reason, objects_that_count
-from training.evaluation.matching import Pairs
-from training.evaluation.table_rows import Rows, intersections, meeting, overlapping, portions, sizes
-from training.evaluation.tally import Steps, Tally, tally
+from training.evaluation.frames_tally import OVERLAPS, FramesTally, min_overlap, tally_frames
+from training.evaluation.tally import Tally, joined
 
 METRICS = ("bbox", "aos", "bev", "3d")
-OVERLAPS = ("strict", "loose")  # see `min_overlap`
 POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
-# Rounding must not lift an overlap of rotated boxes that equals the threshold above it. In 2D the arithmetic is the
-# official kit's own, operation by operation, so that its ties are kept to the last bit.
-_ROUNDING = {"bbox": 0.0, "bev": 1e-9, "3d": 1e-9}
+_FRAMES_AT_ONCE = 512  # fewer take longer: 256 a tenth; more take memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +58,6 @@ class Scores:
     def to_json(self) -> dict[str, dict[str, dict[str, dict[str, list[float] | None]]]]:
         """`[R40, R11][strict, loose][class][metric]`: percent for easy, moderate, hard."""
         return {points: {overlaps: self.percent(points, overlaps) for overlaps in self.curves} for points in POINTS}
-
-
-def min_overlap(kind: ObjectClass, overlaps: str, metric: str) -> float:
-    """The intersection over union that a hit must exceed.
-
-    Args:
-        kind: the class.
-        overlaps: strict or loose; loose holds on the ground and in 3D only, in the image (bbox, aos) strict is kept.
-        metric: one of `METRICS`.
-    """
-    return kind.loose_overlap if overlaps == "loose" and metric in ("bev", "3d") else kind.min_overlap
 
 
 def _average(curve: np.ndarray | None, points: slice) -> list[float] | None:
@@ -143,99 +127,51 @@ def evaluate(labels: Iterable[LabelTable], results: Iterable[LabelTable], classe
 
 def tallies(labels: Iterable[LabelTable], results: Iterable[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Tallies:
     """The matching of `evaluate`, for scoring the same frames with several weightings. Takes and raises the same."""
-    codes = _codes(classes)
-    truths, detections = Rows.of(labels, codes), Rows.of(results, codes)
-    if truths.frames != detections.frames:
-        raise ValueError(f"{truths.frames} frames of labels but {detections.frames} of results")
-    if np.isnan(detections["score"]).any():
-        raise ValueError("a detection has no score; result files are read with scores=True")
-    aos = not (detections["alpha"] == -10).any()
-    with np.errstate(over="ignore", invalid="ignore"):  # boxes of absurd size or place overlap nothing
-        dont_care = _dont_care_shares(truths[truths.code == codes[DONT_CARE.lower()]], detections)
-        by_class = {kind.name: _tally_class(kind, codes, truths, detections, dont_care) for kind in classes}
-    by_overlap = {overlaps: {name: by_class[name][overlaps] for name in by_class} for overlaps in OVERLAPS}
-    objects = {name: objects_that_count(codes[name.lower()], truths) for name in classes.names}
-    left_out = {name: left_out_by_reason(codes[name.lower()], truths) for name in classes.names}
-    return Tallies(truths.frames, objects, by_overlap, aos, classes, left_out)
+    return _joined([tally_frames(*block, classes) for block in _blocks(labels, results)], classes)
 
 
-def _codes(classes: ClassSpec) -> dict[str, int]:
-    """A number for each type, by its name in lower case: classes, ignored neighbours, and DontCare."""
-    names = [*classes.names, *(name for kind in classes for name in kind.neighbours), DONT_CARE]
-    return {name: code for code, name in enumerate(dict.fromkeys(map(str.lower, names)))}
-
-
-def _dont_care_shares(regions: Rows, detections: Rows) -> dict[str, np.ndarray]:
-    """The largest share of each detection that lies in one DontCare region, per metric."""
-    size = sizes(detections)
-    shares = {metric: np.zeros(len(detections)) for metric in size}
-    for _, some in portions(regions, detections):
-        region, detection = meeting(some, detections)
-        for metric, common in intersections(detections, some, detection, region).items():
-            np.maximum.at(shares[metric], detection, ratio(common, size[metric][detection]))
-    return shares
-
-
-def _tally_class(
-    kind: ObjectClass,
-    codes: dict[str, int],
-    truths: Rows,
-    detections: Rows,
-    dont_care: dict[str, np.ndarray],
-) -> dict[str, dict[str, list[Tally] | None]]:
-    """[strict, loose][bbox, bev, 3d] -> tallies of one class for easy, moderate, hard; None where not evaluated."""
-    own = codes[kind.name.lower()]
-    # Neighbours are ground truth that is always ignored: neither hit nor miss.
-    truths = truths[np.isin(truths.code, [own, *(codes[name.lower()] for name in kind.neighbours)])]
-    # The kit cuts the height to a whole number first, which makes no difference below whole minima.
-    pixels = np.abs(detections["top"] - detections["bottom"])
-    # A detection of another class takes part where it is too short: it absorbs a ground truth.
-    matchable = (detections.code == own) | (pixels < max(MIN_HEIGHT))
-    detections, pixels = detections[matchable], pixels[matchable]
-    dont_care = {metric: share[matchable] for metric, share in dont_care.items()}
-
-    truth, detection, overlap = overlapping(truths, detections)
-    found = _evaluated(detections[detections.code == own])
-    steps = Steps.of(detections.frame, detections["score"], detections.frames)
-
-    def levels(metric: str, threshold: float) -> list[Tally]:
-        threshold += _ROUNDING[metric]
-        enough = np.flatnonzero(overlap[metric] > threshold)
-        t, d = truth[enough], detection[enough]
-        pairs = Pairs(truths.frame[t], t, d, overlap[metric][enough])
-        cared = ~(dont_care[metric] > threshold)
-        of_levels = []
-        for level, minimum in enumerate(MIN_HEIGHT):
-            short = pixels < minimum
-            counts = (detections.code == own) & ~short
-            of_levels.append(
-                tally(
-                    pairs[(counts | short)[d]],
-                    truths.side(counted(truths, own, level), metric),
-                    detections.side(counts, metric),
-                    steps,
-                    cared,
-                )
+def _blocks(
+    labels: Iterable[LabelTable], results: Iterable[LabelTable]
+) -> Iterator[tuple[list[LabelTable], list[LabelTable]]]:
+    """Both in blocks of frames, at least one: matching takes ten times the memory of what is kept of it."""
+    labels, results, frames = iter(labels), iter(results), 0
+    while True:
+        block = list(islice(labels, _FRAMES_AT_ONCE)), list(islice(results, _FRAMES_AT_ONCE))
+        if len(block[0]) != len(block[1]):
+            labelled, detected = (
+                frames + len(some) + sum(1 for _ in rest) for some, rest in zip(block, (labels, results), strict=True)
             )
-        return of_levels
-
-    table: dict[str, dict[str, list[Tally] | None]] = {}
-    done: dict[tuple[str, float], list[Tally]] = {}
-    for overlaps in OVERLAPS:
-        table[overlaps] = dict.fromkeys(found)
-        for metric in found:
-            if not found[metric]:
-                continue
-            threshold = min_overlap(kind, overlaps, metric)
-            if (metric, threshold) not in done:
-                done[metric, threshold] = levels(metric, threshold)
-            table[overlaps][metric] = done[metric, threshold]
-    return table
+            raise ValueError(f"{labelled} frames of labels but {detected} of results")
+        frames += len(block[0])
+        if block[0] or not frames:
+            yield block
+        if len(block[0]) < _FRAMES_AT_ONCE:
+            return
 
 
-def _evaluated(detections: Rows) -> dict[str, bool]:
-    """A metric is evaluated where at least one detection of the class gives what it needs."""
-    placed = (detections["x"] != -1000) & (detections["z"] != -1000)
-    ground = placed & (detections["width"] > 0) & (detections["length"] > 0)
-    solid = ground & (detections["y"] != -1000) & (detections["height"] > 0)
-    return {"bbox": bool((detections["left"] >= 0).any()), "bev": bool(ground.any()), "3d": bool(solid.any())}
+def _joined(blocks: list[FramesTally], classes: ClassSpec) -> Tallies:
+    by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]] = {overlaps: {} for overlaps in OVERLAPS}
+    left_out: dict[str, dict[str, list[int]]] = {}
+    for kind in classes:
+        tables = [block.tallies.pop(kind.name) for block in blocks]  # or both would be held to the end
+        levels = iter(joined([[level for of in table.values() for level in of] for table in tables]))
+        whole = {key: list(islice(levels, len(of))) for key, of in tables[0].items()}
+        for overlaps in OVERLAPS:
+            by_overlap[overlaps][kind.name] = {
+                metric: whole[metric, min_overlap(kind, overlaps, metric)]
+                if any(block.evaluated[kind.name][metric] for block in blocks)
+                else None
+                for metric in blocks[0].evaluated[kind.name]
+            }
+        left_out[kind.name] = counts = {}
+        for block in blocks:
+            for reason, some in block.left_out[kind.name].items():
+                counts[reason] = [a + b for a, b in zip(counts.get(reason, [0] * len(some)), some, strict=True)]
+    return Tallies(
+        frames=sum(block.frames for block in blocks),
+        objects={name: np.concatenate([block.objects[name] for block in blocks], axis=1) for name in classes.names},
+        by_overlap=by_overlap,
+        aos=all(block.aos for block in blocks),
+        classes=classes,
+        left_out=left_out,
+    )

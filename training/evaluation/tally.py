@@ -8,6 +8,7 @@ resampling of its frames, and gives the same values as scoring the resampled set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -158,6 +159,38 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
         index=index.astype(np.int32),
         change=_small(changes[:2]),
         agreement=changes[2:].copy(),
+    )
+
+
+def joined(blocks: Sequence[Sequence[Tally]]) -> list[Tally]:
+    """The tallies of one class over all frames, equal to those of one matching of them all.
+
+    Args:
+        blocks: the class's tallies over the first frames, over those that follow and so on, always in the same order.
+    """
+    scores = [tallies[0].score for tallies in blocks]
+    first = np.cumsum([0, *(len(tallies[0].objects) for tallies in blocks[:-1])])
+    frame = np.concatenate([tallies[0].frame + start for tallies, start in zip(blocks, first, strict=True)])
+    score = np.concatenate(scores)
+    falling, place = np.argsort(-score, kind="stable"), np.empty(len(score), dtype=np.int32)
+    place[falling] = np.arange(len(place))
+    score, frame = score[falling], frame[falling].astype(np.int32)
+    places = np.split(place, np.cumsum([len(of) for of in scores])[:-1])
+    return [_joined(parts, score, frame, places) for parts in zip(*blocks, strict=True)]
+
+
+def _joined(parts: Sequence[Tally], score: np.ndarray, frame: np.ndarray, places: Sequence[np.ndarray]) -> Tally:
+    """places: where the steps of each part are in `score` and `frame`."""
+    index = np.concatenate([place[part.index] for part, place in zip(parts, places, strict=True)])
+    rising = np.argsort(index)
+    return Tally(
+        objects=np.concatenate([part.objects for part in parts]),
+        score=score,
+        frame=frame,
+        hits=np.sort(np.concatenate([place[part.hits] for part, place in zip(parts, places, strict=True)])),
+        index=index[rising],
+        change=np.concatenate([part.change for part in parts], axis=1)[:, rising],
+        agreement=np.concatenate([part.agreement for part in parts], axis=1)[:, rising],
     )
 
 

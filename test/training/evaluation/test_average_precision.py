@@ -4,6 +4,7 @@ import math
 import tracemalloc
 from dataclasses import replace
 from functools import lru_cache
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from support.own_classes import FORKLIFT, PALLET, WAREHOUSE
 
 from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
 from training.data.kitti.labels import COLUMNS, LabelTable, parse_table
-from training.evaluation import table_rows
+from training.evaluation import average_precision, table_rows
 from training.evaluation.average_precision import METRICS, OVERLAPS, evaluate, min_overlap, tallies
 from training.evaluation.tally import RECALLS, recall_thresholds
 
@@ -497,12 +498,52 @@ def test_overlaps_of_few_pairs_at_a_time_give_the_same_scores(pairs, monkeypatch
     assert score(*fixed_set()) == at_once
 
 
-def test_scoring_keeps_little_of_a_frame():
-    rng, kept = np.random.default_rng(0), {}
-    places = [[(z / 3, 1.6, z) for z in rng.uniform(5, 60, 8)] for _ in range(40)]
+@settings(max_examples=60)
+@given(sets(), st.integers(1, 4), st.data())
+def test_blocks_of_frames_are_scored_as_one(frames, at_once, data):
+    labels = [parse_table("\n".join(lines), "labels") for lines, _ in frames]
+    results = [parse_table("\n".join(lines), "results", scores=True) for _, lines in frames]
+    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(frames), max_size=len(frames))), int)
+    whole = tallies(labels, results)
+    with mock.patch.object(average_precision, "_FRAMES_AT_ONCE", at_once):
+        parts = tallies(iter(labels), iter(results))
+    assert (parts.frames, parts.aos, parts.left_out) == (whole.frames, whole.aos, whole.left_out)
+    for draw in (None, weights):
+        assert parts.scores(draw).to_json() == whole.scores(draw).to_json()
+        assert parts.scores(draw).objects == whole.scores(draw).objects
+
+
+@pytest.mark.parametrize(("labelled", "detected"), [(3, 7), (7, 3), (4, 5), (4, 6), (6, 4), (0, 1), (1, 0)])
+def test_frames_without_a_counterpart_are_counted(labelled, detected, monkeypatch):
+    monkeypatch.setattr(average_precision, "_FRAMES_AT_ONCE", 2)
+    with pytest.raises(ValueError, match=f"^{labelled} frames of labels but {detected} of results$"):
+        evaluate([parse_table("", "labels")] * labelled, [parse_table("", "results", scores=True)] * detected)
+
+
+def test_matching_takes_no_more_memory_for_more_frames(monkeypatch):
+    monkeypatch.setattr(average_precision, "_FRAMES_AT_ONCE", 10)
+    frames, results, needed = *crowded(10), []
+    for times in (2, 8):
+        tracemalloc.start()
+        scored = tallies(frames * times, results * times)
+        kept, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert scored.frames == 10 * times
+        needed.append(most - kept)
+    assert needed[1] < 2 * needed[0]
+
+
+def crowded(count):
+    """Frames of 8 objects and 40 detections each."""
+    rng = np.random.default_rng(0)
+    places = [[(z / 3, 1.6, z) for z in rng.uniform(5, 60, 8)] for _ in range(count)]
     frames = [parse_table("\n".join(label(place=place) for place in of), "labels") for of in places]
     lines = ["\n".join(found(rng.random(), place=place) for place in 5 * of) for of in places]
-    results = [parse_table(text, "results", scores=True) for text in lines]
+    return frames, [parse_table(text, "results", scores=True) for text in lines]
+
+
+def test_scoring_keeps_little_of_a_frame():
+    (frames, results), kept = crowded(40), {}
     for count in (10, 40):
         tracemalloc.start()
         scored = tallies(frames[:count], results[:count])
