@@ -12,9 +12,10 @@ from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import Colour, class_colour
 from add_model.geometry import boxes as box3d
+from add_model.geometry.level import LEVEL_UP
 
 BOXES, LABELS = "boxes", "labels"
-_FRONT = (255, 255, 255)
+_WHITE = (255, 255, 255)
 _LINE_WIDTH = 0.06  # metres
 # Texts are of one size in the camera's image: about 14 pixels high in KITTI's. Metres for each metre of distance, which
 # are kept legible from where else the scene is seen.
@@ -54,7 +55,8 @@ class MarkerPublisher:
         )
         for i, (name, score, box, corners) in enumerate(rows):
             body = _colour(self._colour or class_colour(name, classes))
-            markers += [_edges(i, body, corners, common), _label(i, str(name), float(score), box, common)]
+            text = f"{name} {100 * score:.0f}% {np.linalg.norm(box[:3]):.0f} m"
+            markers += [_edges(i, body, corners, common), text_above(box, detections.up, text, LABELS, i, common)]
         for i in range(len(detections), self._shown):
             markers += [Marker(header=header, ns=ns, id=i, action=Marker.DELETE) for ns in (BOXES, LABELS)]
         self._shown = len(detections)
@@ -78,27 +80,36 @@ def _edges(identity: int, body: ColorRGBA, corners: np.ndarray, common: dict) ->
         scale=Vector3(x=_LINE_WIDTH),
         color=body,
         points=[ends[i] for i in lines],
-        colors=[body] * box3d.EDGES.size + [_colour(_FRONT)] * box3d.FRONT_DIAGONALS.size,
+        colors=[body] * box3d.EDGES.size + [_colour(_WHITE)] * box3d.FRONT_DIAGONALS.size,
     )
     marker.pose.orientation.w = 1.0
     return marker
 
 
-def _label(identity: int, name: str, score: float, box: np.ndarray, common: dict) -> Marker:
-    distance = float(np.linalg.norm(box[:3]))
-    height = float(np.clip(_TEXT_ANGLE * distance, *_TEXT_HEIGHTS))
+def text_above(box: np.ndarray, up: np.ndarray | None, text: str, ns: str, identity: int, common: dict) -> Marker:
+    """A white text over a box, of one size in the camera's image from 7.5 to 45 m.
+
+    Args:
+        box: (7,) in the frame of the header.
+        up: (3,) unit vector along which it stands; None for -y.
+        text: what it says.
+        ns: namespace of the marker.
+        identity: its id.
+        common: header and lifetime, as arguments of `Marker`.
+    """
+    height = float(np.clip(_TEXT_ANGLE * np.linalg.norm(box[:3]), *_TEXT_HEIGHTS))
     marker = Marker(
         **common,
-        ns=LABELS,
+        ns=ns,
         id=identity,
         type=Marker.TEXT_VIEW_FACING,
         action=Marker.ADD,
         scale=Vector3(z=height),
-        color=_colour(_FRONT),
-        text=f"{name} {100 * score:.0f}% {distance:.0f} m",
+        color=_colour(_WHITE),
+        text=text,
     )
-    above = float(box[1] - box[5] / 2 - height)
-    marker.pose.position = Point(x=float(box[0]), y=above, z=float(box[2]))
+    x, y, z = (box[:3] + (box[5] / 2 + height) * (LEVEL_UP if up is None else up)).tolist()
+    marker.pose.position = Point(x=x, y=y, z=z)
     marker.pose.orientation.w = 1.0
     return marker
 

@@ -11,16 +11,14 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model.geometry import boxes as box3d
-from add_model.geometry.level import LEVEL_UP
 from add_model.tracking import Tracks, track_colour
+from add_ros.markers import text_above
 
 TRACKS, TRACK_LABELS, SPEEDS, TRAILS = "tracks", "track_labels", "speeds", "trails"
 _LINE, _TRAIL, _ARROW = 0.06, 0.1, (0.12, 0.3, 0.4)  # metres: widths; an arrow's shaft, head and head's length
-_WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 _SLOW = 0.5  # m/s: an arrow of less says nothing
 _TRAIL_POINTS = 60
 _TRAIL_STEP = 0.2  # metres between two points of a trail
-_TEXT_ANGLE, _TEXT_HEIGHTS = 0.02, (0.15, 0.9)  # as `add_ros.markers` has them
 
 
 class TrackMarkers:
@@ -69,7 +67,10 @@ class TrackMarkers:
         corners = [Point(x=x, y=y, z=z) for x, y, z in box3d.corners(box[None], tracks.up)[0].tolist()]
         edges = _marker(common, TRACKS, number, Marker.LINE_LIST, colour, Vector3(x=_LINE))
         edges.points = [corners[i] for i in np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()]
-        made = [edges, _label(tracks, n, number, common)]
+        text = f"{identity} {tracks.names[n]} {np.linalg.norm(box[:3]):.0f} m"
+        if tracks.velocities is not None:
+            text += f" {np.linalg.norm(tracks.velocities[n]):.1f} m/s"
+        made = [edges, text_above(box, tracks.up, text, TRACK_LABELS, number, common)]
         if tracks.velocities is not None and np.linalg.norm(tracks.velocities[n]) > _SLOW:
             shaft, head, length = _ARROW
             arrow = _marker(common, SPEEDS, number, Marker.ARROW, colour, Vector3(x=shaft, y=head, z=length))
@@ -89,18 +90,6 @@ class TrackMarkers:
         if not known or np.linalg.norm(there - known[-1]) > _TRAIL_STEP:
             known.append(there)
         return np.vstack([(np.array(known) - pose[:3, 3]) @ pose[:3, :3], centre])
-
-
-def _label(tracks: Tracks, n: int, number: int, common: dict) -> Marker:
-    box, distance = tracks.boxes[n], float(np.linalg.norm(tracks.boxes[n, :3]))
-    height = float(np.clip(_TEXT_ANGLE * distance, *_TEXT_HEIGHTS))
-    label = _marker(common, TRACK_LABELS, number, Marker.TEXT_VIEW_FACING, _WHITE, Vector3(z=height))
-    label.text = f"{tracks.ids[n]} {tracks.names[n]} {distance:.0f} m"
-    if tracks.velocities is not None:
-        label.text += f" {np.linalg.norm(tracks.velocities[n]):.1f} m/s"
-    up = LEVEL_UP if tracks.up is None else tracks.up
-    label.pose.position = _point(box[:3] + (box[5] / 2 + height) * up)
-    return label
 
 
 def _marker(common: dict, ns: str, number: int, kind: int, colour: ColorRGBA, scale: Vector3) -> Marker:

@@ -15,6 +15,7 @@ from add_model.classes import KITTI_CLASSES
 from add_model.detections import Detections
 from add_model.drawing import PALETTE, class_colour
 from add_model.geometry import boxes as box3d
+from add_model.geometry.level import camera_up
 from add_model.pose_covariance import pose_covariances
 from add_ros.markers import BOXES, LABELS, MarkerPublisher
 from add_ros.messages import detection_array, label_info, transformed
@@ -154,6 +155,15 @@ def test_markers_draw_the_box_and_name_it():
         distance = np.linalg.norm(found.boxes[i, :3])
         assert label.text == f"{found.names[i]} {100 * found.scores[i]:.0f}% {distance:.0f} m"
         assert label.pose.position.y < corners[:, 1].min()
+
+
+def test_texts_of_boxes_that_lean_stand_along_their_up():
+    up = camera_up(15, 6)
+    found = dataclasses.replace(some(3, seed=2), up=up)
+    labels = [m for m in MarkerPublisher().update(found, HEADER, 1.0).markers if m.ns == LABELS]
+    for box, label in zip(found.boxes, labels, strict=True):
+        place = vector(label.pose.position) - box[:3]
+        assert np.cross(place, up) == pytest.approx([0, 0, 0], abs=1e-9) and place @ up > box[5] / 2
 
 
 def colours_of(message) -> list[tuple[int, int, int]]:
