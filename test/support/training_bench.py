@@ -28,7 +28,7 @@ def configure(path: Path, **changes: object) -> Path:
     data |= {"num_workers": 0, "augmentation": {"size": [64, 64]}}
     trainer = {"accelerator": "cpu", "max_epochs": 3, "log_every_n_steps": 1, "enable_progress_bar": False}
     config = {
-        "model": {"name": "monodle_lite0", "init_weights": None, **changes.pop("model", {})},
+        "model": {"name": "monodle_plain", "init_weights": None, **changes.pop("model", {})},
         "data": {"class_path": "training.data.data_module.WorldData", "init_args": data | changes.pop("data", {})},
         "trainer": trainer | {"enable_model_summary": False} | changes.pop("trainer", {}),
     }

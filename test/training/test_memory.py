@@ -56,7 +56,12 @@ def test_what_fits_a_gpu():
 
 def test_a_recipe_is_measured(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # errors in tests alone
-    config = configure(tmp_path / "tiny.yaml", data={"batch_size": 8}, trainer={"accumulate_grad_batches": 2})
+    config = configure(
+        tmp_path / "tiny.yaml",
+        model={"name": "monodle_lite0"},
+        data={"batch_size": 8},
+        trainer={"accumulate_grad_batches": 2},
+    )
     more = ["--model.objective", "training.objectives.ADDDistillation", "--model.objective.teacher", "none.ckpt"]
     for extra in ([], [*more, "--data.depth", "object"]):
         assert main(["--config", str(config), "--precisions", "32-true", *extra]) == 0

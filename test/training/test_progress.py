@@ -22,7 +22,7 @@ def test_one_line_an_epoch_and_losses_in_metrics_however_few_steps(tmp_path):
     run = Training(tmp_path, "fit", "--config", configure(tmp_path / "tiny.yaml", trainer=trainer))
     assert run.finish() == 0, run.text()
     first, *epochs = run.text().split("AP_R40, strict overlap")[0].splitlines()
-    assert first == "training monodle_lite0 on cpu: 3.5 of 3.5 M parameters, 2 steps an epoch -> runs/tiny"
+    assert first == "training monodle_plain on cpu: 1.1 of 1.1 M parameters, 2 steps an epoch -> runs/tiny"
     assert [EPOCH.fullmatch(line)[1] for line in epochs] == ["1", "2"], epochs
     assert epochs[-1].endswith(" 0:00:00 left")
     *_, last_epochs, best, last = run.text().splitlines()

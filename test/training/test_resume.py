@@ -19,21 +19,21 @@ from training.resume import require_same
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 3
+EPOCHS, MODEL = 3, {"name": "monodle_lite0"}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run folder of a training that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    config = configure(folder / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    config = configure(folder / "tiny.yaml", model=MODEL, trainer={"max_epochs": EPOCHS})
     run = Training(folder, "fit", "--config", config)
     assert run.finish() == 0, run.text()
     return folder / "runs" / "tiny"
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
-    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer={"max_epochs": EPOCHS})
     folder = tmp_path / "runs" / "tiny"
     metrics, delay = folder / "metrics.csv", random.Random(0)
     for name, moment in (
@@ -68,10 +68,10 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
 
 
 def test_a_run_that_is_stopped_within_an_epoch_does_it_again(whole, tmp_path):
-    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer={"max_epochs": EPOCHS})
     for step, epoch, left in ((1, 0, "has no checkpoint yet"), (3, 1, "after 1 epochs; --resume goes on from it")):
         stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": step}}
-        limited = configure(tmp_path / "limited.yaml", trainer={"max_epochs": EPOCHS, "callbacks": [stop]})
+        limited = configure(tmp_path / "limited.yaml", model=MODEL, trainer={"max_epochs": EPOCHS, "callbacks": [stop]})
         run = Training(tmp_path, "fit", "--config", limited, "--run-dir", "runs/tiny", "--resume")
         assert run.finish() == 0, run.text()
         assert f"stopped within epoch {epoch}, of which nothing is kept" in run.text() and left in run.text()
@@ -153,7 +153,7 @@ def test_validate_scores_a_checkpoint_and_test_writes_result_files(whole):
 
 
 def test_a_run_goes_on_with_the_options_that_it_was_started_with(whole, tmp_path):
-    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer={"max_epochs": EPOCHS})
     shutil.copytree(whole, tmp_path / "runs" / "tiny")
     again = "fit", "--config", config, "--resume"
     changed = "--model.lr", "1e-6", "--data.augmentation.scale_range", "[1, 2]"
@@ -212,7 +212,7 @@ def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
 
 
 def test_a_last_checkpoint_that_is_damaged_names_the_way_on(whole, tmp_path):
-    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": EPOCHS})
+    config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer={"max_epochs": EPOCHS})
     shutil.copytree(whole, tmp_path / "runs" / "tiny")
     last, best = tmp_path / "runs/tiny/last.ckpt", tmp_path / "runs/tiny/best.ckpt"
     last.write_bytes(last.read_bytes()[:100_000])
