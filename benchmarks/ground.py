@@ -79,7 +79,7 @@ def depth_errors(images: list[Seen]) -> list[str]:
     shown = [one.found[one.found.scores >= 0.3] for one in images]
     objects = [one.objects for one in images]
     pairs = [associate(labelled, detected, "Car") for labelled, detected in zip(objects, shown, strict=True)]
-    measured = object_errors(objects, shown, pairs)
+    measured = object_errors(zip(objects, shown, pairs, strict=True))
     shares = 100 * measured.error[:, 0] / measured.distance
     inside = [(measured.distance >= near) & (measured.distance < far) for near, far in itertools.pairwise(EDGES)]
     return [f"{np.nanmedian(shares[those & measured.found]):.1f}" for those in inside]

@@ -64,7 +64,7 @@ def errors(images: Sequence[Seen], classes: Sequence[str], threshold: float) -> 
     lines = [f"  at a score of {threshold:.2f}, by metres: objects, found, depth error, turned round"]
     for name in classes:
         pairs = [associate(labelled, found, name) for labelled, found in zip(objects, shown, strict=True)]
-        measured = object_errors(objects, shown, pairs)
+        measured = object_errors(zip(objects, shown, pairs, strict=True))
         for near, far in itertools.pairwise(_EDGES):
             inside = (measured.distance >= near) & (measured.distance < far)
             hit = inside & measured.found

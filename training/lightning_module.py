@@ -268,7 +268,7 @@ def depth_errors(objects: Sequence[Objects], found: Sequence[Detections], classe
     medians = {}
     for name in classes.names:
         pairs = [associate(labels, seen, name, classes) for labels, seen in zip(objects, found, strict=True)]
-        errors = object_errors(objects, found, pairs)
+        errors = object_errors(zip(objects, found, pairs, strict=True))
         depth = errors.error[errors.found, 0]
         medians[f"val/{name}_depth_error"] = float(np.median(depth)) if len(depth) else 0.0
     return medians

@@ -12,6 +12,7 @@ from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.ground import Ground
 from add_model.predictor import Predictor
+from add_ros.bag_evaluation.kept_frames import KeptFrames
 from add_ros.bag_evaluation.recorded import Recorded
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
@@ -55,7 +56,7 @@ class EvaluatedRun:
 
     name: str
     bag: str
-    frames: list[EvaluatedFrame]
+    frames: Sequence[EvaluatedFrame]
     skipped: Counter[str]
     notes: list[str]
 
@@ -84,14 +85,15 @@ def run_model(
     Raises:
         BagError: where the bag has no ground truth, or no frame that can be used.
     """
-    frames = []
+    frames, impossible = KeptFrames[EvaluatedFrame](), 0
     for frame in _labelled(bag, predictor.half_is_enough):
         found = predictor.predict(frame.image, frame.camera, score_threshold, ground=ground)
         frames.append(_evaluated(frame, found, True))
+        impossible += found.impossible
         if sink:
             sink(frame, found)
     run = _finished(bag, predictor.model_path.name, frames)
-    if impossible := sum(frame.detections.impossible for frame in frames):
+    if impossible:
         note = f"{impossible} detections of {run.name} had impossible values and were left out"
         run = replace(run, notes=[*run.notes, note])
     return run
@@ -119,7 +121,7 @@ def run_recorded(
     """
     if elsewhere is None:
         require_detections(bag)
-    frames = []
+    frames = KeptFrames[EvaluatedFrame]()
     for frame in _labelled(bag):
         found = frame.detections if elsewhere is None else _answer(elsewhere, frame, name)
         answered = found is not None
@@ -145,7 +147,7 @@ def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:
     return EvaluatedRun(
         name=runs[0].name,
         bag=", ".join(run.bag for run in runs),
-        frames=[frame for run in runs for frame in run.frames],
+        frames=KeptFrames(frame for run in runs for frame in run.frames),
         skipped=sum((run.skipped for run in runs), Counter()),
         notes=[f"{run.bag}: {note}" for run in runs for note in run.notes],
     )
@@ -172,19 +174,21 @@ def require_detections(bag: BagFrames) -> None:
 
 def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
     """The run with the class names of labels and detections changed from key to value, keys in any case."""
+    if not classes:
+        return run
     new = _renaming(classes)
 
     def names(values: np.ndarray) -> np.ndarray:
         return np.array([new(str(value)) for value in values], dtype=str)
 
-    frames = [
+    frames = KeptFrames(
         replace(
             frame,
             objects=replace(frame.objects, names=names(frame.objects.names)),
             detections=replace(frame.detections, names=names(frame.detections.names)),
         )
         for frame in run.frames
-    ]
+    )
     return replace(run, frames=frames)
 
 
@@ -220,5 +224,5 @@ def _answer(recorded: Recorded, frame: BagFrame, name: str) -> Detections | None
     return found
 
 
-def _finished(bag: BagFrames, name: str, frames: list[EvaluatedFrame]) -> EvaluatedRun:
+def _finished(bag: BagFrames, name: str, frames: Sequence[EvaluatedFrame]) -> EvaluatedRun:
     return EvaluatedRun(name, str(bag.path), frames, Counter(bag.skipped), bag.summary())

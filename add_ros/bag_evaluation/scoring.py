@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
+from add_ros.bag_evaluation.kept_frames import KeptFrames
 from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun
 from training.data.kitti.labels import detections_table, listed_counts, objects_table
 from training.data.sample import Objects
@@ -49,7 +50,7 @@ class Scored:
     """A run with its scores; `frames` are the run's with every 2D box filled in, see `derived`."""
 
     run: EvaluatedRun
-    frames: list[EvaluatedFrame]
+    frames: Sequence[EvaluatedFrame]
     derived: Derived
     tallies: Tallies
     classes: dict[str, ClassErrors]
@@ -77,7 +78,7 @@ class Scored:
     @cached_property
     def faults(self) -> list[dict[str, Any]]:
         """Per frame: missed, false (counts), depth (largest |error| in metres of what was found, None for none)."""
-        rows = [{"missed": 0, "false": 0, "found": 0, "depth": None} for _ in self.frames]
+        rows = [{"missed": 0, "false": 0, "found": 0, "depth": None} for _ in range(len(self.frames))]
         for errors in self.classes.values():
             for row, pair in zip(rows, errors.pairs, strict=True):
                 row["missed"] += int((pair.truth == FREE).sum())
@@ -113,7 +114,7 @@ def score(
     Raises:
         ValueError: where objects are labelled, but none of a class that is scored.
     """
-    frames, derived = [], Derived()
+    frames, derived = KeptFrames[EvaluatedFrame](), Derived()
     check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names), classes)
     for frame in run.frames:
         objects, kept, of_objects = complete_objects(frame.objects, frame.camera)
@@ -125,8 +126,7 @@ def score(
         (detections_table(frame.detections, frame.camera) for frame in frames),
         classes,
     )
-    objects, detections = [frame.objects for frame in frames], [frame.detections for frame in frames]
-    errors = {name: _class_errors(name, objects, detections, least, classes) for name in classes.names}
+    errors = {name: _class_errors(name, frames, least, classes) for name in classes.names}
     return Scored(run, frames, derived, counts, errors)
 
 
@@ -164,18 +164,25 @@ def lacks_2d(run: EvaluatedRun) -> bool:
 
 def _class_errors(
     name: str,
-    objects: Sequence[Objects],
-    detections: Sequence[Detections],
+    frames: Sequence[EvaluatedFrame],
     least: float | None,
     classes: ClassSpec,
 ) -> ClassErrors:
     threshold = least
     if threshold is None:
-        pairs = [associate_on_ground(o, d, name, classes) for o, d in zip(objects, detections, strict=True)]
-        threshold = best_threshold([(pair, d.scores) for pair, d in zip(pairs, detections, strict=True)])
-    kept = [d[d.scores >= threshold] for d in detections]
-    pairs = [associate_on_ground(o, d, name, classes) for o, d in zip(objects, kept, strict=True)]
-    return ClassErrors(name, threshold, object_errors(objects, kept, pairs), pairs)
+        threshold = best_threshold(
+            (associate_on_ground(frame.objects, frame.detections, name, classes), frame.detections.scores)
+            for frame in frames
+        )
+    pairs: list[Association] = []
+
+    def matched() -> Iterator[tuple[Objects, Detections, Association]]:
+        for frame in frames:
+            kept = frame.detections[frame.detections.scores >= threshold]
+            pairs.append(associate_on_ground(frame.objects, kept, name, classes))
+            yield frame.objects, kept, pairs[-1]
+
+    return ClassErrors(name, threshold, object_errors(matched()), pairs)
 
 
 def counts(errors: ClassErrors) -> tuple[int, int, int]:

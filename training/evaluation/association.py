@@ -6,6 +6,7 @@ official rules of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,7 @@ def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
     return bool((ratio(rectangle_intersection(box, regions), rectangle_area(box)) > MIN_IOU).any())
 
 
-def outcomes(frames: list[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def outcomes(frames: Iterable[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """The detections of one class that count, over all frames.
 
     Args:
@@ -120,14 +121,22 @@ def outcomes(frames: list[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, 
     Returns:
         Their scores (N,) and whether each is right (N,), that is, belongs to an object.
     """
-    counted = [(scores[a.detection >= FREE], a.detection[a.detection >= FREE] >= 0) for a, scores in frames]
-    return (
-        np.concatenate([np.empty(0), *(scores for scores, _ in counted)]),
-        np.concatenate([np.empty(0, bool), *(right for _, right in counted)]),
-    )
+    scores, right, _ = _counted(frames)
+    return scores, right
 
 
-def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
+def _counted(frames: Iterable[tuple[Association, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, int]:
+    """`outcomes`, and how many objects count."""
+    scores, right, objects = [np.empty(0)], [np.empty(0, bool)], 0
+    for association, of_frame in frames:
+        counts = association.detection >= FREE
+        scores.append(of_frame[counts])
+        right.append(association.detection[counts] >= 0)
+        objects += int((association.truth != IGNORED).sum())
+    return np.concatenate(scores), np.concatenate(right), objects
+
+
+def best_threshold(frames: Iterable[tuple[Association, np.ndarray]]) -> float:
     """The score with the largest F1.
 
     Args:
@@ -137,8 +146,7 @@ def best_threshold(frames: list[tuple[Association, np.ndarray]]) -> float:
         `SCORE_THRESHOLD` where no object is found: F1 is 0 at every score then, and all that a network gives at the
         lowest scores would be false positives.
     """
-    objects = sum(int((association.truth != IGNORED).sum()) for association, _ in frames)
-    scores, hits = outcomes(frames)
+    scores, hits, objects = _counted(frames)
     if not objects or not hits.any():
         return SCORE_THRESHOLD
     order = np.argsort(-scores, kind="stable")

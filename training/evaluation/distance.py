@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,38 +79,28 @@ class ObjectErrors:
         return ObjectErrors(self.frame[index], self.distance[index], self.found[index], self.error[index])
 
 
-def object_errors(
-    objects: Sequence[Objects], detections: Sequence[Detections], associations: Sequence[Association]
-) -> ObjectErrors:
+def object_errors(frames: Iterable[tuple[Objects, Detections, Association]]) -> ObjectErrors:
     """The errors of each object that counts.
 
     Args:
-        objects: of each frame.
-        detections: of the same frames.
-        associations: of these objects and detections.
-
-    Raises:
-        ValueError: where the numbers of frames differ.
+        frames: the objects of each, its detections, and which belong together.
     """
-    if not len(objects) == len(detections) == len(associations):
-        raise ValueError(
-            f"{len(objects)} frames of objects but {len(detections)} of detections and {len(associations)} of pairs"
-        )
-    frames, truths, found = [np.empty(0, int)], [np.empty((0, 7))], [np.empty((0, 7))]
-    for i, (labelled, detected, pairs) in enumerate(zip(objects, detections, associations, strict=True)):
+    numbers, truths, found = [np.empty(0, int)], [np.empty((0, 7))], [np.empty((0, 7))]
+    hits = [np.empty(0, bool)]
+    for i, (labelled, detected, pairs) in enumerate(frames):
         counted = pairs.truth != IGNORED
         partner = pairs.truth[counted]
         boxes = np.full((len(partner), 7), np.nan)
         boxes[partner >= 0] = detected.boxes[partner[partner >= 0]]
-        frames.append(np.full(len(partner), i))
+        numbers.append(np.full(len(partner), i))
         truths.append(labelled.boxes[counted])
         found.append(boxes)
+        hits.append(partner >= 0)
     truth, detected = np.concatenate(truths), np.concatenate(found)
-    hit = np.concatenate([np.empty(0, bool), *(a.truth[a.truth != IGNORED] >= 0 for a in associations)])
     error = np.abs(detected - truth)
     heading = np.degrees(np.abs(wrap(detected[:, 6] - truth[:, 6])))
     errors = np.stack([error[:, 2], error[:, 0], error[:, 3:6].mean(axis=1), heading], axis=1)
-    return ObjectErrors(np.concatenate(frames), np.hypot(truth[:, 0], truth[:, 2]), hit, errors)
+    return ObjectErrors(np.concatenate(numbers), np.hypot(truth[:, 0], truth[:, 2]), np.concatenate(hits), errors)
 
 
 def _quartiles(error: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:

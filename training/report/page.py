@@ -84,7 +84,7 @@ def _class_part(
     associations = [associate(o, d, name, classes) for o, d in zip(objects, kept, strict=True)]
     truth = np.concatenate([np.empty(0, int), *(a.truth for a in associations)])
     detection = np.concatenate([np.empty(0, int), *(a.detection for a in associations)])
-    errors = object_errors(objects, kept, associations).binned()
+    errors = object_errors(zip(objects, kept, associations, strict=True)).binned()
     cases = [worst(objects, kept, name, pictures, classes) for worst in (worst_misses, worst_false_positives)]
     shown: list[list[Figure]] = [[], []]
     if load_image is not None:

@@ -1,7 +1,6 @@
 """Errors against distance: quartiles and bins against numpy on single objects."""
 
 import numpy as np
-import pytest
 
 from add_model.detections import Detections
 from training.data.sample import Objects
@@ -42,7 +41,7 @@ def test_errors_by_loops():
             turn = np.degrees(np.arccos(np.cos(found[m, 6] - truth[m, 6])))
             row = [off[2], off[0], off[3:6].mean(), turn] if hit else [np.nan] * 4
             wanted.append((frame, np.hypot(truth[m, 0], truth[m, 2]), hit, row))
-    errors = object_errors(*map(list, zip(*frames, strict=True)))
+    errors = object_errors(frames)
     number, distance, hit, rows = (np.array(column) for column in zip(*wanted, strict=True))
     np.testing.assert_array_equal(errors.frame, number)
     np.testing.assert_allclose(errors.distance, distance)
@@ -61,16 +60,5 @@ def test_errors_by_loops():
 
 
 def test_nothing_at_all_has_no_errors():
-    errors = object_errors([], [], [])
+    errors = object_errors([])
     assert errors.error.shape == (0, 4) and not errors.binned().objects.any() and np.isnan(errors.binned().recall).all()
-
-
-@pytest.mark.parametrize("lengths", [(1, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1)])
-def test_numbers_of_frames_that_differ_are_an_error(lengths):
-    lists = (
-        [objects(np.zeros((0, 7)))],
-        [detections(np.zeros((0, 7)))],
-        [Association(np.zeros(0, int), np.zeros(0, int))],
-    )
-    with pytest.raises(ValueError, match=f"{lengths[0]} frames of objects but {lengths[1]} of detections"):
-        object_errors(*(rows[:n] for rows, n in zip(lists, lengths, strict=True)))
