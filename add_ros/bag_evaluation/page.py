@@ -103,7 +103,7 @@ def _run(scored: Scored, followed: FollowedRun, number: int, of: int) -> dict[st
             ("Detector", run.name),
             ("Bag", run.bag),
             ("Frames scored", str(len(scored.frames))),
-            ("Detections", str(sum(len(frame.detections) for frame in scored.frames))),
+            ("Detections", str(scored.derived.detections)),
             *(("Images skipped", f"{count}: {reason}") for reason, count in run.skipped.most_common()),
         ],
         "skipped": sum(run.skipped.values()),

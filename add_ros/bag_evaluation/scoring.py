@@ -114,13 +114,14 @@ def score(
     Raises:
         ValueError: where objects are labelled, but none of a class that is scored.
     """
-    frames, derived = KeptFrames[EvaluatedFrame](), Derived()
-    check_classes(run.bag, Counter(str(name) for frame in run.frames for name in frame.objects.names), classes)
+    frames, derived, labelled = KeptFrames[EvaluatedFrame](), Derived(), Counter[str]()
     for frame in run.frames:
+        labelled.update(map(str, frame.objects.names))
         objects, kept, of_objects = complete_objects(frame.objects, frame.camera)
         detections, of_detections = complete_detections(frame.detections, frame.camera, project_all)
         frames.append(replace(frame, objects=objects, ids=frame.ids[kept], detections=detections))
         derived += of_objects + of_detections
+    check_classes(run.bag, labelled, classes)
     counts = tallies(
         (objects_table(frame.objects) for frame in frames),
         (detections_table(frame.detections, frame.camera) for frame in frames),

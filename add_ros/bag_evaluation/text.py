@@ -65,9 +65,9 @@ def assumptions(scored: Scored) -> list[str]:
             f"The ground truth has objects of classes that are not scored: {listed_counts(others)}. Detections of them "
             "count as false positives where they have a scored class."
         )
-    if scored.run.unanswered:
+    if unanswered := scored.run.unanswered:
         lines.append(
-            f"{scored.run.unanswered} of {len(scored.frames)} frames have no recorded detections and count as frames "
+            f"{unanswered} of {len(scored.frames)} frames have no recorded detections and count as frames "
             "where nothing was found."
         )
     return lines
@@ -76,8 +76,7 @@ def assumptions(scored: Scored) -> list[str]:
 def format_scored(scored: Scored) -> str:
     """All results of one run as text."""
     run = scored.run
-    found = sum(len(frame.detections) for frame in scored.frames)
-    lines = [f"{run.name} on {run.bag}: {len(scored.frames)} frames scored, {found} detections"]
+    lines = [f"{run.name} on {run.bag}: {len(scored.frames)} frames scored, {scored.derived.detections} detections"]
     lines += [f"  {note}" for note in run.notes]
     if assumed := assumptions(scored):
         lines += ["Assumptions:", *(f"  {text}" for text in assumed)]
@@ -125,7 +124,7 @@ def scored_json(scored: Scored) -> dict[str, Any]:
         "detector": run.name,
         "bag": run.bag,
         "frames_scored": len(frames),
-        "detections": sum(len(frame.detections) for frame in scored.frames),
+        "detections": scored.derived.detections,
         "skipped": dict(run.skipped),
         "notes": run.notes,
         "assumptions": assumptions(scored),

@@ -12,11 +12,10 @@ from support.training_bench import Training, configure
 from training.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
-PLAIN = {"name": "monodle_plain"}
 
 
 def start(folder, overlay, **environment):
-    tiny = configure(folder / "tiny.yaml", model=PLAIN, trainer={"max_epochs": 1})
+    tiny = configure(folder / "tiny.yaml", trainer={"max_epochs": 1})
     before = partial(site.addsitedir, str(folder))
     return Training(folder, "fit", "--config", tiny, "--config", overlay, environment=environment, before=before)
 

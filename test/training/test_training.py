@@ -211,7 +211,7 @@ def test_deterministic_runs_end_with_the_same_bits(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         data = {"augmentation": {"size": [64, 64], "color_jitter": True}}
         trainer = {"max_epochs": 1, "deterministic": True}
-        config = configure(tmp_path / f"{name}.yaml", model={"name": "monodle_plain"}, data=data, trainer=trainer)
+        config = configure(tmp_path / f"{name}.yaml", data=data, trainer=trainer)
         run = Training(tmp_path, "fit", "--config", config, "--seed_everything", seed)
         assert run.finish() == 0, run.text()
         state = torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=False)["state_dict"]

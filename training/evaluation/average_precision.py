@@ -16,7 +16,7 @@ import numpy as np
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.data.kitti.labels import LabelTable
 from training.evaluation.frames_tally import OVERLAPS, FramesTally, min_overlap, tally_frames
-from training.evaluation.tally import Tally, joined
+from training.evaluation.tally import Tally, joined_tallies
 
 METRICS = ("bbox", "aos", "bev", "3d")
 POINTS = {"R40": slice(1, None), "R11": slice(0, None, 4)}
@@ -127,7 +127,7 @@ def evaluate(labels: Iterable[LabelTable], results: Iterable[LabelTable], classe
 
 def tallies(labels: Iterable[LabelTable], results: Iterable[LabelTable], classes: ClassSpec = KITTI_CLASSES) -> Tallies:
     """The matching of `evaluate`, for scoring the same frames with several weightings. Takes and raises the same."""
-    return _joined([tally_frames(*block, classes) for block in _blocks(labels, results)], classes)
+    return _joined_blocks([tally_frames(*block, classes) for block in _blocks(labels, results)], classes)
 
 
 def _blocks(
@@ -149,12 +149,12 @@ def _blocks(
             return
 
 
-def _joined(blocks: list[FramesTally], classes: ClassSpec) -> Tallies:
+def _joined_blocks(blocks: list[FramesTally], classes: ClassSpec) -> Tallies:
     by_overlap: dict[str, dict[str, dict[str, list[Tally] | None]]] = {overlaps: {} for overlaps in OVERLAPS}
     left_out: dict[str, dict[str, list[int]]] = {}
     for kind in classes:
         tables = [block.tallies.pop(kind.name) for block in blocks]  # or both would be held to the end
-        levels = iter(joined([[level for of in table.values() for level in of] for table in tables]))
+        levels = iter(joined_tallies([[level for of in table.values() for level in of] for table in tables]))
         whole = {key: list(islice(levels, len(of))) for key, of in tables[0].items()}
         for overlaps in OVERLAPS:
             by_overlap[overlaps][kind.name] = {

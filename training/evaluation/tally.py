@@ -162,7 +162,7 @@ def tally(pairs: Pairs, truths: Side, detections: Side, steps: Steps, cared: np.
     )
 
 
-def joined(blocks: Sequence[Sequence[Tally]]) -> list[Tally]:
+def joined_tallies(blocks: Sequence[Sequence[Tally]]) -> list[Tally]:
     """The tallies of one class over all frames, equal to those of one matching of them all.
 
     Args:
