@@ -111,18 +111,23 @@ def _scan_notes(sequence: ImageSequence, count: int) -> list[str]:
 
 
 def _frames(sequence: ImageSequence, count: int, rate: float | None) -> Iterator[SourceFrame]:
-    start = 0 if sequence.stamps[0] > _EPOCH // 2 else _EPOCH
+    start, scans = _start(sequence.stamps), sequence.scans
+    own = scans is not None and scans.stamps is not None and not rate and _start(scans.stamps) == start
     for i in range(count):
         stamp = _stamp(i, rate) if rate else start + int(sequence.stamps[i])
         calib = sequence.calibs[i] if sequence.calibs else None
         velodyne = calib.velodyne_transform if calib and calib.Tr_velo_to_cam is not None else None
-        scan, scans = None, sequence.scans
+        scan = None
         if scans and scans.files[i]:
-            own = scans.stamps is not None and not rate
-            scan = Scan(read_velodyne(scans.files[i]), int(scans.stamps[i]) if own else stamp)
+            scan = Scan(read_velodyne(scans.files[i]), start + int(scans.stamps[i]) if own else stamp)
         tracks = sequence.tracks[i] if sequence.tracks else None
         pose = None if sequence.poses is None else sequence.poses[i]
         yield SourceFrame(sequence.sample(i), stamp, tracks, velodyne, scan, pose)
+
+
+def _start(stamps: np.ndarray) -> int:
+    """What times (N,) lack to stamps: nothing where they count from 1970, and not from the recording's start."""
+    return 0 if stamps.max() > _EPOCH // 2 else _EPOCH
 
 
 def world_frames(frames: int, index: int, seed: int, rate: float = _RATE) -> FrameSource:

@@ -188,20 +188,26 @@ def test_base_link_stands_on_the_road_with_z_up(tmp_path, capsys):
     assert upright(message) == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize("lines", ["one for each frame number", "one for each scan"])
-def test_raw_scans_have_their_own_times_and_may_be_missing(tmp_path, capsys, lines):
-    drive = tmp_path / "2011_09_26" / "2011_09_26_drive_0009_sync"
+def write_raw_drive(root):
+    """Four images, and scans of all but the third, still without times."""
+    drive = root / "2011_09_26" / "2011_09_26_drive_0009_sync"
     for i in range(4):
         write_image(drive / "image_02" / "data" / f"{i:010d}.png")
         if i != 2:
             write_scan(drive / "velodyne_points" / "data" / f"{i:010d}.bin", i)
+    matrices = P2, rotation(0.5, -0.4, 0.3), rotation(1, 2, 3) @ AHEAD
+    numbers = [" ".join(f"{v:.12e}" for v in matrix.ravel()) for matrix in matrices]
+    (drive.parent / "calib_cam_to_cam.txt").write_text(f"R_rect_00: {numbers[1]}\nP_rect_02: {numbers[0]}\n")
+    (drive.parent / "calib_velo_to_cam.txt").write_text(f"R: {numbers[2]}\nT: 0.1 -0.2 -0.3\n")
+    return drive
+
+
+@pytest.mark.parametrize("lines", ["one for each frame number", "one for each scan"])
+def test_raw_scans_have_their_own_times_and_may_be_missing(tmp_path, capsys, lines):
+    drive = write_raw_drive(tmp_path)
     (drive / "image_02" / "timestamps.txt").write_text("".join(f"2011-09-26 13:02:25.{i}00000000\n" for i in range(4)))
     times = [f"2011-09-26 13:02:25.{i}10000007" for i in range(4) if lines == "one for each frame number" or i != 2]
     (drive / "velodyne_points" / "timestamps.txt").write_text("\n".join(times) + "\n")
-    tr = rotation(1, 2, 3) @ AHEAD
-    numbers = [" ".join(f"{v:.12e}" for v in matrix.ravel()) for matrix in (P2, rotation(0.5, -0.4, 0.3), tr)]
-    (drive.parent / "calib_cam_to_cam.txt").write_text(f"R_rect_00: {numbers[1]}\nP_rect_02: {numbers[0]}\n")
-    (drive.parent / "calib_velo_to_cam.txt").write_text(f"R: {numbers[2]}\nT: 0.1 -0.2 -0.3\n")
     assert convert.main([str(drive), str(tmp_path / "bag")]) == 0
     found = decoded(tmp_path / "bag")
     second = 1317042145 * 10**9
@@ -216,6 +222,26 @@ def test_raw_scans_have_their_own_times_and_may_be_missing(tmp_path, capsys, lin
     capsys.readouterr()
     clouds = [time - EPOCH for time, _ in decoded(tmp_path / "evenly")["/velodyne_points"]]
     assert clouds == [0, 50_000_000, 150_000_000], "times of both, or of neither"
+
+
+@pytest.mark.parametrize(
+    ("image_times", "expected"),
+    [("0.{}\n", (10_000_007, 110_000_007, 310_000_007)), ("", (0, 100_000_000, 300_000_000))],
+    ids=["times from the start", "images without times"],
+)
+def test_scans_are_stamped_on_the_clock_of_the_images(tmp_path, capsys, image_times, expected):
+    """Also where times count from the recording's start, or where only scans have times, from 1970 on."""
+    drive = write_raw_drive(tmp_path)
+    if image_times:
+        (drive / "image_02" / "timestamps.txt").write_text("".join(image_times.format(i) for i in range(4)))
+    day = "0." if image_times else "2011-09-26 13:02:25."
+    (drive / "velodyne_points" / "timestamps.txt").write_text("".join(f"{day}{i}10000007\n" for i in range(4)))
+    assert convert.main([str(drive), str(tmp_path / "bag")]) == 0
+    capsys.readouterr()
+    found = decoded(tmp_path / "bag")
+    assert [time - EPOCH for time, _ in found["/camera/image_rect"]] == [i * 100_000_000 for i in range(4)]
+    clouds = [(time - EPOCH, stamp_of(cloud) - EPOCH) for time, cloud in found["/velodyne_points"]]
+    assert clouds == [(t, t) for t in expected]
 
 
 def test_tracking_scans_follow_their_frames(tmp_path, capsys):
