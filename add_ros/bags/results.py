@@ -48,11 +48,11 @@ _SCENE = (types.TRANSFORMS, types.POINTS)
 class ResultBag:
     """A context manager: `add` each frame with its detections; leaving it writes the bag.
 
-    Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds, all
-    copied byte for byte, the bag gets /camera/detections (Detection3DArray), /camera/markers and, where frames have
-    ground truth, /camera/ground_truth_markers, in white; and /camera/tracks and /camera/track_markers as the node would
-    publish them, with /camera/track_velocities where the bag's /tf says how the camera moves. An image that was not
-    added is copied without any. Leaving by an exception removes the bag.
+    Beside the image of camera `/camera/image_rect`, its camera_info and ground truth, transforms and point clouds (but
+    those that a node made of detections), all copied byte for byte, the bag gets /camera/detections (Detection3DArray),
+    /camera/markers and, where frames have ground truth, /camera/ground_truth_markers, in white; and /camera/tracks and
+    /camera/track_markers as the node would publish them, with /camera/track_velocities where the bag's /tf says how the
+    camera moves. An image that was not added is copied without any. Leaving by an exception removes the bag.
 
     Args:
         path: the new bag.
@@ -103,7 +103,9 @@ class ResultBag:
         if clash := sorted(own & set(out.values())):
             raise BagError(f"{self._frames.path} has its {', '.join(clash)} where the results belong: cannot add them")
         with open_bag(self._frames.path) as reader:
-            copied = [c for c in reader.connections if c.topic in own or c.msgtype in _SCENE]
+            derived = {*out.values(), f"{base}/obstacles"}
+            scene = {c.topic for c in reader.connections if c.msgtype in _SCENE} - derived
+            copied = [c for c in reader.connections if c.topic in own | scene]
             merged = {c.topic: c for c in copied}  # a topic may have several connections; their messages go to one
             target = {topic: self._connect(topic, c.msgtype, c) for topic, c in merged.items()}
             target |= {out["detections"]: self._connect(out["detections"], types.DETECTIONS)}

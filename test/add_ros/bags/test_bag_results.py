@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from std_msgs.msg import Header
 from support.bag_bench import STORE, Bag, offered_profiles
 from support.paths import ROOT
 
@@ -18,8 +20,9 @@ from add_ros.bags import convert
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
-from add_ros.bags.types import MARKERS
+from add_ros.bags.types import MARKERS, POINTS
 from add_ros.bags.write import offered_qos
+from add_ros.messages import point_cloud
 from training.data.world import World
 
 FRAMES = 6
@@ -170,6 +173,25 @@ def test_transforms_and_points_are_copied_with_their_qos(kitti_mini, tmp_path, c
     before, after = ({(c.topic, m.log_time): m.data for _, c, m, _ in records(tmp_path / n)} for n in ("in", "out"))
     assert before.items() <= after.items()
     assert {"/tf_static", "/velodyne_points"} <= {topic for topic, _ in after}
+
+
+def test_what_a_node_derived_is_not_kept_beside_the_new_results(drive, tmp_path):
+    """Of a bag that was recorded beside a node: its clouds show other detections, with other fields."""
+    clouds = ("/camera/track_velocities", "/camera/obstacles", "/lidar/points")
+    cloud = serialize_message(point_cloud(np.ones((3, 3)), Header(frame_id="camera_optical_frame")))
+    with Reader(drive) as reader, Writer(tmp_path / "in", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        to = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        recorded = [writer.add_connection(topic, POINTS, typestore=STORE) for topic in clouds]
+        for connection, time, data in reader.messages():
+            writer.write(to[connection.id], time, data)
+            if connection.topic == "/camera/image_rect":
+                for other in recorded:
+                    writer.write(other, time, cloud)
+    _, counts = write(tmp_path / "in", tmp_path / "out")
+    assert [counts.get(topic) for topic in clouds] == [FRAMES, None, FRAMES]
+    for _, channel, _, message in records(tmp_path / "out"):
+        if channel.topic == "/camera/track_velocities":
+            assert [field.name for field in message.fields][3:6] == ["vx", "vy", "vz"]
 
 
 @pytest.mark.parametrize("single", [False, True])
