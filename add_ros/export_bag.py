@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="of the data set, new or begun before")
     topics = made.add_argument_group("topics (found by type where there is one)")
     topics.add_argument("--camera", nargs="+", default=[], metavar="TOPIC", help="images, one topic for each camera")
+    topics.add_argument("--camera-info", nargs="+", default=[], metavar="TOPIC", help="of each --camera, in its order")
     topics.add_argument("--points", metavar="TOPIC", help="PointCloud2 of the lidar; '' for none")
     topics.add_argument("--labels", metavar="TOPIC", help="Detection3DArray or MarkerArray; '' for none")
     topics.add_argument("--odometry", metavar="TOPIC", help="Odometry, where /tf has none")
@@ -113,6 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser()
     a = options.parse_args(given)
     shared = are_shared(options, a)
+    if a.camera_info and len(a.camera_info) != max(1, len(a.camera)):
+        options.error(f"--camera-info names {len(a.camera_info)} topics for {max(1, len(a.camera))} of --camera")
     try:
         with raise_on_signals():
             _export(a, shared, shlex.join(["add-ros", "bag", "export", *given]))
@@ -135,7 +138,7 @@ def _io_error(error: OSError, out: Path) -> str:
 
 
 def _export(a: argparse.Namespace, shared: bool, command: str) -> None:
-    wanted = ExportTopics(tuple(a.camera), a.points, a.labels, a.odometry, a.imu)
+    wanted = ExportTopics(tuple(a.camera), tuple(a.camera_info), a.points, a.labels, a.odometry, a.imu)
     choice = FrameChoice(
         int(a.every), a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
     )
@@ -179,6 +182,8 @@ def _export(a: argparse.Namespace, shared: bool, command: str) -> None:
 
 def _settings(a: argparse.Namespace) -> dict[str, object]:
     kept = {name: value for name, value in vars(a).items() if name not in _NOT_FRAMES}
+    if not a.camera_info:  # as in exports that began before there was this option
+        del kept["camera_info"]
     return kept | {"bags": [str(bag.resolve()) for bag in a.bags]}
 
 

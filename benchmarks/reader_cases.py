@@ -23,6 +23,7 @@ from add_ros.bag_export.journal import HEADER, Row, read_rows
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.sources import world_frames
+from add_ros.bags.topics import TopicNames
 from add_ros.bags.write import CameraBagWriter
 from training.checkpoints import load_checkpoint
 from training.data.camera_info import read_camera_info
@@ -187,7 +188,9 @@ def cases(folder: Path) -> dict[str, ReaderCase]:
         "scan": ReaderCase(np.zeros((4, 4), "<f4").tobytes(), read_velodyne, "000000.bin"),
         "weights": ReaderCase(_weights(), load, "weights.safetensors"),
         "checkpoint": ReaderCase(_checkpoint(folder), load_checkpoint, "last.ckpt"),
-        "recorded detections": ReaderCase(mcap, lambda path: read_detections(path, TRUTH), "recorded.mcap"),
+        "recorded detections": ReaderCase(
+            mcap, lambda path: read_detections(path, TopicNames(detections=TRUTH)), "recorded.mcap"
+        ),
         "a bag's metadata": ReaderCase((bag / "metadata.yaml").read_bytes(), beside, "bag/metadata.yaml"),
     }
     frames = {"000000": _frame()}

@@ -9,7 +9,7 @@ from add_model.detections import Detections
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, read
-from add_ros.bags.topics import find_detections
+from add_ros.bags.topics import TopicNames, find_detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,12 @@ class Recorded:
     damage: str | None = None
 
 
-def read_detections(path: Path, topic: str | None = None) -> Recorded:
+def read_detections(path: Path, names: TopicNames | None = None) -> Recorded:
     """The detections of a bag. Of several messages with one stamp the first counts.
 
     Args:
         path: the bag.
-        topic: the Detection3DArray to read, None for the only one that is no ground truth.
+        names: of which that of the detections counts; None takes the only one that is no ground truth.
 
     Raises:
         BagError: where there is no such topic or several, or where nothing can be read.
@@ -37,7 +37,7 @@ def read_detections(path: Path, topic: str | None = None) -> Recorded:
     store = types.typestore()
     with open_bag(path) as reader:
         try:
-            chosen = find_detections(list(reader.connections), topic, store)
+            chosen = find_detections(list(reader.connections), names or TopicNames(), store)
         except BagError as error:
             raise BagError("; ".join([f"{path}: {error}", *reader.notes])) from error
     found: dict[int, tuple[str, Detections]] = {}

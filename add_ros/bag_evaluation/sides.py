@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -74,10 +74,17 @@ def sides(a: argparse.Namespace) -> list[Side]:
     return [first]
 
 
+def _topics(a: argparse.Namespace) -> TopicNames:
+    kinds = ("image", "camera_info", "ground_truth", "detections")
+    options = {kind: f"--{kind.replace('_', '-')}-topic" for kind in kinds}
+    return TopicNames(*(getattr(a, f"{kind}_topic") for kind in kinds), options)
+
+
 def open_side(side: Side, a: argparse.Namespace) -> BagFrames:
     """The bag of a side. Detections in it that are not scored don't matter, in whatever frame and number they are."""
     scored = side.model is None and side.detections in (None, side.bag)
-    names = TopicNames(a.image_topic, a.camera_info_topic, a.ground_truth_topic, a.detections_topic if scored else "")
+    names = _topics(a)
+    names = names if scored else replace(names, detections="")
     bag = BagFrames(side.bag, names, a.rectification, a.trust_calibration)
     require_ground_truth(bag)
     if scored:
@@ -93,7 +100,7 @@ def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
         return Detector(run, predictor.class_spec, predictor.device_note)
     if side.detections in (None, side.bag):
         return Detector(partial(run_recorded, bag, None, "recorded detections", a.score_threshold))
-    elsewhere = read_detections(side.detections, a.detections_topic)
+    elsewhere = read_detections(side.detections, _topics(a))
     name = f"detections recorded in {side.detections}"
     return Detector(partial(run_recorded, bag, elsewhere, name, a.score_threshold))
 

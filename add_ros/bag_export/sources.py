@@ -11,18 +11,21 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.topics import TopicNames, Topics, find_topics
 
+_OPTIONS = {"image": "--camera TOPIC, several for all", "camera_info": "--camera-info TOPIC, one for each camera"}
+
 
 @dataclass(frozen=True)
 class ExportTopics:
     """What the user named; empty and None are found by type.
 
-    images: one topic for each camera
+    images, infos: one topic for each camera
     points: of the scanner; "" exports no points
     labels: of boxes; "" exports no labels
     odometry, imu: nav_msgs/Odometry that joins tf, sensor_msgs/Imu that tells where up is
     """
 
     images: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
     points: str | None = None
     labels: str | None = None
     odometry: str | None = None
@@ -48,11 +51,10 @@ def find_sources(connections: list[Connection], wanted: ExportTopics, store: Typ
         BagError: where a topic is missing, of another type, or one of several.
     """
     types_of = {connection.topic: connection.msgtype for connection in connections}
-    names = [TopicNames(image, ground_truth="", detections="") for image in wanted.images or (None,)]
-    try:
-        cameras = tuple(find_topics(connections, name, store) for name in names)
-    except BagError as error:
-        raise BagError(str(error).replace("evaluate_bag: --image-topic", "--camera TOPIC, several for all")) from error
+    images = wanted.images or (None,)
+    named = zip(images, wanted.infos or [None] * len(images), strict=True)
+    names = [TopicNames(image, info, ground_truth="", detections="", options=_OPTIONS) for image, info in named]
+    cameras = tuple(find_topics(connections, name, store) for name in names)
     for topic, kind in ((wanted.odometry, "nav_msgs/msg/Odometry"), (wanted.imu, "sensor_msgs/msg/Imu")):
         if topic and types_of.get(topic) != kind:
             raise BagError(f"{topic} is {types_of.get(topic, 'no topic of the bag')}, a {kind} is needed")

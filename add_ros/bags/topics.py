@@ -5,8 +5,8 @@ Where there are several of a type, the error lists them: a guess might score the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
@@ -20,12 +20,16 @@ IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image"
 
 @dataclass(frozen=True)
 class TopicNames:
-    """The topics to use; None finds it by type, and "" for ground truth or detections leaves out any that there are."""
+    """The topics to use; None finds it by type, and "" for ground truth or detections leaves out any that there are.
+
+    options: how a command's user names each of them, for errors
+    """
 
     image: str | None = None
     camera_info: str | None = None
     ground_truth: str | None = None
     detections: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
         BagError: where a topic is missing or of another type, where there are several, and where the recorded fields
             are not those in `store`.
     """
-    bag = _Bag(connections)
+    bag = _Bag(connections, names.options)
     image = bag.one("image", (IMAGE, COMPRESSED), names.image, lambda topic: not topic.endswith("/compressedDepth"))
     if image is None:
         raise BagError(f"the bag has no images: a topic of type {IMAGE} or {COMPRESSED} is needed; {bag.contents()}")
@@ -84,16 +88,16 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
     return Topics(image, bag.connection[image].msgtype == COMPRESSED, info, truth, flat, found)
 
 
-def find_detections(connections: list[Connection], name: str | None, store: Typestore) -> str:
+def find_detections(connections: list[Connection], names: TopicNames, store: Typestore) -> str:
     """The topic of recorded detections in a bag that need not have a camera. Raises BagError as `find_topics` does.
 
     Args:
         connections: of the bag.
-        name: the topic, None finds it by type.
+        names: of which that of the detections counts.
         store: has the message definitions.
     """
-    bag = _Bag(connections)
-    found = bag.one("detections", (types.DETECTIONS,), name, _is_detections)
+    bag = _Bag(connections, names.options)
+    found = bag.one("detections", (types.DETECTIONS,), names.detections, _is_detections)
     if found is None:
         raise BagError(f"the bag has no detections: a topic of type {types.DETECTIONS} is needed; {bag.contents()}")
     _check_fields(bag.connection[found], store)
@@ -103,7 +107,8 @@ def find_detections(connections: list[Connection], name: str | None, store: Type
 class _Bag:
     """The connections of a bag by topic."""
 
-    def __init__(self, connections: list[Connection]) -> None:
+    def __init__(self, connections: list[Connection], options: Mapping[str, str]) -> None:
+        self._options = options
         self.connection = {connection.topic: connection for connection in connections}
         self._counts = dict.fromkeys(self.connection, 0)
         for connection in connections:
@@ -134,9 +139,10 @@ class _Bag:
         if len(candidates) > 1 and prefer in candidates:
             return prefer
         if len(candidates) > 1:
+            how = f" with {self._options[what]}" if what in self._options else ""
             raise BagError(
                 f"the bag has {len(candidates)} topics that can be {what}: {self._listed(candidates)}; name the one "
-                f"to use (evaluate_bag: --{what.replace('_', '-')}-topic)"
+                f"to use{how}"
             )
         return candidates[0] if candidates else None
 

@@ -12,6 +12,7 @@ from add_ros.bags import convert, messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.reading import open_bag, raw_messages
+from add_ros.bags.topics import TopicNames
 from add_ros.bags.write import open_writer
 
 FRAMES = 4
@@ -95,7 +96,7 @@ def test_a_result_bag_has_answers_for_the_frames_that_were_answered(drive, tmp_p
     found = write(tmp_path / "found", list(truth_as_detections(drive))[::2])
     assert run(drive, "--detections", found, "--out-bag", tmp_path / "out") == 0
     stamps = [frame.stamp for frame in BagFrames(drive)]
-    answered = read_detections(tmp_path / "out", "/camera/detections").of
+    answered = read_detections(tmp_path / "out", TopicNames(detections="/camera/detections")).of
     assert sorted(answered) == stamps[::2] and all(len(detections) for _, detections in answered.values())
 
 
@@ -113,7 +114,7 @@ def test_the_topic_of_recorded_detections_is_that_of_their_own_bag(drive, tmp_pa
     compared = ["--model", "monodle_lite0", "--compare-detections", found, "--resamples", 20]
     assert run(drive, *compared) == 1
     assert "2 topics that can be detections: /detections (" in (said := capsys.readouterr().err)
-    assert "--detections-topic" in said and str(found) in said
+    assert "name the one to use with --detections-topic\n" in said and str(found) in said
     assert run(drive, *compared, "--detections-topic", "/other") == 0
 
 

@@ -161,6 +161,29 @@ def test_several_cameras_and_recordings_are_one_data_set(tmp_path):
     assert page.count("<figure>") == 12 and "split by recording (2)" in page
 
 
+def test_topics_among_several_are_named_by_this_commands_options(tmp_path, capsys):
+    with bag_bench.Bag(tmp_path / "bag") as bag:
+        for i in range(3):
+            bag.image(i, topic="/eye/image_rect"), bag.image(i, topic="/other/image_rect")
+            bag.info(i, topic="/a/info"), bag.info(i, topic="/b/info", camera=CAMERA)
+    given = [str(tmp_path / "bag"), "--out", str(tmp_path / "out")]
+    assert export_bag.main(given) == 1
+    said = capsys.readouterr().err
+    assert "2 topics that can be image: /eye/image_rect" in said and said.endswith(
+        "name the one to use with --camera TOPIC, several for all\n"
+    )
+    assert export_bag.main([*given, "--camera", "/eye/image_rect"]) == 1
+    said = capsys.readouterr().err
+    assert "2 topics that can be camera_info: /a/info" in said and said.endswith(
+        "name the one to use with --camera-info TOPIC, one for each camera\n"
+    )
+    exported(tmp_path / "bag", tmp_path / "out", "--camera", "/eye/image_rect", "--camera-info", "/b/info")
+    np.testing.assert_allclose(read_calib(tmp_path / "out" / "training" / "calib" / "000000.txt").P2, CAMERA.P)
+    with pytest.raises(SystemExit):
+        export_bag.main([*given, "--camera", "/eye/image_rect", "--camera-info", "/a/info", "/b/info"])
+    assert "--camera-info names 2 topics for 1 of --camera" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
