@@ -33,32 +33,12 @@ from add_ros.bag_export.splits import split
 from add_ros.bags.errors import BagError
 from add_ros.bags.many_bags import add_processes, are_shared
 from add_ros.bags.types import UnknownTypeError
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, positive, share
 from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
 
 PAGE = "export.html"
 _NOT_FRAMES = ("out", "val_share", "split_gap", "seed", "processes", "scheduler")  # options that change no frame
-
-
-def _positive(kind: type, text: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = -1
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
-    return value
 
 
 def _time(text: str) -> int:
@@ -79,7 +59,6 @@ def parser() -> argparse.ArgumentParser:
         "found. Stopped at any time, the same command goes on where it was.",
         "drive_1 drive_2 --out data --min-metres 0.5",
     )
-    positive, whole = partial(_positive, float), partial(_positive, int)
     made.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders or files, each a recording")
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="of the data set, new or begun before")
     topics = made.add_argument_group("topics (found by type where there is one)")
@@ -90,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     topics.add_argument("--odometry", metavar="TOPIC", help="Odometry, where /tf has none")
     topics.add_argument("--imu", metavar="TOPIC", help="Imu that tells where up is, where tf does not")
     chosen = made.add_argument_group("which frames")
-    chosen.add_argument("--every", type=whole, default=1, metavar="N", help="one of N")
+    chosen.add_argument("--every", type=at_least(1), default=1, metavar="N", help="one of N")
     chosen.add_argument("--min-seconds", type=positive, metavar="S", help="between frames")
     chosen.add_argument("--min-metres", type=positive, metavar="M", help="that the camera moved, by odometry or tf")
     chosen.add_argument("--min-sharpness", type=positive, metavar="V", help="variance of the Laplacian; 100 is a start")
@@ -101,10 +80,10 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--level", action="store_true", help="turn images to a level camera, by tf or --imu")
     data.add_argument("--jpeg", action="store_true", help="JPEG at quality 95 instead of PNG")
     data.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
-    data.add_argument("--val-share", type=_share, default=0.2, metavar="P", help="of the frames, to validate on (0.2)")
+    data.add_argument("--val-share", type=share, default=0.2, metavar="P", help="of the frames, to validate on (0.2)")
     data.add_argument("--split-gap", type=positive, default=10.0, metavar="S", help="in time, between the splits (10)")
     data.add_argument("--seed", type=int, default=0, help="of the split")
-    add_processes(made, whole)
+    add_processes(made)
     return made
 
 
@@ -114,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser()
     a = options.parse_args(given)
     shared = are_shared(options, a)
+    if a.val_share == 1:
+        options.error("--val-share 1 leaves no frame to train on")
     if a.camera_info and len(a.camera_info) != max(1, len(a.camera)):
         options.error(f"--camera-info names {len(a.camera_info)} topics for {max(1, len(a.camera))} of --camera")
     try:
@@ -140,7 +121,7 @@ def _io_error(error: OSError, out: Path) -> str:
 def _export(a: argparse.Namespace, shared: bool, command: str) -> None:
     wanted = ExportTopics(tuple(a.camera), tuple(a.camera_info), a.points, a.labels, a.odometry, a.imu)
     choice = FrameChoice(
-        int(a.every), a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
+        a.every, a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window
     )
     opened = partial(Recording, wanted=wanted, max_offset=round(a.max_offset * 1e9), rectification=a.rectification)
     for bag in a.bags:

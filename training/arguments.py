@@ -1,10 +1,11 @@
-"""What the parsers of all commands have in common: their name, one example, and help in the width of the terminal."""
+"""What the parsers of all commands have in common: name, example, help in the terminal's width, types of numbers."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,3 +38,35 @@ def action_of(name: str, actions: Sequence[str], arguments: list[str] | None) ->
         print(f"add-ros {name}: error: {' or '.join(actions)} comes first, see --help of each", file=sys.stderr)
         raise SystemExit(2)
     return words[0], words[1:]
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers of `least` or more."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return whole
+
+
+def positive(text: str) -> float:
+    """A number above 0: the type of an option. What is larger than 1e9 is no number of seconds, metres or Hz."""
+    if not 0 < (value := _float(text)) <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, 1e9 at most")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1: the type of an option."""
+    if not 0 <= (value := _float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

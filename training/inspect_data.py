@@ -16,7 +16,7 @@ from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
-from training.arguments import action_of, command_parser
+from training.arguments import action_of, at_least, command_parser
 from training.data.frame_sources import LabelledFrames
 from training.data.images import ImageError, read_image
 from training.data.inspection.class_sizes import chosen, measure
@@ -61,11 +61,13 @@ def parser(action: str) -> argparse.ArgumentParser:
     if action == "check":
         page = options.add_argument_group("page")
         page.add_argument("--page", type=Path, metavar="FILE", help="HTML page to write")
-        page.add_argument("--pictures", type=int, default=12, metavar="N", help="frames on the page (12)")
+        page.add_argument("--pictures", type=at_least(0), default=12, metavar="N", help="frames on the page (12)")
         return options
     classes = options.add_argument_group("classes")
     classes.add_argument("--names", nargs="+", metavar="CLASS", help="classes, in this order (default: by frequency)")
-    classes.add_argument("--least", type=int, default=10, metavar="N", help="boxes a class needs without --names (10)")
+    classes.add_argument(
+        "--least", type=at_least(1), default=10, metavar="N", help="boxes a class needs without --names (10)"
+    )
     classes.add_argument(
         "--out", type=Path, metavar="FILE", help=".yaml: an overlay for --config; .json: for --classes (default: print)"
     )

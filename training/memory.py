@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser
 from training.errors import TrainingError
 from training.reported_errors import exit_status
 
@@ -71,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument(
         "-c", "--config", action="append", required=True, metavar="FILE", help="configuration, as for fit; repeatable"
     )
-    steps.add_argument("--batches", type=int, nargs="+", default=[1, 2], metavar="N", help="frames: default 1 2")
+    steps.add_argument(
+        "--batches", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="frames: default 1 2"
+    )
     steps.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="default: both")
     return options
 

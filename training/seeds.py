@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from add_model.atomic_io import write_atomically
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser
 from training.errors import TrainingError
 from training.recipes import run_name
 from training.renamed_options import require_new_options
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "-c", "--config", action="append", required=True, metavar="FILE", help="configuration, as for fit; repeatable"
     )
-    runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    runs.add_argument("--seeds", type=at_least(0), nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     runs.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the run folders (default: runs/RECIPE+OVERLAY_seeds)"
     )

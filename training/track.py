@@ -15,7 +15,7 @@ from add_model.geometry.camera import Camera
 from add_model.ground import Ground
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, share
 from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     model.add_argument(
         "--score-threshold",
-        type=float,
+        type=share,
         default=SCORE_THRESHOLD,
         metavar="S",
         help="score of detections that count (%(default)s)",
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--out", type=Path, metavar="FILE", help="KITTI's tracking results, a line for each box")
     out.add_argument("--page", type=Path, metavar="FILE", help="an HTML page: ids in pictures, each object over time")
     out.add_argument(
-        "--pictures", type=int, default=_PICTURES, metavar="N", help="images on the page at most (default %(default)s)"
+        "--pictures", type=at_least(0), default=_PICTURES, metavar="N", help="images on the page at most (%(default)s)"
     )
     return options
 

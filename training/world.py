@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from add_model.atomic_io import write_atomically
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, positive
 from training.data.kitti.calib import write_calib
 from training.data.kitti.labels import write_objects
 from training.data.sample import Sample
@@ -96,18 +96,22 @@ def parser() -> argparse.ArgumentParser:
     )
     frames = options.add_argument_group("frames")
     frames.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write, in KITTI's layout")
-    frames.add_argument("--frames", required=True, type=int, metavar="N", help="how many frames")
+    frames.add_argument("--frames", required=True, type=at_least(1), metavar="N", help="how many frames")
     frames.add_argument("--split", default="train", metavar="NAME", help="list them in ImageSets/NAME.txt (train)")
     frames.add_argument("--scanner", action="store_true", help="write velodyne too: what a laser scanner would measure")
     streets = options.add_argument_group("streets")
-    streets.add_argument("--seed", type=int, default=0, help="another seed is another world (default 0)")
-    streets.add_argument("--first", type=int, default=0, metavar="N", help="number of the first street (default 0)")
+    streets.add_argument("--seed", type=at_least(0), default=0, help="another seed is another world (default 0)")
+    streets.add_argument(
+        "--first", type=at_least(0), default=0, metavar="N", help="number of the first street (default 0)"
+    )
     streets.add_argument("--clip", action="store_true", help="one drive along the first street, not one frame of each")
-    streets.add_argument("--rate", type=float, metavar="HZ", help="frames a second of --clip (10)")
+    streets.add_argument("--rate", type=positive, metavar="HZ", help="frames a second of --clip (10)")
     camera = options.add_argument_group("camera")
-    camera.add_argument("--width", type=int, default=defaults.width, help=f"pixels (default {defaults.width})")
-    camera.add_argument("--height", type=int, default=defaults.height, help=f"pixels (default {defaults.height})")
-    camera.add_argument("--focal", type=float, metavar="PX", help="focal length (default: KITTI's field of view)")
+    camera.add_argument("--width", type=at_least(1), default=defaults.width, help=f"pixels (default {defaults.width})")
+    camera.add_argument(
+        "--height", type=at_least(1), default=defaults.height, help=f"pixels (default {defaults.height})"
+    )
+    camera.add_argument("--focal", type=positive, metavar="PX", help="focal length (default: KITTI's field of view)")
     low, high = defaults.camera_height
     camera.add_argument(
         "--camera-height",
@@ -134,8 +138,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     defaults, command = World(), parser()
     options = command.parse_args(arguments)
-    if options.frames < 1 or options.first < 0 or (options.rate is not None and options.rate <= 0):
-        command.error("--frames must be 1 or more, --first 0 or more, --rate positive")
     if options.rate is not None and not options.clip:
         command.error("--rate would do nothing without --clip")
     if not re.fullmatch(r"[\w.-]+", options.split):

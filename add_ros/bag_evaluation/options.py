@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from add_model.backends.select import ENGINES
 from add_ros.bags.many_bags import add_processes, are_shared
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, share
 from training.model_arguments import add_flip_test_argument, add_ground_arguments
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_scored(options)
     _add_topics(options)
     _add_comparison(options)
-    add_processes(options, _at_least(1))
+    add_processes(options)
     _add_output(options)
     return options
 
@@ -55,12 +54,12 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
     )
     add_flip_test_argument(what)
     what.add_argument(
-        "--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
+        "--threads", type=at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
     )
     add_ground_arguments(what)
     what.add_argument(
         "--score-threshold",
-        type=_share,
+        type=share,
         metavar="X",
         help="leave out detections below it (default: none)",
     )
@@ -110,16 +109,14 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     against.add_argument(
         "--compare-detections", type=Path, metavar="BAG", help="those recorded in this bag (or in BAG)"
     )
-    comparison.add_argument(
-        "--resamples", type=_at_least(20), metavar="N", help="of confidence intervals; default 1000"
-    )
+    comparison.add_argument("--resamples", type=at_least(20), metavar="N", help="of confidence intervals; default 1000")
     comparison.add_argument(
         "--block",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="frames drawn together (default 1 to 20)",
     )
-    comparison.add_argument("--seed", type=_at_least(0), metavar="N", help="default 0")
+    comparison.add_argument("--seed", type=at_least(0), metavar="N", help="default 0")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -127,13 +124,13 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, frame by frame too")
     out.add_argument("--page", type=Path, metavar="FILE", help="one HTML page: numbers, curves, frames")
     out.add_argument(
-        "--frames", type=_at_least(0), metavar="N", help=f"frames of each run with pictures (default {PICTURES})"
+        "--frames", type=at_least(0), metavar="N", help=f"frames of each run with pictures (default {PICTURES})"
     )
     out.add_argument("--title", metavar="TEXT", help="heading of the page")
     out.add_argument("--out-bag", type=Path, metavar="BAG", help="a new bag: camera, detections, markers")
     out.add_argument(
         "--score",
-        type=_share,
+        type=share,
         metavar="X",
         help="least score in errors, pictures and tracks (default: best F1 per class; tracks 0.4)",
     )
@@ -160,25 +157,6 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
         for name in ("frames", "title"):
             if getattr(arguments, name) is not None:
                 parser.error(f"--{name} is about the page: give --page too, or leave it out")
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return int(text)
-
-    return number
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
 
 
 def _renaming(text: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, positive
 from training.progress_bar import counted
 
 
@@ -27,22 +27,6 @@ def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
     """Write all frames of a source, with progress."""
     for frame in counted(source.frames, "frames", "convert", source.count):
         writer.write(frame.sample, frame.stamp, frame.tracks, frame.velodyne, frame.scan, frame.pose)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate of up to 1e6 Hz")
-    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,13 +49,13 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="give no warning about intrinsics that look wrong",
     )
-    source.add_argument("--limit", type=_number, metavar="FRAMES", help="take the first frames only")
+    source.add_argument("--limit", type=at_least(1), metavar="FRAMES", help="take the first frames only")
     world = options.add_argument_group("synthetic world")
-    world.add_argument("--world", type=_number, metavar="FRAMES", help="drive through it for this many frames")
-    world.add_argument("--street", type=int, help="which street (default 0)")
-    world.add_argument("--seed", type=int, help="seed of the world (default 0)")
+    world.add_argument("--world", type=at_least(1), metavar="FRAMES", help="drive through it for this many frames")
+    world.add_argument("--street", type=at_least(0), help="which street (default 0)")
+    world.add_argument("--seed", type=at_least(0), help="seed of the world (default 0)")
     bag = options.add_argument_group("bag")
-    bag.add_argument("--rate", type=_rate, metavar="HZ", help="frames per second (default: as recorded, else 10)")
+    bag.add_argument("--rate", type=positive, metavar="HZ", help="frames per second (default: as recorded, else 10)")
     bag.add_argument("--storage", choices=sorted(STORAGES), default="mcap", help="default mcap")
     bag.add_argument("--compress", action="store_true", help="compress the bag with zstd, without loss")
     bag.add_argument("--compressed-images", action="store_true", help="write JPEG on image_rect/compressed")

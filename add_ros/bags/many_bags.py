@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from training.arguments import at_least
 from training.progress_bar import counted
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ Bag = TypeVar("Bag")
 Result = TypeVar("Result")
 
 
-def add_processes(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
-    """Add --processes, of which `count` reads the number, and --scheduler: what `map_bags` is told."""
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Add --processes and --scheduler: what `map_bags` is told."""
     several = parser.add_argument_group("several bags, each by a free process (needs distributed)")
     several.add_argument(
-        "--processes", type=count, default=1, metavar="N", help="on this machine, one thread each; default 1"
+        "--processes", type=at_least(1), default=1, metavar="N", help="on this machine, one thread each; default 1"
     )
     several.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster instead")
 

@@ -24,7 +24,7 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.reading import BagReader, open_bag, raw_messages
-from training.arguments import command_parser
+from training.arguments import command_parser, positive
 from training.progress_bar import progress
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
@@ -172,16 +172,6 @@ def _remap(text: str) -> tuple[str, str]:
     return old, new
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
 def parser() -> argparse.ArgumentParser:
     """The options; those of ROS follow --ros-args."""
     options = command_parser(
@@ -192,10 +182,10 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a .mcap or .db3 file")
     pace = options.add_argument_group("time")
-    pace.add_argument("--rate", type=_positive, default=1.0, metavar="X", help="times the recorded pace (default 1)")
+    pace.add_argument("--rate", type=positive, default=1.0, metavar="X", help="times the recorded pace (default 1)")
     pace.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
     pace.add_argument(
-        "--clock", type=_positive, nargs="?", const=40.0, default=0.0, metavar="HZ",
+        "--clock", type=positive, nargs="?", const=40.0, default=0.0, metavar="HZ",
         help="publish the bag's time on /clock, 40 times a second or HZ, for nodes with use_sim_time",
     )  # fmt: skip
     topics = options.add_argument_group("topics")
@@ -210,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     )
     start = options.add_argument_group("start")
     start.add_argument(
-        "--wait-for-subscribers", type=_positive, metavar="SECONDS",
+        "--wait-for-subscribers", type=positive, metavar="SECONDS",
         help="hold the first message until every played topic has a subscriber, so that none is lost; "
         "fail after so many seconds",
     )  # fmt: skip

@@ -34,7 +34,7 @@ from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, share
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     clip.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     clip.add_argument(
-        "--frames", type=int, metavar="N", help=f"at most so many (default {_WORLD_FRAMES}, real {_MOST_FRAMES})"
+        "--frames", type=at_least(1), metavar="N", help=f"at most so many ({_WORLD_FRAMES}, real {_MOST_FRAMES})"
     )
     node = options.add_argument_group("node")
     node.add_argument(
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     )
     node.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     node.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
-    node.add_argument("--score-threshold", type=float, default=SCORE_THRESHOLD, metavar="X", help="default %(default)s")
+    node.add_argument("--score-threshold", type=share, default=SCORE_THRESHOLD, metavar="X", help="default %(default)s")
     out = options.add_argument_group("output")
     out.add_argument(
         "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder of the page (default out/demo)"
@@ -80,10 +80,6 @@ def parser() -> argparse.ArgumentParser:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command = parser()
     arguments = command.parse_args(argv)
-    if arguments.frames is not None and arguments.frames < 1:
-        command.error("--frames must be at least 1")
-    if not 0 <= arguments.score_threshold <= 1:
-        command.error("--score-threshold must be 0 to 1")
     if arguments.calib and not arguments.kitti:
         command.error("--calib would do nothing without --kitti")
     return arguments

@@ -19,7 +19,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_classes
-from training.arguments import command_parser
+from training.arguments import at_least, command_parser, share
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
 from training.data.text_files import is_left_behind
@@ -54,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
     page = options.add_argument_group("page")
     page.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
     page.add_argument("--title", default="Detection report", help="heading of the page")
-    page.add_argument("--score", type=float, help="least score in pictures and errors (default: best F1 per class)")
-    page.add_argument("--pictures", type=int, default=6, help="misses and false positives shown per class (6)")
+    page.add_argument("--score", type=share, help="least score in pictures and errors (default: best F1 per class)")
+    page.add_argument("--pictures", type=at_least(0), default=6, help="misses and false positives shown per class (6)")
     return options
 
 
@@ -67,10 +67,6 @@ def main(arguments: list[str] | None = None) -> int:
         command.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
     if options.calib and not (options.images or options.kitti):
         command.error("--calib is about pictures: give --images too, or leave it out")
-    if options.pictures < 0:
-        command.error("--pictures must be 0 or more")
-    if options.score is not None and not 0 <= options.score <= 1:
-        command.error("--score must be 0 to 1")
     try:
         require_writable(options.out)
         folder = None if options.kitti is None else _training(options.kitti)
