@@ -8,26 +8,29 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from add_model.backends.select import ENGINES
+from add_model.backends.select import DEVICES, ENGINES, is_device
 from add_model.geometry.level import LEVEL_UP
 from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT, Ground
 
 
 def add_engine_arguments(group: Any) -> None:
     """--device, --engine and --no-flip-test: where a model runs, what runs it, and how often."""
-    group.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    group.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: %(default)s)")
-    add_flip_test_argument(group)
-
-
-def add_flip_test_argument(group: Any) -> None:
-    """--no-flip-test: the network sees each image once."""
+    group.add_argument("--device", type=_device, default="auto", help=f"{', '.join(DEVICES)} (default: %(default)s)")
+    group.add_argument(
+        "--engine", choices=ENGINES, default="auto", metavar="NAME", help=f"{', '.join(ENGINES)} (default: %(default)s)"
+    )
     group.add_argument(
         "--no-flip-test",
         dest="flip_test",
         action="store_false",
         help="see images once, not mirrored too: faster, worse",
     )
+
+
+def _device(text: str) -> str:
+    if not is_device(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DEVICES)}")
+    return text
 
 
 def add_ground_arguments(group: Any) -> None:

@@ -37,6 +37,8 @@ class TeacherPredictor:
         branch = trained_branch(held, checkpoint, detector, self._adapter)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if not device.startswith(("cpu", "cuda")):
+            raise ModelError(f"device {device}: torch runs a teacher, on cpu or cuda")
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"device {device}: torch finds no CUDA device here; give --device cpu")
         self._device = torch.device(device)

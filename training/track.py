@@ -20,7 +20,7 @@ from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
-from training.model_arguments import add_ground_arguments, ground
+from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
 from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
     )
-    model.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    add_engine_arguments(model)
     model.add_argument(
         "--score-threshold",
         type=share,
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in filter(None, (options.out, options.page)):
             require_writable(path)
         sequence = open_sequence(options.drive, options.calib)
-        predictor = Predictor(options.model, options.device)
+        predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
         motion, plane = not options.without_motion, ground(options)
         found = followed(sequence, predictor, options.score_threshold, motion, plane)
         _write(options, sequence, predictor, found)

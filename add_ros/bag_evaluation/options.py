@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from add_model.backends.select import ENGINES
 from add_ros.bags.many_bags import add_processes, are_shared
 from training.arguments import at_least, command_parser, share
-from training.model_arguments import add_flip_test_argument, add_ground_arguments
+from training.model_arguments import add_engine_arguments, add_ground_arguments
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
 
@@ -48,11 +47,7 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--detections", type=Path, metavar="BAG", help="score detections recorded in this other bag, matched by stamp"
     )
-    what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    what.add_argument(
-        "--engine", choices=ENGINES, default="auto", metavar="NAME", help=f"{', '.join(ENGINES)}; default auto"
-    )
-    add_flip_test_argument(what)
+    add_engine_arguments(what)
     what.add_argument(
         "--threads", type=at_least(0), default=0, metavar="N", help="CPU threads; 0 (default): all, 4 at most"
     )

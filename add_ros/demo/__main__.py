@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from add_model.backends.select import ENGINES
 from add_model.classes import ClassSpec
 from add_model.detections import SCORE_THRESHOLD
 from add_model.errors import ModelError
@@ -35,6 +34,7 @@ from add_ros.demo.processes import ProcessError, config_folder, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
 from training.arguments import at_least, command_parser, share
+from training.model_arguments import add_engine_arguments
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
@@ -67,8 +67,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="an exported .onnx file, or the name of weights that ship here (default %(default)s)",
     )
-    node.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    node.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; default auto")
+    add_engine_arguments(node)
     node.add_argument("--score-threshold", type=share, default=SCORE_THRESHOLD, metavar="X", help="default %(default)s")
     out = options.add_argument_group("output")
     out.add_argument(
@@ -213,7 +212,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     with CameraBagWriter(out / "input", ground_truth=source.ground_truth) as writer:
         write_bag(source, writer)
     given = {"model": model, "device": arguments.device, "engine": arguments.engine}
-    given["score_threshold"] = arguments.score_threshold
+    given |= {"score_threshold": arguments.score_threshold, "flip_test": str(arguments.flip_test).lower()}
     node = [text for name, value in given.items() for text in ("-p", f"{name}:={value}")]
     run, pace, earlier = _play(out / "input", out, source, node)
     report = _report(arguments, command, source, run, pace, earlier, began, classes)

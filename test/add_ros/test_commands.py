@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from support.import_graph import loaded_with
 from support.paths import ROOT
 
+from add_model.backends.select import ENGINES
 from add_ros.__main__ import main, overview
 from add_ros.commands import COMMANDS, GROUPS
 
@@ -64,6 +66,19 @@ def test_help_of_everything_and_of_fit_really_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ["predict", "nuscenes", "track", "bag evaluate", "demo"])
+def test_what_runs_a_model_takes_the_devices_and_engines_that_there_are(name, capsys):
+    (command,) = [command for command in COMMANDS if command.name == name]
+    parser = importlib.import_module(command.module).parser(*command.first)
+    options = {option: action for action in parser._actions for option in action.option_strings}
+    assert options["--engine"].choices == ENGINES and options["--no-flip-test"].dest == "flip_test"
+    read = options["--device"].type
+    assert [read(text) for text in ("auto", "cpu", "cuda:1", "igpu", "npu")] == ["auto", "cpu", "cuda:1", "igpu", "npu"]
+    for text in ("gpu", "cuda:", "CPU"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}' is none of auto, cpu, cuda, cuda:N"):
+            read(text)
 
 
 def test_the_overview_lists_every_command_once(capsys):

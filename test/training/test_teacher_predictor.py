@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from add_model.errors import ModelError
 from add_model.registry import adapter_for, build
 from training import labels, predict
 from training.data.kitti.dataset import KittiFolder
@@ -14,6 +15,7 @@ from training.data.views import Scenes
 from training.data.world.world import World
 from training.lightning_module import LitDetector
 from training.objectives import TeacherTraining
+from training.teacher_predictor import TeacherPredictor
 from training.world import write_folder
 
 COUNT = 4
@@ -114,3 +116,8 @@ def test_what_is_no_teacher_or_has_no_scan_is_one_sentence(checkpoint, data, tmp
 def test_a_student_detects_in_an_export_without_labels(data, tmp_path):
     assert run("--kitti", data, "--out", tmp_path / "found") == 0
     assert len(list((tmp_path / "found").iterdir())) == COUNT
+
+
+def test_a_teacher_runs_in_torch_alone(checkpoint):
+    with pytest.raises(ModelError, match="device npu: torch runs a teacher, on cpu or cuda"):
+        TeacherPredictor(checkpoint, "npu")
