@@ -21,9 +21,7 @@ from typing import Any
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import SCORE_THRESHOLD
-from add_model.errors import ModelError
 from add_model.metadata import read_classes
-from add_model.signals import raise_on_signals
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
 from add_ros.bag_evaluation.run import joined, renamed, renamed_counts
@@ -34,6 +32,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.many_bags import map_bags
 from add_ros.bags.types import UnknownTypeError
+from training.reported_errors import print_notes, reported
 
 __all__ = ["main", "parser"]
 
@@ -65,17 +64,12 @@ def _check_truth(bags: list[BagFrames], classes: ClassSpec, a: argparse.Namespac
             raise ValueError(f"--block {a.block} is more than the {len(truths)} frames with ground truth of {bag.path}")
 
 
-def _say(notes: Iterable[str | None]) -> None:
-    for note in dict.fromkeys(filter(None, notes)):
-        print(note, file=sys.stderr)
-
-
 def _scored_together(a: argparse.Namespace) -> Scored:
     """Several bags as one run."""
     for bag in a.bags:  # or a bag that cannot be scored would be found out after hours
         open_side(Side(bag, a.model, None), a)
     answers = map_bags(partial(evaluate_bag, a), a.bags, a.processes, a.scheduler)
-    _say([answer.note for answer in answers])
+    print_notes([answer.note for answer in answers])
     classes = _classes([answer.classes for answer in answers], a)
     return score(joined([answer.run for answer in answers]), a.score, classes=classes)
 
@@ -83,25 +77,20 @@ def _scored_together(a: argparse.Namespace) -> Scored:
 def _scored(runs: list[Side], bags: list[BagFrames], a: argparse.Namespace) -> list[Scored]:
     """All runs, scored. Detections of the first one go into --out-bag, which is removed where scoring fails."""
     detectors = [detector_of(side, bag, a) for side, bag in zip(runs, bags, strict=True)]
-    _say([detector.note for detector in detectors])
+    print_notes([detector.note for detector in detectors])
     classes = _classes([detector.classes for detector in detectors], a)
     _check_truth(bags, classes, a)
     with _result_bag(a.out_bag, bags[0], classes) as results:
         if results and results.malformed_transforms:
             count = results.malformed_transforms
-            print(
-                f"evaluate_bag: {bags[0].path}: left out for the tracks: {count} malformed tf messages", file=sys.stderr
-            )
+            print_notes([f"{bags[0].path}: left out for the tracks: {count} malformed tf messages"])
         sinks = [results.add if results and not i else None for i in range(len(detectors))]
         done = [renamed(detector.run(sink), dict(a.new_names)) for detector, sink in zip(detectors, sinks, strict=True)]
         project_all = len(done) == 2 and any(map(lacks_2d, done))
         scored = [score(run, a.score, project_all, classes) for run in done]
     if results and results.without_tracks:
-        print(
-            f"evaluate_bag: {a.out_bag}: {results.without_tracks} images have no tracks, since /tf does not reach to "
-            "their stamps",
-            file=sys.stderr,
-        )
+        count = results.without_tracks
+        print_notes([f"{a.out_bag}: {count} images have no tracks, since /tf does not reach to their stamps"])
     return scored
 
 
@@ -154,16 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns 0, 1 with one sentence where nothing can be scored, 130 on Ctrl-C and SIGTERM."""
     arguments = read_arguments(argv)
     command = shlex.join(["add-ros", "bag", "evaluate", *(sys.argv[1:] if argv is None else argv)])
-    try:
-        with raise_on_signals():
-            _evaluate(arguments, command)
-    except (BagError, UnknownTypeError, ModelError, ValueError, OSError) as error:
-        print(f"evaluate_bag: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("evaluate_bag: interrupted", file=sys.stderr)
-        return getattr(stop, "status", 130)
-    return 0
+    return reported(partial(_evaluate, arguments, command), BagError, UnknownTypeError, stopped="interrupted")
 
 
 if __name__ == "__main__":

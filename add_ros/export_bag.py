@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 
 from add_model.atomic_io import FULL, write_atomically
-from add_model.signals import raise_on_signals
 from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
 from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
@@ -36,6 +35,7 @@ from add_ros.bags.types import UnknownTypeError
 from training.arguments import at_least, command_parser, positive, share
 from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
+from training.reported_errors import reported
 
 PAGE = "export.html"
 _NOT_FRAMES = ("out", "val_share", "split_gap", "seed", "processes", "scheduler")  # options that change no frame
@@ -97,28 +97,25 @@ def main(arguments: list[str] | None = None) -> int:
         options.error("--val-share 1 leaves no frame to train on")
     if a.camera_info and len(a.camera_info) != max(1, len(a.camera)):
         options.error(f"--camera-info names {len(a.camera_info)} topics for {max(1, len(a.camera))} of --camera")
-    try:
-        with raise_on_signals():
-            _export(a, shared, shlex.join(["add-ros", "bag", "export", *given]))
-    except OSError as error:
-        print(f"export_bag: {_io_error(error, a.out)}", file=sys.stderr)
-        return 1
-    except (BagError, UnknownTypeError, ValueError, sqlite3.Error) as error:
-        print(f"export_bag: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("export_bag: interrupted; the same command goes on from here", file=sys.stderr)
-        return getattr(stop, "status", 130)
-    return 0
-
-
-def _io_error(error: OSError, out: Path) -> str:
-    if error.errno in FULL:
-        return f"the disk of {out} is full: make room, and give the same command again to go on; what is there is whole"
-    return str(error)
+    command = shlex.join(["add-ros", "bag", "export", *given])
+    kinds = BagError, UnknownTypeError, sqlite3.Error
+    stopped = "interrupted; the same command goes on from here"
+    return reported(partial(_export, a, shared, command), *kinds, stopped=stopped)
 
 
 def _export(a: argparse.Namespace, shared: bool, command: str) -> None:
+    try:
+        _write(a, shared, command)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(
+                f"the disk of {a.out} is full: make room, and give the same command again to go on; what is there is "
+                "whole"
+            ) from error
+        raise
+
+
+def _write(a: argparse.Namespace, shared: bool, command: str) -> None:
     wanted = ExportTopics(tuple(a.camera), tuple(a.camera_info), a.points, a.labels, a.odometry, a.imu)
     choice = FrameChoice(
         a.every, a.min_seconds or 0.0, a.min_metres or 0.0, a.min_sharpness or 0.0, tuple(a.around), a.window

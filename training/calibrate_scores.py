@@ -7,22 +7,22 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec
-from add_model.errors import ModelError
 from add_model.predictor import Predictor
 from add_model.score_calibration import logit, sigmoid
 from training.arguments import command_parser
 from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
-from training.errors import TrainingError
 from training.evaluation.association import associate, outcomes
 from training.evaluation.calibration import LEAST_HITS, fit_calibration, reliability
 from training.progress_bar import counted
+from training.reported_errors import print_notes, reported
 
 _EDGES = np.linspace(0, 1, 11)
 
@@ -102,20 +102,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status, 1 where there is nothing to measure."""
-    options = parser().parse_args(arguments)
-    try:
-        if len(options.model) != len(options.ids):
-            raise ValueError(f"{len(options.model)} models but {len(options.ids)} files of --ids: give one for each")
-        frames = [KittiFolder(options.data, read_ids(ids)) for ids in options.ids]
-        models = [Predictor(model, device="cpu") for model in options.model]
-        classes, text = calibrate(list(zip(models, frames, strict=True)))
-        write_atomically(options.out, (classes.to_json() + "\n").encode())
-    except (ModelError, TrainingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return reported(partial(_run, parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if len(options.model) != len(options.ids):
+        raise ValueError(f"{len(options.model)} models but {len(options.ids)} files of --ids: give one for each")
+    frames = [KittiFolder(options.data, read_ids(ids)) for ids in options.ids]
+    models = [Predictor(model, device="cpu") for model in options.model]
+    print_notes([note for folder in frames for note in folder.notes] + [model.device_note for model in models])
+    classes, text = calibrate(list(zip(models, frames, strict=True)))
+    write_atomically(options.out, (classes.to_json() + "\n").encode())
     print(text)
     print(f"{options.out}: put it into a model with add-ros export --classes {options.out}")
-    return 0
 
 
 if __name__ == "__main__":

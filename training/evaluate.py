@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from add_model.atomic_io import write_atomically
 from add_model.classes import KITTI_CLASSES
-from add_model.errors import ModelError, OutputError
 from add_model.metadata import read_classes
 from training.arguments import command_parser
 from training.evaluation.average_precision import evaluate
 from training.evaluation.folders import read_frames
 from training.evaluation.table import format_table
+from training.reported_errors import reported
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,26 +49,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status, 1 where the input cannot be scored."""
-    options = parser().parse_args(arguments)
-    try:
-        classes = read_classes(options.classes) if options.classes else KITTI_CLASSES
-        frames = read_frames(options.labels, options.results, options.ids, classes)
-        scores = evaluate(frames.labels, frames.results, classes)
-    except (ModelError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return reported(partial(_run, parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    classes = read_classes(options.classes) if options.classes else KITTI_CLASSES
+    frames = read_frames(options.labels, options.results, options.ids, classes)
+    scores = evaluate(frames.labels, frames.results, classes)
     print(format_table(scores))
     print(f"{len(frames.ids)} frames, {sum(map(len, frames.results))} detections")
     for note in frames.notes():
         print(note)
     if options.json:
-        try:
-            result = scores.to_json() | {"objects": scores.objects}
-            write_atomically(options.json, json.dumps(result, indent=1) + "\n")
-        except OutputError as error:
-            print(f"error: --json: {error}", file=sys.stderr)
-            return 1
-    return 0
+        result = scores.to_json() | {"objects": scores.objects}
+        write_atomically(options.json, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

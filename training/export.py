@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from add_model.classes import ClassSpec
 from add_model.detectors.base import Detector
-from add_model.errors import ModelError
 from add_model.export import export_onnx
 from add_model.metadata import read_classes
 from add_model.weights_file import load, save
 from training.arguments import command_parser
 from training.checkpoints import is_teacher, load_checkpoint, trained_detector
 from training.errors import TrainingError
+from training.reported_errors import reported
 
 _SUFFIXES = (".safetensors", ".onnx")
 
@@ -82,20 +83,17 @@ def _same_classes(classes: ClassSpec, own: ClassSpec, path: Path) -> ClassSpec:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    return reported(partial(_run, parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> None:
     out = options.out.with_suffix("") if options.out.suffix in _SUFFIXES else options.out
-    try:
-        name, detector = read_checkpoint(options.checkpoint)
-        print(f"exporting {name}, which takes some seconds ...", file=sys.stderr)
-        if options.classes:
-            detector.classes = _same_classes(read_classes(options.classes), detector.classes, options.classes)
-        paths = write(name, detector, out)
-    except (TrainingError, ModelError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for path in paths:
+    name, detector = read_checkpoint(options.checkpoint)
+    print(f"exporting {name}, which takes some seconds ...", file=sys.stderr)
+    if options.classes:
+        detector.classes = _same_classes(read_classes(options.classes), detector.classes, options.classes)
+    for path in write(name, detector, out):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

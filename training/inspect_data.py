@@ -8,29 +8,29 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
-from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from training.arguments import action_of, at_least, command_parser
 from training.data.frame_sources import LabelledFrames
-from training.data.images import ImageError, read_image
+from training.data.images import read_image
 from training.data.inspection.class_sizes import chosen, measure
 from training.data.inspection.duplicates import across_splits, fingerprint
 from training.data.inspection.judgement import class_row, judge
 from training.data.inspection.survey import BINS, Survey, shared_ids
-from training.data.kitti.dataset import KittiError, KittiFolder
-from training.data.kitti.labels import LabelError
+from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.kitti360.dataset import Kitti360Frames
 from training.data.nuscenes.dataset import NuscenesFrames
 from training.data.nuscenes.splits import SPLITS
 from training.data.sample import Objects
 from training.progress_bar import counted
+from training.reported_errors import print_notes, reported
 
 _ACTIONS = {
     "check": (
@@ -80,15 +80,15 @@ def main(arguments: list[str] | None = None) -> int:
     Returns the exit status: 1 where the data set cannot be read, or has faults that make training useless.
     """
     action, rest = action_of("data", tuple(_ACTIONS), arguments)
-    options = parser(action).parse_args(rest)
-    try:
-        frames = _open(options)
-        if action == "classes":
-            return _classes(frames, options)
-        return _check(frames, options, shlex.join(["add-ros", "data", action, *rest]))
-    except (KittiError, LabelError, ImageError, ModelError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return reported(partial(_run, action, rest))
+
+
+def _run(action: str, words: list[str]) -> int | None:
+    options = parser(action).parse_args(words)
+    frames = _open(options)
+    if action == "classes":
+        return _classes(frames, options)
+    return _check(frames, options, shlex.join(["add-ros", "data", action, *words]))
 
 
 def _labelled(root: Path) -> list[str] | None:
@@ -121,9 +121,8 @@ def _open_nuscenes(root: Path, tables: Sequence[str], ids: str | None) -> Nuscen
     return frames
 
 
-def _classes(frames: LabelledFrames, options: argparse.Namespace) -> int:
-    for note in frames.notes:
-        print(f"note: {note}", file=sys.stderr)
+def _classes(frames: LabelledFrames, options: argparse.Namespace) -> None:
+    print_notes(frames.notes)
     measured = measure(frames.objects(i) for i in counted(range(len(frames)), "frames", "measure"))
     spec = chosen(measured, options.names, options.least)
     for kind in measured:
@@ -138,7 +137,6 @@ def _classes(frames: LabelledFrames, options: argparse.Namespace) -> int:
     else:
         write_atomically(options.out, text)
         print(f"{', '.join(spec.names)} -> {options.out}", file=sys.stderr)
-    return 0
 
 
 def overlay(spec: ClassSpec) -> str:

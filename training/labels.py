@@ -6,16 +6,15 @@ import argparse
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from training.arguments import action_of, command_parser
 from training.data.depth_sources import read_velodyne
-from training.data.images import ImageError
-from training.data.kitti.calib import CalibrationError
-from training.data.kitti.dataset import KittiError, KittiFolder
-from training.data.kitti.labels import LabelError, listed_counts, read_objects, read_table, table_objects, write_objects
+from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.labels import listed_counts, read_objects, read_table, table_objects, write_objects
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.label_formats.cuboids import (
     LabelFormatError,
@@ -30,6 +29,7 @@ from training.data.label_formats.formats import FORMATS
 from training.data.sample import Objects
 from training.data.world.lidar import VELODYNE_TO_CAMERA
 from training.progress_bar import counted
+from training.reported_errors import reported
 
 _SHARE_LOST = 0.5  # of the boxes outside of the images, above which the frame is doubted
 
@@ -109,14 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line, 'export' or 'import' first; returns the exit status."""
     action, rest = action_of("labels", ("export", "import"), arguments)
     options = parser(action).parse_args(rest)
-    try:
-        return (_export if action == "export" else _import)(options)
-    except (LabelFormatError, LabelError, KittiError, CalibrationError, ImageError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return reported(partial(_export if action == "export" else _import, options))
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace) -> None:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise OSError(f"--out {options.out} exists already: name a new file or folder")
     data = _DataSet.open(options.data, options.ids)
@@ -131,7 +127,6 @@ def _export(options: argparse.Namespace) -> int:
         told[name] = LabelledFrame(cuboids, camera.own_frame(), str(image), own)
     FORMATS[options.format].write(options.out, told)
     print(f"{len(told)} frames, {sum(len(frame.cuboids) for frame in told.values())} boxes -> {options.out}")
-    return 0
 
 
 def _labels(data: _DataSet, index: int, results: Path | None) -> tuple[Objects, np.ndarray]:
@@ -142,7 +137,7 @@ def _labels(data: _DataSet, index: int, results: Path | None) -> tuple[Objects, 
     return table_objects(table), table.values[:, -1]
 
 
-def _import(options: argparse.Namespace) -> int:
+def _import(options: argparse.Namespace) -> None:
     data = _DataSet.open(options.data, options.ids)
     ids = data.frames.ids
     read = FORMATS[options.format].read(options.source, ids)
@@ -159,7 +154,7 @@ def _import(options: argparse.Namespace) -> int:
     targets = {name: data.folder / "label_2" / f"{name}.txt" for name in names}
     if not options.replace and (there := [path for path in targets.values() if path.is_file()]):
         raise OSError(f"{there[0]} and {len(there) - 1} more are there already: give --replace to write over them")
-    return _write(read, data, targets, options.camera_axes)
+    _write(read, data, targets, options.camera_axes)
 
 
 def _scored(read: ReadLabels, least: float) -> ReadLabels:
@@ -199,7 +194,7 @@ def _refuse(read: ReadLabels, data: _DataSet, options: argparse.Namespace) -> No
         raise LabelFormatError(f"{options.source}: {'; '.join(found)} (--trust takes the labels nevertheless)")
 
 
-def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_axes: bool) -> int:
+def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_axes: bool) -> None:
     total, lost, kinds = 0, 0, Counter()
     (data.folder / "label_2").mkdir(exist_ok=True)
     for index, name in enumerate(counted(data.frames.ids, "frames", "write labels")):
@@ -228,7 +223,6 @@ def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_ax
             print(f"{count} {what}", file=sys.stderr)
     if lost > _SHARE_LOST * (lost + total):
         print("most boxes are outside of the images: is it another camera's, or a wrong frame?", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from add_model.atomic_io import require_writable, write_atomically
-from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.arguments import command_parser
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
@@ -17,6 +17,7 @@ from training.data.nuscenes.splits import SPLITS
 from training.data.nuscenes.submission import Submission
 from training.model_arguments import add_engine_arguments
 from training.progress_bar import counted
+from training.reported_errors import print_notes, reported
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,22 +44,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = parser().parse_args(arguments)
-    try:
-        require_writable(options.out)
-        frames = NuscenesFrames(options.root, options.scenes, options.version, options.cameras)
-        predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
-        submission = _predict(frames, predictor)
-        write_atomically(options.out, json.dumps(submission.content()))
-    except (ModelError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return reported(partial(_run, parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    require_writable(options.out)
+    frames = NuscenesFrames(options.root, options.scenes, options.version, options.cameras)
+    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
+    print_notes([*frames.notes, predictor.device_note])
+    submission = _predict(frames, predictor)
+    write_atomically(options.out, json.dumps(submission.content()))
     for reason, count in submission.left_out.items():
         if count:
             print(f"left out: {count}, {reason}", file=sys.stderr)
     found = sum(map(len, submission.results.values()))
     print(f"{len(submission.results)} samples, {len(frames)} images, {found} detections -> {options.out}")
-    return 0
 
 
 def _predict(frames: NuscenesFrames, predictor: Predictor) -> Submission:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from add_model.detections import Detections
-from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.arguments import command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
-from training.errors import TrainingError
 from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
 from training.progress_bar import counted
-
-
-def _failed(reason: object) -> int:
-    print(f"error: {reason}", file=sys.stderr)
-    return 2
+from training.reported_errors import print_notes, reported
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,34 +53,36 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
     if options.teacher is None and options.depth is not None:
-        return _failed("--depth is what a --teacher sees; a student's model looks at images alone")
+        command.error("--depth is what a --teacher sees; a student's model looks at images alone")
     if options.teacher is not None and options.camera_height is not None:
-        return _failed("--camera-height is for a --model; a --teacher sees depth")
+        command.error("--camera-height is for a --model; a --teacher sees depth")
+    return reported(partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
     if options.out.is_dir() and any(options.out.iterdir()):
-        return _failed(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
-    try:
-        frames, notes = _frames(options)
-        predict, more = _predictor(options, frames)
-    except (ModelError, TrainingError, KittiError, ValueError, OSError) as error:
-        return _failed(error)
+        raise OSError(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
+    frames, notes = _frames(options)
+    predict, more = _predictor(options, frames)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return _failed(f"--out {options.out} cannot be a folder: {error.strerror}; give one that is new or empty")
-    for note in (*frames.notes, *notes, *more):
-        print(note, file=sys.stderr)
+        raise OSError(
+            f"--out {options.out} cannot be a folder: {error.strerror}; give one that is new or empty"
+        ) from error
+    print_notes([*frames.notes, *notes, more])
     found = 0
     try:
         for index in counted(range(len(frames)), "frames", "predict"):
             detections, camera = predict(index)
             write_results(options.out / f"{frames.ids[index]}.txt", detections, camera)
             found += len(detections)
-    except (KittiError, ValueError, OSError) as error:
-        return _failed(f"{error}; {options.out} has the results of {index} of {len(frames)} frames")
+    except (ValueError, OSError) as error:
+        raise OSError(f"{error}; {options.out} has the results of {index} of {len(frames)} frames") from error
     print(f"{len(frames)} frames, {found} detections -> {options.out}")
-    return 0
 
 
 def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
@@ -119,21 +116,21 @@ def _inside(root: Path, split: str = "training") -> Path:
 
 def _predictor(
     options: argparse.Namespace, frames: KittiFolder
-) -> tuple[Callable[[int], tuple[Detections, Camera]], list[str]]:
-    """What detects in a frame by its index, with the frame's camera, and notes on it."""
+) -> tuple[Callable[[int], tuple[Detections, Camera]], str | None]:
+    """What detects in a frame by its index, with the frame's camera, and a note on it."""
     plane = ground(options)
     if options.teacher is not None:
         from training.teacher_predictor import TeacherPredictor  # needs torch
 
         teacher = TeacherPredictor(options.teacher, options.device)
-        return lambda index: (teacher.predict(frames, index), frames.camera(index)), []
+        return lambda index: (teacher.predict(frames, index), frames.camera(index)), None
     predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)
         return predictor.predict(sample.image, sample.camera, ground=plane), sample.camera
 
-    return predict, [predictor.device_note] if predictor.device_note else []
+    return predict, predictor.device_note
 
 
 if __name__ == "__main__":

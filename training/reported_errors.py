@@ -1,18 +1,57 @@
-"""What goes wrong in a training as one message instead of a traceback."""
+"""What a command says on stderr and ends with: notes, and what goes wrong as one message instead of a traceback."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 from add_model.atomic_io import FULL
 from add_model.errors import ModelError, OutputError
+from add_model.signals import raise_on_signals
 from training.data.images import ImageError
 from training.errors import DataSetError, TrainingError
 
 
+def reported(work: Callable[[], int | None], *kinds: type[Exception], stopped: str | None = None) -> int:
+    """Do the work of a command that reads and writes files.
+
+    Args:
+        work: gives the exit status, None for 0.
+        kinds: errors that a user can mend beside ModelError, TrainingError, ValueError and OSError.
+        stopped: for work that removes what is unfinished when it is stopped, what to say then; None leaves signals
+            as they are.
+
+    Returns:
+        The exit status: that of the work, 1 after an error that a user can mend, with its message on stderr, and 130 or
+        143 where the work was stopped.
+    """
+    try:
+        with nullcontext() if stopped is None else raise_on_signals():
+            return work() or 0
+    except (ModelError, TrainingError, ValueError, OSError, *kinds) as error:
+        return failed(error)
+    except KeyboardInterrupt as stop:
+        if stopped is None:
+            raise
+        print(stopped, file=sys.stderr)
+        return getattr(stop, "status", 130)
+
+
+def failed(reason: object) -> int:
+    """Print an error, and return the exit status 1."""
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
+def print_notes(notes: Iterable[str | None]) -> None:
+    """Print what is unusual on stderr, a line for each that is not None, equal ones once."""
+    for note in dict.fromkeys(filter(None, notes)):
+        print(f"note: {note}", file=sys.stderr, flush=True)
+
+
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command with these arguments; 1 and a message on stderr where a user can mend what went wrong."""
+    """Run a command that trains; 1 and a message on stderr where a user can mend what went wrong."""
     try:
         return command(arguments)
     except (TrainingError, ModelError, DataSetError, OutputError, FileNotFoundError) as error:
@@ -34,8 +73,7 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
             message = str(error)
         else:
             raise
-    print(f"error: {message}", file=sys.stderr)
-    return 1
+    return failed(message)
 
 
 def _broken_image(error: BaseException) -> str | None:

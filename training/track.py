@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.detections import SCORE_THRESHOLD
-from add_model.errors import ModelError, OutputError
 from add_model.geometry.camera import Camera
 from add_model.ground import Ground
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
 from training.arguments import at_least, command_parser, share
-from training.data.images import ImageError
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
@@ -24,6 +23,7 @@ from training.model_arguments import add_engine_arguments, add_ground_arguments,
 from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render
+from training.reported_errors import print_notes, reported
 
 _PICTURES = 24
 
@@ -125,19 +125,18 @@ def followed_images(sequence: ImageSequence, found: list[Tracks]) -> list[Follow
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = parser().parse_args(arguments)
-    try:
-        for path in filter(None, (options.out, options.page)):
-            require_writable(path)
-        sequence = open_sequence(options.drive, options.calib)
-        predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
-        motion, plane = not options.without_motion, ground(options)
-        found = followed(sequence, predictor, options.score_threshold, motion, plane)
-        _write(options, sequence, predictor, found)
-    except (ModelError, ImageError, OutputError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return reported(partial(_run, parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    for path in filter(None, (options.out, options.page)):
+        require_writable(path)
+    sequence = open_sequence(options.drive, options.calib)
+    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
+    motion, plane = not options.without_motion, ground(options)
+    print_notes([*sequence.notes, predictor.device_note])
+    found = followed(sequence, predictor, options.score_threshold, motion, plane)
+    _write(options, sequence, predictor, found)
 
 
 def _write(options: argparse.Namespace, sequence: ImageSequence, predictor: Predictor, found: list[Tracks]) -> None:

@@ -11,6 +11,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from training.data.sample import Sample
 from training.data.world import World
 from training.data.world.lidar import VELODYNE_TO_CAMERA, points, scan
 from training.progress_bar import counted
+from training.reported_errors import reported
 
 _KINDS = ("image_2", "calib", "label_2", "depth_2", "velodyne")
 _RENDERED = "rendered.txt"  # one line for each call of the command
@@ -160,17 +162,20 @@ def main(arguments: list[str] | None = None) -> int:
         samples = world.clip(options.first, options.frames, options.rate)
     else:
         samples = map(world.sample, range(options.first, options.first + options.frames))
+    return reported(partial(_render, options, samples))
+
+
+def _render(options: argparse.Namespace, samples: Iterable[Sample]) -> None:
     settings = settings_line(options)
     try:
         reserve(options.out, options.first, options.frames, options.split, settings)
         progress = counted(samples, "frames", "render", options.frames)
         names = write_folder(options.out, progress, options.first, options.split, options.scanner)
     except OSError as error:
-        reason = f"cannot write to --out {options.out}: {error.strerror}" if error.strerror else error
-        print(f"error: {reason}", file=sys.stderr)
-        return 1
+        if error.strerror:
+            raise OSError(f"cannot write to --out {options.out}: {error.strerror}") from error
+        raise
     print(f"{len(names)} frames, {names[0]} to {names[-1]}, in {options.out}; listed in ImageSets/{options.split}.txt")
-    return 0
 
 
 if __name__ == "__main__":

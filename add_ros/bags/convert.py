@@ -10,17 +10,17 @@ moves into the image.
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
 
-from add_model.signals import raise_on_signals
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from training.arguments import at_least, command_parser, positive
 from training.progress_bar import counted
+from training.reported_errors import print_notes, reported
 
 
 def write_bag(source: FrameSource, writer: CameraBagWriter) -> None:
@@ -80,43 +80,25 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns 0, 1 where source or bag is unusable, 130 when interrupted. A bag that failed is removed."""
-    a = _arguments(argv)
-    bag = a.paths[-1]
-    try:
-        if a.world:
-            source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
-        else:
-            source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit, bool(a.trust_calibration))
-        with (
-            raise_on_signals(),
-            CameraBagWriter(
-                bag,
-                a.storage,
-                a.compress,
-                a.compressed_images,
-                source.ground_truth,
-                a.camera,
-                a.frame_id,
-                a.camera_height,
-            ) as writer,
-        ):
-            write_bag(source, writer)
-    except (BagError, types.UnknownTypeError, ValueError, OSError, sqlite3.Error) as error:
-        where = f"cannot write {bag}: " if isinstance(error, sqlite3.Error) else ""
-        print(f"convert: {where}{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("convert: interrupted; the unfinished bag was removed", file=sys.stderr)
-        return getattr(stop, "status", 130)
-    for note in source.notes:
-        print(f"convert: {note}", file=sys.stderr)
-    print(f"{bag}: {source.description}")
+    stopped = "interrupted; the unfinished bag was removed"
+    return reported(partial(_convert, _arguments(argv)), BagError, types.UnknownTypeError, stopped=stopped)
+
+
+def _convert(a: argparse.Namespace) -> None:
+    if a.world:
+        source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
+    else:
+        source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit, bool(a.trust_calibration))
+    given = a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id, a.camera_height
+    with CameraBagWriter(a.paths[-1], *given) as writer:
+        write_bag(source, writer)
+    print_notes(source.notes)
+    print(f"{a.paths[-1]}: {source.description}")
     for topic, count in sorted(writer.counts.items()):
         print(f"  {topic}: {count} messages")
     if writer.flat:
         listed = ", ".join(f"{count} {name}" for name, count in writer.flat.most_common())
         print(f"  labels without a 3D box are in ground_truth_2d only: {listed}")
-    return 0
 
 
 if __name__ == "__main__":

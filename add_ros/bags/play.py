@@ -26,6 +26,7 @@ from add_ros.bags.process import message_class, resolve, split_arguments, start_
 from add_ros.bags.reading import BagReader, open_bag, raw_messages
 from training.arguments import command_parser, positive
 from training.progress_bar import progress
+from training.reported_errors import failed, print_notes
 
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
 
@@ -237,8 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         start_rclpy(ros, on_stop=interrupt)
         with open_bag(arguments.bag) as reader:
-            for note in reader.notes:
-                print(f"play: {note}", file=sys.stderr)
+            print_notes(reader.notes)
             node = rclpy.create_node("bag_player")
             player = Player(node, reader, arguments.topics, dict(arguments.remap), arguments.rate, arguments.clock)
             if not player.playable:
@@ -253,8 +253,7 @@ def main(argv: list[str] | None = None) -> int:
     except BagError as error:
         if player:
             _summary(player)
-        print(f"play: {error}", file=sys.stderr)
-        return 1
+        return failed(error)
     except KeyboardInterrupt:
         if player:
             _summary(player)

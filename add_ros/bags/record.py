@@ -28,6 +28,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, BagWriter, offered_qos, open_writer
 from training.arguments import command_parser
+from training.reported_errors import failed, print_notes
 
 if TYPE_CHECKING:  # the module has another name from Lyrical on: rclpy.endpoint_info
     from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -89,7 +90,7 @@ class Recorder:
                 types.register(self._types, msgtype)
             except types.UnknownTypeError as error:
                 self.refused[topic] = str(error)
-                print(f"record: {topic} is not recorded: {error}", file=sys.stderr, flush=True)
+                print_notes([f"{topic} is not recorded: {error}"])
                 return
             offered = offered_qos(
                 qos.reliability == ReliabilityPolicy.RELIABLE, qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -135,9 +136,8 @@ def main(argv: list[str] | None = None) -> int:
             resolve(node, topic)
         writer = open_writer(arguments.bag, arguments.storage, arguments.compress)
     except BagError as error:
-        print(f"record: {error}", file=sys.stderr)
         rclpy.try_shutdown()
-        return 1
+        return failed(error)
     try:
         recorder = Recorder(node, writer, arguments.topics)
         executor = SingleThreadedExecutor()
@@ -147,9 +147,8 @@ def main(argv: list[str] | None = None) -> int:
             executor.spin_once(timeout_sec=0.1)
         writer.close()
     except (OSError, sqlite3.Error) as error:
-        print(f"record: cannot write to {arguments.bag}: {error}; the bag is incomplete", file=sys.stderr)
         writer.abort()
-        return 1
+        return failed(f"cannot write to {arguments.bag}: {error}; the bag is incomplete")
     finally:
         rclpy.try_shutdown()
     for topic, count in sorted(recorder.counts.items()):

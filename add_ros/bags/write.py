@@ -291,9 +291,11 @@ class CameraBagWriter:
     def _connect(self, topic: str, msgtype: str, latched: bool = False) -> None:
         """Once for each topic: those of the velodyne come when the first frame has one."""
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, msgtype, typestore=self._types, offered_qos_profiles=[offered_qos(latched=latched)]
-            )
+            qos = [offered_qos(latched=latched)]
+            with naming(self.path):
+                self._connections[topic] = self._writer.add_connection(
+                    topic, msgtype, typestore=self._types, offered_qos_profiles=qos
+                )
 
     def _put(self, topic: str, stamp: int, message: Any) -> None:
         connection = self._connections[topic]

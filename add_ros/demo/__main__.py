@@ -14,15 +14,14 @@ import sys
 import time
 from collections import Counter, defaultdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from add_model.classes import ClassSpec
 from add_model.detections import SCORE_THRESHOLD
-from add_model.errors import ModelError
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
-from add_model.signals import raise_on_signals
 from add_ros.bags import types
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
@@ -35,6 +34,7 @@ from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
 from training.arguments import at_least, command_parser, share
 from training.model_arguments import add_engine_arguments
+from training.reported_errors import failed, reported
 
 HERTZ = 10.0
 _ATTEMPTS = 3  # the second and third slower, where the machine cannot answer every frame at 10 Hz
@@ -230,8 +230,7 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
     print(f"  model    {values['Model']} on {values['Device']}, in {values['Engine']}")
     print(f"  time     {time.monotonic() - began:.0f} s for everything")
     if report.problem:
-        print(f"demo: {report.problem} Logs: {out / 'logs'}", file=sys.stderr)
-        return 1
+        return failed(f"{report.problem} Logs: {out / 'logs'}")
     return 0
 
 
@@ -239,15 +238,9 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns 0 when every frame was answered, 1 otherwise with what failed, 130 on Ctrl-C and SIGTERM."""
     arguments = _arguments(argv)
     command = shlex.join(["add-ros", "demo", *(sys.argv[1:] if argv is None else argv)])
-    try:
-        with raise_on_signals():
-            return _run(arguments, command)
-    except (ModelError, ProcessError, BagError, types.UnknownTypeError, ValueError, OSError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("demo: interrupted; all its processes have ended", file=sys.stderr)
-        return getattr(stop, "status", 130)
+    stopped = "interrupted; all its processes have ended"
+    kinds = ProcessError, BagError, types.UnknownTypeError
+    return reported(partial(_run, arguments, command), *kinds, stopped=stopped)
 
 
 if __name__ == "__main__":

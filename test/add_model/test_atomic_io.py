@@ -90,7 +90,7 @@ def test_predict_leaves_no_empty_result(kitti, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     error = capsys.readouterr().err
-    assert status == 2 and f"cannot write {out / '000000.txt'}" in error and "0 of 1 frames" in error
+    assert status == 1 and f"cannot write {out / '000000.txt'}" in error and "0 of 1 frames" in error
     assert list(out.iterdir()) == []
 
 

@@ -345,7 +345,7 @@ def test_labelled_frames_without_an_image_are_told(tmp_path, capsys):
     capsys.readouterr()
     assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results"), "--device", "cpu"]) == 0
     said = capsys.readouterr()
-    assert said.err == "1 labelled frame has no image: 000001\n" and said.out.startswith("1 frames, ")
+    assert said.err == "note: 1 labelled frame has no image: 000001\n" and said.out.startswith("1 frames, ")
 
 
 def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
@@ -353,7 +353,7 @@ def test_a_place_for_results_that_is_a_file_is_named(tmp_path, capsys):
     assert world_main(["--out", str(folder), "--frames", "1", "--width", "64", "--height", "32"]) == 0
     (tmp_path / "results").write_text("")
     capsys.readouterr()
-    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results")]) == 2
+    assert predict_main(["--kitti", str(folder), "--out", str(tmp_path / "results")]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"error: --out {tmp_path / 'results'} cannot be a folder: ") and said.count("\n") == 1
 
@@ -363,7 +363,7 @@ def test_what_predicting_cannot_use_is_an_error_of_one_line(option, value, tmp_p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "training" / "image_2").mkdir(parents=True)
     given = {"--kitti": ".", "--out": "results"} | {option: value}
-    assert predict_main([text for pair in given.items() for text in pair]) == 2
+    assert predict_main([text for pair in given.items() for text in pair]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1
 

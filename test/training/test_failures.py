@@ -142,7 +142,7 @@ def test_export_of_what_is_no_checkpoint_gives_one_message(tmp_path, capsys):
         ("list", "was not written by add-ros fit"),
         ("hollow", "hollow.ckpt does not hold the weights of monodle_lite0"),
     ):
-        assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 2
+        assert export.main(["--checkpoint", str(tmp_path / f"{name}.ckpt"), "--out", str(tmp_path / "out")]) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
 
@@ -164,7 +164,7 @@ def test_an_export_that_cannot_be_written_gives_one_message_and_leaves_nothing(g
     monkeypatch.setattr(export, "export_onnx", full)
     (tmp_path / "file").touch()
     for out, reason in ((tmp_path / "file" / "x", str(tmp_path / "file")), (tmp_path / "new" / "x", "No space left")):
-        assert export.main(["--checkpoint", str(good), "--out", str(out)]) == 2
+        assert export.main(["--checkpoint", str(good), "--out", str(out)]) == 1
         started, error = capsys.readouterr().err.splitlines()
         assert started.startswith("exporting ")
         assert error.startswith(f"error: cannot write {out}.safetensors and {out}.onnx: ")

@@ -98,18 +98,19 @@ def test_what_is_no_teacher_or_has_no_scan_is_one_sentence(checkpoint, data, tmp
     held = torch.load(checkpoint)
     held["state_dict"] = {k: v for k, v in held["state_dict"].items() if k.startswith("detector.")}
     torch.save(held, student)
-    assert run("--kitti", data, "--teacher", student, "--out", tmp_path / "a") == 2
+    assert run("--kitti", data, "--teacher", student, "--out", tmp_path / "a") == 1
     assert "is no teacher: train one with model.objective TeacherTraining" in capsys.readouterr().err
-    assert run("--kitti", data, "--depth", "lidar", "--out", tmp_path / "a") == 2
-    assert "--depth is what a --teacher sees" in capsys.readouterr().err
-    for known, words in (
-        (("--camera-height", 1), "is for a --model"),
-        (("--ground-slope-std", 1), "give --camera-height"),
+    for usage, words in (
+        (("--depth", "lidar"), "--depth is what a --teacher sees"),
+        (("--teacher", checkpoint, "--camera-height", 1), "is for a --model"),
     ):
-        assert run("--kitti", data, "--teacher", checkpoint, *known, "--out", tmp_path / "a") == 2
-        assert words in capsys.readouterr().err
+        with pytest.raises(SystemExit) as end:
+            run("--kitti", data, *usage, "--out", tmp_path / "a")
+        assert end.value.code == 2 and words in capsys.readouterr().err
+    assert run("--kitti", data, "--teacher", checkpoint, "--ground-slope-std", 1, "--out", tmp_path / "a") == 1
+    assert "give --camera-height" in capsys.readouterr().err
     shutil.rmtree(data / "training" / "velodyne")
-    assert run("--kitti", data, "--teacher", checkpoint, "--out", tmp_path / "a") == 2
+    assert run("--kitti", data, "--teacher", checkpoint, "--out", tmp_path / "a") == 1
     assert "no frame has a scan in velodyne" in capsys.readouterr().err
 
 

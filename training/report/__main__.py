@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from add_model.atomic_io import require_writable, write_atomically
 from add_model.classes import KITTI_CLASSES, ClassSpec
-from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_classes
 from training.arguments import at_least, command_parser, share
@@ -25,6 +25,7 @@ from training.data.kitti.calib import read_calib
 from training.data.text_files import is_left_behind
 from training.evaluation.folders import FolderError, read_frames
 from training.report.page import LoadImage, render
+from training.reported_errors import reported
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,27 +68,26 @@ def main(arguments: list[str] | None = None) -> int:
         command.error("--model needs --kitti" if options.model else "give --kitti, or --labels and --results")
     if options.calib and not (options.images or options.kitti):
         command.error("--calib is about pictures: give --images too, or leave it out")
-    try:
-        require_writable(options.out)
-        folder = None if options.kitti is None else _training(options.kitti)
-        labels = options.labels or folder / "label_2"
-        images = options.images or (folder / "image_2" if folder else None)
-        calib = options.calib or (images.parent / "calib" if images else None)
-        with tempfile.TemporaryDirectory() as temporary:
-            results, classes = options.results, _classes(options)
-            if options.model:
-                results = _predict(options.kitti, options.model, options.ids, Path(temporary) / "results")
-            frames = read_frames(labels, results, options.ids, classes)
-            load = None if images is None else _loader(images, calib, frames.ids)
-            page = render(frames, options.title, load, options.pictures, options.score)
-        write_atomically(options.out, page)
-    except (ModelError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return reported(partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    require_writable(options.out)
+    folder = None if options.kitti is None else _training(options.kitti)
+    labels = options.labels or folder / "label_2"
+    images = options.images or (folder / "image_2" if folder else None)
+    calib = options.calib or (images.parent / "calib" if images else None)
+    with tempfile.TemporaryDirectory() as temporary:
+        results, classes = options.results, _classes(options)
+        if options.model:
+            results = _predict(options.kitti, options.model, options.ids, Path(temporary) / "results")
+        frames = read_frames(labels, results, options.ids, classes)
+        load = None if images is None else _loader(images, calib, frames.ids)
+        page = render(frames, options.title, load, options.pictures, options.score)
+    write_atomically(options.out, page)
     for note in frames.notes():
         print(note)
     print(options.out)
-    return 0
 
 
 def _classes(options: argparse.Namespace) -> ClassSpec:

@@ -325,7 +325,7 @@ def test_no_image_stays_in_memory(streets, monkeypatch):
 def test_what_cannot_be_scored_is_one_sentence(bag, capsys, arguments, message):
     assert run(*arguments(bag)) == 1
     error = capsys.readouterr().err
-    assert error.startswith("evaluate_bag: ") and message in error and error.count("\n") == 1
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
 def test_a_bag_without_ground_truth_is_an_error_that_says_what_is_needed(bag, tmp_path, capsys):

@@ -128,7 +128,7 @@ def test_a_calibration_that_changes_is_published_again(tmp_path, capsys):
     assert convert.main([str(base), str(tmp_path / "bag"), "--frame-id", "eye"]) == 0
     said = capsys.readouterr()
     assert "/velodyne_points: 3 messages" in said.out
-    assert said.err.strip() == "convert: 1 frame has no scan: 000001"
+    assert said.err.strip() == "note: 1 frame has no scan: 000001"
     found = decoded(tmp_path / "bag")
     assert [(time - EPOCH) // 100_000_000 for time, _ in found["/tf_static"]] == [0, 2, 3]
     for time, cloud in found["/velodyne_points"]:
@@ -156,8 +156,8 @@ def test_scans_that_nothing_places_and_labels_without_an_image_are_told(tmp_path
         (base / "calib" / f"{i:06d}.txt").write_text("P2: " + " ".join(map(str, P2.ravel())) + "\n")
     assert convert.main([str(base), str(tmp_path / "bag"), "--limit", "2"]) == 0
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "convert: 1 labelled frame has no image: 000003" and len(said) == 2
-    assert said[1].startswith("convert: 2 scans have no pose in /tf_static, for want of Tr_velo_to_cam")
+    assert said[0] == "note: 1 labelled frame has no image: 000003" and len(said) == 2
+    assert said[1].startswith("note: 2 scans have no pose in /tf_static, for want of Tr_velo_to_cam")
     assert said[1].endswith(": 000000, 000001")
     ((_, message),) = decoded(tmp_path / "bag")["/tf_static"]
     assert [(t.header.frame_id, t.child_frame_id) for t in message.transforms] == [

@@ -209,7 +209,7 @@ def test_convert_makes_a_bag_of_plain_images(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["nowhere", "bag"], "no such folder"),
-        (["taken", "bag", "--calib", "nope.yaml"], "convert: --calib nope.yaml is no file: give "),
+        (["taken", "bag", "--calib", "nope.yaml"], "error: --calib nope.yaml is no file: give "),
         (["--world", "2", "taken"], "exists already"),
         (["--world", "2", "bag", "--camera", "bad name"], "'bad name' is no namespace"),
     ],
@@ -240,7 +240,7 @@ def test_a_bag_that_cannot_be_finished_is_removed_and_named(tmp_path, monkeypatc
     monkeypatch.setattr(convert, "write_bag", block)
     assert convert.main(["--world", "2", "bag", "--storage", storage]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("convert: cannot write to bag: ") and said.count("\n") == 1
+    assert said.startswith("error: cannot write to bag: ") and said.count("\n") == 1
     assert not (tmp_path / "bag").exists()
 
 
@@ -260,7 +260,7 @@ def test_an_interrupted_conversion_leaves_no_bag(tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    assert said.strip().splitlines()[-1] == "convert: interrupted; the unfinished bag was removed"
+    assert said.strip().splitlines()[-1] == "interrupted; the unfinished bag was removed"
     assert not bag.exists()
 
 

@@ -44,7 +44,7 @@ def test_what_no_demo_made_is_not_removed(name, tmp_path, monkeypatch, capsys):
     (users / "years_of_work.txt").write_text("mine")
     assert run(monkeypatch, "--out", tmp_path) == 1
     said = capsys.readouterr().err
-    assert said.startswith("demo: ") and said.count("\n") == 1
+    assert said.startswith("error: ") and said.count("\n") == 1
     assert f"{tmp_path} holds {name} that no demo made" in said and "--out" in said
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (users / "years_of_work.txt").read_text() == "mine"
@@ -54,7 +54,7 @@ def test_a_model_that_cannot_be_used_is_told_before_anything_is_written(tmp_path
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     assert run(monkeypatch, "--model", tmp_path / "bad.onnx", "--out", tmp_path / "demo") == 1
     said = capsys.readouterr()
-    assert said.err.startswith("demo: ") and said.err.count("\n") == 1 and "bad.onnx" in said.err
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1 and "bad.onnx" in said.err
     assert not said.out and not (tmp_path / "demo").exists()
 
 
@@ -63,7 +63,7 @@ def test_a_file_in_place_of_the_folder_is_named(place, tmp_path, monkeypatch, ca
     (tmp_path / "file").write_text("mine")
     assert run(monkeypatch, "--out", tmp_path / place) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"demo: --out {tmp_path / place} cannot be ") and said.count("\n") == 1
+    assert said.startswith(f"error: --out {tmp_path / place} cannot be ") and said.count("\n") == 1
 
 
 def test_a_calibration_without_images_is_refused(monkeypatch, capsys):

@@ -72,5 +72,5 @@ def test_predict(tmp_path, trusted, monkeypatch):
     real = KittiFolder
     monkeypatch.setattr(predict, "KittiFolder", lambda *a, **k: asked.append(real(*a, **k)) or asked[-1])
     options = ["--kitti", str(folder(tmp_path, "object")), "--out", str(tmp_path / "out"), "--model", "there_is_none"]
-    assert predict.main(options + ["--trust-calibration"] * trusted) == 2
+    assert predict.main(options + ["--trust-calibration"] * trusted) == 1
     assert bool(asked[0].notes) != trusted

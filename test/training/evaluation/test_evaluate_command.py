@@ -49,7 +49,7 @@ def test_the_table_is_printed_though_its_json_cannot_be_written(folders, capsys)
     assert run(folders, "--json", str(folders)) == 1
     output = capsys.readouterr()
     assert "50 frames, 50 detections" in output.out
-    assert output.err.startswith("error: --json: cannot write") and str(folders) in output.err
+    assert output.err.startswith("error: cannot write") and str(folders) in output.err
 
 
 def test_missing_result_files_count_as_no_detections_and_are_reported(folders, capsys):

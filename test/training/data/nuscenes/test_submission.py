@@ -83,8 +83,8 @@ def test_what_the_task_does_not_take_is_counted():
 
 def test_an_output_that_cannot_be_written_is_told_before_the_files_are_read(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert nuscenes.main([str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert nuscenes.main([str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}: it is a folder")
     out = tmp_path / "file" / "results.json"
-    assert nuscenes.main([str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert nuscenes.main([str(tmp_path / "none"), "--out", str(out)]) == 1
     assert capsys.readouterr().err.startswith(f"error: cannot write {out}: ")
