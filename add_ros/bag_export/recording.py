@@ -59,7 +59,7 @@ class Recording:
     """
 
     def __init__(self, path: Path, wanted: ExportTopics, max_offset: int, rectification: str = "auto") -> None:
-        self.path, self._wanted, self._max_offset, self._rectification = path, wanted, max_offset, rectification
+        self.path, self._wanted, self._max_offset = path, wanted, max_offset
         self.store = types.typestore()
         with open_bag(path) as reader:
             try:

@@ -21,13 +21,11 @@ class Sweep:
     cloud: its points, brought to the image's stamp where the scanner moves by tf
     stamp: of the scan, nanoseconds
     to_camera: (3, 4) metres, the scanner's frame to the camera's
-    moved: metres that the furthest-moved point was brought, 0 where the scanner does not move
     """
 
     cloud: Cloud
     stamp: int
     to_camera: np.ndarray
-    moved: float
 
 
 def sweep_of(message: Any, tree: TransformTree, frame_id: str, stamp: int) -> Sweep:
@@ -45,15 +43,15 @@ def sweep_of(message: Any, tree: TransformTree, frame_id: str, stamp: int) -> Sw
     scanner, measured, cloud = message.header.frame_id, messages.stamp_of(message), cloud_of(message)
     root = tree.moving_root(scanner)
     if root is None or root != tree.moving_root(frame_id):
-        return Sweep(cloud, measured, tree.lookup(frame_id, scanner, measured)[:3], 0.0)
-    points, moved = _moved(tree, root, scanner, cloud, measured, stamp)
-    return Sweep(replace(cloud, points=points), measured, tree.lookup(frame_id, scanner, stamp)[:3], moved)
+        return Sweep(cloud, measured, tree.lookup(frame_id, scanner, measured)[:3])
+    points = _moved(tree, root, scanner, cloud, measured, stamp)
+    return Sweep(replace(cloud, points=points), measured, tree.lookup(frame_id, scanner, stamp)[:3])
 
 
-def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: int, to: int) -> tuple[np.ndarray, float]:
+def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: int, to: int) -> np.ndarray:
     """Points in the scanner's frame at the time `to`, each from where the scanner was when it was measured."""
     if cloud.stamps is None and stamp == to:
-        return cloud.points, 0.0
+        return cloud.points
     if cloud.stamps is None:
         times, which = np.array([stamp]), np.zeros(len(cloud.points), dtype=int)
     else:
@@ -64,5 +62,4 @@ def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: in
     points = cloud.points.copy()
     chosen = matrices[which]
     points[:, :3] = np.einsum("nij,nj->ni", chosen[:, :3, :3], cloud.points[:, :3]) + chosen[:, :3, 3]
-    distance = np.linalg.norm(points[:, :3] - cloud.points[:, :3], axis=1).max(initial=0)
-    return points, float(distance)
+    return points

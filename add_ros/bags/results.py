@@ -57,8 +57,6 @@ class ResultBag:
     Args:
         path: the new bag.
         frames: the bag that the frames are read from.
-        storage: mcap or sqlite3.
-        compress: whether to compress with zstd.
         shown: the least score of detections with markers, by default that of what the node would publish;
             /camera/detections has all, so that the bag can be scored.
         classes: have the colours of markers, see `add_model.drawing.class_colour`.
@@ -73,8 +71,6 @@ class ResultBag:
         self,
         path: str | Path,
         frames: BagFrames,
-        storage: str = "mcap",
-        compress: bool = False,
         shown: float = SCORE_THRESHOLD,
         classes: ClassSpec | None = None,
     ) -> None:
@@ -84,7 +80,7 @@ class ResultBag:
         self._types = types.typestore()
         self._results: dict[int, tuple[BagFrame, Detections]] = {}
         self._poses = GroundPoses(frames.path)
-        self._writer = open_writer(self.path, storage, compress)
+        self._writer = open_writer(self.path, "mcap")
 
     @property
     def malformed_transforms(self) -> int:

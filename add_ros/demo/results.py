@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.typesys.store import Typestore
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
@@ -45,7 +44,6 @@ class ResultRun:
     answered_at: dict[int, int] = field(default_factory=dict)
     received_at: dict[int, int] = field(default_factory=dict)
     marker_messages: int = 0
-    repeated: int = 0
     diagnostics: dict[str, str] = field(default_factory=dict)
 
     def latency_ms(self, stamp: int) -> float | None:
@@ -63,10 +61,10 @@ class ResultRun:
         return Counter(str(name) for answer in self.answers.values() for name in answer.names)
 
 
-def read_run(result: Path, store: Typestore | None = None) -> ResultRun:
+def read_run(result: Path) -> ResultRun:
     """The run that the recorder wrote. Raises BagError where its bag is broken."""
     run = ResultRun()
-    for topic, time, message in read(result, store or types.typestore(), {DETECTIONS, MARKERS, INFO, DIAGNOSTICS}):
+    for topic, time, message in read(result, types.typestore(), {DETECTIONS, MARKERS, INFO, DIAGNOSTICS}):
         if topic == DIAGNOSTICS:
             for status in message.status:
                 run.diagnostics |= {pair.key: pair.value for pair in status.values if pair.value}
@@ -76,17 +74,16 @@ def read_run(result: Path, store: Typestore | None = None) -> ResultRun:
             run.received_at.setdefault(messages.stamp_of(message), time)
         else:
             stamp = messages.stamp_of(message)
-            run.repeated += stamp in run.answers
             run.answers[stamp] = _detections(message)
             run.answered_at.setdefault(stamp, time)
     return run
 
 
-def read_frames(bag: Path, run: ResultRun, store: Typestore | None = None) -> Iterator[ResultFrame]:
+def read_frames(bag: Path, run: ResultRun) -> Iterator[ResultFrame]:
     """The published frames in order, one at a time, each with its answer."""
     image, info, truth = (f"{CAMERA}/{name}" for name in (IMAGE, CAMERA_INFO, GROUND_TRUTH))
     pending: dict[int, dict[str, Any]] = {}
-    for topic, _, message in read(bag, store or types.typestore(), {image, info, truth}):
+    for topic, _, message in read(bag, types.typestore(), {image, info, truth}):
         stamp = messages.stamp_of(message)
         for done in sorted(s for s in pending if s != stamp):
             yield _frame(done, pending.pop(done), run)
