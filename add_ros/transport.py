@@ -11,13 +11,22 @@ _WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 
 def config_folder() -> Path:
-    """The folder with the profile: of the installed package, or of this source tree."""
+    """The folder with the profile: of this source tree, or of the installed package.
+
+    Raises:
+        FileNotFoundError: where there is neither.
+    """
     source = Path(__file__).resolve().parents[1] / "config"
     if (source / "fastdds.xml").is_file():
         return source
-    from ament_index_python.packages import get_package_share_directory
+    try:
+        from ament_index_python.packages import get_package_share_directory
 
-    return Path(get_package_share_directory("add_ros")) / "config"
+        return Path(get_package_share_directory("add_ros")) / "config"
+    except (ImportError, LookupError) as error:
+        raise FileNotFoundError(
+            f"fastdds.xml is not in {source}, and add_ros is not installed: is the checkout complete?"
+        ) from error
 
 
 def advice(config: Path, environment: Mapping[str, str], middleware: str) -> str | None:

@@ -17,8 +17,9 @@ from add_ros.bags.frames import BagFrames
 from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.table import count_notes
 from training.report.pictures import legend
-from training.report.sections import class_part, environment, precision_tables
+from training.report.sections import class_part, precision_tables
 from training.report.stories import stories, timelines
+from training.report.templates import environment
 
 
 def render(

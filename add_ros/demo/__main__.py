@@ -29,9 +29,10 @@ from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CameraBagWriter
 from add_ros.demo import pipeline
 from add_ros.demo.page import Report, write_page
-from add_ros.demo.processes import ProcessError, config_folder, isolate
+from add_ros.demo.processes import ProcessError, isolate
 from add_ros.demo.results import ResultRun, read_frames, read_run
 from add_ros.demo.viewer_bag import write_viewer_bag
+from add_ros.transport import config_folder
 from training.arguments import at_least, command_parser, share
 from training.model_arguments import add_engine_arguments
 from training.reported_errors import failed, reported

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from add_model.atomic_io import write_atomically
@@ -16,6 +15,7 @@ from add_model.detections import Detections
 from add_ros.bags.messages import seconds
 from add_ros.demo.results import ResultFrame
 from training.report.pictures import frame_pictures, legend
+from training.report.templates import environment
 
 _ABOVE = 480  # pixels, width and height of the bird's-eye view
 _STILLS = 4
@@ -47,9 +47,7 @@ def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> Non
     """Draw all frames and write the page."""
     pictures = [_picture(frame, report.classes) for frame in frames]
     stills = sorted({round(i) for i in np.linspace(0, len(pictures) - 1, min(_STILLS, len(pictures)))})
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("page.html.j2")
+    template = environment(Path(__file__).parent).get_template("page.html.j2")
     html = template.render(report=report, frames=pictures, stills=stills, classes=legend(report.classes), above=_ABOVE)
     write_atomically(path, html)
 

@@ -36,23 +36,6 @@ def isolate(config: Path) -> None:
     os.environ.update(profile_variables(config, os.environ))
 
 
-def config_folder() -> Path:
-    """The folder with fastdds.xml: config/ of the checkout, or of the installed package.
-
-    Raises:
-        ProcessError: where neither has one.
-    """
-    candidates = [Path(__file__).resolve().parents[2] / "config"]
-    with contextlib.suppress(ImportError, LookupError, OSError):
-        from ament_index_python.packages import get_package_share_directory
-
-        candidates.append(Path(get_package_share_directory("add_ros")) / "config")
-    for folder in candidates:
-        if (folder / "fastdds.xml").is_file():
-            return folder
-    raise ProcessError(f"fastdds.xml is missing in {' and '.join(map(str, candidates))}: is the checkout complete?")
-
-
 class Child:
     """A running `python -m module arguments`, whose output goes to `log`. It ends with this process."""
 

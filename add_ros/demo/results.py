@@ -74,7 +74,7 @@ def read_run(result: Path) -> ResultRun:
             run.received_at.setdefault(messages.stamp_of(message), time)
         else:
             stamp = messages.stamp_of(message)
-            run.answers[stamp] = _detections(message)
+            run.answers[stamp] = messages.detections_of(message)
             run.answered_at.setdefault(stamp, time)
     return run
 
@@ -99,8 +99,3 @@ def _frame(stamp: int, parts: dict[str, Any], run: ResultRun) -> ResultFrame:
     truth = messages.boxes_of(parts[GROUND_TRUTH])[2] if GROUND_TRUTH in parts else None
     pixels = pixels.reshape(image.height, image.width, 3)
     return ResultFrame(stamp, pixels, camera, run.answers.get(stamp), truth, run.latency_ms(stamp))
-
-
-def _detections(message: Any) -> Detections:
-    names, scores, boxes = messages.boxes_of(message)
-    return Detections(names, scores, boxes, np.full((len(names), 4), np.nan), np.full(len(names), np.nan))

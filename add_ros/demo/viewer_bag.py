@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from contextlib import ExitStack
 from pathlib import Path
 
 from add_ros.bags import messages, types
@@ -16,30 +18,25 @@ def write_viewer_bag(path: Path, played: Path, recorded: Path) -> None:
     Raises BagError where a bag cannot be read or written.
     """
     store = types.typestore()
-    writer, failed = open_writer(path, "mcap"), True
-    try:
-        with open_bag(played) as reader:
-            connections = {
-                c.topic: writer.add_connection(
-                    c.topic, c.msgtype, typestore=store, offered_qos_profiles=c.ext.offered_qos_profiles
-                )
-                for c in reader.connections
-            }
-            rows = [(time, c.topic, bytes(data)) for c, time, data in raw_messages(reader)]
-        with open_bag(recorded) as reader:
-            chosen = [c for c in reader.connections if c.topic in (DETECTIONS, MARKERS)]
-            for c in chosen:
-                connections[c.topic] = writer.add_connection(
-                    c.topic, c.msgtype, typestore=store, offered_qos_profiles=c.ext.offered_qos_profiles
-                )
-            for c, _, data in raw_messages(reader, chosen):
-                message = decoded(store, c, data)
-                heads = [message] if c.topic == DETECTIONS else [m for m in message.markers if m.header.frame_id]
-                if heads:  # what clears all markers at the start and the end has no stamp
-                    rows.append((messages.stamp_of(heads[0]), c.topic, bytes(data)))
-        with naming(path):
-            for time, topic, data in sorted(rows, key=lambda row: row[0]):
+    with ExitStack() as stack:
+        writer = open_writer(path, "mcap")
+        stack.push(lambda kind, *_: finish(writer, path, kind is not None))
+        source, results = (stack.enter_context(open_bag(bag)) for bag in (played, recorded))
+        chosen = [c for c in results.connections if c.topic in (DETECTIONS, MARKERS)]
+        connections = {
+            c.topic: writer.add_connection(
+                c.topic, c.msgtype, typestore=store, offered_qos_profiles=c.ext.offered_qos_profiles
+            )
+            for c in (*source.connections, *chosen)
+        }
+        answers = []
+        for c, _, data in raw_messages(results, chosen):
+            message = decoded(store, c, data)
+            heads = [message] if c.topic == DETECTIONS else [m for m in message.markers if m.header.frame_id]
+            if heads:  # what clears all markers at the start and the end has no stamp
+                answers.append((messages.stamp_of(heads[0]), c.topic, bytes(data)))
+        answers.sort(key=lambda row: row[0])
+        frames = ((time, c.topic, data) for c, time, data in raw_messages(source))
+        for time, topic, data in heapq.merge(frames, answers, key=lambda row: row[0]):
+            with naming(path):
                 writer.write(connections[topic], time, data)
-        failed = False
-    finally:
-        finish(writer, path, failed)

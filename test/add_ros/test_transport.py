@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from add_ros import transport
 from add_ros.transport import advice, config_folder, profile_variables
 
 CONFIG = Path("/somewhere/config")
@@ -51,3 +52,10 @@ def test_nobody_is_advised_who_chose_a_transport_or_another_middleware(environme
 
 def test_the_profile_is_where_the_advice_says():
     assert (config_folder() / "fastdds.xml").is_file()
+
+
+def test_a_checkout_without_its_configuration_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "__file__", str(tmp_path / "add_ros" / "transport.py"))
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=rf"fastdds.xml is not in {tmp_path}/config, and add_ros is not inst"):
+        config_folder()

@@ -12,7 +12,7 @@ import numpy as np
 from add_model import drawing
 from add_model.geometry.camera import Camera
 from training.report.pictures import data_uri
-from training.report.sections import environment
+from training.report.templates import environment
 
 _WIDTH = 640  # pixels
 _FAR = 60.0  # metres, the colour map's end

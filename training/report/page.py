@@ -21,7 +21,8 @@ from training.evaluation.table import count_notes
 from training.progress_bar import counted
 from training.report.cases import picture, worst_false_positives, worst_misses
 from training.report.pictures import data_uri
-from training.report.sections import ClassPart, Figure, class_part, environment, precision_tables
+from training.report.sections import ClassPart, Figure, class_part, precision_tables
+from training.report.templates import environment
 
 LoadImage = Callable[[str], tuple[np.ndarray, Camera]]
 

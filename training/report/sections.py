@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import jinja2
 
 from training.evaluation.average_precision import METRICS, OVERLAPS, Scores
 from training.evaluation.difficulty import DIFFICULTIES
@@ -53,17 +50,6 @@ def class_part(
     """
     figures = curve_figures(name, scores), distance_figures(name, errors)
     return ClassPart(name, threshold, *counts, *figures, bin_rows(errors))
-
-
-def environment(folder: Path) -> jinja2.Environment:
-    """The templates of a folder, which can include the ones beside this file; HTML in values is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
 
 
 def precision_tables(scores: Scores) -> list[tuple[str, dict[str, list[int]], list]]:

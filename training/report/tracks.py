@@ -10,8 +10,8 @@ import numpy as np
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.report.pictures import track_picture
-from training.report.sections import environment
 from training.report.stories import FollowedImage, stories, switch_times, timelines
+from training.report.templates import environment
 
 _WIDTH = 900  # pixels of pictures
 
