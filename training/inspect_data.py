@@ -31,6 +31,7 @@ from training.data.nuscenes.splits import SPLITS
 from training.data.sample import Objects
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
+from training.spread import spread
 
 _ACTIONS = {
     "check": (
@@ -213,9 +214,8 @@ def _write_page(
     from training.report.contact_sheet import Table, picture, render  # needs jinja2 and matplotlib
 
     pictures = []
-    count = min(options.pictures, len(frames))
-    for index in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int)) if count > 0 else ():
-        image, camera, points, objects = _frame(frames, int(index))
+    for index in spread(len(frames), options.pictures):
+        image, camera, points, objects = _frame(frames, index)
         solid = np.isfinite(objects.boxes).all(axis=1)
         caption = f"{frames.ids[index]}: {int(solid.sum())} boxes"
         pictures.append(picture(image, camera, points, objects.boxes[solid], objects.names[solid].tolist(), caption))

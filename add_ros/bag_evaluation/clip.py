@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,6 @@ from training.report.stories import FollowedImage
 
 _ABOVE, _WIDTHS = 400, (800, 960)  # pixels: 100 to 200 kB a frame, and as much with its tracks
 _COLUMNS = 400  # of the timeline
-
-
-def choose(ranking: Sequence[int], count: int) -> list[int]:
-    """The frames to show, in the order of time: half of them are the first of a ranking, the others at even steps.
-
-    Args:
-        ranking: all frames' indices.
-        count: how many to choose at most.
-    """
-    total = len(ranking)
-    if count >= total:
-        return list(range(total))
-    chosen = set(ranking[: -(-count // 2)])
-    even = np.linspace(0, total - 1, count - len(chosen)).round().astype(int)
-    chosen |= set(map(int, even))
-    # Frames that are both leave places for the next in the ranking.
-    for index in ranking:
-        if len(chosen) >= count:
-            break
-        chosen.add(index)
-    return sorted(chosen)
 
 
 def pictures(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from add_model.detections import SCORE_THRESHOLD
-from add_ros.bag_evaluation.clip import choose, pictures, timeline
+from add_ros.bag_evaluation.clip import pictures, timeline
 from add_ros.bag_evaluation.compare import Comparison
 from add_ros.bag_evaluation.scoring import Scored, counts
 from add_ros.bag_evaluation.text import MATCHING, agreement_text, assumptions, difference_rows, how_compared
@@ -20,6 +20,7 @@ from training.report.pictures import legend
 from training.report.sections import class_part, precision_tables
 from training.report.stories import stories, timelines
 from training.report.templates import environment
+from training.spread import ranked_and_spread
 
 
 def render(
@@ -46,7 +47,7 @@ def render(
     followed = [follow(one, bag.path, track_score) for one, bag in zip(scored, bags, strict=True)]
     clips = []
     for one, bag, ranking, tracks in zip(scored, bags, rankings, followed, strict=True):
-        shown = pictures(one, bag, choose(ranking, frames), tracks.images)
+        shown = pictures(one, bag, ranked_and_spread(ranking, len(ranking), frames), tracks.images)
         clips.append({"name": one.run.name, "total": len(one.frames), "frames": shown, "timeline": timeline(one)})
     return (
         environment(Path(__file__).parent)

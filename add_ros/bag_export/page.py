@@ -17,6 +17,7 @@ from training.data.images import read_image
 from training.data.kitti.calib import read_calib
 from training.data.kitti.labels import read_objects
 from training.report.contact_sheet import Picture, picture
+from training.spread import spread
 
 SHOWN, CHECKED = 12, 48
 
@@ -42,11 +43,6 @@ def look(root: Path, frames: ExportedFrames) -> tuple[list[Picture], list[str]]:
             caption += f", scan {frames.scan_offset[number] / 1e6:+.1f} ms" if scanned else ""
             pictures.append(picture(image, camera, points, boxes, names, caption))
     return pictures, checks.lines()
-
-
-def spread(total: int, count: int) -> list[int]:
-    """That many of `total` numbers, evenly spread."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
 def _read(

@@ -16,6 +16,7 @@ from add_ros.bags.messages import seconds
 from add_ros.demo.results import ResultFrame
 from training.report.pictures import frame_pictures, legend
 from training.report.templates import environment
+from training.spread import spread
 
 _ABOVE = 480  # pixels, width and height of the bird's-eye view
 _STILLS = 4
@@ -46,7 +47,7 @@ class Report:
 def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> None:
     """Draw all frames and write the page."""
     pictures = [_picture(frame, report.classes) for frame in frames]
-    stills = sorted({round(i) for i in np.linspace(0, len(pictures) - 1, min(_STILLS, len(pictures)))})
+    stills = spread(len(pictures), _STILLS)
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     html = template.render(report=report, frames=pictures, stills=stills, classes=legend(report.classes), above=_ABOVE)
     write_atomically(path, html)

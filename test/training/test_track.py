@@ -17,7 +17,7 @@ from training.data.kitti.tracking import read_tracks
 from training.data.sample import Objects
 from training.data.world import World
 from training.report.stories import FollowedImage, stories
-from training.report.tracks import chosen, render
+from training.report.tracks import render
 from training.track import main
 
 FRAMES = 6
@@ -120,9 +120,3 @@ def test_without_motion_or_labels_there_is_no_speed_and_no_truth():
     (story,) = stories(bare)
     assert story.truth == [] and story.ids == [3] and len(story.estimates) == 4
     assert render("A drive", bare, black, [], 2).count("<svg") == 2
-
-
-def test_pictures_are_those_with_switches_and_others_between():
-    images = [image(k, 1) for k in range(20)]
-    assert chosen(images, {0.7}, 5) == [0, 6, 7, 13, 19]
-    assert chosen([], set(), 5) == []

@@ -12,6 +12,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.report.pictures import track_picture
 from training.report.stories import FollowedImage, stories, switch_times, timelines
 from training.report.templates import environment
+from training.spread import ranked_and_spread
 
 _WIDTH = 900  # pixels of pictures
 
@@ -35,6 +36,9 @@ def render(
         classes: those of the model.
     """
     told = stories(images, classes)
+    times = switch_times(told)
+    switched = [k for k, image in enumerate(images) if image.time in times]
+    shown = ranked_and_spread(switched, len(images), pictures)
     return (
         environment(Path(__file__).parent)
         .get_template("tracks.html.j2")
@@ -45,18 +49,9 @@ def render(
             count=len({int(i) for image in images for i in image.tracks.ids}),
             scores="\n".join(scores),
             timelines=timelines(told, images),
-            pictures=[
-                _picture(images[k], load(k), images[0].time) for k in chosen(images, switch_times(told), pictures)
-            ],
+            pictures=[_picture(images[k], load(k), images[0].time) for k in shown],
         )
     )
-
-
-def chosen(images: Sequence[FollowedImage], times: set[float], count: int) -> list[int]:
-    """Images to show, in order: those of the given times, as many as half of them, and others at even steps."""
-    there = [k for k, image in enumerate(images) if image.time in times][: count // 2]
-    even = np.linspace(0, len(images) - 1, max(0, count - len(there))).round().astype(int).tolist() if images else []
-    return sorted({*there, *even})
 
 
 def _picture(image: FollowedImage, pixels: np.ndarray, start: float) -> dict[str, Any]:

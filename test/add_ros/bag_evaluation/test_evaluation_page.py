@@ -12,7 +12,7 @@ from support.browser_bench import driven
 
 from add_model.predictor import SHIPPED_MODEL
 from add_ros import evaluate_bag
-from add_ros.bag_evaluation.clip import choose, timeline
+from add_ros.bag_evaluation.clip import timeline
 from add_ros.bag_evaluation.scoring import Scored
 from add_ros.bags import convert
 from add_ros.bags.frames import BagFrames
@@ -123,16 +123,6 @@ def test_each_picture_is_of_its_frame(folder, page):
         assert picture.shape == (frame["height"], frame["width"], 3) == (240, 800, 3)
         small = cv2.resize(picture, (80, 24), interpolation=cv2.INTER_AREA).astype(int)
         assert np.argmin([np.abs(small - image).mean() for image in images]) == frame["index"]
-
-
-@pytest.mark.parametrize(("total", "count"), [(1, 60), (60, 60), (61, 60), (2000, 60), (10, 1), (10, 0), (7, 3)])
-def test_as_many_frames_as_asked_for_are_chosen(total, count):
-    ranking = np.random.default_rng(0).permutation(total).tolist()
-    chosen = choose(ranking, count)
-    assert chosen == sorted(set(chosen)) and len(chosen) == min(total, count)
-    if count < total:
-        assert set(chosen) >= set(ranking[: (count + 1) // 2])
-        assert np.diff(chosen).max(initial=0) <= 2 + total / max(1, count // 2 - 1)
 
 
 def test_the_strip_shows_the_largest_count_of_each_column():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from training.data.frame_sources import LabelledFrames
 from training.data.inspection.judgement import judge
 from training.data.inspection.survey import Survey
 from training.errors import DataSetError
+from training.spread import spread
 
 _FRAMES = 200
 
@@ -18,7 +17,7 @@ def require_sound(folders: Sequence[LabelledFrames]) -> None:
     """Look at some labels of each folder. Raises DataSetError for faults that make training useless."""
     for frames in folders:
         survey = Survey()
-        for index in np.unique(np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)):
+        for index in spread(len(frames), _FRAMES):
             survey.add(frames.ids[index], frames.objects(index), frames.camera(index), None)
         # Doubtful calibrations are in the folder's notes, and may be trusted.
         if found := judge(survey, {}, [], {}).faults:
