@@ -24,7 +24,6 @@ MATCHING = (
 )
 _ROUNDING = 1e-6  # by which two sums in different order may differ
 _NAME_WIDTH = 28  # columns, more where a class name needs them
-UNITS = {"recall": "", "depth": "m", "lateral": "m", "size": "m", "heading": "deg"}
 
 
 def assumptions(scored: Scored) -> list[str]:
@@ -101,7 +100,7 @@ def format_distance(errors: ClassErrors) -> list[str]:
         f"{errors.name}, scores of {errors.threshold:.3g} and above: {found} of {labelled} objects found, "
         f"{false} false positives",
         f"  {'distance':<12}{'objects':>8}{'recall':>8}"
-        + "".join(f"{f'{quantity}, {UNITS[quantity]}':>14}" for quantity in QUANTITIES),
+        + "".join(f"{_with_unit(quantity):>14}" for quantity in QUANTITIES),
     ]
     for name, objects, recall, *medians in bin_rows(errors.distance):
         lines.append(f"  {name:<12}{objects:>8}{recall:>8}" + "".join(f"{value:>14}" for value in medians))
@@ -196,7 +195,7 @@ def difference_rows(comparison: Comparison) -> list[tuple[str, list[list[str]]]]
 
 
 def _with_unit(measure: str) -> str:
-    return f"{measure}, {UNITS[measure]}" if UNITS[measure] else measure
+    return f"{measure}, {QUANTITIES[measure]}" if measure in QUANTITIES else measure
 
 
 def _known(rows: list[list[str]]) -> list[list[str]]:

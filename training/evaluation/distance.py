@@ -14,7 +14,7 @@ from training.evaluation.association import IGNORED, Association
 
 EDGES = np.append(np.arange(0.0, 81.0, 10.0), np.inf)  # metres
 QUARTILES = (25, 50, 75)
-QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "degrees"}
+QUANTITIES = {"depth": "m", "lateral": "m", "size": "m", "heading": "deg"}
 
 
 @dataclass(frozen=True, eq=False)
