@@ -114,12 +114,11 @@ def _check_size(info: Any, width: int, height: int) -> None:
     binned = f", binning {info.binning_x}x{info.binning_y}" if max(info.binning_x, info.binning_y) > 1 else ""
     factors = width / expected[0], height / expected[1]
     scaled = abs(factors[0] / factors[1] - 1) < 0.02
+    resized = f"; it was resized by {factors[0]:.3g}, and so must K and P be" if scaled else ""
     raise FrameRejectedError(
         "size mismatch",
         f"the image is {width}x{height} but its camera_info describes {expected[0]}x{expected[1]} "
-        f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution"
-        + f"; it was resized by {factors[0]:.3g}, and so must K and P be"
-        * scaled,
+        f"({info.width}x{info.height}{region}{binned}): they must come from the same camera and resolution{resized}",
     )
 
 

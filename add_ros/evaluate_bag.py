@@ -26,7 +26,7 @@ from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
 from add_ros.bag_evaluation.run import joined, renamed, renamed_counts
 from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score
-from add_ros.bag_evaluation.sides import Side, detector_of, evaluate_bag, open_side, sides
+from add_ros.bag_evaluation.sides import Side, detector_of, evaluate_one, open_side, sides
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
@@ -68,7 +68,7 @@ def _scored_together(a: argparse.Namespace) -> Scored:
     """Several bags as one run."""
     for bag in a.bags:  # or a bag that cannot be scored would be found out after hours
         open_side(Side(bag, a.model, None), a)
-    answers = map_bags(partial(evaluate_bag, a), a.bags, a.processes, a.scheduler)
+    answers = map_bags(partial(evaluate_one, a), a.bags, a.processes, a.scheduler)
     print_notes([answer.note for answer in answers])
     classes = _classes([answer.classes for answer in answers], a)
     return score(joined([answer.run for answer in answers]), a.score, classes=classes)

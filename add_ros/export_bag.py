@@ -171,7 +171,8 @@ def _progress(frames: Iterator[RecordedFrame], recording: Recording) -> Iterator
 
 def _counts(a: argparse.Namespace, frames: ExportedFrames, how: str, before: int) -> list[str]:
     went_on = f", {before} of them before" if before else ""
-    lines = [f"{len(frames)} frames of {len(a.bags)} recording{'s' * (len(a.bags) != 1)}{went_on}, in {a.out}", how]
+    recordings = "1 recording" if len(a.bags) == 1 else f"{len(a.bags)} recordings"
+    lines = [f"{len(frames)} frames of {recordings}{went_on}, in {a.out}", how]
     objects = frames.objects[frames.labelled]
     lines.append(f"{len(objects)} frames have labels, {objects.sum()} objects in all")
     return lines

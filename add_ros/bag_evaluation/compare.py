@@ -227,10 +227,9 @@ def _measure(scored: Scored, weights: np.ndarray | None = None) -> tuple[np.ndar
 
 
 def _same_frames(first: Scored, second: Scored) -> bool:
-    if [frame.stamp for frame in first.frames] != [frame.stamp for frame in second.frames]:
-        return False
-    return all(
-        len(a.objects) == len(b.objects)
+    return len(first.frames) == len(second.frames) and all(
+        a.stamp == b.stamp
+        and len(a.objects) == len(b.objects)
         and (a.objects.names == b.objects.names).all()
         and np.allclose(a.objects.boxes, b.objects.boxes, atol=1e-3, equal_nan=True)
         for a, b in zip(first.frames, second.frames, strict=True)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class KeptFrames(Sequence[T], Generic[T]):
-    """A sequence that grows at its end. Each item is read anew whenever it is asked for, so that none equals another.
+    """A sequence that grows at its end. Each item is read anew whenever it is asked for: tell frames apart by index.
 
     The file lies where temporary files do (TMPDIR) and is gone with this object.
 

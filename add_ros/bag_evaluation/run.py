@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class EvaluatedRun:
     skipped: Counter[str]
     notes: list[str]
 
-    @property
+    @cached_property
     def unanswered(self) -> int:
         """Frames without recorded detections: they count as frames where nothing was found."""
         return sum(not frame.answered for frame in self.frames)
@@ -121,17 +122,18 @@ def run_recorded(
     """
     if elsewhere is None:
         require_detections(bag)
-    frames = KeptFrames[EvaluatedFrame]()
+    frames, answers = KeptFrames[EvaluatedFrame](), 0
     for frame in _labelled(bag):
         found = frame.detections if elsewhere is None else _answer(elsewhere, frame, name)
         answered = found is not None
+        answers += answered
         found = found if answered else Detections.empty()
         if score_threshold is not None:
             found = found[~(found.scores < score_threshold)]
         frames.append(_evaluated(frame, found, answered))
         if sink and answered:
             sink(frame, found)
-    if not any(frame.answered for frame in frames):
+    if not answers:
         raise BagError(
             f"none of the {len(frames)} frames of {bag.path} has detections of its stamp: the detections must carry "
             "the stamps of the images, as the node's do, and come from the same recording"

@@ -47,9 +47,13 @@ class ClassErrors:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A run with its scores; `frames` are the run's with every 2D box filled in, see `derived`."""
+    """A run with its scores; `frames` are the run's with every 2D box filled in, see `derived`.
+
+    labelled: how often each name occurs in the ground truth
+    """
 
     run: EvaluatedRun
+    labelled: Counter[str]
     frames: Sequence[EvaluatedFrame]
     derived: Derived
     tallies: Tallies
@@ -128,15 +132,15 @@ def score(
         classes,
     )
     errors = {name: _class_errors(name, frames, least, classes) for name in classes.names}
-    return Scored(run, frames, derived, counts, errors)
+    return Scored(run, labelled, frames, derived, counts, errors)
 
 
-def other_classes(run: EvaluatedRun, classes: ClassSpec) -> Counter[str]:
+def other_classes(scored: Scored) -> Counter[str]:
     """Names in the ground truth that are neither scored nor a neighbour of what is, and how often they occur."""
+    classes = scored.class_spec
     neighbours = [name for kind in classes for name in kind.neighbours]
     known = {name.lower() for name in (*classes.names, *neighbours, DONT_CARE)}
-    names = Counter(str(name) for frame in run.frames for name in frame.objects.names)
-    return Counter({name: count for name, count in names.items() if name.lower() not in known})
+    return Counter({name: count for name, count in scored.labelled.items() if name.lower() not in known})
 
 
 def check_classes(bag: str, labelled: Counter[str], classes: ClassSpec) -> None:

@@ -105,7 +105,7 @@ def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
     return Detector(partial(run_recorded, bag, elsewhere, name, a.score_threshold))
 
 
-def evaluate_bag(a: argparse.Namespace, bag: Path) -> BagAnswer:
+def evaluate_one(a: argparse.Namespace, bag: Path) -> BagAnswer:
     """The run of one of several bags; what it needs and gives can go from process to process."""
     side = Side(bag, a.model, None)
     detector = detector_of(side, open_side(side, a), a)

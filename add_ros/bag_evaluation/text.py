@@ -59,7 +59,7 @@ def assumptions(scored: Scored) -> list[str]:
             f"{derived.lost} detections have no finite box or score, no size, or are not in the image, and are left "
             "out."
         )
-    if others := other_classes(scored.run, scored.class_spec):
+    if others := other_classes(scored):
         lines.append(
             f"The ground truth has objects of classes that are not scored: {listed_counts(others)}. Detections of them "
             "count as false positives where they have a scored class."

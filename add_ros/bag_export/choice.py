@@ -39,7 +39,8 @@ class FrameChooser:
     def __init__(self, choice: FrameChoice) -> None:
         self._choice, self._count = choice, 0
         self._stamp: int | None = None
-        self._place: np.ndarray | None = None
+        self._place: np.ndarray | None = None  # at the last frame that was taken
+        self._seen: np.ndarray | None = None  # at the one that was last asked about
 
     def due(self, stamp: int) -> bool:
         """Whether a frame may be taken by its number and time. To be asked once for every frame."""
@@ -55,8 +56,8 @@ class FrameChooser:
         """Whether the camera is far enough from the last frame that was taken; `place` (3,) is asked only if needed."""
         if not self._choice.min_metres:
             return True
-        self._seen = place()
-        return self._place is None or np.linalg.norm(self._seen - self._place) >= self._choice.min_metres
+        self._seen = seen = place()
+        return self._place is None or np.linalg.norm(seen - self._place) >= self._choice.min_metres
 
     def sharp(self, image: np.ndarray) -> bool:
         """Whether the image (H, W, 3) is sharp enough."""
@@ -64,9 +65,7 @@ class FrameChooser:
 
     def taken(self, stamp: int) -> None:
         """Remember that the frame, which was last asked about, was taken."""
-        self._stamp = stamp
-        if self._choice.min_metres:
-            self._place = self._seen
+        self._stamp, self._place = stamp, self._seen
 
 
 def sharpness(image: np.ndarray) -> float:

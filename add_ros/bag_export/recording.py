@@ -232,7 +232,7 @@ class RecordedFrame:
         for stamp in (self.stamp, scan_stamp):
             found = recording.labels.at(topic, stamp) if topic and stamp is not None else None
             if found is not None:
-                look_up = lambda frame: recording.tree.lookup(self.frame_id, frame, stamp)  # noqa: B023, E731
+                look_up = partial(recording.tree.lookup, self.frame_id, stamps=stamp)
                 return objects_of(*found, self.frame_id, camera, look_up, view)
         return None
 

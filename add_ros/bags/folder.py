@@ -170,9 +170,10 @@ class Folder:
             held[connection.topic] += connection.msgcount
         told = Counter({topic: entry.get("message_count", 0) for topic, entry in described.items()})
         if odd := sorted(topic for topic in held.keys() | told.keys() if held[topic] != told[topic]):
-            listed = ", ".join(f"{topic} {told[topic]} and {held[topic]}" for topic in odd[:5])
+            shown = [f"{topic} {told[topic]} and {held[topic]}" for topic in odd[:5]]
+            listed = ", ".join([*shown, "..."] if len(odd) > 5 else shown)
             self._notes.append(
-                f"{METADATA} and the files differ in the number of messages ({listed}{', ...' * (len(odd) > 5)}): "
+                f"{METADATA} and the files differ in the number of messages ({listed}): "
                 "what the files hold is read; where a .db3 was copied without its -wal, copy that, too"
             )
         types = {c.topic: c.msgtype for c in self.connections}

@@ -172,7 +172,7 @@ class BagFrames:
             lines.append(
                 f"{_counted(n, 'time')} {what}" + (f": {self.problems[what]}" if what in self.problems else "")
             )
-        return lines + [self.damage] * bool(self.damage)
+        return [*lines, self.damage] if self.damage else lines
 
     def _reset(self) -> None:
         self.count, self.damage = 0, None
@@ -313,4 +313,4 @@ class BagFrames:
 
 
 def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

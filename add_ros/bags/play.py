@@ -112,8 +112,8 @@ class Player:
             if not unsubscribed and not absent and time.monotonic() - since >= _SETTLED:
                 return
             if time.monotonic() >= deadline and (unsubscribed or absent):
-                missing = [f"no subscriber to {', '.join(unsubscribed)}"] * bool(unsubscribed)
-                missing += [f"no subscription of node {', '.join(sorted(absent))}"] * bool(absent)
+                missing = [f"no subscriber to {', '.join(unsubscribed)}"] if unsubscribed else []
+                missing += [f"no subscription of node {', '.join(sorted(absent))}"] if absent else []
                 raise BagError(
                     f"{' and '.join(missing)} after {timeout:g} s; "
                     "choose the topics to play with --topics, or play without --wait-for-subscribers"

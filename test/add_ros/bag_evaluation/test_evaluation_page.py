@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import cv2
@@ -127,7 +128,7 @@ def test_each_picture_is_of_its_frame(folder, page):
 
 def test_the_strip_shows_the_largest_count_of_each_column():
     faults = [{"missed": i % 3, "false": 4 if i == 777 else 0} for i in range(1000)]
-    scored = Scored(None, faults, None, None, {})
+    scored = Scored(None, Counter(), faults, None, None, {})
     vars(scored)["faults"] = faults
     drawn = timeline(scored)
     assert drawn["most"] == 4 + 777 % 3

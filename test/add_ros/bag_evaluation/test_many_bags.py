@@ -13,7 +13,7 @@ import pytest
 from add_ros import evaluate_bag
 from add_ros.bag_evaluation.options import read_arguments
 from add_ros.bag_evaluation.run import EvaluatedRun, joined
-from add_ros.bag_evaluation.sides import evaluate_bag as evaluate_one
+from add_ros.bag_evaluation.sides import evaluate_one
 from add_ros.bags import convert
 from training.data.kitti.labels import detections_table, objects_table
 from training.data.world import World
