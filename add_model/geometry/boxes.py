@@ -193,7 +193,7 @@ def project_corners(corner_points: np.ndarray, camera: Camera) -> np.ndarray:
 
 def clip_to_image(rectangles: np.ndarray, camera: Camera) -> np.ndarray:
     """2D boxes (N, 4) in pixels, clipped to the image."""
-    limit = np.array([camera.width - 1, camera.height - 1] * 2)
+    limit = np.array([camera.width - 1, camera.height - 1] * 2, dtype=float)
     return np.clip(rectangles, 0, limit)
 
 

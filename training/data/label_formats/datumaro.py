@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from training.data.label_formats.cuboids import (
     one_word,
     upright,
 )
-from training.data.label_formats.tool_files import entry, numbers, read_json, sides
+from training.data.label_formats.tool_files import entry, mapping, numbers, read_json, sides
 
 
 def write_datumaro(path: Path, frames: Frames) -> None:
@@ -65,13 +66,15 @@ def read_datumaro(path: Path) -> ReadLabels:
     """The inverse of `write_datumaro`; annotations of other types are refused. Raises LabelFormatError."""
     content = read_json(path)
     categories = entry(entry(content, "categories", dict, str(path)), "label", dict, f"{path}, categories")
-    kinds = [entry(label, "name", str, f"{path}, label {i}") for i, label in enumerate(categories.get("labels", []))]
+    labels = entry(categories, "labels", list, f"{path}, categories, label")
+    kinds = [entry(label, "name", str, f"{path}, label {i}") for i, label in enumerate(labels)]
     read = ReadLabels()
     for number, item in enumerate(entry(content, "items", list, str(path))):
         name = entry(item, "id", str, f"{path}, item {number}").rsplit("/", 1)[-1]
         rows, occluded = [], []
         for index, found in enumerate(entry(item, "annotations", list, f"{path}, item {name}")):
             where = f"{path}, item {name}, annotation {index}"
+            found = mapping(found, where)
             if found.get("type") != "cuboid_3d":
                 raise LabelFormatError(f"{where}: type {found.get('type')!r}, cuboid_3d is needed")
             label = found.get("label_id")
@@ -80,13 +83,13 @@ def read_datumaro(path: Path) -> ReadLabels:
             yaw = upright(where, tuple(numbers(found.get("rotation"), 3, where)))
             size = sides(numbers(found.get("scale"), 3, where), where)
             rows.append((one_word(kinds[label]), [*numbers(found.get("position"), 3, where), *size, yaw]))
-            occluded.append(_occlusion(found.get("attributes") or {}))
+            occluded.append(_occlusion(mapping(found.get("attributes") or {}, where)))
         read.cuboids[name] = Cuboids.of(rows, occluded)
     return read
 
 
-def _occlusion(attributes: dict[str, Any]) -> int:
-    code = attributes.get("occlusion_code")
-    if isinstance(code, int) and not isinstance(code, bool):
+def _occlusion(attributes: Mapping[str, Any]) -> int:
+    code, occluded = attributes.get("occlusion_code"), attributes.get("occluded")
+    if isinstance(code, int) and not isinstance(code, bool) and NOT_GIVEN <= code <= 3:
         return code
-    return {True: 1, False: 0}.get(attributes.get("occluded"), NOT_GIVEN)
+    return int(occluded) if occluded in (0, 1) else NOT_GIVEN

@@ -11,7 +11,7 @@ import numpy as np
 
 from add_model.atomic_io import write_atomically
 from training.data.label_formats.cuboids import Cuboids, Frames, LabelFormatError, ReadLabels, one_word, upright
-from training.data.label_formats.tool_files import entry, numbers, read_json, sides
+from training.data.label_formats.tool_files import entry, mapping, numbers, read_json, sides
 
 _AXES, _SIZES = ("x", "y", "z"), ("length", "width", "height")
 
@@ -43,6 +43,7 @@ def read_labelcloud(folder: Path, degrees: bool) -> ReadLabels:
         rows = []
         for number, item in enumerate(entry(content, "objects", list, str(path))):
             where = f"{path}, object {number}"
+            item = mapping(item, where)
             turns = numbers(item.get("rotations"), _AXES, where)
             turns = np.radians(turns).tolist() if degrees else turns
             size = sides(numbers(item.get("dimensions"), _SIZES, where), where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from add_model.atomic_io import write_atomically
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.label_formats.cuboids import NOT_GIVEN, Frames, LabelFormatError, ReadLabels, in_image, one_word
-from training.data.label_formats.tool_files import entry, numbers, read_json, sides
+from training.data.label_formats.tool_files import entry, mapping, matrix, numbers, read_json, sides
 from training.data.sample import Objects
 
 # This project's corners in the order of bbox3D_cam: v0 is at -length/2, the top, -width/2.
@@ -77,14 +78,13 @@ def read_omni3d(path: Path) -> ReadLabels:
     names, cameras, rows = {}, {}, {}
     for i, image in enumerate(entry(content, "images", list, str(path))):
         where = f"{path}, image {i}"
-        K = np.array([numbers(row, 3, where) for row in entry(image, "K", list, where)])
         number = entry(image, "id", int, where)
         names[number] = Path(entry(image, "file_path", str, where)).stem
-        size = entry(image, "width", int, where), entry(image, "height", int, where)
-        cameras[number], rows[number] = Camera(np.c_[K, np.zeros(3)], *size), []
+        cameras[number], rows[number] = _camera(image, where), []
     for i, found in enumerate(entry(content, "annotations", list, str(path))):
+        found = mapping(found, f"{path}, annotation {i}")
         where = f"{path}, annotation {found.get('id', i)}"
-        number = found.get("image_id")
+        number = entry(found, "image_id", int, where)
         if number not in rows:
             raise LabelFormatError(f"{where}: image_id {number} is no image of the file")
         if found.get("valid3D", True):
@@ -92,17 +92,31 @@ def read_omni3d(path: Path) -> ReadLabels:
     return ReadLabels(objects={names[n]: _objects(rows[n], cameras[n]) for n in rows})
 
 
-def _row(found: Any, where: str) -> tuple[str, list[float], list[float], float, int]:
+def _camera(image: Mapping[str, Any], where: str) -> Camera:
+    K = matrix(entry(image, "K", list, where), f"{where}, 'K'")
+    width, height = map(int, numbers(image, ("width", "height"), where))
+    try:
+        return Camera(np.c_[K, np.zeros(3)], width, height)
+    except ValueError as error:
+        raise LabelFormatError(f"{where}: {error}") from None
+
+
+def _row(found: Mapping[str, Any], where: str) -> tuple[str, list[float], list[float], float, int]:
     width, height, length = sides(numbers(found.get("dimensions"), 3, where), where)
-    turn = np.array([numbers(row, 3, where) for row in entry(found, "R_cam", list, where)])
-    if turn.shape != (3, 3) or abs(turn[1, 1]) < _LEAST_UPRIGHT:
+    turn = matrix(entry(found, "R_cam", list, where), f"{where}, 'R_cam'")
+    if abs(turn[1, 1]) < _LEAST_UPRIGHT:
         raise LabelFormatError(f"{where}: R_cam is not upright in the camera's frame: only upright boxes can be learnt")
     box = [*numbers(found.get("center_cam"), 3, where), length, width, height, np.arctan2(-turn[2, 0], turn[0, 0])]
     tight = found.get("bbox2D_tight") or [-1] * 4
-    visibility = found.get("visibility", -1)
+    visibility, truncated = (_share(found, key, where) for key in ("visibility", "truncation"))
     code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility)) if visibility >= 0 else NOT_GIVEN
     name = one_word(entry(found, "category_name", str, where))
-    return name, box, numbers(tight, 4, where), float(found.get("truncation", -1)), code
+    return name, box, numbers(tight, 4, where), truncated, code
+
+
+def _share(found: Mapping[str, Any], key: str, where: str) -> float:
+    """The number of a key; -1, as Omni3D has it, where it is not given."""
+    return -1.0 if found.get(key) is None else numbers(found, (key,), where)[0]
 
 
 def _objects(rows: list, camera: Camera) -> Objects:

@@ -17,7 +17,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises LabelFormatError where it is none."""
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabelFormatError(f"{path}: not JSON: {error}") from None
 
 
@@ -35,11 +35,17 @@ def numbers(value: Any, keys: Sequence[str] | int, where: str) -> list[float]:
         wanted = f"numbers {', '.join(keys)}"
     try:
         result = [float(item) for item in found]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = []
     if not result or not np.isfinite(result).all():
         raise LabelFormatError(f"{where}: {wanted} needed, got {str(value)[:80]}")
     return result
+
+
+def matrix(value: Any, where: str) -> np.ndarray:
+    """The (3, 3) matrix of a list of rows. Raises LabelFormatError where it is none."""
+    rows = value if isinstance(value, list) and len(value) == 3 else [None]
+    return np.array([numbers(row, 3, f"{where}, rows of a 3x3 matrix") for row in rows])
 
 
 def sides(values: Sequence[float], where: str) -> list[float]:
@@ -47,6 +53,13 @@ def sides(values: Sequence[float], where: str) -> list[float]:
     if min(values) <= 0:
         raise LabelFormatError(f"{where}: sizes must be above 0, got {', '.join(f'{v:g}' for v in values)}")
     return list(values)
+
+
+def mapping(value: Any, where: str) -> Mapping[str, Any]:
+    """The same value, which has keys. Raises LabelFormatError where it is of another type."""
+    if not isinstance(value, Mapping):
+        raise LabelFormatError(f"{where}: an object with keys is needed, got {str(value)[:80]}")
+    return value
 
 
 def entry(value: Any, key: str, kind: type, where: str) -> Any:
