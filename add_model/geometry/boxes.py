@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from add_model.geometry.camera import Camera
+from add_model.geometry.rotated_iou import ratio
 
 # Corners 0-3 are the bottom face, 4-7 the top face above them; 0, 1, 4, 5 are the front face.
 EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
@@ -202,13 +203,34 @@ def has_area(rectangles: np.ndarray) -> np.ndarray:
     return (rectangles[:, 2] > rectangles[:, 0]) & (rectangles[:, 3] > rectangles[:, 1])
 
 
+def rectangle_area(rectangles: np.ndarray) -> np.ndarray:
+    """Area (...) of 2D boxes (..., 4)."""
+    return (rectangles[..., 2] - rectangles[..., 0]) * (rectangles[..., 3] - rectangles[..., 1])
+
+
+def visible_part(rectangles: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """2D boxes (N, 4) clipped to the image, and the share (N,) of each one's area that is left; NaN of no area."""
+    clipped = clip_to_image(rectangles, camera)
+    area = rectangle_area(rectangles)
+    return clipped, np.divide(rectangle_area(clipped), area, out=np.full(area.shape, np.nan), where=area > 0)
+
+
+def rectangle_intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Common area (...) of 2D boxes (..., 4), the first with the first; 0 for inverted ones and NaN."""
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    return np.where((width > 0) & (height > 0), width * height, 0.0)
+
+
+def rectangle_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union (...) of 2D boxes (..., 4), the first with the first; 0 where one is NaN."""
+    common = rectangle_intersection(a, b)
+    return ratio(common, rectangle_area(a) + rectangle_area(b) - common)
+
+
 def image_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(A, B) intersection over union of 2D boxes (A, 4) and (B, 4) in pixels; 0 where one is NaN."""
-    corner = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
-    common = np.prod(np.maximum(corner, 0), axis=2)
-    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
-    union = area_a[:, None] + area_b - common
-    return np.divide(common, union, out=np.zeros_like(union), where=union > 0)
+    """(A, B) intersection over union of 2D boxes (A, 4), each with each of (B, 4); 0 where one is NaN."""
+    return rectangle_iou(a[:, None], b[None])
 
 
 def headings_between(angles: np.ndarray, rotation: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from add_model.geometry.level import LevelView
 from add_ros.bags import messages
 from add_ros.bags.ground_truth import NOT_GIVEN, GroundTruthError, decode
 from add_ros.errors import FrameRejectedError
-from training.data.kitti.tracking import outside_share
 from training.data.sample import Objects
 
 _CUBE, _ADD = 1, 0  # Marker's type and action
@@ -141,9 +140,8 @@ def _in_view(found: Objects, camera: Camera) -> Objects:
     open_ = np.isnan(found.boxes2d).any(axis=1)
     if not open_.any():
         return found
-    whole = box3d.project_boxes(found.boxes, camera)
-    inside = box3d.clip_to_image(whole, camera)
-    shown = box3d.has_area(inside)
+    inside, share = box3d.visible_part(box3d.project_boxes(found.boxes, camera), camera)
     boxes2d = np.where(open_[:, None], inside, found.boxes2d)
-    truncated = np.where(found.truncated == NOT_GIVEN, outside_share(found, camera), found.truncated)
-    return replace(found, boxes2d=boxes2d, truncated=truncated)[~open_ | shown]
+    derived = (found.truncated == NOT_GIVEN) & ~np.isnan(share)
+    truncated = np.where(derived, 1 - share, found.truncated)
+    return replace(found, boxes2d=boxes2d, truncated=truncated)[~open_ | (share > 0)]

@@ -95,18 +95,14 @@ def color_jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 
 
 def _keep_visible(objects: Objects, camera: Camera) -> Objects:
     """Clip 2D boxes to the image, drop those outside, and add what the clipping cut off to the truncated share."""
-    whole, clipped = objects.boxes2d, box3d.clip_to_image(objects.boxes2d, camera)
-    area, seen = _area(whole), _area(clipped)
-    share = np.divide(seen, area, out=np.ones_like(area), where=area > 0)
+    whole = objects.boxes2d
+    clipped, share = box3d.visible_part(whole, camera)
     # A negative share is KITTI's 'not given' (DontCare) and stays so.
-    truncated = np.where(objects.truncated < 0, objects.truncated, 1 - (1 - objects.truncated) * share)
+    known = (objects.truncated >= 0) & ~np.isnan(share)
+    truncated = np.where(known, 1 - (1 - objects.truncated) * share, objects.truncated)
     limit = [camera.width - 1, camera.height - 1]
     kept = (whole[:, 2:] > 0).all(axis=1) & (whole[:, :2] < limit).all(axis=1)
     return replace(objects, boxes2d=clipped, truncated=truncated)[kept]
-
-
-def _area(rectangles: np.ndarray) -> np.ndarray:
-    return np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1)
 
 
 def resize_depth(depth: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -64,12 +64,11 @@ def objects_in_image(boxes: PosedBoxes, occluded: np.ndarray, camera: Camera) ->
         camera: that of the image.
     """
     whole = box3d.project_corners(boxes.corners(), camera)
-    clipped = box3d.clip_to_image(whole, camera)
+    clipped, share = box3d.visible_part(whole, camera)
     depth = boxes.centres @ camera.P[2, :3] + camera.P[2, 3]
-    shown = np.flatnonzero(box3d.has_area(clipped) & (depth > 0))
-    areas = [np.prod(rectangles[shown, 2:] - rectangles[shown, :2], axis=1) for rectangles in (clipped, whole)]
+    shown = np.flatnonzero((share > 0) & (depth > 0))
     found = Objects(
-        boxes.names[shown], boxes.upright()[shown], clipped[shown], 1 - areas[0] / areas[1], np.asarray(occluded)[shown]
+        boxes.names[shown], boxes.upright()[shown], clipped[shown], 1 - share[shown], np.asarray(occluded)[shown]
     )
     return found, shown
 

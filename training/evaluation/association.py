@@ -13,10 +13,10 @@ import numpy as np
 
 from add_model.classes import DONT_CARE, KITTI_CLASSES, ClassSpec
 from add_model.detections import SCORE_THRESHOLD, Detections
+from add_model.geometry.boxes import image_iou, rectangle_area, rectangle_intersection
 from add_model.geometry.rotated_iou import ratio
 from training.data.sample import Objects
 from training.evaluation.difficulty import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT
-from training.evaluation.overlap import rectangle_area, rectangle_intersection
 
 FREE, IGNORED = -1, -2
 MIN_IOU = 0.5
@@ -50,11 +50,8 @@ def associate(objects: Objects, detections: Detections, name: str, classes: Clas
         name: the class, in any case.
         classes: have its ignored neighbours.
     """
-    n, m = np.indices((len(detections), len(objects))).reshape(2, -1)
-    found, labelled = detections.boxes2d[n], objects.boxes2d[m]
-    common = rectangle_intersection(found, labelled)
-    iou = ratio(common, rectangle_area(found) + rectangle_area(labelled) - common)
-    nearness = np.where(iou >= MIN_IOU, iou, 0).reshape(len(detections), len(objects))
+    iou = image_iou(detections.boxes2d, objects.boxes2d)
+    nearness = np.where(iou >= MIN_IOU, iou, 0)
     counts = ~np.isnan(objects.boxes).any(axis=1) & ~_too_hard(objects)
     return _associate(objects, detections, name, classes, counts, nearness)
 
@@ -108,7 +105,6 @@ def _associate(
 
 
 def _lies_in(box: np.ndarray, regions: np.ndarray) -> bool:
-    box = np.repeat(box[None], len(regions), axis=0)
     return bool((ratio(rectangle_intersection(box, regions), rectangle_area(box)) > MIN_IOU).any())
 
 

@@ -52,14 +52,14 @@ def complete_objects(objects: Objects, camera: Camera) -> tuple[Objects, np.ndar
         The objects, which (N,) of the given ones they are, and counts.
     """
     solid, flat = _solid(objects.boxes), np.isnan(objects.boxes2d).any(axis=1)
-    clipped, share = _projected(objects.boxes, camera)
+    clipped, share = box3d.visible_part(box3d.project_boxes(objects.boxes, camera), camera)
     derive, guess = solid & flat, solid & (objects.truncated < 0)
     kept = ~flat | (solid & (share > 0))
     complete = Objects(
         objects.names,
         objects.boxes,
         np.where(derive[:, None], clipped, objects.boxes2d),
-        np.where(guess, 1 - share, objects.truncated),
+        np.where(guess, 1 - np.nan_to_num(share), objects.truncated),
         objects.occluded,
     )[_picked(kept)]
     return (
@@ -88,7 +88,7 @@ def complete_detections(detections: Detections, camera: Camera, project_all: boo
     sane = _solid(detections.boxes) & np.isfinite(detections.scores)
     found = detections[_picked(sane)]
     derive = np.isnan(found.boxes2d).any(axis=1) | project_all
-    clipped, share = _projected(found.boxes, camera)
+    clipped, share = box3d.visible_part(box3d.project_boxes(found.boxes, camera), camera)
     boxes2d = np.where(derive[:, None], clipped, found.boxes2d) if derive.any() else found.boxes2d
     kept = ~derive | (share > 0)
     complete = Detections(found.names, found.scores, found.boxes, boxes2d, found.depth_std)[_picked(kept)]
@@ -104,12 +104,3 @@ def _picked(mask: np.ndarray) -> np.ndarray | slice:
 def _solid(boxes: np.ndarray) -> np.ndarray:
     """(N,) whether boxes are finite and have a size."""
     return np.isfinite(boxes).all(axis=1) & (boxes[:, 3:6] > 0).all(axis=1)
-
-
-def _projected(boxes: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Projections (N, 4) of boxes, clipped to the image, and the share (N,) of their area inside it; 0 for NaN."""
-    projected = box3d.project_boxes(boxes, camera)
-    clipped = box3d.clip_to_image(projected, camera)
-    area, whole = ((r[:, 2] - r[:, 0]) * (r[:, 3] - r[:, 1]) for r in (clipped, projected))
-    share = np.divide(area, whole, out=np.zeros(len(boxes)), where=whole > 0)
-    return clipped, share

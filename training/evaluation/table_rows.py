@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from add_model.geometry.boxes import rectangle_area, rectangle_intersection
 from add_model.geometry.rotated_iou import footprint_intersection, ratio
 from training.data.kitti.labels import COLUMNS, LabelTable
-from training.evaluation.overlap import rectangle_area, rectangle_intersection
 from training.evaluation.tally import Side
 
 _BOX2D = [COLUMNS[name] for name in ("left", "top", "right", "bottom")]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Polygon
 
+from add_model.geometry.boxes import rectangle_intersection
 from add_model.geometry.rotated_iou import bev_iou, footprint_intersection
-from training.evaluation.overlap import rectangle_intersection
 
 sizes = st.one_of(st.floats(0.05, 12), st.sampled_from([0.5, 1.0, 2.0, 4.0]))
 offsets = st.one_of(st.floats(-6, 6), st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, -3.0]))

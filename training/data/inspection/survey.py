@@ -107,7 +107,7 @@ class Survey:
         whole = shown & (objects.truncated < _SEEN) & (objects.boxes2d[:, 2] > objects.boxes2d[:, 0])
         if whole.any():
             self.compared += 1
-            if np.median(_iou(seen[whole], objects.boxes2d[whole])) < _AGREE:
+            if np.median(box3d.rectangle_iou(seen[whole], objects.boxes2d[whole])) < _AGREE:
                 self.apart.append(name)
 
     def odd_sizes(self) -> list[str]:
@@ -122,15 +122,6 @@ class Survey:
                 length, width, height = sizes[row]
                 found.append((ratio[row], f"{one.where[row]}: {kind} of {length:.2f} x {width:.2f} x {height:.2f} m"))
         return [text for _, text in sorted(found, key=lambda item: -item[0])]
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (N,) of 2D boxes (N, 4), row by row."""
-    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = [np.prod(np.clip(r[:, 2:] - r[:, :2], 0, None), axis=1) for r in (a, b)]
-    union = areas[0] + areas[1] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
 def sector_shares(headings: Iterable[float]) -> np.ndarray:

@@ -36,18 +36,7 @@ def read_tracks(path: str | Path, camera: Camera) -> dict[int, tuple[Objects, np
         # Lines stay where they are, so that errors name the right one.
         rest.append(" ".join(fields[2:]) if len(fields) != 2 else "?")
     objects = table_objects(parse_table("\n".join(rest), path))
-    objects = replace(objects, truncated=outside_share(objects, camera))
+    _, share = box3d.visible_part(box3d.project_boxes(objects.boxes, camera), camera)
+    objects = replace(objects, truncated=np.where(np.isnan(share), objects.truncated, 1 - share))
     numbers, ids = np.array(frames, dtype=int), np.array(tracks, dtype=int)
     return {int(frame): (objects[numbers == frame], ids[numbers == frame]) for frame in np.unique(numbers)}
-
-
-def outside_share(objects: Objects, camera: Camera) -> np.ndarray:
-    """(N,) share of each projected 3D box outside the image; the stored value where there is no 3D box in view."""
-    share = objects.truncated.copy()
-    solid = np.flatnonzero(np.isfinite(objects.boxes).all(axis=1))
-    whole = box3d.project_boxes(objects.boxes[solid], camera)
-    seen = np.isfinite(whole).all(axis=1)
-    solid, whole = solid[seen], whole[seen]
-    area, inside = (np.prod(r[:, 2:] - r[:, :2], axis=1) for r in (whole, box3d.clip_to_image(whole, camera)))
-    share[solid] = np.clip(1 - np.divide(inside, area, out=np.ones_like(area), where=area > 0), 0, 1)
-    return share

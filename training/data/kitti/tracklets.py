@@ -15,7 +15,6 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.kitti.calib import KittiCalib
 from training.data.kitti.labels import LabelError
-from training.data.kitti.tracking import outside_share
 from training.data.sample import Objects
 
 TRACKLETS = "tracklet_labels.xml"
@@ -53,11 +52,9 @@ def _objects(
     heading = np.c_[np.cos(values[:, 3]), np.sin(values[:, 3]), np.zeros(len(rows))] @ transform[:, :3].T
     location = values[:, :3] @ transform[:, :3].T + transform[:, 3]
     boxes = box3d.from_kitti(location, values[:, 4:7], np.arctan2(-heading[:, 2], heading[:, 0]))
-    whole = box3d.project_boxes(boxes, camera)
-    objects = Objects(names, boxes, box3d.clip_to_image(whole, camera), np.zeros(len(rows)), occluded)
-    objects = Objects(names, boxes, objects.boxes2d, outside_share(objects, camera), occluded)
-    seen = np.isfinite(whole).all(axis=1)
-    return objects[seen], tracks[seen]
+    boxes2d, share = box3d.visible_part(box3d.project_boxes(boxes, camera), camera)
+    seen = np.isfinite(boxes2d).all(axis=1)
+    return Objects(names, boxes, boxes2d, 1 - np.nan_to_num(share, nan=1.0), occluded)[seen], tracks[seen]
 
 
 def tracklet_items(path: str | Path) -> Iterator[tuple[str, np.ndarray, int, list[ElementTree.Element]]]:

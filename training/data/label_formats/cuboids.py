@@ -10,7 +10,6 @@ import numpy as np
 from add_model.classes import DONT_CARE
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.kitti.tracking import outside_share
 from training.data.sample import Objects
 
 NOT_GIVEN = -1  # occlusion that is not known
@@ -137,11 +136,8 @@ def to_objects(cuboids: Cuboids, to_camera: np.ndarray, camera: Camera) -> Objec
 
 def in_image(names: np.ndarray, boxes: np.ndarray, occluded: np.ndarray, camera: Camera) -> Objects:
     """Objects of boxes (N, 7) in the frame of the camera's P, without those that the image does not show."""
-    inside = box3d.clip_to_image(box3d.project_boxes(boxes, camera), camera)
-    objects = Objects(names, boxes, inside, np.zeros(len(names)), occluded)
-    truncated = outside_share(objects, camera)
-    shown = box3d.has_area(inside)
-    return Objects(names, boxes, inside, truncated, occluded)[shown]
+    inside, share = box3d.visible_part(box3d.project_boxes(boxes, camera), camera)
+    return Objects(names, boxes, inside, 1 - share, occluded)[share > 0]
 
 
 def with_dont_care(objects: Objects, others: Objects) -> Objects:
