@@ -22,6 +22,7 @@ _UNIT_CORNERS = 0.5 * np.array(
     # forward, down, side (z at rotation_y = 0)
     [(1, 1, 1), (1, 1, -1), (-1, 1, -1), (-1, 1, 1), (1, -1, 1), (1, -1, -1), (-1, -1, -1), (-1, -1, 1)]
 )
+MOST_LEAN = 20.0  # degrees from the vertical, up to which boxes of others count as upright
 _NEAR = 0.01  # metres in front of the camera at which edges are cut before projection
 
 
@@ -62,17 +63,18 @@ def quaternions(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
     if up is not None:
         # Of the frame that is level: the smallest turn takes `up` to -y.
         turn = np.array([up[2], 0.0, -up[0], 1 - up[1]]) / np.linalg.norm([up[2], up[0], 1 - up[1]])
-        forward = _rotate(turn, axes(boxes, up)[:, 0])
-        heading = np.arctan2(-forward[:, 2], forward[:, 0])
+        heading = heading_of(axes(boxes, up)[:, 0] @ rotation_matrix(turn).T)
     sine, cosine = np.sin(heading / 2), np.cos(heading / 2)
     upright: np.ndarray = np.sqrt(0.5) * np.stack([cosine, sine, -sine, cosine], axis=1)
     return upright if up is None else _product(turn * [-1, -1, -1, 1], upright)
 
 
-def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, 3) turned by a quaternion (4,)."""
-    twice = 2 * np.cross(turn[:3], vectors)
-    return np.asarray(vectors + turn[3] * twice + np.cross(turn[:3], twice))
+def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) of a quaternion (4,) in the order x, y, z, w, of any length but 0."""
+    *vector, w = quaternion / np.linalg.norm(quaternion)
+    x, y, z = vector
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return (w * w - np.dot(vector, vector)) * np.eye(3) + 2 * np.outer(vector, vector) + 2 * w * cross
 
 
 def _product(first: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -96,6 +98,11 @@ def axes(boxes: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     down = np.broadcast_to(-np.asarray(up, float), forward.shape)
     return np.stack([forward, down, np.cross(forward, down)], axis=1)
+
+
+def heading_of(forward: np.ndarray) -> np.ndarray:
+    """rotation_y (...) of forward axes (..., 3) in the optical frame, of any length: their y is left out."""
+    return np.arctan2(-forward[..., 2], forward[..., 0])
 
 
 def rotation_y(quaternion: np.ndarray) -> np.ndarray:
@@ -236,4 +243,4 @@ def image_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def headings_between(angles: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Headings (N,) about the y axis of one frame as those of another, by the (3, 3) rotation from one to the other."""
     forward = np.stack([np.cos(angles), np.zeros_like(angles), -np.sin(angles)], axis=1) @ rotation.T
-    return np.arctan2(-forward[:, 2], forward[:, 0])
+    return heading_of(forward)

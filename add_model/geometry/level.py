@@ -155,6 +155,5 @@ def levelled_boxes(boxes: np.ndarray, view: LevelView, camera: Camera) -> np.nda
     """Boxes (N, 7) that stand along the view's `up`, in the level camera's own frame: `boxes_turned_back`, inverted."""
     level = boxes.copy()
     level[:, :3] = (boxes[:, :3] + camera.translation) @ view.rotation.T
-    forward = box3d.axes(boxes, view.up)[:, 0] @ view.rotation.T
-    level[:, 6] = np.arctan2(-forward[:, 2], forward[:, 0])
+    level[:, 6] = box3d.heading_of(box3d.axes(boxes, view.up)[:, 0] @ view.rotation.T)
     return level

@@ -20,7 +20,6 @@ from add_model.pose_covariance import depth_std
 
 _JPEG_QUALITY = 95
 _NO_TURN = 1e-6  # length of a quaternion that says nothing
-_MOST_LEAN = 20.0  # degrees: a camera's own tilt, against which boxes may be given
 
 
 def header(types: Typestore, stamp: int, frame_id: str) -> Any:
@@ -207,7 +206,7 @@ def _fault(size: Any, position: np.ndarray, turn: np.ndarray) -> tuple[str, str]
             "has the orientation 0 0 0 0, which is no rotation: the publisher must fill it in"
         )
     _, lean = _upright(turn)
-    if lean > _MOST_LEAN:
+    if lean > box3d.MOST_LEAN:  # a camera's own tilt, against which boxes may be given
         return "leaning", (
             f"is tilted by {lean:.0f} degrees: only upright boxes can be scored, in the image's own optical frame"
         )
@@ -223,8 +222,8 @@ def _upright_box(size: Any, position: np.ndarray, turn: np.ndarray) -> np.ndarra
     sides = np.array([size.x, size.y, size.z])
     forward = 1 if axis == 0 else 0
     (beside,) = {0, 1, 2} - {axis, forward}
-    heading = _axes(turn)[:, forward]
-    return np.r_[position, sides[[forward, beside, axis]], np.arctan2(-heading[2], heading[0])]
+    heading = box3d.heading_of(box3d.rotation_matrix(turn)[:, forward])
+    return np.r_[position, sides[[forward, beside, axis]], heading]
 
 
 def _pose(detection: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -240,17 +239,9 @@ def _pose(detection: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _upright(turn: np.ndarray) -> tuple[int, float]:
     """(the box's axis that is nearest to the vertical, degrees by which it leans from it), for a rotation."""
-    vertical = np.abs(_axes(turn)[1])
+    vertical = np.abs(box3d.rotation_matrix(turn)[1])
     axis = int(vertical.argmax())
     return axis, float(np.degrees(np.arccos(min(1.0, vertical[axis]))))
-
-
-def _axes(turn: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) whose columns are the box's axes, of a quaternion x, y, z, w of any length."""
-    *vector, w = turn / np.linalg.norm(turn)
-    x, y, z = vector
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return (w * w - np.dot(vector, vector)) * np.eye(3) + 2 * np.outer(vector, vector) + 2 * w * cross
 
 
 def same_frame(one: str, other: str) -> bool:

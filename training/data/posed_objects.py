@@ -48,8 +48,7 @@ class PosedBoxes:
 
         The frame is the camera's.
         """
-        forward = self.rotations[..., 0]
-        return np.hstack([self.centres, self.sizes, np.arctan2(-forward[:, 2], forward[:, 0])[:, None]])
+        return np.c_[self.centres, self.sizes, box3d.heading_of(self.rotations[..., 0])]
 
 
 def objects_in_image(boxes: PosedBoxes, occluded: np.ndarray, camera: Camera) -> tuple[Objects, np.ndarray]:

@@ -154,3 +154,16 @@ def test_image_iou_is_intersection_over_union():
     a = np.array([[0, 0, 10, 10], [np.nan] * 4])
     b = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
     np.testing.assert_allclose(image_iou(a, b), [[50 / 150, 0, 1], [0, 0, 0]])
+
+
+@given(st.tuples(*[reals(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 1e-3), reals(0.1, 10))
+def test_a_quaternion_of_any_length_is_scipys_rotation(quaternion, length):
+    expected = Rotation.from_quat(quaternion)
+    found = box3d.rotation_matrix(length * np.array(quaternion))
+    np.testing.assert_allclose(found, expected.as_matrix(), atol=1e-12)
+
+
+@given(reals(-3.1, 3.1), reals(-2, 2), reals(0.1, 10))
+def test_the_heading_of_a_forward_axis_is_rotation_y_whatever_its_slope(angle, slope, length):
+    forward = object_axes(angle)[:, 0] + [0, slope, 0]
+    assert box3d.heading_of(length * forward) == pytest.approx(angle, abs=1e-9)

@@ -51,7 +51,7 @@ def _objects(
     names, tracks, occluded, values = map(np.array, zip(*rows, strict=True))
     heading = np.c_[np.cos(values[:, 3]), np.sin(values[:, 3]), np.zeros(len(rows))] @ transform[:, :3].T
     location = values[:, :3] @ transform[:, :3].T + transform[:, 3]
-    boxes = box3d.from_kitti(location, values[:, 4:7], np.arctan2(-heading[:, 2], heading[:, 0]))
+    boxes = box3d.from_kitti(location, values[:, 4:7], box3d.heading_of(heading))
     boxes2d, share = box3d.visible_part(box3d.project_boxes(boxes, camera), camera)
     seen = np.isfinite(boxes2d).all(axis=1)
     return Objects(names, boxes, boxes2d, 1 - np.nan_to_num(share, nan=1.0), occluded)[seen], tracks[seen]

@@ -13,7 +13,6 @@ from add_model.geometry.camera import Camera
 from training.data.sample import Objects
 
 NOT_GIVEN = -1  # occlusion that is not known
-_MOST_LEAN = np.radians(20.0)
 
 
 class LabelFormatError(ValueError):
@@ -87,10 +86,10 @@ def one_word(name: str) -> str:
 def upright(where: str, rotation: tuple[float, float, float]) -> float:
     """The yaw of rotations about x, y and z, radians. Raises LabelFormatError where the box does not stand upright."""
     about_x, about_y, yaw = rotation
-    lean = max(abs(box3d.wrap(about_x)), abs(box3d.wrap(about_y)))
-    if not np.isfinite(rotation).all() or lean > _MOST_LEAN:
+    lean = np.degrees(max(abs(box3d.wrap(about_x)), abs(box3d.wrap(about_y))))
+    if not np.isfinite(rotation).all() or lean > box3d.MOST_LEAN:
         raise LabelFormatError(
-            f"{where}: the box is tilted by {np.degrees(lean):.0f} degrees: only upright ones can be learnt. Does it "
+            f"{where}: the box is tilted by {lean:.0f} degrees: only upright ones can be learnt. Does it "
             "lie on its side, or are the axes those of another frame?"
         )
     return float(yaw)
@@ -129,8 +128,8 @@ def to_objects(cuboids: Cuboids, to_camera: np.ndarray, camera: Camera) -> Objec
     boxes = np.empty_like(cuboids.boxes)
     boxes[:, :3] = cuboids.boxes[:, :3] @ turn.T + shift
     boxes[:, 3:6] = cuboids.boxes[:, 3:6]
-    heading = turn[[0, 2]][:, :2] @ np.array([np.cos(cuboids.boxes[:, 6]), np.sin(cuboids.boxes[:, 6])])
-    boxes[:, 6] = np.arctan2(-heading[1], heading[0])
+    yaw = cuboids.boxes[:, 6]
+    boxes[:, 6] = box3d.heading_of(np.c_[np.cos(yaw), np.sin(yaw)] @ turn[:, :2].T)
     return in_image(cuboids.names, boxes, cuboids.occluded, camera)
 
 

@@ -18,7 +18,7 @@ from training.data.sample import Objects
 
 # This project's corners in the order of bbox3D_cam: v0 is at -length/2, the top, -width/2.
 _ORDER = [6, 5, 1, 2, 7, 4, 0, 3]
-_LEAST_UPRIGHT = np.cos(np.radians(20.0))
+_LEAST_UPRIGHT = np.cos(np.radians(box3d.MOST_LEAN))
 
 
 def write_omni3d(path: Path, frames: Frames) -> None:
@@ -106,7 +106,7 @@ def _row(found: Mapping[str, Any], where: str) -> tuple[str, list[float], list[f
     turn = matrix(entry(found, "R_cam", list, where), f"{where}, 'R_cam'")
     if abs(turn[1, 1]) < _LEAST_UPRIGHT:
         raise LabelFormatError(f"{where}: R_cam is not upright in the camera's frame: only upright boxes can be learnt")
-    box = [*numbers(found.get("center_cam"), 3, where), length, width, height, np.arctan2(-turn[2, 0], turn[0, 0])]
+    box = [*numbers(found.get("center_cam"), 3, where), length, width, height, box3d.heading_of(turn[:, 0])]
     tight = found.get("bbox2D_tight") or [-1] * 4
     visibility, truncated = (_share(found, key, where) for key in ("visibility", "truncation"))
     code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility)) if visibility >= 0 else NOT_GIVEN

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from add_model.geometry.boxes import rotation_matrix
 from training.data.posed_objects import PosedBoxes, matrix
 from training.errors import DataSetError
 
@@ -172,18 +173,6 @@ def rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
         raise DataSetError(f"{path}: the file ends before its list does; unpack the archive again")
 
 
-def rotation(quaternion: np.ndarray) -> np.ndarray:
-    """The (3, 3) rotation of a quaternion w, x, y, z, of any length but 0."""
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Mount:
     """A sensor as it was calibrated: its pose in the vehicle's frame (4, 4) and, of a camera, its intrinsics (3, 3)."""
@@ -240,7 +229,8 @@ def _rotation(row: dict[str, Any]) -> np.ndarray:
     found = _numbers(row, "rotation", (4,))
     if not found.any():
         raise ValueError(f"row {row['token']}: rotation {row['rotation']} is none")
-    return rotation(found / np.abs(found).max())
+    w, x, y, z = found / np.abs(found).max()
+    return rotation_matrix(np.array([x, y, z, w]))
 
 
 def _pose(row: dict[str, Any]) -> np.ndarray:
