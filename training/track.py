@@ -16,6 +16,7 @@ from add_model.ground import Ground
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
 from training.arguments import at_least, command_parser, share
+from training.data.camera_info import RECTIFICATIONS
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
@@ -39,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("drive", type=Path, help="KITTI tracking or raw, or a folder of images with a calibration")
     drive = options.add_argument_group("drive")
     drive.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    drive.add_argument(
+        "--rectification", choices=RECTIFICATIONS, default="auto", help="of images with camera_info YAML (auto)"
+    )
     drive.add_argument(
         "--without-motion", action="store_true", help="as if the camera's motion were not known: no velocities"
     )
@@ -131,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     for path in filter(None, (options.out, options.page)):
         require_writable(path)
-    sequence = open_sequence(options.drive, options.calib)
+    sequence = open_sequence(options.drive, options.calib, options.rectification)
     predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
     motion, plane = not options.without_motion, ground(options)
     print_notes([*sequence.notes, predictor.device_note])

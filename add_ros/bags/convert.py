@@ -19,6 +19,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from training.arguments import at_least, command_parser, positive
+from training.data.camera_info import RECTIFICATIONS
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     source = options.add_argument_group("what is read")
     source.add_argument("--ids", metavar="FILE", help="frame ids of the KITTI object folder, one per line")
     source.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
+    source.add_argument("--rectification", choices=RECTIFICATIONS, help="of images with camera_info YAML (auto)")
     source.add_argument(
         "--trust-calibration",
         action="store_true",
@@ -72,7 +74,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = command.parse_intermixed_args(argv)
     if len(arguments.paths) != (1 if arguments.world else 2):
         command.error("give SOURCE and BAG, or --world FRAMES and BAG")
-    idle = ("ids", "calib", "limit", "trust_calibration") if arguments.world else ("street", "seed")
+    idle = ("ids", "calib", "rectification", "limit", "trust_calibration") if arguments.world else ("street", "seed")
     if given := [f"--{name.replace('_', '-')}" for name in idle if getattr(arguments, name) is not None]:
         command.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
     return arguments
@@ -88,7 +90,8 @@ def _convert(a: argparse.Namespace) -> None:
     if a.world:
         source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
     else:
-        source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit, bool(a.trust_calibration))
+        trusted, rectification = bool(a.trust_calibration), a.rectification or "auto"
+        source = open_source(a.paths[0], a.calib, a.ids, a.rate, a.limit, trusted, rectification)
     given = a.storage, a.compress, a.compressed_images, source.ground_truth, a.camera, a.frame_id, a.camera_height
     with CameraBagWriter(a.paths[-1], *given) as writer:
         write_bag(source, writer)

@@ -73,6 +73,7 @@ def open_source(
     rate: float | None = None,
     limit: int | None = None,
     trust_calibration: bool = False,
+    rectification: str = "auto",
 ) -> FrameSource:
     """The frames of a folder that `training.data.kitti` reads.
 
@@ -83,6 +84,7 @@ def open_source(
         rate: Hz, for the stamps; None for the recorded ones or 10 Hz.
         limit: how many frames to take at most.
         trust_calibration: whether `notes` says nothing about intrinsics that look wrong.
+        rectification: of images with camera_info YAML, see `read_camera_info`.
 
     Raises:
         ValueError: for other folders, with what is missing.
@@ -92,7 +94,7 @@ def open_source(
     if ids:
         sequence = object_sequence(KittiFolder(root, read_ids(ids), trust_calibration=trust_calibration))
     else:
-        sequence = open_sequence(root, calib, trust_calibration=trust_calibration)
+        sequence = open_sequence(root, calib, rectification, trust_calibration)
     count = min(len(sequence), limit or len(sequence))
     labelled = sequence.objects is not None
     description = f"{count} frames of {sequence.name} ({sequence.layout})"

@@ -14,6 +14,8 @@ from add_model.geometry.distortion import Calibration, UnknownLensError, distort
 from training.data.camera_formats import DISTORTION, MATRIX, PROJECTION, first, load, model_of
 from training.data.kitti.calib import CalibrationError
 
+RECTIFICATIONS = ("auto", "rectified", "raw")  # as the node's parameter
+
 
 def is_camera_info(path: str | Path) -> bool:
     """Whether a YAML file looks like a camera calibration: it has an image size and a camera matrix."""
@@ -24,11 +26,11 @@ def is_camera_info(path: str | Path) -> bool:
     return any(key in document for key in ("image_width", "width")) and first(document, MATRIX) is not None
 
 
-def read_camera_info(path: str | Path, rectified: bool | None = None) -> Calibration:
+def read_camera_info(path: str | Path, rectification: str = "auto") -> Calibration:
     """Read a calibration file. The camera is of the image that the file's binning and region of interest give.
 
-    rectified: whether the images are rectified already, so that the projection matrix holds for them; otherwise the
-    camera matrix and the distortion hold. None takes them as rectified where the lens does not distort.
+    rectification: 'rectified' where the images are so already and the projection matrix holds for them, 'raw' where the
+    camera matrix and the distortion hold. 'auto' takes them as rectified where the lens does not distort.
     Raises CalibrationError naming file and key; OSError where the file cannot be opened.
     """
     path = Path(path)
@@ -43,7 +45,7 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> Calibra
     D = np.empty(0) if D is None else D
     model = model_of(path, document, len(D))
     distorted = distorts(model, D)
-    rectified = not distorted if rectified is None else rectified
+    rectified = not distorted if rectification == "auto" else rectification == "rectified"
     if P is not None and P[0] != 0 and (rectified or K is None or K[0] == 0):
         if not rectified:
             raise CalibrationError(f"{path}: images with distortion need 'camera_matrix' (9 numbers)")
@@ -56,7 +58,8 @@ def read_camera_info(path: str | Path, rectified: bool | None = None) -> Calibra
     try:
         maps = undistortion_maps(model, D, camera)
     except UnknownLensError as error:
-        raise CalibrationError(f"{path}: {error}; rectify the images and say that they are") from None
+        mend = "rectify the images and give 'track' or 'bag convert' --rectification rectified"
+        raise CalibrationError(f"{path}: {error}; {mend}") from None
     except ValueError as error:
         raise CalibrationError(f"{path}: {error}") from None
     return Calibration(camera, maps, f"raw images, K and D ({model})")

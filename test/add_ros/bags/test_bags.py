@@ -205,6 +205,21 @@ def test_convert_makes_a_bag_of_plain_images(tmp_path, capsys):
         assert np.array_equal(np.frombuffer(bytes(message.data), np.uint8).reshape(48, 64, 3), sample.image)
 
 
+@pytest.mark.parametrize("how", ["auto", "rectified", "raw"])
+def test_images_of_a_lens_that_distorts_are_undistorted_unless_they_are_said_to_be_rectified(tmp_path, how):
+    (folder := tmp_path / "drive").mkdir()
+    (sample,) = samples(1)
+    cv2.imwrite(str(folder / "0.png"), sample.image[..., ::-1])
+    info = {"image_width": 64, "image_height": 48, "distortion_model": "plumb_bob", "d": [-0.3, 0.1, 0, 0, 0]}
+    K, P = [70.0, 0, 31, 0, 71, 23, 0, 0, 1], [60.0, 0, 30, 0, 0, 61, 22, 0, 0, 0, 1, 0]
+    (folder / "front.yaml").write_text(yaml.safe_dump({**info, "k": K, "p": P}))
+    assert convert.main([str(folder), str(tmp_path / "bag"), "--rectification", how]) == 0
+    found = {topic: message for topic, _, message in others_read(tmp_path / "bag")}
+    image = np.frombuffer(bytes(found["/camera/image_rect"].data), np.uint8).reshape(48, 64, 3)
+    assert np.array_equal(image, sample.image) == (how == "rectified")
+    assert found["/camera/camera_info"].k[0] == (60 if how == "rectified" else 70)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -269,6 +284,7 @@ def test_an_interrupted_conversion_leaves_no_bag(tmp_path, number):
     [
         (["--world", "2", "bag", "--limit", "1"], "--limit would do nothing with --world"),
         (["--world", "2", "bag", "--ids", "x", "--calib", "y"], "--ids and --calib would do nothing with --world"),
+        (["--world", "2", "bag", "--rectification", "raw"], "--rectification would do nothing with --world"),
         (["folder", "bag", "--street", "3"], "--street would do nothing without --world"),
         (["folder", "bag", "--street", "0", "--seed", "0"], "--street and --seed would do nothing without --world"),
     ],

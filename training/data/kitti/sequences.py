@@ -92,14 +92,13 @@ class ImageSequence:
 def open_sequence(
     path: str | Path,
     calib: str | Path | None = None,
-    rectified: bool | None = None,
+    rectification: str = "auto",
     trust_calibration: bool = False,
 ) -> ImageSequence:
     """Understand a folder as an image sequence.
 
     calib:     a calibration file (KITTI style, or camera_info YAML) for a folder that has none, or several
-    rectified: for camera_info YAML, whether the images are rectified already; None takes them so where the distortion
-               is zero, and undistorts the others
+    rectification: for camera_info YAML, see `read_camera_info`: raw images are undistorted
     trust_calibration: whether `notes` says nothing about intrinsics that look wrong
 
     Raises SequenceError where the folder is not understood or images are broken, and CalibrationError, LabelError,
@@ -120,16 +119,16 @@ def open_sequence(
             return _noted(_tracking(tracking), calibration, trust_calibration)
     folder = image_folder(root)
     calibration = Path(calib) if calib is not None else calibration_file(folder, root)
-    return _noted(_images(folder, calibration, root, rectified), calibration, trust_calibration)
+    return _noted(_images(folder, calibration, root, rectification), calibration, trust_calibration)
 
 
-def _images(folder: Path, calibration: Path, root: Path, rectified: bool | None) -> ImageSequence:
+def _images(folder: Path, calibration: Path, root: Path, rectification: str) -> ImageSequence:
     images = image_files(folder)
     size = common_size(images)
     raw = folder.name == "data" and calibration.name == "calib_cam_to_cam.txt"
     stamps, timing = stamps_of(images, [folder, folder.parent])
     if calibration.suffix.lower() in (".yaml", ".yml"):
-        info = read_camera_info(calibration, rectified)
+        info = read_camera_info(calibration, rectification)
         if (info.camera.width, info.camera.height) != size:
             raise CalibrationError(
                 f"{calibration}: made for images of {info.camera.width}x{info.camera.height} pixels, those in {folder} "

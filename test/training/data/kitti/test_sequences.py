@@ -241,7 +241,7 @@ def test_raw_images_are_undistorted(tmp_path, model, coefficients):
     expected = sequence.camera.project(point)[:2]
     assert np.abs(drawn - expected).max() > 1
     np.testing.assert_allclose(found, expected, atol=0.2)
-    as_they_are = open_sequence(tmp_path, rectified=True).sample(0).image[..., 0]
+    as_they_are = open_sequence(tmp_path, rectification="rectified").sample(0).image[..., 0]
     np.testing.assert_array_equal(as_they_are, np.rint(blob).astype(np.uint8))
 
 
@@ -256,7 +256,10 @@ def test_raw_images_are_undistorted(tmp_path, model, coefficients):
         (ost(camera_matrix={"data": [0.0] * 9}, projection_matrix={"data": [0.0] * 12}), "not calibrated"),
         (ost(camera_matrix=None, projection_matrix=None), "'camera_matrix' .* is needed"),
         (ost(distortion_coefficients={"data": [0.1, 0.2]}), "plumb_bob needs 4 or 5 finite coefficients in D"),
-        (ost(distortion_coefficients={"data": [0.1]}, distortion_model="spline"), "'spline' is not one of plumb_bob"),
+        (
+            ost(distortion_coefficients={"data": [0.1]}, distortion_model="spline"),
+            "'spline' is not one of plumb_bob.*give 'track' or 'bag convert' --rectification rectified",
+        ),
         ("a: [", "not YAML"),
         ("- 1\n- 2\n", "not a camera_info file"),
         ("", "not a camera_info file"),
