@@ -11,18 +11,15 @@ from torch import Tensor, nn
 
 from add_model.detectors.base import Detector
 from add_model.distillation.adapter import TeacherTargets
-from add_model.distillation.attention import SelfAttentionAdapter, TargetAttention
-from add_model.distillation.computed_once import computed_once
+from add_model.distillation.attention import TargetAttention
 from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.position_encoding import Encoding, PositionalEncoding
 from add_model.distillation.target_objects import TargetObjects
-from add_model.networks.fold_norms import folded
 from training.checkpoints import load_checkpoint, trained_detector
 from training.errors import TrainingError
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective
-from training.objectives.baseline import BaselineObjective, features_and_losses
+from training.objectives.distilled import DistilledObjective
 from training.objectives.teacher import trained_branch
-from training.objectives.token_adaptation import adapted_tokens, encoded_positions, positional_encoding
 
 _INTERMEDIATE = ("features", "adapted", "targets")
 _RESPONSES = ("regression", "classification")
@@ -105,7 +102,7 @@ def frozen_teacher(path: str, student: Detector, adapter: Adapter) -> tuple[Dete
     return detector, trained_branch(checkpoint, path, detector, adapter)
 
 
-class ADDObjective(BaselineObjective):
+class ADDObjective(DistilledObjective):
     """See `ADDDistillation`."""
 
     def __init__(
@@ -116,39 +113,20 @@ class ADDObjective(BaselineObjective):
         teacher: Detector,
         depth_branch: nn.Module,
     ) -> None:
-        super().__init__()
-        self.config, self.detector_adapter, channels = config, adapter, adapter.token_channels(detector)
-        self.teacher, self.depth_branch = (
-            module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, depth_branch)
-        )
-        # A tuple is no part of this module's state; it says what it was made of, since weights may be loaded later.
-        self._folded: tuple[tuple[Any, ...], tuple[Detector, nn.Module]] | None = None
+        super().__init__(config, adapter, teacher, depth_branch)
+        channels = adapter.token_channels(detector)
         # Processes that train together need a gradient of every parameter: what is switched off has none.
         self.intermediate = not config.active.keys().isdisjoint(_INTERMEDIATE)
         if self.intermediate:
-            self.adapter = SelfAttentionAdapter(channels, config.layers)
-            read = config.layers or "targets" in config.active
-            self.position_encoding = positional_encoding(config.encoding, channels) if read else None
+            self.add_adapter(channels, positioned=bool(config.layers) or "targets" in config.active)
         if "targets" in config.active:
             self.centre_encoding = PositionalEncoding(channels)
             self.target_attention = TargetAttention(channels, len(detector.classes))
 
-    def train(self, mode: bool = True) -> ADDObjective:
-        """Switch to training; the teacher stays in eval mode, since its norms' statistics must not drift."""
-        super().train(mode)
-        self.teacher.eval()
-        self.depth_branch.eval()
-        return self
-
-    def losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
-        """See `Objective`."""
-        with computed_once(self.detector_adapter.shared_heads(detector)):
-            return self._losses(detector, context)
-
-    def _losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
+    def distilled_losses(self, detector: Detector, features: Any, context: LossContext) -> dict[str, Tensor]:
+        """See `DistilledObjective`."""
         adapter, batch, active = self.detector_adapter, context.batch, self.config.active
-        features, losses = features_and_losses(detector, context)
-        teacher, depth_branch = self._folded_teacher()
+        teacher, depth_branch = self.folded_teacher()
         with torch.no_grad():
             teacher_features = adapter.teacher_features(teacher, batch.images, batch.P, context.depth, depth_branch)
             teacher_targets = adapter.teacher_targets(
@@ -163,33 +141,14 @@ class ADDObjective(BaselineObjective):
             distilled["classification"] = classification / context.object_count
         if self.intermediate:
             distilled |= self._intermediate_losses(detector, features, teacher_targets, context)
-        return losses | {f"add_{name}": value for name, value in distilled.items()}
-
-    def _folded_teacher(self) -> tuple[Detector, nn.Module]:
-        """Teacher and depth branch without their batch norms, which took a tenth of a step; made when first needed."""
-        modules = (self.teacher, self.depth_branch)
-        tensors = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
-        made_of = tuple((id(tensor), tensor.device, tensor._version) for tensor in tensors)
-        if self._folded is None or self._folded[0] != made_of:
-            self._folded = made_of, (folded(self.teacher), folded(self.depth_branch))
-        return self._folded[1]
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Objective`."""
-        return {f"add_{name}": part.at(progress) for name, part in self.config.active.items()}
+        return distilled
 
     def _intermediate_losses(
         self, detector: Detector, features: Any, teacher_targets: TeacherTargets, context: LossContext
     ) -> dict[str, Tensor]:
         adapter, active = self.detector_adapter, self.config.active
-        student_tokens = adapter.tokens(detector, features)
         teacher_tokens = adapter.tokens(detector, teacher_targets.teacher_features)
-        positions = encoded_positions(
-            self.position_encoding, self.config.encoding, adapter, detector, features, student_tokens, context
-        )
-        adapted = adapted_tokens(
-            self.adapter, adapter, detector, features, student_tokens, positions, self.config.adapter_drop_prob
-        )
+        adapted, positions = self.adapted_tokens(detector, features, context)
         losses = {}
         if "features" in active:
             weight = torch.where(adapter.foreground_tokens(teacher_targets), 1.0, self.config.background_weight)

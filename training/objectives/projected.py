@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from add_model.detectors.base import Detector
 from add_model.detectors.centre_distillation import CentreAdapter, owners
-from add_model.distillation.attention import SelfAttentionAdapter
 from add_model.distillation.losses import feature_loss, soft_focal_loss
 from add_model.distillation.position_encoding import Encoding
 from add_model.registry import adapter_for
@@ -21,9 +20,8 @@ from training.data.collation import Batch
 from training.errors import TrainingError
 from training.objectives.add import LossWeight
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective, require_depth
-from training.objectives.baseline import BaselineObjective, features_and_losses
+from training.objectives.distilled import DistilledObjective
 from training.objectives.teacher import trained_branch
-from training.objectives.token_adaptation import adapted_tokens, encoded_positions, positional_encoding
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class ProjectedDistillation(TrainingObjective):
         return ProjectedObjective(self, adapter, teacher_adapter, detector, teacher, branch)
 
 
-class ProjectedObjective(BaselineObjective):
+class ProjectedObjective(DistilledObjective):
     """See `ProjectedDistillation`. A depth branch of None is one that adds nothing."""
 
     def __init__(
@@ -100,66 +98,44 @@ class ProjectedObjective(BaselineObjective):
         teacher: Detector,
         depth_branch: nn.Module | None,
     ) -> None:
-        super().__init__()
-        self.config, self.detector_adapter, self.teacher_adapter = config, adapter, teacher_adapter
-        self.teacher = teacher.requires_grad_(False)
-        self.depth_branch = (depth_branch or teacher_adapter.depth_branch(teacher)).requires_grad_(False)
+        depth_branch = depth_branch or teacher_adapter.depth_branch(teacher)
+        super().__init__(config, adapter, teacher, depth_branch)
+        self.teacher_adapter = teacher_adapter
         self.zoom = teacher.focal / detector.focal
         # Processes that train together need a gradient of every parameter: what is switched off has none.
         if "features" in config.active:
             channels = adapter.token_channels(detector)
-            self.adapter = SelfAttentionAdapter(channels, config.layers)
-            self.position_encoding = positional_encoding(config.encoding, channels) if config.layers else None
+            self.add_adapter(channels, positioned=bool(config.layers))
             self.projection = nn.Linear(channels, teacher_adapter.token_channels(teacher))
             nn.init.eye_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)
 
-    def train(self, mode: bool = True) -> ProjectedObjective:
-        """Switch to training; the teacher stays in eval mode, since its norms' statistics must not drift."""
-        super().train(mode)
-        self.teacher.eval()
-        self.depth_branch.eval()
-        return self
-
-    def losses(self, detector: Detector, context: LossContext) -> dict[str, Tensor]:
-        """See `Objective`."""
+    def distilled_losses(self, detector: Detector, features: Any, context: LossContext) -> dict[str, Tensor]:
+        """See `DistilledObjective`."""
         adapter, batch, active = self.detector_adapter, context.batch, self.config.active
-        features, losses = features_and_losses(detector, context)
+        teacher, depth_branch = self.folded_teacher()
         student_map = adapter.neck_map(features)
         with torch.no_grad():
-            seen = scaled(batch, self.zoom, self.teacher.size_multiple)
+            seen = scaled(batch, self.zoom, teacher.size_multiple)
             teacher_map = self.teacher_adapter.neck_map(
                 self.teacher_adapter.teacher_features(
-                    self.teacher, seen.images, seen.P, require_depth(seen.depth), self.depth_branch
+                    teacher, seen.images, seen.P, require_depth(seen.depth), depth_branch
                 )
             )
+        losses = {}
         if "features" in active:
-            projected = self.projection(self._adapt(detector, features, context))
+            projected = self.projection(self.adapted_tokens(detector, features, context)[0])
             teacher_tokens = to_cells(teacher_map, student_map).flatten(2).transpose(1, 2)
             inside = owners(batch.targets, *student_map.shape[2:]) >= 0
             weight = torch.where(inside, 1.0, self.config.background_weight)
-            losses["add_features"] = feature_loss(projected, teacher_tokens, weight)
+            losses["features"] = feature_loss(projected, teacher_tokens, weight)
         if "classification" in active:
             with torch.no_grad():
-                heatmap = functional.adaptive_max_pool2d(self.teacher.heatmap_head(teacher_map), student_map.shape[2:])
+                heatmap = functional.adaptive_max_pool2d(teacher.heatmap_head(teacher_map), student_map.shape[2:])
             logits = detector.heatmap_head(student_map)
             loss = soft_focal_loss(logits, heatmap.sigmoid(), batch.targets["ignore"])
-            losses["add_classification"] = loss / context.object_count
+            losses["classification"] = loss / context.object_count
         return losses
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Objective`."""
-        return {f"add_{name}": part.at(progress) for name, part in self.config.active.items()}
-
-    def _adapt(self, detector: Detector, features: Any, context: LossContext) -> Tensor:
-        adapter = self.detector_adapter
-        tokens = adapter.tokens(detector, features)
-        positions = encoded_positions(
-            self.position_encoding, self.config.encoding, adapter, detector, features, tokens, context
-        )
-        return adapted_tokens(
-            self.adapter, adapter, detector, features, tokens, positions, self.config.adapter_drop_prob
-        )
 
 
 def scaled(batch: Batch, zoom: float, multiple: int) -> Batch:

@@ -15,7 +15,7 @@ from add_model.distillation.position_encoding import Encoding
 from add_model.registry import adapter_for, build
 from training.data.collation import Batch
 from training.errors import TrainingError
-from training.objectives import LossContext, TeacherTraining, add
+from training.objectives import LossContext, TeacherTraining, distilled
 from training.objectives.add import ADDDistillation, ADDObjective, LossWeight
 from training.objectives.controls import DenseDepth, DenseTruth
 
@@ -78,8 +78,8 @@ def test_what_is_saved_of_a_step_changes_neither_losses_nor_gradients(case, monk
     """Heads that are computed once, and the teacher's folded norms, against computing everything as it is written."""
     name, batch = case
     losses, found = gradients(name, batch, 5)
-    monkeypatch.setattr(add, "folded", lambda module: module)
-    monkeypatch.setattr(add, "computed_once", lambda modules: contextlib.nullcontext())
+    monkeypatch.setattr(distilled, "folded", lambda module: module)
+    monkeypatch.setattr(distilled, "computed_once", lambda modules: contextlib.nullcontext())
     plain_losses, wanted = gradients(name, batch, 5)
     assert found.keys() == wanted.keys() and len(found) > 50
     for key, value in plain_losses.items():
@@ -91,10 +91,10 @@ def test_what_is_saved_of_a_step_changes_neither_losses_nor_gradients(case, monk
 
 def test_a_teacher_that_is_loaded_later_is_the_one_that_teaches(case):
     _, objective = arm(case[0])
-    before = objective._folded_teacher()[0]
-    assert objective._folded_teacher()[0] is before
+    before = objective.folded_teacher()[0]
+    assert objective.folded_teacher()[0] is before
     objective.load_state_dict({key: 2 * v if v.is_floating_point() else v for key, v in objective.state_dict().items()})
-    after = objective._folded_teacher()[0]
+    after = objective.folded_teacher()[0]
     assert after is not before
     assert not any(key.startswith("_folded") for key in objective.state_dict())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from add_model.geometry.camera import Camera
 from add_model.registry import adapter_for, build
 from training.data.world import World
 from training.errors import TrainingError
-from training.objectives import LossContext, LossWeight, ProjectedDistillation
+from training.objectives import LossContext, LossWeight, ProjectedDistillation, distilled
 from training.objectives.projected import ProjectedObjective, scaled, to_cells
 
 CONFIG = ProjectedDistillation(None, "monodle_lite0", adapter_drop_prob=0.0)
@@ -54,6 +55,33 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_of_features(batch):
     with torch.no_grad():
         objective.projection.bias += 0.1
     assert objective.losses(student, LossContext(batch, ONE_PROCESS))["add_features"] > 1e-6
+
+
+def test_what_is_saved_of_a_step_changes_neither_losses_nor_gradients(batch, monkeypatch):
+    """The teacher's folded norms and the heatmap that is computed once, against computing everything as written."""
+
+    def step():
+        torch.manual_seed(0)
+        student = build("monodle_plain").train()
+        objective = replace(CONFIG, teacher_model="monodle_plain").build(student, adapter_for("monodle_plain")).train()
+        calls = []
+        student.heatmap_head[0].register_forward_hook(lambda *_: calls.append(1))
+        losses = objective.losses(student, LossContext(batch, ONE_PROCESS))
+        sum(losses.values()).backward()
+        norms = [m for m in objective.folded_teacher()[0].modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        return losses, [p.grad for p in student.parameters()], len(calls), len(norms)
+
+    losses, found, calls, norms = step()
+    monkeypatch.setattr(distilled, "folded", lambda module: module)
+    monkeypatch.setattr(distilled, "computed_once", lambda modules: contextlib.nullcontext())
+    plain_losses, wanted, plain_calls, plain_norms = step()
+    assert (calls, plain_calls) == (1, 2) and norms < plain_norms
+    assert losses.keys() == plain_losses.keys()
+    for key, value in plain_losses.items():
+        torch.testing.assert_close(losses[key], value, rtol=1e-5, atol=1e-6)
+    total = float(torch.stack([value.norm() for value in wanted]).norm())
+    for ours, value in zip(found, wanted, strict=True):
+        assert (ours - value).norm() <= 1e-5 * max(0.01 * total, float(value.norm()))
 
 
 def test_the_projection_learns_the_teachers_channels(batch):
