@@ -23,7 +23,7 @@ from training.data.inspection.class_sizes import chosen, measure
 from training.data.inspection.duplicates import across_splits, fingerprint
 from training.data.inspection.judgement import class_row, judge
 from training.data.inspection.survey import BINS, Survey, shared_ids
-from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.dataset import KittiFolder, split_folder
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.kitti360.dataset import Kitti360Frames
 from training.data.nuscenes.dataset import NuscenesFrames
@@ -94,7 +94,7 @@ def _run(action: str, words: list[str]) -> int | None:
 
 def _labelled(root: Path) -> list[str] | None:
     """The frames that have a label file, where others have none; None where all have."""
-    folder = root / "training" if (root / "training" / "image_2").is_dir() else root
+    folder = split_folder(root, "training")
     labels = {path.stem for path in (folder / "label_2").glob("*.txt")}
     images = {path.stem for path in (folder / "image_2").iterdir()} if (folder / "image_2").is_dir() else set()
     return sorted(images & labels) if labels and images - labels else None

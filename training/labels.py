@@ -13,7 +13,7 @@ import numpy as np
 
 from training.arguments import action_of, command_parser
 from training.data.depth_sources import read_velodyne
-from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.dataset import KittiFolder, split_folder
 from training.data.kitti.labels import listed_counts, read_objects, read_table, table_objects, write_objects
 from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.label_formats.cuboids import (
@@ -43,7 +43,7 @@ class _DataSet:
 
     @classmethod
     def open(cls, root: Path, ids: str | None) -> _DataSet:
-        folder = root / "training" if (root / "training" / "image_2").is_dir() else root
+        folder = split_folder(root, "training")
         return cls(folder, KittiFolder(folder, read_ids(ids) if ids else None, split="testing"))
 
     def to_camera(self, index: int, camera_axes: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.arguments import command_parser
-from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder
+from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder, split_folder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
 from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
@@ -89,12 +89,13 @@ def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
     """The frames, with or without labels, and notes on those that are left out."""
     ids = read_ids(options.ids) if options.ids else None
     folder, split = options.kitti, options.split
-    if split == "training" and options.depth != "object" and not _all_labelled(_inside(folder), ids):
-        folder, split = _inside(folder), "testing"  # of an export without labels: nothing here looks at them
+    training = split_folder(folder, "training")
+    if split == "training" and options.depth != "object" and not _all_labelled(training, ids):
+        folder, split = training, "testing"  # of an export without labels: nothing here looks at them
     notes: list[str] = []
     if options.teacher is not None and options.depth in (None, "lidar"):
         every = ids if ids is not None else KittiFolder(folder, split=split, trust_calibration=True).ids
-        scans = {path.stem for path in (_inside(folder, split) / "velodyne").glob("*.bin")}
+        scans = {path.stem for path in (split_folder(folder, split) / "velodyne").glob("*.bin")}
         ids = [name for name in every if name in scans]
         notes = lacking([name for name in every if name not in scans], "frame", "scan, and is left out")
         if not ids:
@@ -107,11 +108,6 @@ def _all_labelled(folder: Path, ids: list[str] | None) -> bool:
     """Whether each frame, all images where no ids are given, has a label file."""
     wanted = ids if ids is not None else [path.stem for path in (folder / "image_2").glob("*.*")]
     return set(wanted) <= {path.stem for path in (folder / "label_2").glob("*.txt")}
-
-
-def _inside(root: Path, split: str = "training") -> Path:
-    """The folder that holds image_2, as `KittiFolder` finds it."""
-    return root / split if (root / split / "image_2").is_dir() else root
 
 
 def _predictor(

@@ -22,6 +22,7 @@ from add_model.metadata import read_classes
 from training.arguments import at_least, command_parser, share
 from training.data.images import IMAGE_SUFFIXES, read_image
 from training.data.kitti.calib import read_calib
+from training.data.kitti.dataset import split_folder
 from training.data.text_files import is_left_behind
 from training.evaluation.folders import FolderError, read_frames
 from training.report.page import LoadImage, render
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     require_writable(options.out)
-    folder = None if options.kitti is None else _training(options.kitti)
+    folder = None if options.kitti is None else split_folder(options.kitti, "training")
     labels = options.labels or folder / "label_2"
     images = options.images or (folder / "image_2" if folder else None)
     calib = options.calib or (images.parent / "calib" if images else None)
@@ -98,10 +99,6 @@ def _classes(options: argparse.Namespace) -> ClassSpec:
 
         return read_classes(model_file(options.model))
     return KITTI_CLASSES
-
-
-def _training(kitti: Path) -> Path:
-    return kitti / "training" if (kitti / "training").is_dir() else kitti
 
 
 def _predict(kitti: Path, model: Path, ids: str | None, out: Path) -> Path:

@@ -238,10 +238,16 @@ class KittiFolder:
         return problems.report(self.folder, len(set(self.ids)), tuple(hints))
 
 
+def split_folder(root: Path, split: str) -> Path:
+    """The folder of a split's images and labels in KITTI's object layout: root/SPLIT where it has any, else root."""
+    inside = root / split
+    return inside if (inside / "image_2").is_dir() or (inside / "label_2").is_dir() else root
+
+
 def _locate(root: Path, split: str) -> Path:
-    for folder in (root / split, root):
-        if (folder / "image_2").is_dir():
-            return folder
+    folder = split_folder(root, split)
+    if (folder / "image_2").is_dir():
+        return folder
     if not root.is_dir():
         raise KittiError(f"{root}: no such folder")
     found = ", ".join(sorted(entry.name for entry in root.iterdir())[:20]) or "nothing"

@@ -16,7 +16,7 @@ from add_model.geometry.plausibility import doubt
 from training.data.camera_info import read_camera_info
 from training.data.images import ImageError, dark_notes, image_size, read_image
 from training.data.kitti.calib import CalibrationError, KittiCalib, raw_image_sizes, read_calib
-from training.data.kitti.dataset import SILENCE, KittiFolder
+from training.data.kitti.dataset import SILENCE, KittiFolder, split_folder
 from training.data.kitti.image_folders import (
     SequenceError,
     calibration_file,
@@ -108,7 +108,7 @@ def open_sequence(
     if not root.is_dir():
         raise SequenceError(f"{path}: " + ("not a folder" if root.exists() else "no such folder"))
     if calib is None:
-        for folder in (root, root / "training", root / "testing"):
+        for folder in (split_folder(root, "training"), split_folder(root, "testing")):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():
                 labelled = (folder / "label_2").is_dir()
                 split = "training" if labelled else "testing"

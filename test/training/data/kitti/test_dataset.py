@@ -11,7 +11,7 @@ import pytest
 
 from training.data.images import ImageError, image_size, read_image
 from training.data.kitti.calib import CalibrationError, read_calib, write_calib
-from training.data.kitti.dataset import KittiError, KittiFolder
+from training.data.kitti.dataset import KittiError, KittiFolder, split_folder
 from training.data.kitti.splits import published_split, read_ids
 
 P2 = np.array([[700.5, 0, 59.25, 44.857], [0, 701.5, 17.125, 0.216], [0, 0, 1, 0.00274]])
@@ -41,6 +41,16 @@ def folder(tmp_path):
             if split == "training":
                 (root / split / "label_2" / f"{i}.txt").write_text("" if last else LABEL + DONT_CARE)
     return root
+
+
+@pytest.mark.parametrize("held", ["image_2", "label_2"])
+def test_a_split_is_its_folder_where_that_holds_images_or_labels_alone(tmp_path, held):
+    (tmp_path / "training").mkdir()
+    assert split_folder(tmp_path, "training") == tmp_path
+    (tmp_path / "training" / held).mkdir()
+    assert split_folder(tmp_path, "training") == tmp_path / "training"
+    assert split_folder(tmp_path / "training", "training") == tmp_path / "training"
+    assert split_folder(tmp_path, "testing") == tmp_path
 
 
 def test_labelled_frames_without_an_image_are_told(folder):
