@@ -14,9 +14,9 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import LevelView
 from add_ros.bags import messages
-from add_ros.bags.ground_truth import NOT_GIVEN, GroundTruthError, decode
+from add_ros.bags.ground_truth import GroundTruthError, decode
 from add_ros.errors import FrameRejectedError
-from training.data.sample import Objects
+from training.data.sample import NOT_GIVEN, Objects
 
 _CUBE, _ADD = 1, 0  # Marker's type and action
 

@@ -15,9 +15,8 @@ import numpy as np
 from rosbags.typesys.store import Typestore
 
 from add_ros.bags import messages
-from training.data.sample import Objects
+from training.data.sample import NOT_GIVEN, Objects
 
-NOT_GIVEN = -1  # what KITTI writes for a truncation or an occlusion that is not known
 _TRUNCATED, _OCCLUDED = "truncated=", "occluded="
 _DECIMALS = 9  # of pixels
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from add_model.geometry.camera import Camera
 
+NOT_GIVEN = -1  # what KITTI writes for a truncation or an occlusion that is not known
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -16,8 +18,8 @@ class Objects:
     names:     (N,) KITTI type names; 'DontCare' rows have a 2D box only and NaN elsewhere
     boxes:     (N, 7) as `add_model.geometry.boxes` defines them, in the frame of the camera's P, metres
     boxes2d:   (N, 4) left, top, right, bottom in pixels
-    truncated: (N,) share of the object outside the image, 0 to 1
-    occluded:  (N,) 0 fully visible, 1 partly, 2 largely occluded, 3 unknown
+    truncated: (N,) share of the object outside the image, 0 to 1; NOT_GIVEN, -1, where it is not known
+    occluded:  (N,) 0 fully visible, 1 partly, 2 largely occluded, 3 unknown; NOT_GIVEN, -1, where no code is given
     """
 
     names: np.ndarray

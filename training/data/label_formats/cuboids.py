@@ -10,9 +10,7 @@ import numpy as np
 from add_model.classes import DONT_CARE
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.sample import Objects
-
-NOT_GIVEN = -1  # occlusion that is not known
+from training.data.sample import NOT_GIVEN, Objects
 
 
 class LabelFormatError(ValueError):
@@ -130,13 +128,14 @@ def to_objects(cuboids: Cuboids, to_camera: np.ndarray, camera: Camera) -> Objec
     boxes[:, 3:6] = cuboids.boxes[:, 3:6]
     yaw = cuboids.boxes[:, 6]
     boxes[:, 6] = box3d.heading_of(np.c_[np.cos(yaw), np.sin(yaw)] @ turn[:, :2].T)
-    return in_image(cuboids.names, boxes, cuboids.occluded, camera)
+    return in_image(cuboids.names, boxes, cuboids.occluded, camera)[0]
 
 
-def in_image(names: np.ndarray, boxes: np.ndarray, occluded: np.ndarray, camera: Camera) -> Objects:
-    """Objects of boxes (N, 7) in the frame of the camera's P, without those that the image does not show."""
+def in_image(names: np.ndarray, boxes: np.ndarray, occluded: np.ndarray, camera: Camera) -> tuple[Objects, np.ndarray]:
+    """Objects of boxes (N, 7) in the frame of the camera's P that the image shows, and which (N,) bool these are."""
     inside, share = box3d.visible_part(box3d.project_boxes(boxes, camera), camera)
-    return Objects(names, boxes, inside, 1 - share, occluded)[share > 0]
+    shown = share > 0
+    return Objects(names, boxes, inside, 1 - share, occluded)[shown], shown
 
 
 def with_dont_care(objects: Objects, others: Objects) -> Objects:

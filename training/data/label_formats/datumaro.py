@@ -11,7 +11,6 @@ import numpy as np
 
 from add_model.atomic_io import write_atomically
 from training.data.label_formats.cuboids import (
-    NOT_GIVEN,
     Cuboids,
     Frames,
     LabelFormatError,
@@ -20,6 +19,7 @@ from training.data.label_formats.cuboids import (
     upright,
 )
 from training.data.label_formats.tool_files import entry, mapping, numbers, read_json, sides
+from training.data.sample import NOT_GIVEN
 
 
 def write_datumaro(path: Path, frames: Frames) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from add_model.atomic_io import write_atomically
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.label_formats.cuboids import NOT_GIVEN, Frames, LabelFormatError, ReadLabels, in_image, one_word
+from training.data.label_formats.cuboids import Frames, LabelFormatError, ReadLabels, in_image, one_word
 from training.data.label_formats.tool_files import entry, mapping, matrix, numbers, read_json, sides
-from training.data.sample import Objects
+from training.data.sample import NOT_GIVEN, Objects
 
 # This project's corners in the order of bbox3D_cam: v0 is at -length/2, the top, -width/2.
 _ORDER = [6, 5, 1, 2, 7, 4, 0, 3]
@@ -122,11 +123,11 @@ def _share(found: Mapping[str, Any], key: str, where: str) -> float:
 def _objects(rows: list, camera: Camera) -> Objects:
     if not rows:
         return Objects.empty()
-    names, boxes, tight, truncated, occluded = (list(column) for column in zip(*rows, strict=True))
-    tight, truncated = np.array(tight, float), np.array(truncated, float)
-    seen = in_image(np.array(names), np.array(boxes, float), np.arange(len(rows)), camera)
-    kept = seen.occluded  # which rows these are
-    given = (tight[kept] != -1).any(axis=1)
-    boxes2d = np.where(given[:, None], tight[kept], seen.boxes2d)
-    share = np.where(truncated[kept] >= 0, truncated[kept], seen.truncated)
-    return Objects(seen.names, seen.boxes, boxes2d, share, np.array(occluded)[kept])
+    names, boxes, tight, truncated, occluded = map(np.array, zip(*rows, strict=True))
+    seen, shown = in_image(names, boxes, occluded, camera)
+    given = (tight != -1).any(axis=1, keepdims=True)
+    return replace(
+        seen,
+        boxes2d=np.where(given[shown], tight[shown], seen.boxes2d),
+        truncated=np.where(truncated[shown] >= 0, truncated[shown], seen.truncated),
+    )

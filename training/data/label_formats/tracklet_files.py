@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 from add_model.atomic_io import write_atomically
 from training.data.kitti.tracklets import TRACKLETS, pose_rows, tracklet_items
 from training.data.label_formats.cuboids import (
-    NOT_GIVEN,
     Cuboids,
     Frames,
     LabelFormatError,
@@ -22,6 +21,7 @@ from training.data.label_formats.cuboids import (
     upright,
 )
 from training.data.label_formats.tool_files import sides
+from training.data.sample import NOT_GIVEN
 from training.data.text_files import read_text
 
 FRAME_LIST = "frame_list.txt"

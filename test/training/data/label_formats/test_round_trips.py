@@ -201,3 +201,24 @@ def test_faults_of_datumaro_files_are_named(change, sentence, tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(LabelFormatError, match=sentence):
         FORMATS["datumaro"].read(path, IDS)
+
+
+def test_what_omni3d_does_not_give_is_derived_and_what_it_gives_stays_with_its_object(tmp_path):
+    """The first object is behind the camera, and left out; of the others one is bare, and one has values of its own."""
+    path = tmp_path / "o.json"
+    frames = told(VELODYNE_TO_CAMERA)
+    FORMATS["omni3d"].write(path, {"a": frames[IDS[1]]})
+    content = json.loads(path.read_text())
+    behind, bare, own = content["annotations"]
+    behind["center_cam"] = [0, 1, -20]
+    bare.update(bbox2D_tight=[-1] * 4, visibility=None, truncation=None)
+    own.update(bbox2D_tight=[1, 2, 3, 4], visibility=0.25, truncation=0.4)
+    path.write_text(json.dumps(content))
+    (read,) = FORMATS["omni3d"].read(path, IDS).objects.values()
+    expected = frames[IDS[1]].objects[1:]
+    np.testing.assert_allclose(read.boxes[:, :6], expected.boxes[:, :6], atol=1e-9)
+    np.testing.assert_allclose(read.boxes2d, [expected.boxes2d[0], [1, 2, 3, 4]], atol=1e-6)
+    whole = box3d.project_boxes(expected.boxes[:1], CAMERA)[0]
+    inside = np.prod(expected.boxes2d[0, 2:] - expected.boxes2d[0, :2]) / np.prod(whole[2:] - whole[:2])
+    np.testing.assert_allclose(read.truncated, [1 - inside, 0.4], atol=1e-9)
+    assert read.occluded.tolist() == [-1, 2]
