@@ -36,7 +36,7 @@ TRUTH_COLOUR: Colour = (255, 255, 255)
 _BACKGROUND, _GRID, _INK, _HALO = (24, 27, 31), (58, 64, 71), (196, 202, 208), (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4  # OpenCV draws at 1/16 pixel
-_LEGIBLE_WIDTH = 960  # pixels an image is enlarged to before boxes and labels are drawn side by side
+LEGIBLE_WIDTH = 960  # pixels an image is enlarged to before boxes and labels are drawn side by side
 
 
 def class_colour(name: str, classes: ClassSpec | None = None) -> Colour:
@@ -228,7 +228,6 @@ def side_by_side(
     camera: Camera,
     detections: Detections,
     truth: np.ndarray | None = None,
-    reach: float = 60.0,
     classes: ClassSpec | None = None,
 ) -> np.ndarray:
     """One picture: the image with its boxes, and the bird's-eye view at its right, equally high.
@@ -236,14 +235,13 @@ def side_by_side(
     Images narrower than 960 pixels are enlarged first, so that labels stay legible. Arguments are those of
     `draw_detections` and `birds_eye_view`.
     """
-    if camera.width < _LEGIBLE_WIDTH:
-        camera_large = camera.resize(_LEGIBLE_WIDTH, max(1, round(camera.height * _LEGIBLE_WIDTH / camera.width)))
-        size = (camera_large.width, camera_large.height)
-        image, camera = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), camera_large
+    if camera.width < LEGIBLE_WIDTH:
+        camera = camera.resize(LEGIBLE_WIDTH, max(1, round(camera.height * LEGIBLE_WIDTH / camera.width)))
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
     left = draw_detections(image, camera, detections, truth, classes)
     height = max(camera.height, 240)
     width = max(240, round(0.8 * height))
-    right = birds_eye_view(camera, detections, truth, width, height, reach, classes)
+    right = birds_eye_view(camera, detections, truth, width, height, classes=classes)
     left = cv2.copyMakeBorder(left, 0, height - camera.height, 0, 4, cv2.BORDER_CONSTANT, value=_BACKGROUND)
     return np.hstack([left, right])
 

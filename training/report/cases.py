@@ -10,14 +10,13 @@ import numpy as np
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detections import Detections
-from add_model.drawing import side_by_side
+from add_model.drawing import LEGIBLE_WIDTH, side_by_side
 from add_model.geometry.camera import Camera
 from training.data.sample import Objects
 from training.evaluation.association import FREE, associate
 
 _MARK, _RIM = (255, 40, 40), (40, 0, 0)
 _MARGIN = 4  # pixels between the marked 2D box and the frame around it
-_LEAST_WIDTH = 960  # pixels that a narrower image is enlarged to
 
 
 @dataclass(frozen=True)
@@ -95,18 +94,16 @@ def picture(
         detections: of its frame.
         classes: have the colours, see `add_model.drawing.class_colour`.
     """
-    scale = max(1.0, _LEAST_WIDTH / camera.width)
-    if scale > 1:
-        camera = camera.resize(_LEAST_WIDTH, max(1, round(camera.height * scale)))
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
+    scale = max(1.0, LEGIBLE_WIDTH / camera.width)  # as side_by_side enlarges it
+    width, height = round(scale * camera.width), round(scale * camera.height)
     truth = objects.boxes[~np.isnan(objects.boxes).any(axis=1)]
     drawn = side_by_side(image, camera, detections, truth, classes=classes)
-    corners = np.clip(scale * np.array(case.box2d) + [-_MARGIN, -_MARGIN, _MARGIN, _MARGIN], 1, camera.width - 2)
+    corners = np.clip(scale * np.array(case.box2d) + [-_MARGIN, -_MARGIN, _MARGIN, _MARGIN], 1, width - 2)
     left, top, right, bottom = corners.astype(int).tolist()
-    bottom = min(bottom, camera.height - 2)
+    bottom = min(bottom, height - 2)
     # Last, and with a dark rim, so that it stands out among the boxes.
-    for colour, width in ((_RIM, 4), (_MARK, 2)):
-        cv2.rectangle(drawn, (left, top), (right, bottom), colour, width * max(1, round(camera.width / 1000)))
+    for colour, line in ((_RIM, 4), (_MARK, 2)):
+        cv2.rectangle(drawn, (left, top), (right, bottom), colour, line * max(1, round(width / 1000)))
     encoded, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     if not encoded:
         raise ValueError(f"a picture of {drawn.shape} could not be encoded")
