@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -144,3 +144,11 @@ KITTI_CLASSES = ClassSpec(
         ObjectClass("Cyclist", (1.763, 0.597, 1.737), (), (), 0.5, 0.25, (240, 228, 66)),
     )
 )
+
+
+def stored_classes(metadata: Mapping[str, Any]) -> ClassSpec:
+    """The classes that a file of weights or a checkpoint names; older ones name none: they are KITTI's.
+
+    Raises ModelError where they are not as this project writes them.
+    """
+    return ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES

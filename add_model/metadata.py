@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.classes import KITTI_CLASSES, ClassSpec, stored_classes
 from add_model.errors import ModelError
 from add_model.nms import NmsSettings
 
@@ -104,9 +104,7 @@ def read_classes(path: str | Path) -> ClassSpec:
             return read_metadata(_onnx_metadata(path)).classes
         if path.suffix == ".safetensors":
             metadata = _safetensors_metadata(path)
-            if "model" in metadata and "class_spec" not in metadata:
-                return KITTI_CLASSES  # files from before classes were named
-            return ClassSpec.from_json(metadata["class_spec"])
+            return stored_classes(metadata) if "model" in metadata else ClassSpec.from_json(metadata["class_spec"])
         return ClassSpec.from_json(path.read_text(encoding="utf-8"))
     except KeyError as error:
         raise ModelError(f"{path} names no classes: give a model that add-ros export wrote, or a JSON file") from error

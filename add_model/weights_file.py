@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
 from add_model.atomic_io import write_atomically
-from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.classes import stored_classes
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
@@ -36,10 +36,8 @@ def load(path: Path) -> Detector[Any]:
     if "model" not in metadata:
         raise ModelError(f"{path} does not say which model its weights are for; export it with: add-ros export")
     name = metadata["model"]
-    # Older files do not name their classes: they are KITTI's.
     try:
-        classes = ClassSpec.from_json(metadata["class_spec"]) if "class_spec" in metadata else KITTI_CLASSES
-        detector = build(name, classes)
+        detector = build(name, stored_classes(metadata))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     try:

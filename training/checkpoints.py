@@ -17,7 +17,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from add_model.atomic_io import write_atomically
-from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.classes import stored_classes
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
@@ -97,14 +97,9 @@ def is_teacher(checkpoint: dict[str, Any]) -> bool:
     return "depth_branch" in parts and "teacher" not in parts
 
 
-def trained_classes(checkpoint: dict[str, Any]) -> ClassSpec:
-    """The classes of a checkpoint's detector; older ones do not name them: they are KITTI's."""
-    return ClassSpec.from_json(checkpoint["class_spec"]) if "class_spec" in checkpoint else KITTI_CLASSES
-
-
 def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> Detector:
     """The detector of a checkpoint. Raises ModelError where its model is unknown or not its weights'."""
-    detector = build(checkpoint["model_name"], trained_classes(checkpoint))
+    detector = build(checkpoint["model_name"], stored_classes(checkpoint))
     try:
         detector.load_state_dict(weights_of(checkpoint, "detector."))
     except Exception as error:  # of whatever stands there for a tensor

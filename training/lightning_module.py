@@ -13,12 +13,11 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from add_model.classes import ClassSpec, ObjectClass
+from add_model.classes import ClassSpec, ObjectClass, stored_classes
 from add_model.detections import Detections
 from add_model.detectors.losses import Normaliser
 from add_model.preprocessing import postprocess
 from add_model.registry import adapter_for
-from training.checkpoints import trained_classes
 from training.data.collation import Batch, Scene
 from training.data.kitti.labels import detections_table, objects_table, write_results
 from training.data.sample import Objects
@@ -201,7 +200,7 @@ class LitDetector(lightning.LightningModule):
             raise TrainingError(
                 f"the checkpoint is of model {checkpoint['model_name']}, the configuration is of {self.model_name}"
             )
-        trained, classes = trained_classes(checkpoint), self.detector.classes
+        trained, classes = stored_classes(checkpoint), self.detector.classes
         if not trained.same_coding(classes):
             raise TrainingError(
                 f"the checkpoint finds {', '.join(trained.names)}, model.classes are {', '.join(classes.names)} (or"
