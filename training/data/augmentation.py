@@ -74,18 +74,16 @@ def resize(sample: Sample, width: int, height: int) -> Sample:
     )
 
 
-def color_jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+def color_jitter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Randomly change brightness, contrast, saturation, hue and gamma of an image (H, W, 3) uint8 RGB, and add noise.
 
-    `strength` scales all ranges; 1 is brightness +-12%, contrast, saturation and gamma within about 1.3, hue
-    +-9 degrees, noise of up to 4 grey values.
+    Brightness by +-12%, contrast, saturation and gamma within about 1.3, hue by +-9 degrees, noise of up to 4 grey
+    values.
     """
-    contrast, saturation, gamma = np.exp(strength * rng.uniform(-0.25, 0.25, 3))
-    brightness, hue = strength * rng.uniform(-30, 30), np.radians(strength * rng.uniform(-9, 9))
-    sigma = strength * rng.uniform(0, 4)
+    contrast, saturation, gamma = np.exp(rng.uniform(-0.25, 0.25, 3))
+    brightness, hue, sigma = rng.uniform(-30, 30), np.radians(rng.uniform(-9, 9)), rng.uniform(0, 4)
     colour = _hue_rotation(hue) @ (saturation * np.eye(3) + (1 - saturation) * _GREY[None, :])
-    grey = image.mean() if contrast != 1 else 0.0
-    affine = np.hstack([contrast * colour, np.full((3, 1), brightness + (1 - contrast) * grey)])
+    affine = np.hstack([contrast * colour, np.full((3, 1), brightness + (1 - contrast) * image.mean())])
     changed = cv2.transform(image, affine)
     table = 255 * (np.arange(256) / 255) ** gamma
     changed = cv2.LUT(changed, np.rint(table).astype(np.uint8))

@@ -39,7 +39,7 @@ class TrackScores:
 
     hota, deta, assa: percent, mean over all thresholds of similarity
     mota, idf1:  percent, at a similarity of 0.5
-    switches, fragments: id switches, and how often an object's track broke off and went on
+    switches: of ids
     objects, found: labelled objects and found ones that count, in all images
     """
 
@@ -49,7 +49,6 @@ class TrackScores:
     mota: float
     idf1: float
     switches: int
-    fragments: int
     objects: int
     found: int
 
@@ -98,7 +97,6 @@ def track_scores(
         100 * float(c["MOTA"]),
         100 * float(i["IDF1"]),
         int(c["IDSW"]),
-        int(c["Frag"]),
         sum(data["num_gt_dets"] for data in prepared.values()),
         sum(data["num_tracker_dets"] for data in prepared.values()),
     )
