@@ -69,8 +69,9 @@ class Calibrator:
         how = "D has values" if d.any() else "the lens is a fisheye"
         rectified, why = self._is_rectified(distorted, how, (width, height))
         if rectified:
-            matrix, name = (p[:, :3], "P") if p[0, 0] != 0 else (k, "K (P is zero)")
-            return Calibration(_camera(matrix, info, width, height, name[0]), None, f"{name}, rectified: {why}")
+            if p[0, 0] != 0:
+                return Calibration(_camera(p[:, :3], info, width, height, "P"), None, f"P, rectified: {why}")
+            return Calibration(_camera(k, info, width, height, "K"), None, f"K (P is zero), rectified: {why}")
         if k[0, 0] == 0:
             raise FrameRejectedError(
                 "uncalibrated",

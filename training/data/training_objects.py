@@ -40,7 +40,7 @@ class TrainingObjects:
         """A sentence for each class that has few objects."""
         few = [(name, self.used[name]) for name in classes if self.used[name] < FEW]
         return [
-            f"{name}: {count or 'no'} object{'s' * (count != 1)} to train on, which is too few to find others"
+            f"{name}: {count or 'no'} object{'' if count == 1 else 's'} to train on, which is too few to find others"
             + (f"; left out: {', '.join(f'{n} {why}' for why, n in out.most_common())}" if out else "")
             for name, count in few
             for out in [self.left_out.get(name, Counter())]

@@ -102,7 +102,7 @@ def few_objects(count: int, left_out: Mapping[str, int]) -> str:
         return f"none of the {total} labelled counts ({reasons}), so that nothing can be found and 0.00 says nothing"
     if not count:
         return "none is labelled, so there is nothing to find and 0.00 is no failure"
-    objects = f"only {count} object" + "s" * (count != 1)
+    objects = f"only {count} object" if count == 1 else f"only {count} objects"
     return f"AP cannot exceed {attainable(count):.2f} here ({attainable(count, 'R11'):.2f} in AP_R11): {objects}"
 
 

@@ -72,7 +72,10 @@ def chosen(measured: Sequence[MeasuredClass], names: Sequence[str] | None, least
 def _spec(kinds: Sequence[MeasuredClass]) -> ClassSpec:
     """The classes; what is a class of its own is no other one's look-alike."""
     own = {kind.name.lower() for kind in kinds}
-    others = lambda names: tuple(name for name in names if name.lower() not in own)  # noqa: E731
+
+    def others(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name.lower() not in own)
+
     classes = (kind.object_class for kind in kinds)
     return ClassSpec(
         tuple(replace(c, look_alikes=others(c.look_alikes), neighbours=others(c.neighbours)) for c in classes)

@@ -38,7 +38,7 @@ def across_splits(prints: dict[str, bytes | None], splits: dict[str, list[str]],
         pairs = list(_pairs(prints, splits[a], splits[b], most))
         if pairs:
             shown = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
-            more = ", ..." * (len(pairs) > 3)
+            more = ", ..." if len(pairs) > 3 else ""
             found.append(f"{len(pairs)} pictures of {b} are in {a} too ({shown}{more}): their scores say little")
     return found
 

@@ -77,9 +77,8 @@ def _remark(survey: Survey, said: Judgement) -> None:
     if survey.hidden:
         said.remarks.append(f"{_some(survey.hidden)} have 3D boxes that the image does not show")
     if odd := survey.odd_sizes():
-        said.remarks.append(
-            f"{len(odd)} sizes are far from their class's: {'; '.join(odd[:_ODD])}{'; ...' * (len(odd) > _ODD)}"
-        )
+        more = "; ..." if len(odd) > _ODD else ""
+        said.remarks.append(f"{len(odd)} sizes are far from their class's: {'; '.join(odd[:_ODD])}{more}")
     for name, kind in survey.classes.items():
         count = len(kind.sizes)
         if 0 < count < _FEW:
@@ -93,7 +92,7 @@ def _remark(survey: Survey, said: Judgement) -> None:
 
 
 def _some(items: Sequence[str]) -> str:
-    return f"{len(items)} boxes ({items[0]}{', ...' * (len(items) > 1)})"
+    return f"{len(items)} boxes ({items[0]}{', ...' if len(items) > 1 else ''})"
 
 
 def class_row(name: str, kind: ClassSurvey, bins: Sequence[int]) -> list[str]:

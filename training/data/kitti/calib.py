@@ -104,11 +104,14 @@ def calib_text(P2: np.ndarray, Tr_velo_to_cam: np.ndarray | None = None) -> str:
 
     P0, P1 and P3 are given P2's values, R0_rect the identity, so that every KITTI reader accepts the file.
     """
-    row = lambda matrix: " ".join(f"{value:.17g}" for value in np.asarray(matrix, float).ravel())  # noqa: E731
-    lines = [f"P{i}: {row(P2)}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
+    lines = [f"P{i}: {_row(P2)}" for i in range(4)] + ["R0_rect: 1 0 0 0 1 0 0 0 1"]
     if Tr_velo_to_cam is not None:
-        lines.append(f"Tr_velo_to_cam: {row(Tr_velo_to_cam)}")
+        lines.append(f"Tr_velo_to_cam: {_row(Tr_velo_to_cam)}")
     return "\n".join(lines) + "\n"
+
+
+def _row(matrix: np.ndarray) -> str:
+    return " ".join(f"{value:.17g}" for value in np.asarray(matrix, float).ravel())
 
 
 def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:

@@ -123,13 +123,14 @@ def common_size(images: list[Path]) -> tuple[int, int]:
         if found != size:
             faults.append(f"{image}: {found[0]}x{found[1]} pixels, others have {size[0]}x{size[1]}")
     if faults or size is None:
-        listed = "\n  ".join(faults[:_LISTED]) + (f"\n  ... and {len(faults) - _LISTED} more" * (len(faults) > _LISTED))
+        more = [f"... and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
+        listed = "\n  ".join(faults[:_LISTED] + more)
         raise SequenceError(f"{len(faults)} of {len(images)} images cannot be used:\n  {listed}")
     return size
 
 
 def _contents(folder: Path) -> str:
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
     if not names:
         return "nothing"
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

@@ -40,7 +40,10 @@ _NO_ALPHA, _NO_SIZE, _NO_PLACE = -10.0, -1.0, -1000.0  # what KITTI writes where
 
 def unknown_types(names: Counter[str], classes: ClassSpec = KITTI_CLASSES) -> Counter[str]:
     """Of the names with their counts, those that are no type of KITTI's, and no class or look-alike, in any case."""
-    known = lambda name: name.lower() in _TYPES or classes.index(name) >= 0 or classes.looks_like(name) >= 0  # noqa: E731
+
+    def known(name: str) -> bool:
+        return name.lower() in _TYPES or classes.index(name) >= 0 or classes.looks_like(name) >= 0
+
     return Counter({name: count for name, count in names.items() if not known(name)})
 
 

@@ -197,23 +197,23 @@ def _cabin(b: Builder, body: _Body, panel_van: bool) -> None:
             ]
             b.quad(inset, GLASS, centre, first)
     for side in (-1, 1):
-        rear0, front0, front1, rear1 = (
-            side_point(f, t, side) for f, t in ((False, 0), (True, 0), (True, 1), (False, 1))
-        )
+        side_corners = [side_point(f, t, side) for f, t in ((False, 0), (True, 0), (True, 1), (False, 1))]
         first = b.here
-        b.quad([rear0, front0, front1, rear1], PAINT, centre)
-        mix = lambda s, t, q=(rear0, front0, front1, rear1): (  # noqa: E731
-            (1 - t) * ((1 - s) * q[0] + s * q[1]) + t * ((1 - s) * q[3] + s * q[2])
-        )
+        b.quad(side_corners, PAINT, centre)
         edges = np.linspace(0.05, 0.97, body.pillars + 1) if not panel_van else np.array([0.72, 0.97])
         for low, high in pairwise(edges):
-            b.quad(
-                [mix(low, 0.08), mix(high - 0.025, 0.08), mix(high - 0.025, 0.88), mix(low, 0.88)], GLASS, centre, first
-            )
+            window = ((low, 0.08), (high - 0.025, 0.08), (high - 0.025, 0.88), (low, 0.88))
+            b.quad([_within(side_corners, s, t) for s, t in window], GLASS, centre, first)
     # The roof is vaulted a little: a second, smaller step on top of the windows.
     lower = [side_point(f, 1, s) for f, s in ((False, -1), (True, -1), (True, 1), (False, 1))]
     upper = [(p[0] * 0.9 + 0.1 * (x_roof_front + x_roof_rear) / 2, y2, p[2] * 0.8) for p in lower]
     b.prism(lower, upper, PAINT)
+
+
+def _within(corners: list[np.ndarray], s: float, t: float) -> np.ndarray:
+    """The point of a quad at these shares of its sides: s along the first, t along the second."""
+    a, b, c, d = corners
+    return (1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * d + s * c)
 
 
 @cache
