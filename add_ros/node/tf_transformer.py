@@ -60,16 +60,15 @@ class TfTransformer:
     """
 
     def __init__(self, tree: TfTree, frame: str, patience: float) -> None:
-        self._frame, self._patience, self._buffer = frame, patience, tree.buffer
-        self._errors, self._too_early = tree.errors, tree.too_early
+        self._tree, self._frame, self._patience = tree, frame, patience
 
     def require(self, source: str) -> None:
         """Check that a frame is connected to the target frame; raises FrameRejectedError where it is not."""
         try:
-            self._buffer.lookup_transform(self._frame, source, Time())
-        except self._too_early:
+            self._tree.buffer.lookup_transform(self._frame, source, Time())
+        except self._tree.too_early:
             return  # connected, but there is no time at which all transforms between are known
-        except self._errors as error:
+        except self._tree.errors as error:
             raise self._rejected(source, error) from error
 
     def __call__(self, message: Detection3DArray) -> Detection3DArray:
@@ -93,11 +92,11 @@ class TfTransformer:
         end = time.monotonic() + self._patience
         while True:
             try:
-                return self._checked(self._buffer.lookup_transform(self._frame, source, stamp), source)
-            except self._too_early as error:
+                return self._checked(self._tree.buffer.lookup_transform(self._frame, source, stamp), source)
+            except self._tree.too_early as error:
                 if time.monotonic() > end:
                     raise self._rejected(source, error) from error
-            except self._errors as error:
+            except self._tree.errors as error:
                 raise self._rejected(source, error) from error
             time.sleep(_PAUSE)
 

@@ -1,10 +1,12 @@
 """Detections in another frame: with tf2 where it is installed, else with as much of a buffer as is asked here."""
 
+import gc
 import importlib.util
 import sys
 import threading
 import time
 import types
+import weakref
 
 import pytest
 import rclpy
@@ -72,7 +74,7 @@ def know(target, sec, x, source="lens"):
     transform = TransformStamped(child_frame_id=source)
     transform.header.frame_id, transform.header.stamp.sec = "map", sec
     transform.transform.translation.x, transform.transform.rotation.w = x, 1.0
-    target._buffer.set_transform(transform, "a test")
+    target._tree.buffer.set_transform(transform, "a test")
 
 
 def message(sec, source="lens"):
@@ -113,6 +115,15 @@ def test_what_is_known_of_before_a_jump_back_is_forgotten(node):
     assert x_of(target, 101) == 7.0
 
 
+def test_who_transforms_keeps_the_tree(node):
+    """Else the clock would call a gate that is gone, and the process would end."""
+    tree = TfTree(node, "target_frame")
+    target, kept = TfTransformer(tree, "map", 0.05), weakref.ref(tree)
+    del tree
+    gc.collect()
+    assert kept() is target._tree
+
+
 def test_a_transform_that_comes_a_little_later_is_waited_for(node):
     target = TfTransformer(TfTree(node, "target_frame"), "map", PATIENCE)
     know(target, 100, 1.0)
@@ -151,10 +162,10 @@ def test_a_transform_that_cannot_be_moves_nothing(node, shift, turn):
     given.header.frame_id, given.header.stamp.sec = "map", 5
     t, r = given.transform.translation, given.transform.rotation
     (t.x, t.y, t.z), (r.x, r.y, r.z, r.w) = map(float, shift), map(float, turn)
-    transformer._buffer.set_transform(given, "test")
+    transformer._tree.buffer.set_transform(given, "test")
     message = Detection3DArray()
     message.header.frame_id, message.header.stamp.sec = "lens", 5
-    if not isinstance(transformer._buffer, Buffer):  # tf2 leaves some out when they are set, and mends lengths
+    if not isinstance(transformer._tree.buffer, Buffer):  # tf2 leaves some out when they are set, and mends lengths
         pytest.skip("tf2's own checks come first: test_transform_gate.py and make soak have the node's")
     with pytest.raises(FrameRejectedError, match="from 'lens' to 'map' can't be") as caught:
         transformer(message)
