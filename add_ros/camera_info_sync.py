@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from message_filters import Cache, SimpleFilter
-from rclpy.time import Time
+
+from add_ros.stamps import ros_time
 
 PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
 _REMEMBERED = 16
@@ -77,7 +78,7 @@ class CameraInfoSynchronizer:
     def add_info(self, info: Any) -> None:
         """Take a new CameraInfo."""
         stamp = _stamp(info)
-        time = _time(info)
+        time = ros_time(info.header.stamp)
         if time is not None:
             self._arrivals.signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=time), info=info))
         if any(_stamp(image) == stamp for image, _ in self._waiting):
@@ -111,7 +112,7 @@ class CameraInfoSynchronizer:
     def _info_of(self, image: Any) -> Any | None:
         if self._latest is not None and _stamp(self._latest) == _stamp(image):
             return self._latest
-        time = _time(image)
+        time = ros_time(image.header.stamp)
         matches = [] if time is None else self._infos.getInterval(time, time)
         return matches[-1].info if matches else None
 
@@ -136,12 +137,6 @@ def image_size(info: Any) -> tuple[int, int]:
     """(width, height) of the images that a CameraInfo describes."""
     full = (info.roi.width or info.width, info.roi.height or info.height)
     return full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
-
-
-def _time(message: Any) -> Time | None:
-    """The stamp as rclpy's Time, None before 1970, which that cannot be."""
-    stamp = message.header.stamp
-    return None if stamp.sec < 0 else Time(seconds=stamp.sec, nanoseconds=stamp.nanosec)
 
 
 def _stamp(message: Any) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from add_ros.bounds import impossible_transform, shown
 from add_ros.errors import FrameRejectedError
 from add_ros.messages import matrix_of, transformed
 from add_ros.node.node_gate import NodeGate
+from add_ros.stamps import ros_time
 
 _PAUSE = 0.01  # seconds
 _LONGEST_ERROR = 300  # characters
@@ -75,7 +76,7 @@ class TfTransformer:
         """The message in the target frame.
 
         Raises:
-            FrameRejectedError: where the transform at its stamp does not arrive in time.
+            FrameRejectedError: where the transform at its stamp does not arrive in time, or the stamp is negative.
         """
         return transformed(message, self._lookup(message.header))
 
@@ -83,12 +84,18 @@ class TfTransformer:
         """(4, 4) metres from the header's frame to the target frame at its stamp.
 
         Raises:
-            FrameRejectedError: where the transform does not arrive in time.
+            FrameRejectedError: where the transform does not arrive in time, or the stamp is negative.
         """
         return matrix_of(self._lookup(header))
 
     def _lookup(self, header: Header) -> Any:
-        source, stamp = header.frame_id, Time.from_msg(header.stamp)
+        source, stamp = header.frame_id, ros_time(header.stamp)
+        if stamp is None:
+            raise FrameRejectedError(
+                "stamp before 1970",
+                f"the stamp {header.stamp.sec} s of '{shown(source)}' is negative, and tf2 has no transform of it: "
+                "its publisher must set header.stamp",
+            )
         end = time.monotonic() + self._patience
         while True:
             try:

@@ -145,6 +145,14 @@ def test_what_is_not_connected_is_not_waited_for(node):
     assert time.monotonic() - began < PATIENCE / 2
 
 
+def test_a_stamp_before_1970_rejects_the_frame(node):
+    target = TfTransformer(TfTree(node, "target_frame"), "map", PATIENCE)
+    know(target, 100, 1.0)
+    with pytest.raises(FrameRejectedError, match="stamp -1 s of 'lens' is negative") as caught:
+        target(message(-1))
+    assert caught.value.reason == "stamp before 1970"
+
+
 @pytest.mark.parametrize(
     ("shift", "turn"),
     [

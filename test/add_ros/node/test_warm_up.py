@@ -1,5 +1,7 @@
 """What the model is run at before the first image."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import rclpy
@@ -8,7 +10,9 @@ from support.detector_bench import MODEL, camera_info
 
 from add_model.predictor import Predictor
 from add_ros.node import parameters
+from add_ros.node.camera_attitude import CameraAttitude
 from add_ros.node.detector_core import DetectorCore
+from add_ros.node.tf_transformer import TfTransformer
 
 
 @pytest.fixture
@@ -48,4 +52,13 @@ def test_the_camera_that_is_there_is_warmed_up_for(core, monkeypatch):
 
 @pytest.mark.parametrize("info", [None, camera_info(width=0), camera_info(projection=np.zeros((3, 4)))])
 def test_without_a_camera_that_can_be_used_it_is_a_common_one(core, monkeypatch, info):
+    assert [each[:2] for each in warmed(core, monkeypatch, info)] == [(1280, 384)]
+
+
+def test_a_camera_info_with_a_negative_stamp_does_not_end_the_node(core, monkeypatch):
+    """rclpy has no such time, so tf2 can't be asked how the camera leans."""
+    tree = SimpleNamespace(errors=LookupError, too_early=LookupError)
+    core._streams[0]._attitude = CameraAttitude(0.0, 0.0, TfTransformer(tree, "floor", 0.0))
+    info = camera_info()
+    info.header.stamp.sec = -1
     assert [each[:2] for each in warmed(core, monkeypatch, info)] == [(1280, 384)]
