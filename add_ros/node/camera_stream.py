@@ -334,22 +334,24 @@ class CameraStream:
         elif self._patience.is_canceled():
             self._patience.reset()
 
+    def _drop(self, reason: str, count: int = 1) -> int:
+        """Count dropped images; returns how many for this reason so far, 0 while the model is loading."""
+        return self.diagnostics.dropped(reason, count) if self._serving else 0
+
     def _on_missed(self, count: int) -> None:
-        if not self._serving:
-            return
-        missed = self.diagnostics.dropped(MISSED, count)
-        if self._transport_advice and not self._advised:
+        missed = self._drop(MISSED, count)
+        if missed and self._transport_advice and not self._advised:
             self._advised = True
             self._log.warning(f"{self.image.topic}: {missed} image(s) did not get here. {self._transport_advice}")
 
     def _ready(self, image: Any, info: Any) -> None:
         if not self._rate.ready(time.monotonic(), self._live()["max_rate"]):
-            self.diagnostics.dropped(OVER_MAX_RATE)
+            self._drop(OVER_MAX_RATE)
             return
         with self._newest_lock:
             replaced, self._newest = self._newest is not None, (image, info)
-        if replaced and self._serving:
-            self.diagnostics.dropped(NEWER_FRAME)
+        if replaced:
+            self._drop(NEWER_FRAME)
         self._wake()
 
     def _fell_back(self, image: Any, info: Any) -> None:
@@ -362,10 +364,10 @@ class CameraStream:
             )
 
     def _unpaired(self) -> None:
-        self.diagnostics.dropped("no camera_info")  # `watch` reports it where it lasts
+        self._drop("no camera_info")  # `watch` reports it where it lasts
 
     def _reject(self, reason: str, message: str) -> None:
-        count = self.diagnostics.dropped(reason)
-        if self._throttle.ready(reason):
+        count = self._drop(reason)
+        if count and self._throttle.ready(reason):
             line = f"{self.image.topic}: {message} ({reason}: {count} frame(s) dropped so far)"
             self._log.error(printable(line))

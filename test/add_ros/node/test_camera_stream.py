@@ -1,0 +1,64 @@
+"""One camera of the node: what it counts and reports, without a process of its own."""
+
+import itertools
+
+import pytest
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from support.detector_bench import camera_info, image_message, picture
+
+from add_ros.node import parameters
+from add_ros.node.detector_core import DetectorCore
+
+
+@pytest.fixture
+def stream():
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    given = {"lazy": False, "reliability": "reliable", "max_rate": 1e-3}
+    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
+    node = rclpy.create_node("camera_stream", parameter_overrides=overrides)
+    core = DetectorCore(node, parameters.declare(node))
+    yield core._streams[0]
+    core.stop()
+    core.destroy()
+    node.destroy_node()
+
+
+def counted(stream):
+    values = {pair.key: pair.value for pair in stream.diagnostics.status("", {"device": "cpu"}, 100).values}
+    return {key: int(value) for key, value in values.items() if key.startswith(("frames_in", "frames_dropped"))}
+
+
+def test_images_count_from_the_moment_that_the_model_is_loaded(stream):
+    """Those that come in and those that are dropped alike."""
+    seconds = itertools.count(1)
+
+    def stamped(message, sec=None):
+        message.header.stamp.sec = next(seconds) if sec is None else sec
+        return message
+
+    def send():
+        stream._on_missed(2)
+        for _ in range(2):
+            stream._on_image(stamped(image_message(picture())))  # for which no camera_info comes
+        stream._synchronizer.flush()
+        bad = stamped(image_message(picture()))
+        bad.header.frame_id = "x" * 300
+        stream._on_image(bad)
+
+    send()
+    stream._on_info(stamped(camera_info(), 0))
+    for _ in range(3):
+        stream._ready(image_message(picture()), camera_info())  # only the first is not over max_rate
+    stream._synchronizer.forget()
+    assert counted(stream) == {"frames_in": 0, "frames_dropped": 0}
+    stream.serve()
+    send()
+    assert counted(stream) == {
+        "frames_in": 4,  # the one that waits, too
+        "frames_dropped": 5,
+        "frames_dropped (missed)": 2,
+        "frames_dropped (no camera_info)": 2,
+        "frames_dropped (oversized text)": 1,
+    }
