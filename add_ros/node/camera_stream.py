@@ -175,7 +175,7 @@ class CameraStream:
             self.diagnostics.received()
 
     def watch(self) -> None:
-        """Report topics that have been silent since the start."""
+        """Report topics on which nothing has come since they were subscribed to."""
         waited = 0.0 if self._started is None else time.monotonic() - self._started
         for topic in (self.image, self.info):
             if topic.active and topic.received == 0 and waited > SILENCE and self._reminder.ready(topic.topic):

@@ -68,7 +68,7 @@ class MatchedSubscription:
         self._fixed = _FIXED.get(reliability)
         self._given = topic  # rclpy remaps each name that it is given: a resolved one would be remapped twice
         self.topic: str = node.resolve_topic_name(topic)
-        self.received = 0
+        self.received = 0  # messages since it was subscribed
         self._choice: Choice | None = None  # what suits the publishers, None before there are any
         self._subscriptions: dict[Choice, Any] = {}
         self._starved = False
@@ -94,7 +94,7 @@ class MatchedSubscription:
     def release(self) -> None:
         """Subscribe no more, until `match` is called again."""
         self._keep_only(None)
-        self._choice = None
+        self._choice, self.received = None, 0
         self._passed.clear()
         self._sequences.clear()
 

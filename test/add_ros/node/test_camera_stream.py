@@ -1,14 +1,16 @@
 """One camera of the node: what it counts and reports, without a process of its own."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 from support.detector_bench import camera_info, image_message, picture
 
-from add_ros.node import parameters
+from add_ros.node import camera_stream, parameters
 from add_ros.node.detector_core import DetectorCore
+from add_ros.node.stream_diagnostics import LogThrottle
 
 
 @pytest.fixture
@@ -62,3 +64,22 @@ def test_images_count_from_the_moment_that_the_model_is_loaded(stream):
         "frames_dropped (no camera_info)": 2,
         "frames_dropped (oversized text)": 1,
     }
+
+
+def test_a_camera_that_is_silent_after_a_rest_is_reported_again(stream, monkeypatch):
+    monkeypatch.setattr(camera_stream, "SILENCE", -1.0)
+    said = []
+    stream._log, stream._reminder = SimpleNamespace(warning=said.append), LogThrottle(0.0)
+
+    def silent():
+        said.clear()
+        stream.match(True)
+        stream.watch()
+        return [line.split()[4] for line in said]
+
+    assert silent() == ["/image", "/camera_info"]
+    (choice,) = stream.image._subscriptions
+    stream.image._on_message(image_message(picture()), {}, choice)
+    assert silent() == ["/camera_info"]
+    stream.match(False)
+    assert silent() == ["/image", "/camera_info"]
