@@ -134,14 +134,14 @@ def _open(path: Path, device: str, threads: int | None, engine: str, options: Ma
     """On the CPU or CUDA. Raises ModelError where that can't be."""
     if engine == "torch" or (engine == "auto" and path.suffix == ".safetensors"):
         return _open_torch(path.with_suffix(".safetensors"), device, threads, options)
-    problem = None
+    refused = None
     if engine == "auto" and device == "cpu" and openvino_is_faster():
         try:
             from add_model.backends.openvino_runtime import OpenVinoBackend
 
             return OpenVinoBackend(path, device, threads, options)
         except ModelError as error:
-            problem = f"OpenVINO is installed but can't be used ({error}); running in ONNX Runtime"
+            refused = f"OpenVINO is installed but can't be used ({error})"
     from add_model.backends.onnx_runtime import OnnxBackend, cuda_provider, tensorrt_provider
 
     if engine == "tensorrt" and not tensorrt_provider():
@@ -151,8 +151,13 @@ def _open(path: Path, device: str, threads: int | None, engine: str, options: Ma
     if engine == "auto" and device != "cpu" and not cuda_provider():
         return _open_torch(path.with_suffix(".safetensors"), device, threads, options)
     name = "tensorrt" if engine == "tensorrt" else "onnxruntime"
-    backend = _on(OnnxBackend(_onnx_file(path, name), device, threads, options, name), device, name)
-    backend.note = problem or backend.note
+    try:
+        backend = _on(OnnxBackend(_onnx_file(path, name), device, threads, options, name), device, name)
+    except ModelError as error:
+        if refused and options:  # which may be OpenVINO's, and wrong
+            raise ModelError(f"{refused}, nor can ONNX Runtime ({error})") from error
+        raise
+    backend.note = f"{refused}; running in ONNX Runtime" if refused else backend.note
     return backend
 
 

@@ -64,6 +64,19 @@ def test_an_openvino_that_fails_leaves_it_to_onnx_runtime(monkeypatch):
         Predictor(engine="openvino")
 
 
+def test_an_option_that_openvino_refuses_is_named(monkeypatch):
+    """By its own reason, too: ONNX Runtime would refuse a right one just the same."""
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(select, "openvino_is_faster", lambda: True)
+    with pytest.raises(ModelError) as own:
+        Predictor(device="cpu", engine="openvino", engine_options={"INFERENCE_PRECISION_HINT": "f99"})
+    with pytest.raises(ModelError) as caught:
+        Predictor(device="cpu", engine_options={"INFERENCE_PRECISION_HINT": "f99"})
+    assert str(own.value) in str(caught.value) and "ONNX Runtime" in str(caught.value)
+    spinning = {"session.intra_op.allow_spinning": "1"}  # a key that is ONNX Runtime's alone
+    assert Predictor(device="cpu", engine_options=spinning).engine == "onnxruntime"
+
+
 @pytest.mark.parametrize(("engine", "backend"), [("onnxruntime", OnnxBackend), ("torch", TorchBackend)])
 def test_an_engine_that_is_asked_for_finds_its_file(engine, backend):
     for path in (SHIPPED_MODEL, WEIGHTS):
