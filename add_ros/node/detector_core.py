@@ -302,7 +302,8 @@ class DetectorCore:
         self._said = set(found)
 
     def _publish_labels(self) -> None:
-        threshold = self._node.get_parameter("score_threshold").value
+        """One message for all cameras: its threshold is the lowest of theirs."""
+        threshold = min(parameters.live(self._node, name)["score_threshold"] for name in self._values["cameras"])
         if self._predictor is not None and threshold != self._threshold:
             self._threshold = threshold
             self._label_info.publish(label_info(self._predictor.class_spec, threshold))
