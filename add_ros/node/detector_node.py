@@ -23,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 
 from add_ros.errors import refused_at_start
 from add_ros.node import parameters
-from add_ros.node.detector_core import DetectorCore
+from add_ros.node.detector_core import DetectorCore, describe
 from add_ros.node.parameter_service import CheckedParameterService
 
 REFUSED, BROKEN = 1, 3  # exit codes: it can't be started so, and starting it again may help
@@ -40,26 +40,8 @@ class DetectorNode(Node):
     def __init__(self) -> None:
         super().__init__("detector", start_parameter_services=False)
         self._checked_parameters = CheckedParameterService(self)
-        self._core = DetectorCore(self, parameters.declare(self))
-        self._core.start()
-
-    @property
-    def failure(self) -> str | None:
-        """Why the node can't go on, in one sentence; None while it can."""
-        return self._core.failure
-
-    @property
-    def broken(self) -> bool:
-        """Whether the failure came in the midst of work, so that starting again may help."""
-        return self._core.broken
-
-    def callback_failed(self, error: Exception) -> None:
-        """Log and count an exception of a callback."""
-        self._core.callback_failed(error)
-
-    def stop(self) -> bool:
-        """Publish no more; whether the worker has come to its end."""
-        return self._core.stop()
+        self.core = DetectorCore(self, parameters.declare(self))
+        self.core.start()
 
 
 def main(args: list[str] | None = None) -> int:
@@ -68,7 +50,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
-    """Make a node and run it until SIGINT or SIGTERM, then 0.
+    """Make a node and run it until SIGINT or SIGTERM, then 0. Its `core` is None while it is not configured.
 
     What keeps it from running is one line and `REFUSED`, what ends it later one line and `BROKEN`. Arguments that ROS
     would silently leave out end with usage and exit code 2. An exception in a callback ends nothing: the node logs and
@@ -90,12 +72,13 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while rclpy.ok() and not stop.is_set() and node.failure is None:
+        while rclpy.ok() and not stop.is_set() and not (node.core and node.core.failure):
             _spin_once(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    ended = node.stop() if rclpy.ok() else False
-    code = _fail(node.failure, BROKEN if node.broken else REFUSED) if node.failure else 0
+    core = node.core
+    ended = rclpy.ok() and (core is None or core.stop())
+    code = _fail(core.failure, BROKEN if core.broken else REFUSED) if core and core.failure else 0
     try:
         # Others would take a node that does not sign off for a living one, and its shared memory would stay.
         executor.shutdown()
@@ -116,7 +99,10 @@ def _spin_once(executor: SingleThreadedExecutor, node: Any) -> None:
     except ExternalShutdownException:
         raise
     except Exception as error:  # whatever a message or request holds, the next one is served
-        node.callback_failed(error)
+        if node.core:
+            node.core.callback_failed(error)
+        else:
+            node.get_logger().error(describe(error))
         time.sleep(_AFTER_ERROR)
 
 

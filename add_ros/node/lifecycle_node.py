@@ -12,7 +12,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from add_model.errors import ModelError
 from add_ros.node import parameters
-from add_ros.node.detector_core import DetectorCore, describe
+from add_ros.node.detector_core import DetectorCore
 from add_ros.node.detector_node import run
 from add_ros.node.parameter_service import CheckedParameterService
 
@@ -24,49 +24,28 @@ class LifecycleDetectorNode(LifecycleNode):
         super().__init__("detector", start_parameter_services=False)
         self._checked_parameters = CheckedParameterService(self)
         self._values = parameters.declare(self)
-        self._core: DetectorCore | None = None
-
-    @property
-    def failure(self) -> str | None:
-        """Why the node can't go on, in one sentence; None while it can."""
-        return self._core.failure if self._core else None
-
-    @property
-    def broken(self) -> bool:
-        """Whether the failure came in the midst of work, so that starting again may help."""
-        return self._core is not None and self._core.broken
-
-    def callback_failed(self, error: Exception) -> None:
-        """Log an exception of a callback, and count it where the node is configured."""
-        if self._core is not None:
-            self._core.callback_failed(error)
-        else:
-            self.get_logger().error(describe(error))
-
-    def stop(self) -> bool:
-        """Publish no more; whether the worker has come to its end."""
-        return self._core.stop() if self._core else True
+        self.core: DetectorCore | None = None  # while unconfigured
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model; the node stays unconfigured, and says why, where it can't be used."""
         try:
-            self._core = DetectorCore(self, self._values, active=False)
-            self._core.load()
+            self.core = DetectorCore(self, self._values, active=False)
+            self.core.load()
         except (ModelError, ValueError, RuntimeError) as error:
             self.get_logger().error(str(error))
             self._clean()
             return TransitionCallbackReturn.FAILURE
-        self._core.start()
+        self.core.start()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Detect, while somebody subscribes."""
-        self._core.activate(True)
+        self.core.activate(True)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Receive nothing, and leave no markers behind."""
-        self._core.activate(False)
+        self.core.activate(False)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -85,7 +64,7 @@ class LifecycleDetectorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _clean(self) -> None:
-        core, self._core = self._core, None
+        core, self.core = self.core, None
         if core is not None:
             core.stop()
             core.destroy()
