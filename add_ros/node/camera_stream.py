@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,14 @@ from add_ros.bounds import printable, require_bounded
 from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, image_size, same_size
 from add_ros.errors import FrameRejectedError
-from add_ros.node.camera_attitude import CameraAttitude
-from add_ros.node.camera_ground import CameraGround
+from add_ros.node import parameters
+from add_ros.node.camera_frames import CameraFrames
 from add_ros.node.detection_filter import DetectionFilter, RateLimit
 from add_ros.node.matched_subscription import MatchedSubscription
-from add_ros.node.outputs import Frame, StreamOutputs
+from add_ros.node.outputs import StreamOutputs
 from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
-from add_ros.node.stream_tracking import GroundPose, StreamTracking
+from add_ros.node.stream_tracking import StreamTracking
 from add_ros.node.taken_frame import TakenFrame
-from add_ros.node.tf_transformer import TfTransformer
 from add_ros.rectified_images import HalfIsEnough, rectified_image
 
 IMAGE_DEPTH = 1  # the newest wins
@@ -50,10 +50,7 @@ class CameraStream:
         node: has the subscriptions and publishers.
         name: namespace of the topics, empty for none.
         settings: parameters of this camera at start.
-        live: returns the dynamic ones as they are now.
-        to_target: transforms the detections; None leaves them in the camera's frame.
-        to_ground: knows the camera's pose over ground, for tracks; None where nothing does.
-        to_level: transforms to a frame whose z axis points up; None where the parameters say how the camera leans.
+        frames: what knows where the camera is.
         wake: called when a frame is ready for `take`.
         transport_advice: logged when images are missed, once; None for none.
 
@@ -66,29 +63,26 @@ class CameraStream:
         node: Node,
         name: str,
         settings: Mapping[str, Any],
-        live: Callable[[], Mapping[str, Any]],
-        to_target: TfTransformer | None,
-        to_ground: GroundPose | None,
-        attitude: CameraAttitude,
-        ground: CameraGround,
+        frames: CameraFrames,
         wake: Callable[[], None],
         transport_advice: str | None,
     ) -> None:
-        self.name, self._node, self._to_target, self._wake = name, node, to_target, wake
+        self.name, self._node, self._frames, self._wake = name, node, frames, wake
         self.diagnostics = StreamDiagnostics()
         self._log, self._throttle, self._reminder = node.get_logger(), LogThrottle(LOG_PERIOD), LogThrottle(REMINDER)
-        self._live, self._rate, self._transport_advice = live, RateLimit(), transport_advice
+        self._live = partial(parameters.live, node, name)
+        self._rate, self._transport_advice = RateLimit(), transport_advice
         self._newest: tuple[Any, Any] | None = None
         self._latest_info: CameraInfo | None = None
         self._serving = False
         self._newest_lock = threading.Lock()
         self._source, self._fell_back_once, self._advised = "", False, False
-        self._attitude, self._ground = attitude, ground
         self._noted, self._doubted = False, settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
-        follow = settings["tracking"] or to_ground is not None
-        self._tracking = StreamTracking(to_ground) if follow else None
-        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"], follow, to_ground is not None)
+        over_ground = frames.to_ground is not None
+        follow = settings["tracking"] or over_ground
+        self._tracking = StreamTracking(frames.to_ground) if follow else None
+        self.outputs = StreamOutputs(node, prefix, settings["autoware_objects"], follow, over_ground, frames.to_target)
         self._synchronizer = CameraInfoSynchronizer(
             self._ready, self._fell_back, self._unpaired, PATIENCE_TICKS, LONG_PATIENCE_TICKS, same_size
         )
@@ -163,7 +157,7 @@ class CameraStream:
             return None
         try:
             camera = self._calibrator(info, *image_size(info)).camera
-            return camera, self._attitude.up(info.header)
+            return camera, self._frames.attitude.up(info.header)
         except FrameRejectedError:
             return None  # the images are rejected, and say why
 
@@ -199,9 +193,9 @@ class CameraStream:
         started = time.perf_counter()
         with self._surviving():
             header = frame[0].header
-            if self._to_target is not None:
-                self._to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
-            up = self._attitude.up(header)
+            if self._frames.to_target is not None:
+                self._frames.to_target.require(header.frame_id)  # before the network runs, for which other cameras wait
+            up = self._frames.attitude.up(header)
             in_full = up is not None or self.outputs.image_wanted
             image, calibration = self._decode(*frame, None if in_full else half_is_enough)
             live = self._live()
@@ -215,26 +209,19 @@ class CameraStream:
     def answer(self, frame: TakenFrame, found: Detections, classes: ClassSpec, together: int) -> None:
         """Publish what was found in a frame, in which the network saw so many images together."""
         with self._surviving():
-            camera, header, live, wanted = frame.camera, frame.header, frame.live, frame.wanted
-            every = replace(wanted, score_threshold=frame.least_score)(found, camera)
-            found = every[every.scores >= wanted.score_threshold]
-            self.outputs.publish(
-                Frame(frame.image, camera, header, found, classes),
-                self._to_target,
-                live["marker_lifetime"],
-                live["covariance_scale"],
-                live["obstacle_spacing"],
-            )
+            every = replace(frame.wanted, score_threshold=frame.least_score)(found, frame.camera)
+            found = every[every.scores >= frame.wanted.score_threshold]
+            self.outputs.publish(frame, found, classes)
             self.diagnostics.impossible(found.impossible)
             processing_ms = 1e3 * (time.perf_counter() - frame.started)
-            self.diagnostics.published(processing_ms, self._latency_ms(header.stamp), len(found), together)
+            self.diagnostics.published(processing_ms, self._latency_ms(frame.header.stamp), len(found), together)
             if self._tracking is not None:
-                self._track(self._tracking, every, camera, header, live)
+                self._track(self._tracking, frame, every)
 
     def _known_ground(self, header: Any, up: np.ndarray | None, covariance_scale: float) -> Ground | None:
         """The ground where it is known: without it detections are worse, and still there."""
         try:
-            return self._ground.at(header, up, covariance_scale)
+            return self._frames.ground.at(header, up, covariance_scale)
         except FrameRejectedError as problem:
             self.diagnostics.without_ground(problem.reason)
             if self._throttle.ready(f"ground: {problem.reason}"):
@@ -255,15 +242,11 @@ class CameraStream:
         except Exception as error:
             self.failed(error)
 
-    def _track(
-        self, tracking: StreamTracking, found: Detections, camera: Camera, header: Any, live: Mapping[str, Any]
-    ) -> None:
+    def _track(self, tracking: StreamTracking, frame: TakenFrame, found: Detections) -> None:
         """Publish tracks, after the detections: these never wait for the camera's pose."""
         try:
-            tracks, pose = tracking.update(found, camera, header, live["score_threshold"])
-            self.outputs.publish_tracks(
-                tracks, header, pose, self._to_target, live["marker_lifetime"], live["covariance_scale"]
-            )
+            tracks, pose = tracking.update(found, frame.camera, frame.header, frame.wanted.score_threshold)
+            self.outputs.publish_tracks(frame, tracks, pose)
         except FrameRejectedError as problem:
             self.diagnostics.dropped_tracks(problem.reason)
             if self._throttle.ready(f"tracks: {problem.reason}"):

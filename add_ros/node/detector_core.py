@@ -11,7 +11,6 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,14 @@ from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.messages import label_info
 from add_ros.node import parameters
 from add_ros.node.batching import FrameBatches
-from add_ros.node.camera_attitude import CameraAttitude
-from add_ros.node.camera_ground import CameraGround
+from add_ros.node.camera_frames import FRAME_PARAMETERS, CameraFrames
 from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
 from add_ros.node.parameter_checks import doubts
 from add_ros.node.stream_diagnostics import LogThrottle
-from add_ros.node.stream_tracking import GroundPose
 from add_ros.node.tf_transformer import TfTransformer, TfTree
 from add_ros.transport import advice, config_folder
 
 _MATCH_PERIOD, _REPORT_PERIOD = 0.2, 1.0  # seconds
-_FRAMES = ("target_frame", "tracking_frame", "level_frame", "ground_frame")  # parameters that need tf2
 _OFFER_PERIOD = 0.05  # seconds between two looks for a publisher, as long as none is found
 _MATCH_TRIES = 10  # failures in a row after which the node gives up
 _COMMON = Camera.pinhole(720, 720, 640, 192, 1280, 384)
@@ -86,7 +82,7 @@ class DetectorCore:
 
     def _create(self, stack: ExitStack) -> None:
         node, values = self._node, self._values
-        to = self._transformers(stack)
+        transformers = self._transformers(stack)
         if values["odom_topic"]:
             from add_ros.node.odometry import Odometry  # needs scipy and nav_msgs, which others do without
 
@@ -94,21 +90,8 @@ class DetectorCore:
             stack.callback(self._odometry.destroy)
         for name in values["cameras"]:
             own = parameters.of_camera(values, name)
-            to_ground: GroundPose | None = to.get("tracking_frame")
-            if self._odometry is not None:
-                to_ground = self._odometry.of_camera(own["camera_mounting"])
-            stream = CameraStream(
-                node,
-                name,
-                own,
-                partial(parameters.live, node, name),
-                to.get("target_frame"),
-                to_ground,
-                CameraAttitude(own["camera_pitch"], own["camera_roll"], to.get("level_frame")),
-                CameraGround(own["camera_height"], own["ground_slope_std"], to.get("ground_frame")),
-                self._wake.set,
-                self._transport_advice,
-            )
+            frames = CameraFrames.of(own, transformers, self._odometry)
+            stream = CameraStream(node, name, own, frames, self._wake.set, self._transport_advice)
             self._streams.append(stream)
             stack.callback(stream.destroy)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -125,7 +108,7 @@ class DetectorCore:
 
     def _transformers(self, stack: ExitStack) -> dict[str, TfTransformer]:
         """What transforms to the frames that parameters name, by the parameter."""
-        frames = {name: self._values[name] for name in _FRAMES if self._values[name]}
+        frames = {name: self._values[name] for name in FRAME_PARAMETERS if self._values[name]}
         if not frames:
             return {}
         tree = TfTree(self._node, next(iter(frames)))

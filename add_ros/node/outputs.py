@@ -5,27 +5,25 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from add_model.classes import ClassSpec
 from add_model.detections import Detections
 from add_model.drawing import draw_detections
-from add_model.geometry.camera import Camera
 from add_model.tracking import Tracks
 from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array, image_message, point_cloud, rectangle_array
 from add_ros.node.autoware import detected_objects, message_type, tracked_objects
 from add_ros.node.matched_subscription import type_name
 from add_ros.node.obstacle_points import obstacle_points
+from add_ros.node.taken_frame import TakenFrame
 from add_ros.track_markers import TrackMarkers
 from add_ros.track_messages import track_array, velocity_cloud
 
@@ -33,35 +31,34 @@ _DEPTH = 10
 _IMAGE_DEPTH = 1
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One image with its detections.
-
-    image:   (H, W, 3) RGB, rectified; of the camera's size, or decoded at half of it
-    camera:  that of the image
-    header:  of the image
-    found:   in the camera's own frame
-    classes: those of the model
-    """
-
-    image: np.ndarray
-    camera: Camera
-    header: Header
-    found: Detections
-    classes: ClassSpec
-
-
 class StreamOutputs:
-    """The publishers below `prefix`.
+    """The publishers of one camera.
 
-    class_ids: what stands for each class name in messages, the name itself where it is not there. autoware: whether
-    Autoware's messages are published too; raises ValueError where they are missing. tracks: whether there are tracks,
-    and velocities of them.
+    `class_ids` has what stands for each class name in messages, the name itself where it is not there.
+
+    Args:
+        node: has the publishers.
+        prefix: of the topics.
+        autoware: whether Autoware's messages are published too.
+        tracks: whether there are tracks.
+        velocities: whether tracks have velocities.
+        to_target: what moves the messages to the target frame; None leaves them in the camera's.
+
+    Raises:
+        ValueError: where Autoware's messages are missing.
     """
 
-    def __init__(self, node: Node, prefix: str, autoware: bool, tracks: bool, velocities: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        autoware: bool,
+        tracks: bool,
+        velocities: bool,
+        to_target: Callable[[Detection3DArray], Detection3DArray] | None,
+    ) -> None:
         self._node, self._marker_publisher, self._track_markers = node, MarkerPublisher(), TrackMarkers()
-        self._run = uuid.uuid4()
+        self._to_target, self._run = to_target, uuid.uuid4()
         self._lock, self._open, self._cleared = threading.Lock(), False, False
         self.class_ids: Mapping[str, str] = {}
 
@@ -124,18 +121,13 @@ class StreamOutputs:
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
-    def publish(
-        self,
-        frame: Frame,
-        to_target: Callable[[Detection3DArray], Detection3DArray] | None,
-        marker_lifetime: float,
-        covariance_scale: float,
-        obstacle_spacing: float,
-    ) -> None:
-        """Publish what was found. Raises FrameRejectedError where it cannot be moved to the target frame."""
-        message = detection_array(frame.found, frame.header, self.class_ids, covariance_scale)
-        if to_target is not None:
-            message = to_target(message)
+    def publish(self, frame: TakenFrame, found: Detections, classes: ClassSpec) -> None:
+        """Publish what was found in a frame, in the camera's own frame, by a model of these classes.
+
+        Raises FrameRejectedError where it cannot be moved to the target frame.
+        """
+        header, live = frame.header, frame.live
+        message = self._moved(detection_array(found, header, self.class_ids, live["covariance_scale"]))
         with self._lock:
             if not self._open:
                 return
@@ -144,45 +136,39 @@ class StreamOutputs:
                 self._cleared = True
                 self._markers.publish(self._marker_publisher.clear())
             # In the camera's frame always: RViz transforms by itself.
-            markers = self._marker_publisher.update(frame.found, frame.header, marker_lifetime, frame.classes)
+            markers = self._marker_publisher.update(found, header, live["marker_lifetime"], classes)
             self._markers.publish(markers)
             if self._rectangles.get_subscription_count():
-                self._rectangles.publish(rectangle_array(frame.found, frame.header, self.class_ids))
+                self._rectangles.publish(rectangle_array(found, header, self.class_ids))
             # Else somebody has subscribed since it was decoded, and gets the next one.
             if self.image_wanted and frame.image.shape[1::-1] == (frame.camera.width, frame.camera.height):
-                drawn = draw_detections(frame.image, frame.camera, frame.found, classes=frame.classes)
-                self._debug_image.publish(image_message(drawn, frame.header))
+                drawn = draw_detections(frame.image, frame.camera, found, classes=classes)
+                self._debug_image.publish(image_message(drawn, header))
             if self._obstacles.get_subscription_count():
-                points = obstacle_points(frame.found.boxes, obstacle_spacing, frame.found.up)
-                self._obstacles.publish(point_cloud(points, frame.header))
+                points = obstacle_points(found.boxes, live["obstacle_spacing"], found.up)
+                self._obstacles.publish(point_cloud(points, header))
             if self._objects is not None and self._objects.get_subscription_count():
-                self._objects.publish(detected_objects(message, frame.found))
+                self._objects.publish(detected_objects(message, found))
 
-    def publish_tracks(
-        self,
-        tracks: Tracks,
-        header: Header,
-        pose: np.ndarray | None,
-        to_target: Callable[[Detection3DArray], Detection3DArray] | None,
-        marker_lifetime: float,
-        covariance_scale: float,
-    ) -> None:
-        """Publish tracks in the camera's own frame, whose pose (4, 4) is that of the header's frame over ground.
+    def publish_tracks(self, frame: TakenFrame, tracks: Tracks, pose: np.ndarray | None) -> None:
+        """Publish the tracks at a frame, in the camera's own frame, whose pose (4, 4) is that over ground.
 
         Raises FrameRejectedError where they cannot be moved to the target frame.
         """
-        message = track_array(tracks, header, self.class_ids, covariance_scale)
-        if to_target is not None:
-            message = to_target(message)
+        header, live = frame.header, frame.live
+        message = self._moved(track_array(tracks, header, self.class_ids, live["covariance_scale"]))
         with self._lock:
             if not self._open or self._tracks is None:
                 return
             self._tracks.publish(message)
             # Always made: trails go on while nobody looks.
-            markers = self._track_markers.update(tracks, header, marker_lifetime, pose)
+            markers = self._track_markers.update(tracks, header, live["marker_lifetime"], pose)
             if self._track_marker_topic.get_subscription_count():
                 self._track_marker_topic.publish(markers)
             if self._velocities is not None and self._velocities.get_subscription_count():
                 self._velocities.publish(velocity_cloud(tracks, header))
             if self._tracked is not None and self._tracked.get_subscription_count():
                 self._tracked.publish(tracked_objects(message, tracks, self._run))
+
+    def _moved(self, message: Detection3DArray) -> Detection3DArray:
+        return message if self._to_target is None else self._to_target(message)

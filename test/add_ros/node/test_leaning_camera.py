@@ -106,7 +106,7 @@ def test_images_are_answered_where_the_ground_is_not_known():
         raise FrameRejectedError("no transform", "no transform from 'lens' to 'floor'")
 
     stream = object.__new__(CameraStream)
-    stream._ground = CameraGround(0.0, 0.5, Of(pose=fails))
+    stream._frames = Of(ground=CameraGround(0.0, 0.5, Of(pose=fails)))
     stream.diagnostics, logged = StreamDiagnostics(), []
     stream._throttle, stream._log = LogThrottle(60.0), Of(warning=logged.append)
     assert stream._known_ground(None, None, 1.0) is stream._known_ground(None, None, 1.0) is None

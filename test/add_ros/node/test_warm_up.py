@@ -58,7 +58,7 @@ def test_without_a_camera_that_can_be_used_it_is_a_common_one(core, monkeypatch,
 def test_a_camera_info_with_a_negative_stamp_does_not_end_the_node(core, monkeypatch):
     """rclpy has no such time, so tf2 can't be asked how the camera leans."""
     tree = SimpleNamespace(errors=LookupError, too_early=LookupError)
-    core._streams[0]._attitude = CameraAttitude(0.0, 0.0, TfTransformer(tree, "floor", 0.0))
+    core._streams[0]._frames = SimpleNamespace(attitude=CameraAttitude(0.0, 0.0, TfTransformer(tree, "floor", 0.0)))
     info = camera_info()
     info.header.stamp.sec = -1
     assert [each[:2] for each in warmed(core, monkeypatch, info)] == [(1280, 384)]
