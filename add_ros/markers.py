@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Vector3
@@ -43,8 +46,7 @@ class MarkerPublisher:
             lifetime: seconds after which RViz drops them.
             classes: have the colours, see `class_colour`.
         """
-        seconds, fraction = divmod(lifetime, 1.0)
-        common = {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
+        common = header_and_lifetime(header, lifetime)
         markers = []
         rows = zip(
             detections.names,
@@ -54,9 +56,11 @@ class MarkerPublisher:
             strict=True,
         )
         for i, (name, score, box, corners) in enumerate(rows):
-            body = _colour(self._colour or class_colour(name, classes))
+            body = colour(self._colour or class_colour(name, classes))
+            edges = box_edges(corners, body, BOXES, i, common)
+            edges.colors = [body] * box3d.EDGES.size + [colour(_WHITE)] * box3d.FRONT_DIAGONALS.size
             text = f"{name} {100 * score:.0f}% {np.linalg.norm(box[:3]):.0f} m"
-            markers += [_edges(i, body, corners, common), text_above(box, detections.up, text, LABELS, i, common)]
+            markers += [edges, text_above(box, detections.up, text, LABELS, i, common)]
         for i in range(len(detections), self._shown):
             markers += [Marker(header=header, ns=ns, id=i, action=Marker.DELETE) for ns in (BOXES, LABELS)]
         self._shown = len(detections)
@@ -68,25 +72,30 @@ class MarkerPublisher:
         return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
 
 
-def _edges(identity: int, body: ColorRGBA, corners: np.ndarray, common: dict) -> Marker:
-    lines = np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()
-    ends = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
-    marker = Marker(
-        **common,
-        ns=BOXES,
-        id=identity,
-        type=Marker.LINE_LIST,
-        action=Marker.ADD,
-        scale=Vector3(x=_LINE_WIDTH),
-        color=body,
-        points=[ends[i] for i in lines],
-        colors=[body] * box3d.EDGES.size + [_colour(_WHITE)] * box3d.FRONT_DIAGONALS.size,
-    )
-    marker.pose.orientation.w = 1.0
-    return marker
+def header_and_lifetime(header: Header, lifetime: float) -> dict[str, Any]:
+    """What all markers of a message share, as arguments of `Marker`; lifetime in seconds."""
+    seconds, fraction = divmod(lifetime, 1.0)
+    return {"header": header, "lifetime": Duration(sec=int(seconds), nanosec=int(fraction * 1e9))}
 
 
-def text_above(box: np.ndarray, up: np.ndarray | None, text: str, ns: str, identity: int, common: dict) -> Marker:
+def marker(kind: int, body: ColorRGBA, scale: Vector3, ns: str, identity: int, common: dict[str, Any]) -> Marker:
+    """A marker that is added or replaced; `common` is `header_and_lifetime`."""
+    made = Marker(**common, ns=ns, id=identity, type=kind, action=Marker.ADD, scale=scale, color=body)
+    made.pose.orientation.w = 1.0
+    return made
+
+
+def box_edges(corners: np.ndarray, body: ColorRGBA, ns: str, identity: int, common: dict[str, Any]) -> Marker:
+    """The edges of a box and the diagonals of its front, by its corners (8, 3) in the frame of the header."""
+    made = marker(Marker.LINE_LIST, body, Vector3(x=_LINE_WIDTH), ns, identity, common)
+    ends = points(corners)
+    made.points = [ends[i] for i in np.concatenate([box3d.EDGES, box3d.FRONT_DIAGONALS]).ravel()]
+    return made
+
+
+def text_above(
+    box: np.ndarray, up: np.ndarray | None, text: str, ns: str, identity: int, common: dict[str, Any]
+) -> Marker:
     """A white text over a box, of one size in the camera's image from 7.5 to 45 m.
 
     Args:
@@ -95,25 +104,21 @@ def text_above(box: np.ndarray, up: np.ndarray | None, text: str, ns: str, ident
         text: what it says.
         ns: namespace of the marker.
         identity: its id.
-        common: header and lifetime, as arguments of `Marker`.
+        common: `header_and_lifetime`.
     """
     height = float(np.clip(_TEXT_ANGLE * np.linalg.norm(box[:3]), *_TEXT_HEIGHTS))
-    marker = Marker(
-        **common,
-        ns=ns,
-        id=identity,
-        type=Marker.TEXT_VIEW_FACING,
-        action=Marker.ADD,
-        scale=Vector3(z=height),
-        color=_colour(_WHITE),
-        text=text,
-    )
-    x, y, z = (box[:3] + (box[5] / 2 + height) * (LEVEL_UP if up is None else up)).tolist()
-    marker.pose.position = Point(x=x, y=y, z=z)
-    marker.pose.orientation.w = 1.0
-    return marker
+    made = marker(Marker.TEXT_VIEW_FACING, colour(_WHITE), Vector3(z=height), ns, identity, common)
+    made.text = text
+    (made.pose.position,) = points([box[:3] + (box[5] / 2 + height) * (LEVEL_UP if up is None else up)])
+    return made
 
 
-def _colour(rgb: Colour) -> ColorRGBA:
+def points(places: Sequence[np.ndarray] | np.ndarray) -> list[Point]:
+    """Places (N, 3) as points."""
+    return [Point(x=x, y=y, z=z) for x, y, z in np.asarray(places, float).tolist()]
+
+
+def colour(rgb: Colour, alpha: float = 1.0) -> ColorRGBA:
+    """RGB in 0..255 as a colour."""
     red, green, blue = (channel / 255 for channel in rgb)
-    return ColorRGBA(r=red, g=green, b=blue, a=1.0)
+    return ColorRGBA(r=red, g=green, b=blue, a=alpha)
