@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -27,25 +26,12 @@ from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
 from add_ros.bags.write import STORAGES, BagWriter, offered_qos, open_writer
+from add_ros.offered_qos import Choice, most_offered
 from training.arguments import command_parser
 from training.reported_errors import failed, print_notes
 
-if TYPE_CHECKING:  # the module has another name from Lyrical on: rclpy.endpoint_info
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
-
 _DISCOVERY_PERIOD, _COMMIT_PERIOD = 0.05, 1.0  # seconds
 _DEPTH = 50
-
-
-def recording_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
-    """The most that every publisher offers: reliable if all are, latched if all are."""
-    reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
-    latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
-    return QoSProfile(
-        depth=_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
 
 
 class Recorder:
@@ -70,19 +56,17 @@ class Recorder:
             if topic in self.refused:
                 continue
             publishers = self.node.get_publishers_info_by_topic(topic)
-            if publishers:
-                self._subscribe(topic, publishers)
+            if choice := most_offered(publishers):
+                self._subscribe(topic, publishers[0].topic_type, choice)
 
-    def _subscribe(self, topic: str, publishers: list[TopicEndpointInfo]) -> None:
-        qos = recording_qos(publishers)
-        key = (qos.reliability, qos.durability)
+    def _subscribe(self, topic: str, msgtype: str, choice: Choice) -> None:
+        reliability, durability = choice
         subscription, current = self._subscriptions.get(topic, (None, None))
-        if key == current:
+        if choice == current:
             return
         if subscription:
             self.node.destroy_subscription(subscription)
         else:
-            msgtype = publishers[0].topic_type
             try:
                 cls = message_class(msgtype)
                 if cls is None:
@@ -93,15 +77,16 @@ class Recorder:
                 print_notes([f"{topic} is not recorded: {error}"])
                 return
             offered = offered_qos(
-                qos.reliability == ReliabilityPolicy.RELIABLE, qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                reliability == ReliabilityPolicy.RELIABLE, durability == DurabilityPolicy.TRANSIENT_LOCAL
             )
             self._connections[topic] = self._writer.add_connection(
                 topic, msgtype, typestore=self._types, offered_qos_profiles=[offered]
             )
         cls = message_class(self._connections[topic].msgtype)
+        qos = QoSProfile(depth=_DEPTH, reliability=reliability, durability=durability)
         subscription = self.node.create_subscription(cls, topic, partial(self._write, topic), qos, raw=True)
-        self._subscriptions[topic] = subscription, key
-        print(f"recording {topic} ({self._connections[topic].msgtype}, {qos.reliability.name.lower()})", flush=True)
+        self._subscriptions[topic] = subscription, choice
+        print(f"recording {topic} ({self._connections[topic].msgtype}, {reliability.name.lower()})", flush=True)
 
     def _write(self, topic: str, data: bytes) -> None:
         self._writer.write(self._connections[topic], time.time_ns(), data)

@@ -21,8 +21,9 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from add_ros.offered_qos import Choice, most_offered
+
 _FIXED = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
-Choice = tuple[ReliabilityPolicy, DurabilityPolicy]
 # While there is no publisher, both: a reliable one, since a first message can't get lost then between the two sides'
 # discoveries, and a best-effort one, since a best-effort publisher does not match the other. A wrong guess would lose
 # messages until the next subscription is discovered in turn, which can take seconds where a datagram gets lost.
@@ -84,7 +85,7 @@ class MatchedSubscription:
         """Subscribe again where another quality of service suits the publishers better."""
         if self._starved:
             self._explain_starving()
-        choice = choose(p.qos_profile for p in self._publishers_of_type())
+        choice = most_offered(self._publishers_of_type())
         if choice is not None:
             self._follow((self._fixed or choice[0], choice[1]))
         elif not self.active and (self._fixed is not None or self._clock() >= self._wait_until):
@@ -219,19 +220,6 @@ class MatchedSubscription:
             f"{offers or 'a publisher offers less'}, this node requests {self._requested()}; "
             "set the parameter reliability to auto"
         )
-
-
-def choose(offers: Iterable[QoSProfile]) -> Choice | None:
-    """The most that all publishers offer, None where there are none."""
-    offers = list(offers)
-    if not offers:
-        return None
-    reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-    latched = all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
-    return (
-        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
 
 
 def similar(topic: str, kind: str, topics: Iterable[tuple[str, list[str]]], limit: int = 5) -> list[str]:
