@@ -17,10 +17,13 @@ def attend(
 
     dropout: share of the weights that are set to 0.
     """
-    split = lambda x: x.unflatten(2, (heads, -1)).transpose(1, 2)  # noqa: E731
-    q, k = split(queries), split(keys)
-    read = (functional.scaled_dot_product_attention(q, k, split(v), dropout_p=dropout) for v in values)
+    q, k = _by_head(queries, heads), _by_head(keys, heads)
+    read = (functional.scaled_dot_product_attention(q, k, _by_head(v, heads), dropout_p=dropout) for v in values)
     return tuple(r.transpose(1, 2).flatten(2) for r in read)
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 class Attention(nn.Module):

@@ -35,7 +35,7 @@ class LogThrottle:
         return True
 
 
-class _Lacks:
+class _CountsByReason:
     """How often the detections of an image went out without something, by reason: in all, and in this window."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class StreamDiagnostics:
         self._received = self._published = self._objects = 0
         self._callback_errors = self._impossible = 0
         self._dropped: Counter[str] = Counter()
-        self._tracks, self._ground = _Lacks(), _Lacks()
+        self._tracks, self._ground = _CountsByReason(), _CountsByReason()
         self._last_received: float | None = None
         self._last_published: float | None = None
         self._idle = ""
@@ -197,9 +197,9 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
-        for what, lacks in (("tracks", self._tracks), ("known ground", self._ground)):
-            if lacks.window:
-                warnings.append(f"images without {what}: {_counts(lacks.window)}")
+        for what, missing in (("tracks", self._tracks), ("known ground", self._ground)):
+            if missing.window:
+                warnings.append(f"images without {what}: {_counts(missing.window)}")
         if self._window_impossible:
             warnings.append(f"{self._window_impossible} detections had impossible values: the model is broken")
         if self._window_callback_errors:

@@ -98,13 +98,15 @@ def match_layer(
 
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU (Rezatofighi et al., CVPR 2019) of 2D boxes (..., 4), broadcast against each other."""
-    area = lambda box: (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)  # noqa: E731
-    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    union = (area(a) + area(b) - common).clamp(min=1e-6)
-    low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
-    enclosing = (high - low).clamp(min=0).prod(-1).clamp(min=1e-6)
+    low_a, high_a, low_b, high_b = a[..., :2], a[..., 2:], b[..., :2], b[..., 2:]
+    common = _area(torch.maximum(low_a, low_b), torch.minimum(high_a, high_b))
+    union = (_area(low_a, high_a) + _area(low_b, high_b) - common).clamp(min=1e-6)
+    enclosing = _area(torch.minimum(low_a, low_b), torch.maximum(high_a, high_b)).clamp(min=1e-6)
     return common / union - (enclosing - union) / enclosing
+
+
+def _area(low: Tensor, high: Tensor) -> Tensor:
+    return (high - low).clamp(min=0).prod(-1)
 
 
 def matching_cost(logits: Tensor, centre: Tensor, sides: Tensor, targets: Mapping[str, Tensor], unit: Tensor) -> Tensor:
@@ -114,11 +116,15 @@ def matching_cost(logits: Tensor, centre: Tensor, sides: Tensor, targets: Mappin
     negative = (1 - ALPHA) * probability**2 * -functional.logsigmoid(-logits)
     label = targets["label"][:, None].expand(-1, logits.shape[1], -1)
     cost = _LABEL * (positive - negative).gather(2, label)
-    distance = lambda a, b, unit: ((a[:, :, None] - b[:, None]) / unit).abs().sum(-1)  # noqa: E731
-    cost = cost + _CENTRE * distance(centre, targets["centre"], unit)
-    cost = cost + _SIDES * distance(sides, targets["sides"], unit.repeat(2))
+    cost = cost + _CENTRE * _distances(centre, targets["centre"], unit)
+    cost = cost + _SIDES * _distances(sides, targets["sides"], unit.repeat(2))
     boxes2d, target_boxes2d = sides_to_box2d(centre, sides), sides_to_box2d(targets["centre"], targets["sides"])
     return cost - _OVERLAP * generalised_iou(boxes2d[:, :, None], target_boxes2d[:, None])
+
+
+def _distances(a: Tensor, b: Tensor, unit: Tensor) -> Tensor:
+    """(B, Q, M) between (B, Q, D) and (B, M, D), in units."""
+    return ((a[:, :, None] - b[:, None]) / unit).abs().sum(-1)
 
 
 def match(cost: Tensor, mask: Tensor, groups: int = 1) -> tuple[Tensor, Tensor, Tensor]:

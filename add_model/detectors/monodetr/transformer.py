@@ -219,11 +219,10 @@ class DecoderLayer(nn.Module):
         """
         (attended,) = self.depth(x + position if self.depth_position else x, depth, depth)
         x = self.norms[0](x + self.drop(attended))
-        split = lambda value: value.unflatten(1, (groups, -1)).flatten(0, 1)  # noqa: E731
         content, place = (x + position,) * 2 if self.summed_attention else (x, position)
         query, key = (a(content) + b(place) for a, b in zip(self.content, self.place, strict=False))
         value = x if self.summed_attention else self.content[2](x)
-        (attended,) = self.mutual(split(query), split(key), split(value))
+        (attended,) = self.mutual(*(one.unflatten(1, (groups, -1)).flatten(0, 1) for one in (query, key, value)))
         x = self.norms[1](x + self.drop(attended.unflatten(0, (-1, groups)).flatten(1, 2)))
         reach = _one_cell(maps) if extent is None else (extent / (2 * self.points))[:, :, None]
         attended = self.visual(x + position, centre, reach, maps)
