@@ -71,13 +71,15 @@ class Tracker:
 
     def _update(self, found: Detections, sight: Sight, stamp: int, pose: np.ndarray | None) -> Tracks | None:
         """Of upright boxes in the frame in which they are followed, to which the pose belongs too."""
-        time = 0.0 if self._stamp is None else (stamp - self._stamp) / 1e9
-        if time < -self.settings.confirmed_coast:
+        longest, time = self.settings.confirmed_coast, 0.0
+        if self._stamp is not None and (stamp - self._stamp) / 1e9 < -longest:
             self.reset()
-        if self._stamp is not None and time <= 0:
-            return None
-        if self._stamp is None or time > self.settings.confirmed_coast:
-            self._table, time = TrackTable.empty(), 0.0 if self._stamp is None else time
+        if self._stamp is not None:
+            time = (stamp - self._stamp) / 1e9
+            if time <= 0:
+                return None
+            if time > longest:
+                self._table = TrackTable.empty()
         self._stamp = stamp
         if len(self._table):
             motions = self._motions(self._table)
@@ -172,11 +174,8 @@ class Tracker:
         A detector that is too sure of its depths would else begin a second track of an object at every jump.
         """
         table, costs = self._table, np.full(allowed.shape, np.inf)
-        left = table.confirmed.copy()
-        left[rows] = False
-        free_rows, left = np.flatnonzero(left), np.ones(len(measured), bool)
-        left[columns] = False
-        free_columns = np.flatnonzero(left)
+        free_rows = np.setdiff1d(np.flatnonzero(table.confirmed), rows)
+        free_columns = np.setdiff1d(np.arange(len(measured)), columns)
         if not len(free_rows) or not len(free_columns):
             return costs
         boxes = self._in_camera(table[free_rows], table.headings.angle[free_rows])
@@ -224,7 +223,7 @@ class Tracker:
             table.ids, names, np.clip(table.scores, 0, 1), boxes, boxes2d,
             back @ (table.covariance[:, :3, :3] + self.settings.bias_share * table.noise) @ back.T, heading_std,
             velocities @ back.T if fixed else None, back @ spread @ back.T if fixed else None,
-            (stamp - table.first) / 1e9, (stamp - table.last) / 1e9, source,
+            (stamp - table.last) / 1e9, source,
         ), visible  # fmt: skip
 
     def _in_camera(self, table: TrackTable, angles: np.ndarray) -> np.ndarray:

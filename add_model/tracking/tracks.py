@@ -24,7 +24,6 @@ class Tracks:
         heading_std: (N,) radians
         velocities: (N, 3) m/s over ground, along the axes of the camera's frame; None where its motion is not known
         velocity_covariances: (N, 3, 3) m^2/s^2; None likewise
-        ages: (N,) seconds since the track was seen first
         coasting: (N,) seconds since it was detected last: 0 for what is in this image
         sources: (N,) the index of its detection in this image, -1 while it coasts
         up: (3,) unit vector along which the boxes stand; None for -y, which is up under a level camera
@@ -39,7 +38,6 @@ class Tracks:
     heading_std: np.ndarray
     velocities: np.ndarray | None
     velocity_covariances: np.ndarray | None
-    ages: np.ndarray
     coasting: np.ndarray
     sources: np.ndarray
     up: np.ndarray | None = None

@@ -30,7 +30,7 @@ def tracks(ids=(3, 8), moving=True, shift=0.0, coasting=(0.0, 0.1)) -> Tracks:
     return Tracks(
         np.array(ids, np.int64), np.array(["Car", "Cyclist"])[:n], np.array([0.9, 0.4])[:n], boxes, np.zeros((n, 4)),
         covariances[0], np.array([0.1, 0.8])[:n], velocities if moving else None, covariances[1] if moving else None,
-        np.ones(n), np.array(coasting)[:n], np.arange(n),
+        np.array(coasting)[:n], np.arange(n),
     )  # fmt: skip
 
 

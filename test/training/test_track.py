@@ -88,7 +88,7 @@ def image(k: int, identity: int, moving: bool = True) -> FollowedImage:
     speed = np.array([[0.0, 0, -10]]) if moving else None
     tracks = Tracks(
         np.array([identity]), np.array(["Car"]), np.array([0.8]), box, flat, np.eye(3)[None], np.ones(1), speed,
-        None if speed is None else np.eye(3)[None], np.ones(1), np.zeros(1), np.zeros(1, dtype=int),
+        None if speed is None else np.eye(3)[None], np.zeros(1), np.zeros(1, dtype=int),
     )  # fmt: skip
     pose = np.eye(4) if moving else None
     return FollowedImage(k / 10, CAMERA, tracks, objects, np.array([7]), pose)
