@@ -44,9 +44,9 @@ class FrameBatches:
     def _gather(self) -> None:
         """Wait until each camera that is received has a frame, but not for long after the first."""
         end = time.monotonic() + self._patience
-        while any(stream.has_frame for stream in self._streams):
+        while any(stream.input.has_frame for stream in self._streams):
             left = end - time.monotonic()
-            if left <= 0 or all(stream.has_frame for stream in self._streams if stream.image.active):
+            if left <= 0 or all(stream.input.has_frame for stream in self._streams if stream.input.image.active):
                 return
             self._wake.wait(left)
             self._wake.clear()

@@ -30,9 +30,9 @@ from add_ros.messages import label_info
 from add_ros.node import parameters
 from add_ros.node.batching import FrameBatches
 from add_ros.node.camera_frames import FRAME_PARAMETERS, CameraFrames
-from add_ros.node.camera_stream import LOG_PERIOD, CameraStream
+from add_ros.node.camera_stream import CameraStream
 from add_ros.node.parameter_checks import doubts
-from add_ros.node.stream_diagnostics import LogThrottle
+from add_ros.node.stream_diagnostics import LOG_PERIOD, LogThrottle
 from add_ros.node.tf_transformer import TfTransformer, TfTree
 from add_ros.transport import advice, config_folder
 
@@ -222,7 +222,7 @@ class DetectorCore:
         for stream in self._streams:
             if self._active and self._enabled:
                 stream.outputs.open()
-            stream.serve()
+            stream.input.serve()
         self._predictor = predictor
         self._warn_of_doubts()
         self._publish_labels()
@@ -247,7 +247,7 @@ class DetectorCore:
     def _report(self) -> None:
         if self._predictor is not None:
             for stream in self._streams:
-                stream.watch()
+                stream.input.watch()
             self._warn_of_doubts()
         self._publish_labels()
         running = {"device": "", "engine": "", "precision": "", "model": "loading"}

@@ -14,6 +14,7 @@ NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
 OVER_MAX_RATE = "over max_rate"  # as asked for
 _NORMAL = (NEWER_FRAME, OVER_MAX_RATE)
 MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
+LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
 STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
 _AHEAD = 100.0  # milliseconds: a simulated clock that ticks ten times per second is behind by less

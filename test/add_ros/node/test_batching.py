@@ -13,11 +13,11 @@ class Stream:
     """A camera whose frame is a number."""
 
     def __init__(self, number, active=True):
-        self.number, self.image, self.told = number, SimpleNamespace(active=active), None
+        self.number, self.active, self.told = number, active, None
 
     @property
-    def has_frame(self):
-        return self.number is not None
+    def input(self):
+        return SimpleNamespace(has_frame=self.number is not None, image=SimpleNamespace(active=self.active))
 
     def take(self, half_is_enough):
         number, self.number = self.number, None

@@ -8,7 +8,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from support.detector_bench import camera_info, image_message, picture
 
-from add_ros.node import camera_stream, parameters
+from add_ros.node import camera_input, parameters
 from add_ros.node.detector_core import DetectorCore
 from add_ros.node.stream_diagnostics import LogThrottle
 
@@ -41,21 +41,21 @@ def test_images_count_from_the_moment_that_the_model_is_loaded(stream):
         return message
 
     def send():
-        stream._on_missed(2)
+        stream.input._on_missed(2)
         for _ in range(2):
-            stream._on_image(stamped(image_message(picture())))  # for which no camera_info comes
-        stream._synchronizer.flush()
+            stream.input._on_image(stamped(image_message(picture())))  # for which no camera_info comes
+        stream.input._synchronizer.flush()
         bad = stamped(image_message(picture()))
         bad.header.frame_id = "x" * 300
-        stream._on_image(bad)
+        stream.input._on_image(bad)
 
     send()
-    stream._on_info(stamped(camera_info(), 0))
+    stream.input._on_info(stamped(camera_info(), 0))
     for _ in range(3):
-        stream._ready(image_message(picture()), camera_info())  # only the first is not over max_rate
-    stream._synchronizer.forget()
+        stream.input._ready(image_message(picture()), camera_info())  # only the first is not over max_rate
+    stream.input._synchronizer.forget()
     assert counted(stream) == {"frames_in": 0, "frames_dropped": 0}
-    stream.serve()
+    stream.input.serve()
     send()
     assert counted(stream) == {
         "frames_in": 4,  # the one that waits, too
@@ -67,19 +67,19 @@ def test_images_count_from_the_moment_that_the_model_is_loaded(stream):
 
 
 def test_a_camera_that_is_silent_after_a_rest_is_reported_again(stream, monkeypatch):
-    monkeypatch.setattr(camera_stream, "SILENCE", -1.0)
+    monkeypatch.setattr(camera_input, "SILENCE", -1.0)
     said = []
-    stream._log, stream._reminder = SimpleNamespace(warning=said.append), LogThrottle(0.0)
+    stream.input._log, stream.input._reminder = SimpleNamespace(warning=said.append), LogThrottle(0.0)
 
     def silent():
         said.clear()
         stream.match(True)
-        stream.watch()
+        stream.input.watch()
         return [line.split()[4] for line in said]
 
     assert silent() == ["/image", "/camera_info"]
-    (choice,) = stream.image._subscriptions
-    stream.image._on_message(image_message(picture()), {}, choice)
+    (choice,) = stream.input.image._subscriptions
+    stream.input.image._on_message(image_message(picture()), {}, choice)
     assert silent() == ["/camera_info"]
     stream.match(False)
     assert silent() == ["/image", "/camera_info"]

@@ -39,7 +39,7 @@ def warmed(core, monkeypatch, info):
 
     monkeypatch.setattr(Predictor, "warm_up", noted)
     if info is not None:
-        core._streams[0]._on_info(info)
+        core._streams[0].input._on_info(info)
     core.load()
     return seen
 
