@@ -1,78 +1,27 @@
 """Pictures of detections: 3D boxes on the camera image, and the scene in bird's-eye view.
 
 Every function returns a new RGB uint8 array and does not change its input. Detections have the colour of their class,
-ground truth is white. Classes without a colour of their own get one of a palette for colour-blind readers, after Okabe
-and Ito (2008).
+ground truth is white.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from add_model.classes import KITTI_CLASSES, ClassSpec
+from add_model.classes import ClassSpec
+from add_model.colours import TRUTH_COLOUR, Colour, class_colour
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-
-Colour = tuple[int, int, int]  # RGB in 0..255
-
-# Purple, bluish green and blue, then those of KITTI's classes: sky blue, orange, yellow.
-PALETTE: tuple[Colour, ...] = (
-    (204, 121, 167),
-    (0, 158, 115),
-    (0, 114, 178),
-    (86, 180, 233),
-    (230, 119, 0),
-    (240, 228, 66),
-)
-TRUTH_COLOUR: Colour = (255, 255, 255)
 
 _BACKGROUND, _GRID, _INK, _HALO = (24, 27, 31), (58, 64, 71), (196, 202, 208), (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4  # OpenCV draws at 1/16 pixel
 LEGIBLE_WIDTH = 960  # pixels an image is enlarged to before boxes and labels are drawn side by side
-
-
-def class_colour(name: str, classes: ClassSpec | None = None) -> Colour:
-    """The colour of a class, the same in pictures, legends and markers.
-
-    Args:
-        name: in any case.
-        classes: what it is one of, see `class_colours`; None where that is not known. KITTI's classes have their own
-            colours then, and other names one that follows from the name alone.
-    """
-    of_spec = {} if classes is None else class_colours(classes)
-    lower = str(name).lower()
-    for known, colour in (*of_spec.items(), *class_colours(KITTI_CLASSES).items()):
-        if known.lower() == lower:
-            return colour
-    taken = {*of_spec.values(), *class_colours(KITTI_CLASSES).values()}
-    free = [colour for colour in PALETTE if colour not in taken] or PALETTE
-    return free[zlib.crc32(lower.encode()) % len(free)]
-
-
-@lru_cache
-def _assigned_colours(classes: ClassSpec) -> tuple[Colour, ...]:
-    of_kitti = {kind.name.lower(): kind.colour for kind in KITTI_CLASSES}
-    given = [kind.colour or of_kitti.get(kind.name.lower()) for kind in classes]
-    free = [colour for colour in PALETTE if colour not in given] or PALETTE
-    assigned = iter(free * len(given))
-    return tuple(colour or next(assigned) for colour in given)
-
-
-def class_colours(classes: ClassSpec) -> dict[str, Colour]:
-    """Name -> colour of each class, in their order.
-
-    A class has the colour that the specification gives, KITTI's classes the usual ones, and others those of `PALETTE`
-    in their order that no class has, again from the start where there are not enough.
-    """
-    return dict(zip(classes.names, _assigned_colours(classes), strict=True))
 
 
 def draw_boxes(
@@ -197,17 +146,7 @@ def birds_eye_view(
     sides = own.lift(np.array([[-0.5, middle, 2 * reach], [camera.width - 0.5, middle, 2 * reach]]))[:, [0, 2]]
     wedge = pixels(np.vstack([[0, 0], sides]))
     _fill(canvas, wedge, (255, 255, 255), 0.06)
-    font = 0.5 * max(0.8, min(1.4, height / 480))
-    step = next((s for s in (10, 20, 50, 100, 200, 500) if s * scale >= 40), 1000)
-    for metres in range(step, int(reach) + 1, step):
-        (_, y), x = pixels((0, metres)), metres * scale
-        _lines(canvas, np.array([[(0, y), (width - 1, y)]]), _GRID, 1)
-        for side in (-x, x):
-            if abs(side) < width:
-                _lines(canvas, np.array([[(origin[0] + side, 0), (origin[0] + side, height - 1)]]), _GRID, 1)
-        if y > 24 * font:
-            cv2.putText(canvas, f"{metres} m", (4, int(y) - 4), _FONT, font, _INK, 1, cv2.LINE_AA)
-    _lines(canvas, np.array([[(origin[0], 0), (origin[0], origin[1])]]), _GRID, 1)
+    _grid(canvas, pixels, scale, reach)
     _lines(canvas, [wedge[[0, 1]], wedge[[0, 2]]], (120, 128, 136), 1)
     _fill(canvas, origin + 0.011 * height * np.array([(-1, 0.9), (0, -1), (1, 0.9)]), _INK, 1.0)
 
@@ -221,6 +160,23 @@ def birds_eye_view(
             box = detections.boxes[i] + np.r_[camera.translation, [0] * 4]
             _footprint(canvas, box, colours[i], pixels, line, fill=0.25)
     return canvas
+
+
+def _grid(canvas: np.ndarray, pixels: Callable[..., np.ndarray], scale: float, reach: float) -> None:
+    """Lines of a bird's-eye view, and how many metres ahead they are."""
+    height, width = canvas.shape[:2]
+    middle, bottom = pixels((0, 0))
+    font = 0.5 * max(0.8, min(1.4, height / 480))
+    step = next((s for s in (10, 20, 50, 100, 200, 500) if s * scale >= 40), 1000)
+    for metres in range(step, int(reach) + 1, step):
+        y, x = bottom - metres * scale, metres * scale
+        _lines(canvas, np.array([[(0, y), (width - 1, y)]]), _GRID, 1)
+        for side in (middle - x, middle + x):
+            if abs(side - middle) < width:
+                _lines(canvas, np.array([[(side, 0), (side, height - 1)]]), _GRID, 1)
+        if y > 24 * font:
+            cv2.putText(canvas, f"{metres} m", (4, int(y) - 4), _FONT, font, _INK, 1, cv2.LINE_AA)
+    _lines(canvas, np.array([[(middle, 0), (middle, bottom)]]), _GRID, 1)
 
 
 def side_by_side(

@@ -12,8 +12,8 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from add_model.classes import ClassSpec
+from add_model.colours import Colour, class_colour
 from add_model.detections import Detections
-from add_model.drawing import Colour, class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.level import LEVEL_UP
 

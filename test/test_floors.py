@@ -8,7 +8,14 @@ from support.import_graph import LAYERS, MODULES, own_imports
 # Lowest first; a folder means all that is in it that is not named itself.
 FLOORS = (
     ("add_model.errors", "add_model.atomic_io", "add_model.signals", "add_model.cores"),
-    ("add_model.classes", "add_model.labels", "add_model.candidates", "add_model.detections", "add_model.geometry"),
+    (
+        "add_model.classes",
+        "add_model.colours",
+        "add_model.labels",
+        "add_model.candidates",
+        "add_model.detections",
+        "add_model.geometry",
+    ),
     (
         "add_model.networks",
         "add_model.nms",

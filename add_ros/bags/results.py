@@ -17,8 +17,8 @@ from rosbags.interfaces import Connection
 from std_msgs.msg import Header
 
 from add_model.classes import ClassSpec
+from add_model.colours import TRUTH_COLOUR
 from add_model.detections import SCORE_THRESHOLD, Detections
-from add_model.drawing import TRUTH_COLOUR
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.tracking import Tracker, TrackerSettings
@@ -59,7 +59,7 @@ class ResultBag:
         frames: the bag that the frames are read from.
         shown: the least score of detections with markers, by default that of what the node would publish;
             /camera/detections has all, so that the bag can be scored.
-        classes: have the colours of markers, see `add_model.drawing.class_colour`.
+        classes: have the colours of markers, see `add_model.colours.class_colour`.
 
     `without_tracks` counts the images at whose stamps the bag's /tf does not say where the moving camera is.
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from add_model import drawing
-from add_model.classes import KITTI_CLASSES, ClassSpec, ObjectClass
+from add_model.classes import ClassSpec, ObjectClass
+from add_model.colours import class_colour
 from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
@@ -95,7 +96,7 @@ def test_mirrored_world_gives_the_mirrored_picture():
 
 
 def colour_centre(image, name):
-    match = (np.abs(image.astype(int) - drawing.class_colour(name)) < 12).all(axis=2)
+    match = (np.abs(image.astype(int) - class_colour(name)) < 12).all(axis=2)
     return np.argwhere(match)[:, ::-1].mean(axis=0)
 
 
@@ -116,7 +117,7 @@ def test_birds_eye_view_marks_the_heading(turn):
     view = drawing.birds_eye_view(CAMERA.own_frame(), detections((0, 1, 20, 6, 3, 1.5, turn)), reach=40)
     metre = 640 / (40 * 1.06)
     middle = np.array([(480 - 1) / 2, 640 - 1 - 0.04 * 40 * metre - 20 * metre])
-    strokes = (np.abs(view.astype(int) - drawing.class_colour("Car")) < 60).all(axis=2)
+    strokes = (np.abs(view.astype(int) - class_colour("Car")) < 60).all(axis=2)
     rows, columns = np.nonzero(strokes)
     towards = np.array([np.cos(turn), np.sin(turn)])  # x right, and -z is down in the picture
     ahead = (np.column_stack([columns, rows]) - middle) @ towards
@@ -143,51 +144,9 @@ def test_refuses_an_image_that_is_not_the_cameras():
         drawing.draw_boxes(GREY[:100], CAMERA, np.empty((0, 7)), [])
 
 
-def test_classes_differ_in_lightness_too():
-    lightness = [np.dot(colour, (0.2126, 0.7152, 0.0722)) for colour in drawing.class_colours(KITTI_CLASSES).values()]
-    assert np.diff(sorted(lightness)).min() > 20
-
-
-KITTI = {"Car": (86, 180, 233), "Pedestrian": (230, 119, 0), "Cyclist": (240, 228, 66)}
-
-
-def spec(*names, **colours):
-    return ClassSpec(tuple(ObjectClass(name, (1, 1, 1), colour=colours.get(name)) for name in names))
-
-
-def test_kittis_classes_keep_their_colours():
-    for classes in (None, KITTI_CLASSES, spec("Forklift", "Cyclist", "pedestrian", "Car")):
-        for name, colour in KITTI.items():
-            assert drawing.class_colour(name, classes) == drawing.class_colour(name.upper(), classes) == colour
-    assert drawing.class_colours(KITTI_CLASSES) == KITTI
-
-
-def test_a_given_colour_wins():
-    classes = spec("Car", "pallet", Car=(1, 2, 3), pallet=(4, 5, 6))
-    assert drawing.class_colours(classes) == {"Car": (1, 2, 3), "pallet": (4, 5, 6)}
-    assert drawing.class_colour("car", classes) == (1, 2, 3)
-    assert drawing.class_colour("Car") == KITTI["Car"]
-
-
-def test_other_classes_have_different_colours_of_the_palette():
-    classes = spec("forklift", "Car", "pallet", "person", "tugger", tugger=drawing.PALETTE[0])
-    colours = drawing.class_colours(classes)
-    assert list(colours) == list(classes.names) and set(colours.values()) <= set(drawing.PALETTE)
-    assert len(set(colours.values())) == 5
-    assert drawing.class_colours(spec("a", "b")) == dict(zip("ab", drawing.PALETTE, strict=False))
-    many = spec(*map(str, range(20)))
-    assert set(drawing.class_colours(many).values()) == set(drawing.PALETTE)
-
-
-def test_a_name_without_a_specification_has_a_colour_of_its_own():
-    """The same in each process, and none of KITTI's classes."""
-    colours = {name: drawing.class_colour(name) for name in map(str, range(30))}
-    assert set(colours.values()) == set(drawing.PALETTE) - set(KITTI.values())
-    assert drawing.class_colour("Forklift") == drawing.class_colour("forklift", KITTI_CLASSES) == (204, 121, 167)
-
-
 def test_pictures_have_the_colours_of_the_specification():
-    classes, found = spec("pallet", pallet=(250, 10, 10)), detections((0, 1, 20, 4, 2, 1.5, 0), name="pallet")
+    classes = ClassSpec((ObjectClass("pallet", (1, 1, 1), colour=(250, 10, 10)),))
+    found = detections((0, 1, 20, 4, 2, 1.5, 0), name="pallet")
     for picture in (
         drawing.draw_detections(GREY, CAMERA, found, classes=classes),
         drawing.birds_eye_view(CAMERA, found, classes=classes),

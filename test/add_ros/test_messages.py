@@ -12,8 +12,8 @@ from support.own_classes import WAREHOUSE
 from visualization_msgs.msg import Marker
 
 from add_model.classes import KITTI_CLASSES
+from add_model.colours import PALETTE, class_colour
 from add_model.detections import Detections
-from add_model.drawing import PALETTE, class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.level import camera_up
 from add_model.pose_covariance import pose_covariances

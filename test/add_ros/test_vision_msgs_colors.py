@@ -3,7 +3,7 @@
 import yaml
 from support.paths import CONFIG
 
-from add_model.drawing import class_colour
+from add_model.colours import class_colour
 from add_model.predictor import Predictor
 
 

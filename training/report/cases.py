@@ -92,7 +92,7 @@ def picture(
         camera: that of the image.
         objects: of its frame.
         detections: of its frame.
-        classes: have the colours, see `add_model.drawing.class_colour`.
+        classes: have the colours, see `add_model.colours.class_colour`.
     """
     scale = max(1.0, LEGIBLE_WIDTH / camera.width)  # as side_by_side enlarges it
     width, height = round(scale * camera.width), round(scale * camera.height)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from add_model import drawing
+from add_model.colours import class_colour
 from add_model.geometry.camera import Camera
 from training.report.pictures import data_uri
 from training.report.templates import environment
@@ -63,7 +64,7 @@ def draw(
     """
     small = camera.resize(_WIDTH, max(1, round(camera.height * _WIDTH / camera.width)))
     canvas = cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA)
-    canvas = drawing.draw_boxes(canvas, small, boxes, [drawing.class_colour(str(name)) for name in names])
+    canvas = drawing.draw_boxes(canvas, small, boxes, [class_colour(str(name)) for name in names])
     if points is None:
         return canvas
     seen = small.project(points)

@@ -10,6 +10,7 @@ import numpy as np
 
 from add_model import drawing
 from add_model.classes import ClassSpec
+from add_model.colours import TRUTH_COLOUR, class_colours
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.tracking import Tracks, track_colour
@@ -47,7 +48,7 @@ def frame_pictures(
         truth: (M, 7) ground-truth boxes in the same frame.
         above: pixels, width and height of the view from above.
         widths: least and most pixels of the image.
-        classes: have the colours, see `drawing.class_colour`.
+        classes: have the colours, see `colours.class_colour`.
     """
     image, camera = _resized(image, camera, widths)
     front = drawing.draw_detections(image, camera, detections, truth, classes)
@@ -78,7 +79,7 @@ def track_picture(
         speeds = np.linalg.norm(tracks.velocities, axis=1)
         labels = [f"{label} {speed:.0f} m/s" for label, speed in zip(labels, speeds, strict=True)]
     if truth is not None:
-        image = drawing.draw_boxes(image, camera, truth, [drawing.TRUTH_COLOUR] * len(truth), line=0.6)
+        image = drawing.draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth), line=0.6)
     colours = [track_colour(int(identity)) for identity in tracks.ids]
     drawn = drawing.draw_boxes(image, camera, tracks.boxes, colours, labels, up=tracks.up)
     return data_uri("image/jpeg", _encoded(".jpg", drawn, _JPEG))
@@ -93,7 +94,7 @@ def tracks_above(camera: Camera, tracks: Tracks, truth: np.ndarray | None, above
 
 def legend(classes: ClassSpec) -> dict[str, str]:
     """Class -> the colour of its detections, as CSS has it, for a page's legend."""
-    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in drawing.class_colours(classes).items()}
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in class_colours(classes).items()}
 
 
 def data_uri(kind: str, data: bytes) -> str:

@@ -11,8 +11,8 @@ from mcap_ros2.decoder import DecoderFactory
 from support.own_classes import THREE, WAREHOUSE, renamed_model, write_classes
 
 from add_model.classes import KITTI_CLASSES
+from add_model.colours import class_colours
 from add_model.detections import Detections
-from add_model.drawing import class_colours
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL

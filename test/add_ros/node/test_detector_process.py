@@ -17,7 +17,7 @@ from support.own_classes import THREE, renamed_model
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
-from add_model.drawing import class_colour
+from add_model.colours import class_colour
 from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from add_ros.transport import PROFILE_VARIABLES

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.own_classes import WAREHOUSE, write_classes
 
+from add_model.colours import class_colour
 from add_model.detections import SCORE_THRESHOLD, Detections
-from add_model.drawing import class_colour
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_ros.node.parameter_list import PARAMETERS
