@@ -124,13 +124,16 @@ def through_level_view(predictor: Predictor, image: np.ndarray, view: View, wide
     return replace(found, boxes2d=boxes2d)[kept]
 
 
-def labels(objects: Objects, outside: np.ndarray, boxes2d: np.ndarray) -> LabelTable:
+def shown(objects: Objects, outside: np.ndarray, boxes2d: np.ndarray) -> Objects:
     """The wide picture's objects as one camera shows them: truncated by what it does not show."""
     solid = objects.names != DONT_CARE
     truncated = np.where(solid, 1 - (1 - objects.truncated) * (1 - outside), objects.truncated)
-    return objects_table(
-        replace(objects, truncated=truncated, boxes2d=np.where(solid[:, None], boxes2d, objects.boxes2d))
-    )
+    return replace(objects, truncated=truncated, boxes2d=np.where(solid[:, None], boxes2d, objects.boxes2d))
+
+
+def labels(objects: Objects, outside: np.ndarray, boxes2d: np.ndarray) -> LabelTable:
+    """The same as labels."""
+    return objects_table(shown(objects, outside, boxes2d))
 
 
 def observe(predictors: dict[str, Predictor], streets: range) -> Iterator[tuple[Key, LabelTable, LabelTable]]:

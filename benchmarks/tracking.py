@@ -113,18 +113,16 @@ def ours(frames: Sequence[Frame], moving: bool = True, least: float = SCORE_THRE
     return [TrackedFrame(f.objects, f.tracks, t.detections, t.ids) for f, t in zip(frames, made, strict=True)]
 
 
-def hota_lines(drives: Drives, track: Callable[[Sequence[Frame]], list[TrackedFrame]]) -> Iterable[str]:
-    """HOTA and its like of every class, on the ground and in the image."""
-    tracked = {name: track(frames) for name, frames in drives.items()}
-    for on_ground in (True, False):
-        found = [(kind.name, track_scores(tracked, kind, on_ground)) for kind in KITTI_CLASSES]
-        found = [(name, scores) for name, scores in found if scores.objects]
-        for name, s in found:
-            yield (
-                f"    {'ground' if on_ground else 'image':<7}{name:<11}HOTA {s.hota:5.1f}  DetA {s.deta:5.1f}  AssA "
-                f"{s.assa:5.1f}  MOTA {s.mota:6.1f}  IDF1 {s.idf1:5.1f}  switches {s.switches:4d}  objects {s.objects}"
-            )
-        yield f"    {'ground' if on_ground else 'image':<7}{'mean':<11}HOTA {np.mean([s.hota for _, s in found]):5.2f}"
+def hota_lines(tracked: dict[str, list[TrackedFrame]], on_ground: bool) -> Iterable[str]:
+    """HOTA and its like of every class that is there, on the ground or in the image."""
+    found = [(kind.name, track_scores(tracked, kind, on_ground)) for kind in KITTI_CLASSES]
+    found = [(name, scores) for name, scores in found if scores.objects]
+    for name, s in found:
+        yield (
+            f"    {'ground' if on_ground else 'image':<7}{name:<11}HOTA {s.hota:5.1f}  DetA {s.deta:5.1f}  AssA "
+            f"{s.assa:5.1f}  MOTA {s.mota:6.1f}  IDF1 {s.idf1:5.1f}  switches {s.switches:4d}  objects {s.objects}"
+        )
+    yield f"    {'ground' if on_ground else 'image':<7}{'mean':<11}HOTA {np.mean([s.hota for _, s in found]):5.2f}"
 
 
 def quality_lines(drives: Drives) -> Iterable[str]:
@@ -219,8 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
             trackers["AB3DMOT, its deprecated settings"] = ab3dmot(options.ab3dmot, "deprecated", SCORE_THRESHOLD)
         for name, track in trackers.items():
             print(f"  {name}")
-            for line in hota_lines(drives, track):
-                print(line, flush=True)
+            tracked = {drive: track(frames) for drive, frames in drives.items()}
+            for on_ground in (True, False):
+                print(*hota_lines(tracked, on_ground), sep="\n", flush=True)
         print("  frame by frame")
         for line in quality_lines(drives):
             print(line, flush=True)
