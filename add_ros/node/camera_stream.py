@@ -59,7 +59,8 @@ class CameraStream:
         self.diagnostics = StreamDiagnostics()
         self._log, self._throttle = node.get_logger(), LogThrottle(LOG_PERIOD)
         self._live = partial(parameters.live, node, name)
-        self._source, self._noted, self._doubted = "", False, settings["trust_calibration"]
+        self._source, self._noted, self._doubted = "", False, ""
+        self._trusted = settings["trust_calibration"]
         prefix = f"{name}/" if name else ""
         over_ground = frames.to_ground is not None
         follow = settings["tracking"] or over_ground
@@ -201,13 +202,21 @@ class CameraStream:
                 f"{self._image_topic}: using {calibration.source} "
                 "(the parameter rectification: rectified or raw overrides this)"
             )
-        if calibration.doubt and not self._doubted:
-            self._doubted = True
+        self._doubt("" if self._trusted else calibration.doubt or "")
+        return pixels, calibration
+
+    def _doubt(self, sentence: str) -> None:
+        """Show what makes this image's camera unlikely, empty for nothing, and warn where it is another doubt."""
+        self.diagnostics.calibration_doubt(sentence)
+        judgement = sentence.partition(": ")[2]  # the numbers before it may change with each image, as of a zoom lens
+        if judgement == self._doubted:
+            return
+        self._doubted = judgement
+        if judgement and self._throttle.ready(f"calibration: {judgement}"):
             self._log.warning(
-                f"{self._image_topic}: distances may be wrong: {calibration.doubt} (said once; the parameter "
+                f"{self._image_topic}: distances may be wrong: {sentence} (said again where it changes; the parameter "
                 "trust_calibration: true silences this)"
             )
-        return pixels, calibration
 
     def _note_once(self, said: str) -> None:
         if not self._noted:

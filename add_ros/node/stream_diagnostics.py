@@ -63,7 +63,7 @@ class StreamDiagnostics:
         self._tracks, self._ground = _CountsByReason(), _CountsByReason()
         self._last_received: float | None = None
         self._last_published: float | None = None
-        self._idle = ""
+        self._idle = self._calibration_doubt = ""
         self._unanswered: float | None = None  # since when images come in and no detections go out
         # Processing and latency of the last detections, for windows without any; none before the first.
         self._last_times: tuple[list[float], list[float]] = ([], [])
@@ -130,6 +130,11 @@ class StreamDiagnostics:
         with self._lock:
             self._ground.add(reason)
 
+    def calibration_doubt(self, sentence: str) -> None:
+        """Why the camera of the last image is unlikely; empty where it is not, or is trusted."""
+        with self._lock:
+            self._calibration_doubt = sentence
+
     def callback_failed(self) -> None:
         """A callback of the node raised an exception: of a message, a request or a timer."""
         with self._lock:
@@ -162,6 +167,7 @@ class StreamDiagnostics:
                 "tracks_dropped": self._tracks.total.total(),
                 **self._tracks.values("tracks_dropped"),
                 **self._ground.values("frames_without_ground"),
+                "calibration_doubt": self._calibration_doubt,
                 "output_rate_hz": f"{len(self._processing) / elapsed:.1f}",
                 "processing_time_ms": _mean(self._processing),
                 "processing_time_max_ms": _max(self._processing),
@@ -198,6 +204,8 @@ class StreamDiagnostics:
         if self._unanswered is not None and now - self._unanswered > patience:
             return DiagnosticStatus.WARN, f"images come in, but no answer for {now - self._unanswered:.0f} s"
         warnings = [f"dropped {problems}"] if problems else []
+        if self._calibration_doubt:
+            warnings.append(f"distances may be wrong: {self._calibration_doubt}")
         for what, missing in (("tracks", self._tracks), ("known ground", self._ground)):
             if missing.window:
                 warnings.append(f"images without {what}: {_counts(missing.window)}")

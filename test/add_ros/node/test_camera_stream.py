@@ -3,8 +3,10 @@
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.signals import SignalHandlerOptions
 from support.detector_bench import camera_info, image_message, picture
 
@@ -14,10 +16,16 @@ from add_ros.node.stream_diagnostics import LogThrottle
 
 
 @pytest.fixture
-def stream():
+def given():
+    """Parameters of the stream beside its usual ones."""
+    return {}
+
+
+@pytest.fixture
+def stream(given):
     if not rclpy.ok():
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    given = {"lazy": False, "reliability": "reliable", "max_rate": 1e-3}
+    given = {"lazy": False, "reliability": "reliable", "max_rate": 1e-3} | given
     overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
     node = rclpy.create_node("camera_stream", parameter_overrides=overrides)
     core = DetectorCore(node, parameters.declare(node))
@@ -83,3 +91,45 @@ def test_a_camera_that_is_silent_after_a_rest_is_reported_again(stream, monkeypa
     assert silent() == ["/camera_info"]
     stream.match(False)
     assert silent() == ["/image", "/camera_info"]
+
+
+def shown(stream, k, width, height):
+    """What the diagnostics say after an image of this size with this K: level, message and doubt."""
+    image = np.zeros((height, width, 3), np.uint8)
+    info = camera_info(np.pad(k, ((0, 0), (0, 1))), width, height)
+    stream.input._newest = image_message(image), info
+    stream.diagnostics.received()
+    assert stream.take(lambda _: False) is not None
+    stream.diagnostics.published(1.0, 1.0, 0)
+    status = stream.diagnostics.status("", {"device": "cpu"}, 100)
+    return status.level, status.message, {pair.key: pair.value for pair in status.values}["calibration_doubt"]
+
+
+K = np.array([[720.0, 0, 610], [0, 720, 180], [0, 0, 1]])
+HALF, TRIPLE, NUDGE = np.diag([0.5, 0.5, 1]), np.diag([3, 3, 1]), np.diag([1.0001, 1, 1])
+
+
+def test_each_doubt_about_the_calibration_is_warned_of_and_shown_while_it_holds(stream):
+    said = []
+    stream._log = SimpleNamespace(warning=said.append, info=lambda _: None)
+    for matrix, size, factor in ((K, (621, 188), "0.5 times"), (HALF @ K, (1242, 375), "2 times")):
+        for nudged in (matrix, NUDGE @ matrix):  # an autofocus changes K with each image
+            level, message, doubt = shown(stream, nudged, *size)
+            assert level == DiagnosticStatus.WARN and message == f"distances may be wrong: {doubt}" and factor in doubt
+    assert shown(stream, K, 1242, 375) == (DiagnosticStatus.OK, "detecting", "")
+    assert "0.3333" in shown(stream, TRIPLE @ K, 1242, 375)[2]
+    assert ["0.5 times" in said[0], "2 times" in said[1], "0.3333" in said[2]] == [True] * 3
+    shown(stream, K, 621, 188)
+    assert len(said) == 3, "the same within seconds"
+    stream._throttle = LogThrottle(0.0)
+    shown(stream, HALF @ K, 1242, 375)
+    shown(stream, HALF @ K, 1242, 375)
+    assert len(said) == 4
+
+
+@pytest.mark.parametrize("given", [{"trust_calibration": True}])
+def test_a_trusted_calibration_is_not_doubted(stream):
+    said = []
+    stream._log = SimpleNamespace(warning=said.append, info=lambda _: None)
+    assert shown(stream, HALF @ K, 1242, 375) == (DiagnosticStatus.OK, "detecting", "")
+    assert not said
