@@ -12,6 +12,8 @@ from add_model.geometry.camera import Camera
 from add_model.geometry.plausibility import doubt
 
 _FISHEYE = ("equidistant", "fisheye")
+_LEAST_UNDONE = 1 / 3  # of the image's radius; real lenses reach 0.8, and fold beyond their calibration at most
+_RADII, _DIRECTIONS = 96, 16  # points at which a lens is looked at
 # Numbers of coefficients that each model can have. Zeros behind them change nothing: drivers fill up arrays.
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), **dict.fromkeys(_FISHEYE, (4,))}
 
@@ -49,8 +51,8 @@ def distorts(model: str, coefficients: np.ndarray) -> bool:
 def undistortion_maps(model: str, coefficients: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Maps for cv2.remap that turn what the lens took into what `camera`, of the same K and size, would see.
 
-    Raises UnknownLensError for another model, and ValueError for coefficients that are not finite or not as many as the
-    model has.
+    Raises UnknownLensError for another model, and ValueError for coefficients that are not finite, not as many as the
+    model has, or those of no lens that could have taken such an image.
     """
     if model not in _COEFFICIENTS:
         raise UnknownLensError(f"distortion model '{model}' is not one of {', '.join(_COEFFICIENTS)}")
@@ -61,8 +63,36 @@ def undistortion_maps(model: str, coefficients: np.ndarray, camera: Camera) -> t
             f"distortion model {model} needs {counts} finite coefficients in D, got {coefficients.tolist()}"
         )
     K, size = np.ascontiguousarray(camera.P[:, :3]), (camera.width, camera.height)
+    undone = _share_undone(model, coefficients, camera)
+    if undone < _LEAST_UNDONE:
+        raise ValueError(
+            f"no lens is like D {coefficients.tolist()} of {model}: by it the image folds over or lies outside of what "
+            f"the lens took from {undone:.0%} of the image's radius on; calibrate again, or is K of another resolution?"
+        )
     compute = cv2.fisheye.initUndistortRectifyMap if model in _FISHEYE else cv2.initUndistortRectifyMap
     return tuple(compute(K, coefficients, np.eye(3), K, size, cv2.CV_16SC2))
+
+
+def _share_undone(model: str, coefficients: np.ndarray, camera: Camera) -> float:
+    """How far from the optical axis, as share of the farthest corner's distance, all directions can be undistorted:
+    until what the lens took comes no farther outwards, or lies farther out than the image.
+
+    It depends on the distance of that corner alone, so that a region of interest is judged as the whole image is.
+    """
+    (cu, cv), (width, height) = camera.P[:2, 2], (camera.width, camera.height)
+    corner = np.hypot(max(cu, width - cu) / camera.fu, max(cv, height - cv) / camera.fv)
+    radii = np.linspace(0, corner, _RADII + 1)[1:]
+    angles = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
+    points = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    flat = points.reshape(-1, 1, 2)
+    if model in _FISHEYE:
+        taken = cv2.fisheye.distortPoints(flat, np.eye(3), coefficients)
+    else:
+        taken = cv2.projectPoints(cv2.convertPointsToHomogeneous(flat), *np.zeros((2, 3)), np.eye(3), coefficients)[0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        reached = np.linalg.norm(taken.reshape(points.shape), axis=-1)
+        fine = (np.diff(reached, axis=0, prepend=0) > 0) & (reached <= corner)  # False for what is not finite
+    return float(np.logical_and.accumulate(fine.all(axis=1)).mean())
 
 
 def _fitting(coefficients: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:

@@ -257,6 +257,8 @@ def test_the_narrowest_and_widest_lenses_in_use_are_taken():
         ({"d": PLUMB_BOB, "distortion_model": ""}, "unsupported distortion", "''"),
         ({"d": [0.1, 0.2]}, "invalid camera_info", "4 or 5"),
         ({"d": [np.nan, 0.0, 0.0, 0.0]}, "invalid camera_info", "finite"),
+        ({"d": [100, -1e4, 0, 0, 1e6]}, "invalid camera_info", "D [100.0, -10000.0, 0.0, 0.0, 1000000.0] of plumb_bob"),
+        ({"d": [1e30, 1e30, 0, 0, 1e30]}, "invalid camera_info", "from 0% of the image's radius"),
         ({"p": -P.ravel(), "d": []}, "invalid camera_info", "last row"),
         ({"p": (P * [[-1], [1], [1]]).ravel(), "d": []}, "invalid camera_info", "focal"),
         ({"p": np.full(12, np.nan), "d": []}, "invalid camera_info", "P"),
