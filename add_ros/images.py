@@ -60,6 +60,10 @@ def rgb_from_image(message: Any, note: Callable[[str], None] | None = None) -> n
         )
     if width < 1 or height < 1:
         raise FrameRejectedError("malformed image", f"the image is empty: {width}x{height}")
+    if "yuv422" in _KNOWN_AS.get(encoding, encoding) and width % 2:
+        raise FrameRejectedError(
+            "malformed image", f"the width of a {encoding} (YUV 4:2:2) image must be even, got {width}x{height}"
+        )
     row = width * _PIXEL_BYTES[encoding]
     if step < row:
         raise FrameRejectedError(

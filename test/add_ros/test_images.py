@@ -145,6 +145,15 @@ def test_yuv422_orders(picture, encoding):
     np.testing.assert_allclose(result[:, 2:-2], picture[:, 2:-2], atol=10)
 
 
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+def test_yuv422_of_odd_width_is_refused_in_words(encoding):
+    """Two pixels share their colours."""
+    image = Image(height=4, width=5, encoding=encoding, step=12, data=bytes(48))
+    with pytest.raises(FrameRejectedError) as caught:
+        rgb_from_image(image)
+    assert str(caught.value) == f"the width of a {encoding} (YUV 4:2:2) image must be even, got 5x4"
+
+
 @pytest.mark.parametrize("name", ["nv12", "nv21"])
 def test_semi_planar(name):
     image = Image(height=HEIGHT, width=WIDTH, encoding=name, step=WIDTH + 4)
