@@ -154,23 +154,24 @@ class CameraInput:
     def _on_image(self, message: Any) -> None:
         if self._serving:
             self._diagnostics.received()
-        if self._is_bounded(message):
-            self._synchronizer.add_image(message, self._ticks)
-            self._tick_while_waiting()
+        try:
+            require_bounded(message)  # a message that waits for its pair would keep its memory
+        except FrameRejectedError as problem:
+            self.reject(problem.reason, str(problem))
+            return
+        self._synchronizer.add_image(message, self._ticks)
+        self._tick_while_waiting()
 
     def _on_info(self, message: Any) -> None:
-        if self._is_bounded(message):
-            self.latest_info = message
-            self._synchronizer.add_info(message)
-            self._tick_while_waiting()
-
-    def _is_bounded(self, message: Any) -> bool:
         try:
             require_bounded(message)
-        except FrameRejectedError as problem:  # a message that waits for its pair would keep its memory
-            self.reject(problem.reason, str(problem))
-            return False
-        return True
+        except FrameRejectedError as problem:  # logged alone: its image is a frame, and is counted
+            if self._serving and self._throttle.ready(f"camera_info: {problem.reason}"):
+                self._log.error(printable(f"{self.info.topic}: {problem} ({problem.reason})"))
+            return
+        self.latest_info = message
+        self._synchronizer.add_info(message)
+        self._tick_while_waiting()
 
     def _tick(self) -> None:
         self._ticks += 1

@@ -74,6 +74,22 @@ def test_images_count_from_the_moment_that_the_model_is_loaded(stream):
     }
 
 
+def test_a_camera_info_that_is_refused_is_logged_and_is_no_frame(stream):
+    """With its image that would be two that are dropped, of one that came in."""
+    said = []
+    stream.input._log = SimpleNamespace(error=said.append)
+    stream.input.serve()
+    for _ in range(3):
+        for message, receive in (
+            (camera_info(), stream.input._on_info),
+            (image_message(picture()), stream.input._on_image),
+        ):
+            message.header.frame_id = "x" * 300
+            receive(message)
+    assert counted(stream) == {"frames_in": 3, "frames_dropped": 3, "frames_dropped (oversized text)": 3}
+    assert [line.split(":")[0] for line in said] == ["/camera_info", "/image"] and stream.input.latest_info is None
+
+
 def test_a_camera_that_is_silent_after_a_rest_is_reported_again(stream, monkeypatch):
     monkeypatch.setattr(camera_input, "SILENCE", -1.0)
     said = []
