@@ -11,6 +11,16 @@ from add_model.errors import ModelError
 from add_ros.node.topic_names import RULE, is_relative_name
 
 
+def type_problem(name: str, kind: str, example: Any) -> str:
+    """That a value is of another type than its parameter, which has one like this."""
+    return f"parameter {name} must be of type {kind}, for example {example!r}"
+
+
+def unknown_problem(name: str) -> str:
+    """That a value is for no parameter."""
+    return f"parameter {name} is given, but this node has no such parameter"
+
+
 def cameras_problem(names: Any) -> str | None:
     """What is wrong with the list of cameras, None where it is fine."""
     if not names or len(set(names)) != len(names):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.parameter import Parameter
 from rclpy.parameter_service import ParameterService
+
+from add_ros.node.parameter_checks import type_problem, unknown_problem
 
 
 class CheckedParameterService(ParameterService):
-    """rclpy's services with an answer to every request.
+    """rclpy's services with an answer to every request, in the words that the node has for its parameters at start.
 
     rclpy raises at a type number or a value that it does not know: the caller waits for ever, and a node that lets the
     exception through ends. For nodes that are made with `start_parameter_services=False`.
@@ -25,19 +30,30 @@ class CheckedParameterService(ParameterService):
         self, request: SetParametersAtomically.Request, response: SetParametersAtomically.Response
     ) -> SetParametersAtomically.Response:
         try:
+            if problem := self._problem(request.parameters):
+                response.result = SetParametersResult(successful=False, reason=problem)
+                return response
             return super()._set_parameters_atomically_callback(request, response)
         except Exception as error:  # whatever a request holds, it is answered
             response.result = _refusal(error)
             return response
 
     def _set_one(self, parameter: ParameterMessage) -> SetParametersResult:
-        try:
-            answer = super()._set_parameters_callback(
-                SetParameters.Request(parameters=[parameter]), SetParameters.Response()
-            )
-            return answer.results[0]
-        except Exception as error:  # as above
-            return _refusal(error)
+        request = SetParametersAtomically.Request(parameters=[parameter])
+        return self._set_parameters_atomically_callback(request, SetParametersAtomically.Response()).result
+
+    def _problem(self, parameters: Sequence[ParameterMessage]) -> str | None:
+        """What is wrong with the first of these whose name or type is wrong, None where all are right."""
+        node = self._get_node()
+        for given in map(Parameter.from_parameter_msg, parameters):
+            if not node.has_parameter(given.name):
+                return unknown_problem(given.name)
+            own = node.get_parameter(given.name)
+            if given.type_ not in (own.type_, Parameter.Type.NOT_SET):
+                kind = own.type_.name.lower().replace("_array", "[]")
+                example = list(own.value) if kind.endswith("[]") else own.value
+                return type_problem(given.name, kind, example)
+        return None
 
 
 def _refusal(error: Exception) -> SetParametersResult:

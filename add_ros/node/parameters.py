@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from add_ros.node.parameter_checks import range_problem, tracking_problem
+from add_ros.node.parameter_checks import range_problem, tracking_problem, type_problem, unknown_problem
 from add_ros.node.parameter_list import PARAMETERS, Parameter, Value
 
 
@@ -32,7 +32,7 @@ def declare(node: Any) -> dict[str, Value]:
         if problem := tracking_problem(of_camera(values, camera)):
             raise ValueError(f"camera {camera}: parameter {problem}" if camera else f"parameter {problem}")
     for name in unknown(given, values["cameras"]):
-        node.get_logger().warning(f"parameter {name} is given, but this node has no such parameter")
+        node.get_logger().warning(unknown_problem(name))
 
     def check(changes: list[Any]) -> Any:
         known = {parameter.name: parameter for parameter in PARAMETERS}
@@ -73,9 +73,7 @@ def _declare(node: Any, parameter: Parameter, name: str, default: Value) -> Valu
     try:
         value = node.declare_parameter(name, default, descriptor).value
     except InvalidParameterTypeException as error:
-        raise ValueError(
-            f"parameter {name} must be of type {parameter.type}, for example {parameter.default!r}"
-        ) from error
+        raise ValueError(type_problem(name, parameter.type, parameter.default)) from error
     except InvalidParameterValueException as error:
         raise ValueError(f"parameter {name} is refused: {error}") from error
     if problem := parameter.problem(value):

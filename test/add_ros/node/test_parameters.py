@@ -1,12 +1,18 @@
 """Parameters: one source for declaration, checks, YAML and documentation."""
 
 import pytest
+import rclpy
 import yaml
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.signals import SignalHandlerOptions
 from support.paths import ROOT
 
 from add_ros.node.parameter_checks import doubts, tracking_problem
 from add_ros.node.parameter_list import PARAMETERS
-from add_ros.node.parameters import table, unknown
+from add_ros.node.parameter_service import CheckedParameterService
+from add_ros.node.parameters import declare, table, unknown
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -102,3 +108,60 @@ def test_yaml_holds_every_parameter_with_its_default():
 
 def test_docs_hold_the_table():
     assert table() in (ROOT / "docs" / "user" / "node.md").read_text()
+
+
+@pytest.fixture
+def node_with():
+    """Makes nodes that were given parameters."""
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    nodes = []
+
+    def make(**given):
+        overrides = [rclpy.Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
+        nodes.append(rclpy.create_node("given", parameter_overrides=overrides, start_parameter_services=False))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("score_threshold", 1, "parameter score_threshold must be of type double, for example 0.4"),
+        ("region", ["all"], "parameter region must be of type double[], for example [0.0, 0.0, 1.0, 1.0]"),
+        ("classes", "Car", "parameter classes must be of type string[], for example ['']"),
+        ("lazy", 0, "parameter lazy must be of type bool, for example True"),
+        ("score_treshold", 0.5, "parameter score_treshold is given, but this node has no such parameter"),
+        ("score_threshold", 2.0, "score_threshold must be 0 to 1"),
+        ("score_threshold", 0.5, ""),
+    ],
+)
+def test_a_running_node_refuses_values_in_the_words_of_its_start(node_with, name, value, reason):
+    node = node_with()
+    declare(node)
+    service, given = CheckedParameterService(node), rclpy.Parameter(name, value=value).to_parameter_msg()
+    fine = rclpy.Parameter("max_rate", value=3.0).to_parameter_msg()
+    request = SetParametersAtomically.Request(parameters=[fine, given])
+    together = service._set_parameters_atomically_callback(request, SetParametersAtomically.Response()).result
+    assert node.get_parameter("max_rate").value == (0.0 if reason else 3.0)
+    request = SetParameters.Request(parameters=[given, fine])
+    alone, other = service._set_parameters_callback(request, SetParameters.Response()).results
+    assert other.successful and alone.successful == together.successful == (not reason)
+    if "0 to 1" not in reason:  # rclpy has words of its own for ranges
+        assert alone.reason == together.reason == reason
+    if "type" in reason:
+        with pytest.raises(ValueError) as caught:
+            declare(node_with(**{name: value}))
+        assert str(caught.value) == reason
+
+
+def test_a_parameter_of_no_value_is_refused(node_with):
+    node = node_with()
+    declare(node)
+    nothing = ParameterMessage(name="lazy", value=ParameterValue(type=ParameterType.PARAMETER_NOT_SET))
+    request = SetParameters.Request(parameters=[nothing])
+    (answer,) = CheckedParameterService(node)._set_parameters_callback(request, SetParameters.Response()).results
+    assert not answer.successful and answer.reason and node.get_parameter("lazy").value is True
