@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from add_model.backends.select import DEVICES, is_device, parse_options
 from add_model.errors import ModelError
+from add_model.ground import DEFAULT_SLOPE_STD
 from add_ros.node.topic_names import RULE, is_relative_name
 
 
@@ -78,6 +79,21 @@ def tracking_problem(values: Mapping[str, Any]) -> str | None:
         )
     if any(values["camera_mounting"]) and not values["odom_topic"]:
         return "camera_mounting does nothing without odom_topic: name that too, or leave it out"
+    return None
+
+
+def ground_problem(cameras: Mapping[str, Mapping[str, Any]], own: Collection[str]) -> str | None:
+    """What is wrong with the ground under the cameras, None where it is fine.
+
+    Args:
+        cameras: name of a camera -> the values that hold for it.
+        own: the cameras that have a ground_slope_std of their own; that of all may be for some of them.
+    """
+    known = {name for name, values in cameras.items() if values["camera_height"] or values["ground_frame"]}
+    for name, values in cameras.items():
+        if values["ground_slope_std"] != DEFAULT_SLOPE_STD and name not in known and (name in own or not known):
+            where = f"{name}." if name in own else ""
+            return f"{where}ground_slope_std does nothing without camera_height or ground_frame: give one of them too"
     return None
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from add_ros.node.parameter_checks import range_problem, tracking_problem, type_problem, unknown_problem
+from add_ros.node.parameter_checks import (
+    ground_problem,
+    range_problem,
+    tracking_problem,
+    type_problem,
+    unknown_problem,
+)
 from add_ros.node.parameter_list import PARAMETERS, Parameter, Value
 
 
@@ -26,11 +32,14 @@ def declare(node: Any) -> dict[str, Value]:
     for name, (_, parameter) in _of_cameras(values["cameras"]).items():
         if name in given:
             values[name] = _declare(node, parameter, name, values[parameter.name])
-    for camera in values["cameras"]:
-        if problem := range_problem(of_camera(values, camera)):
+    cameras = {camera: of_camera(values, camera) for camera in values["cameras"]}
+    for camera, held in cameras.items():
+        if problem := range_problem(held):
             raise ValueError(f"parameter {camera}.{problem}" if camera else f"parameter {problem}")
-        if problem := tracking_problem(of_camera(values, camera)):
+        if problem := tracking_problem(held):
             raise ValueError(f"camera {camera}: parameter {problem}" if camera else f"parameter {problem}")
+    if problem := ground_problem(cameras, {name for name in cameras if f"{name}.ground_slope_std" in values}):
+        raise ValueError(f"parameter {problem}")
     for name in unknown(given, values["cameras"]):
         node.get_logger().warning(unknown_problem(name))
 

@@ -127,6 +127,31 @@ def node_with():
         node.destroy_node()
 
 
+RIG = {"cameras": ["front", "rear"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, None),
+        ({"ground_slope_std": 1.0}, None),  # as the YAML file and the launch file give it
+        ({"ground_slope_std": 0.2}, "ground_slope_std"),
+        ({"ground_slope_std": 0.2, "camera_height": 1.5}, None),
+        ({"ground_slope_std": 0.2, "ground_frame": "base_footprint"}, None),
+        ({**RIG, "ground_slope_std": 0.2}, "ground_slope_std"),
+        ({**RIG, "ground_slope_std": 0.2, "front__camera_height": 1.5}, None),  # only front's ground is known
+        ({**RIG, "rear__ground_slope_std": 0.2, "front__camera_height": 1.5}, "rear.ground_slope_std"),
+        ({**RIG, "rear__ground_slope_std": 0.2, "rear__camera_height": 1.5}, None),
+    ],
+)
+def test_a_slope_belongs_to_a_ground_that_is_known(node_with, given, name):
+    if name is None:
+        declare(node_with(**given))
+        return
+    with pytest.raises(ValueError, match=f"^parameter {name} does nothing without camera_height or ground_frame"):
+        declare(node_with(**given))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
