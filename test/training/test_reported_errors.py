@@ -1,7 +1,6 @@
 """How commands end: one exit status for what a user can mend, one line on stderr, and notes that nobody swallows."""
 
 import json
-import os
 import signal
 
 import cv2
@@ -48,7 +47,7 @@ def test_work_that_ends_well_gives_its_own_status():
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_says_what_became_of_its_files(number, status, capsys):
     before = signal.getsignal(number)
-    assert reported(lambda: os.kill(os.getpid(), number), stopped="interrupted; nothing is left") == status
+    assert reported(lambda: signal.raise_signal(number), stopped="interrupted; nothing is left") == status
     assert capsys.readouterr().err == "interrupted; nothing is left\n" and signal.getsignal(number) is before
 
 
