@@ -92,6 +92,12 @@ class Predictor:
         """Of the network's multiplications: 'float32', 'bfloat16' or 'float16'."""
         return self._backend.precision
 
+    @property
+    def description(self) -> str:
+        """The model and how it runs, for logs: scores differ a little by engine, and by the flip test."""
+        flip_test = ", flip test" if self.flip_test else ""
+        return f"model {self.model_path} on {self.device}, in {self.engine} ({self.precision}){flip_test}"
+
     def predict(
         self,
         image: np.ndarray,

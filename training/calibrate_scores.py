@@ -30,6 +30,8 @@ _EDGES = np.linspace(0, 1, 11)
 def calibrate(held_out: Sequence[tuple[Predictor, KittiFolder]]) -> tuple[ClassSpec, str]:
     """A model's classes with their calibration, and a table of how often detections are right, before and after.
 
+    Right in the image: by `training.evaluation.association`, which takes 2D boxes. Depths are not judged.
+
     Args:
         held_out: A model and labelled frames that its training did not see or, for cross-fitting, several models that
             were trained alike, each with its own frames. Scores that it calibrates already are calibrated anew.
@@ -86,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
         "calibrate",
         "Make a model's scores say how often its detections are right: measure it on labelled frames that its training "
         "did not see, and write the classes with their calibration. add-ros export --classes puts it into the model. "
+        "Right is a detection whose 2D box overlaps with that of a labelled object of its class by half (intersection "
+        "over union); how far away it is placed does not count. "
         "The order of detections within a class stays. Of a model that has seen all frames, give those of a "
         "cross-validation, each with the frames that it did not see.",
         "--model runs/mine/weights.onnx --data KITTI --ids held_out.txt --out classes.json",

@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.out.is_dir() and any(options.out.iterdir()):
         raise OSError(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
     frames, notes = _frames(options)
-    predict, more = _predictor(options, frames)
+    predict, how, more = _predictor(options, frames)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
             found += len(detections)
     except (ValueError, OSError) as error:
         raise OSError(f"{error}; {options.out} has the results of {index} of {len(frames)} frames") from error
-    print(f"{len(frames)} frames, {found} detections -> {options.out}")
+    print(f"{len(frames)} frames, {found} detections by {how} -> {options.out}")
 
 
 def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
@@ -112,21 +112,21 @@ def _all_labelled(folder: Path, ids: list[str] | None) -> bool:
 
 def _predictor(
     options: argparse.Namespace, frames: KittiFolder
-) -> tuple[Callable[[int], tuple[Detections, Camera]], str | None]:
-    """What detects in a frame by its index, with the frame's camera, and a note on it."""
+) -> tuple[Callable[[int], tuple[Detections, Camera]], str, str | None]:
+    """What detects in a frame by its index, with the frame's camera, what that is, and a note on it."""
     plane = ground(options)
     if options.teacher is not None:
         from training.teacher_predictor import TeacherPredictor  # needs torch
 
         teacher = TeacherPredictor(options.teacher, options.device)
-        return lambda index: (teacher.predict(frames, index), frames.camera(index)), None
+        return lambda index: (teacher.predict(frames, index), frames.camera(index)), f"teacher {options.teacher}", None
     predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)
         return predictor.predict(sample.image, sample.camera, ground=plane), sample.camera
 
-    return predict, predictor.device_note
+    return predict, predictor.description, predictor.device_note
 
 
 if __name__ == "__main__":

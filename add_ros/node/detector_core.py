@@ -226,10 +226,7 @@ class DetectorCore:
         self._predictor = predictor
         self._warn_of_doubts()
         self._publish_labels()
-        self._log.info(
-            f"ready: {'; '.join(map(str, self._streams))}; model {predictor.model_path} on {predictor.device}, "
-            f"in {predictor.engine} ({predictor.precision}){', flip test' if predictor.flip_test else ''}"
-        )
+        self._log.info(f"ready: {'; '.join(map(str, self._streams))}; {predictor.description}")
 
     def _match(self) -> None:
         try:
