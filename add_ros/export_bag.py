@@ -30,7 +30,7 @@ from add_ros.bag_export.run import Report, export
 from add_ros.bag_export.sources import ExportTopics
 from add_ros.bag_export.splits import split
 from add_ros.bags.errors import BagError
-from add_ros.bags.many_bags import add_processes, are_shared
+from add_ros.bags.many_bags import add_bags, add_processes, are_shared
 from add_ros.bags.types import UnknownTypeError
 from training.arguments import at_least, command_parser, positive, share
 from training.data.kitti.timestamps import nanoseconds
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "found. Stopped at any time, the same command goes on where it was.",
         "drive_1 drive_2 --out data --min-metres 0.5",
     )
-    made.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders or files, each a recording")
+    add_bags(made, "rosbag2 folders or files, each a recording")
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="of the data set, new or begun before")
     topics = made.add_argument_group("topics (found by type where there is one)")
     topics.add_argument("--camera", nargs="+", default=[], metavar="TOPIC", help="images, one topic for each camera")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from add_ros.bags.many_bags import add_processes, are_shared
+from add_ros.bags.many_bags import add_bags, add_processes, are_shared
 from training.arguments import at_least, command_parser, share
 from training.model_arguments import add_engine_arguments, add_ground_arguments
 
@@ -22,9 +22,7 @@ def parser() -> argparse.ArgumentParser:
         "bag --model weights.onnx --page evaluation.html",
         usage="%(prog)s BAG [BAG ...] [options]",
     )
-    options.add_argument(
-        "bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders, or .mcap or .db3 files, scored together"
-    )
+    add_bags(options, "rosbag2 folders, or .mcap or .db3 files, scored together")
     _add_scored(options)
     _add_topics(options)
     _add_comparison(options)

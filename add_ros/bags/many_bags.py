@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from training.arguments import at_least
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 
 Bag = TypeVar("Bag")
 Result = TypeVar("Result")
+
+
+class _Distinct(argparse.Action):
+    """Stores bags, each of which is named once: frames of one that is named twice would count twice."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        first: dict[Path, Path] = {}
+        for bag in values:
+            if (other := first.setdefault(bag.resolve(), bag)) is not bag:
+                raise argparse.ArgumentError(self, f"{other} and {bag} are the same bag: name it once")
+        setattr(namespace, self.dest, values)
+
+
+def add_bags(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add BAG ..., with this help."""
+    parser.add_argument("bags", nargs="+", type=Path, action=_Distinct, metavar="BAG", help=text)
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

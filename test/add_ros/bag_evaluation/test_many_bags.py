@@ -108,6 +108,7 @@ def test_without_dask_it_says_what_to_install(bags, capsys, monkeypatch):
         (["a", "b", "--compare-model", "m"], "--compare-model is about one bag"),
         (["a", "b", "--detections", "c"], "--detections is about one bag"),
         (["a", "--processes", "2"], "give more than one"),
+        (["a", "b", "./c/../a"], "argument BAG: a and c/../a are the same bag: name it once"),
     ],
 )
 def test_what_does_not_go_together_is_said(options, message, capsys):
