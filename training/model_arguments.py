@@ -56,6 +56,11 @@ def ground(options: argparse.Namespace) -> Ground | None:
         if slope_std is not None:
             raise ValueError("--ground-slope-std is about the ground under the camera: give --camera-height too")
         return None
+    return ground_below(height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)
+
+
+def ground_below(height: float, slope_std: float = DEFAULT_SLOPE_STD) -> Ground:
+    """The ground under a level camera at a --camera-height; raises ValueError where it can't be."""
     if height > MAX_HEIGHT:
         raise ValueError(f"--camera-height {height:g} is above {MAX_HEIGHT:g}: it is in metres")
-    return Ground(LEVEL_UP, height, DEFAULT_SLOPE_STD if slope_std is None else slope_std)
+    return Ground(LEVEL_UP, height, slope_std)

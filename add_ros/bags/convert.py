@@ -20,6 +20,7 @@ from add_ros.bags.sources import FrameSource, open_source, world_frames
 from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
 from training.arguments import at_least, command_parser, positive
 from training.data.camera_info import RECTIFICATIONS
+from training.model_arguments import ground_below
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _convert(a: argparse.Namespace) -> None:
+    ground_below(a.camera_height)  # raises where it can't be
     if a.world:
         source = world_frames(a.world, a.street or 0, a.seed or 0, a.rate or 10.0)
     else:

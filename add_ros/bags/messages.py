@@ -17,13 +17,17 @@ from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.pose_covariance import depth_std
+from add_ros.bags.errors import BagError
 
 _JPEG_QUALITY = 95
+_END = 2**31 * 10**9  # nanoseconds: builtin_interfaces/Time counts seconds in an int32
 _NO_TURN = 1e-6  # length of a quaternion that says nothing
 
 
 def header(types: Typestore, stamp: int, frame_id: str) -> Any:
-    """std_msgs/Header; stamp in nanoseconds."""
+    """std_msgs/Header; stamp in nanoseconds. Raises BagError for one that a message can't hold."""
+    if not -_END <= stamp < _END:
+        raise BagError(f"no message can hold the time {seconds(stamp)} s: ROS counts up to 2147483647 s (in 2038)")
     time = types.types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
     return types.types["std_msgs/msg/Header"](time, frame_id)
 

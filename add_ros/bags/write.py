@@ -194,6 +194,8 @@ class CameraBagWriter:
         self._placed = False
         self._start: np.ndarray | None = None
         self._connections: dict[str, Any] = {}
+        if not frame_id.strip():
+            raise BagError("the camera's frame must have a name, such as camera_optical_frame: tf knows no '' frame")
         for taken, whose in (
             (VELODYNE_FRAME, "the velodyne's"),
             (BASE_FRAME, "the vehicle's"),

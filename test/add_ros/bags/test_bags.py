@@ -227,6 +227,11 @@ def test_images_of_a_lens_that_distorts_are_undistorted_unless_they_are_said_to_
         (["taken", "bag", "--calib", "nope.yaml"], "error: --calib nope.yaml is no file: give "),
         (["--world", "2", "taken"], "exists already"),
         (["--world", "2", "bag", "--camera", "bad name"], "'bad name' is no namespace"),
+        (["--world", "2", "bag", "--camera-height", "nan"], "above the ground, got a height of nan m"),
+        (["--world", "2", "bag", "--camera-height=-1"], "above the ground, got a height of -1 m"),
+        (["--world", "2", "bag", "--camera-height", "inf"], "--camera-height inf is above 100: it is in metres"),
+        (["--world", "2", "bag", "--frame-id", ""], "the camera's frame must have a name"),
+        (["--world", "3", "bag", "--rate", "1e-9"], "no message can hold the time 3000000000.000000000 s"),
     ],
 )
 def test_convert_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, said):
