@@ -54,7 +54,7 @@ class Player:
         clock: Hz of /clock, 0 for none.
 
     Raises:
-        BagError: for topics that the bag does not have, or that ROS refuses.
+        BagError: for topics that the bag does not have, or that ROS refuses, and for two types under one name.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Player:
         self.skipped: Counter[str] = Counter()
         self.max_delay = 0.0
         self._publishers: dict[str, Any] = {}
+        published = {"/clock": ("--clock", "rosgraph_msgs/msg/Clock")} if clock else {}
         self.playable: list[Connection] = []
         for connection in reader.connections:
             if topics is not None and connection.topic not in topics:
@@ -88,7 +89,12 @@ class Player:
                     for qos in same.ext.offered_qos_profiles
                 ]
                 cls = message_class(connection.msgtype)
-                resolve(node, name)
+                other, msgtype = published.setdefault(resolve(node, name), (connection.topic, connection.msgtype))
+                if msgtype != connection.msgtype:
+                    raise BagError(
+                        f"{other} ({msgtype}) and {connection.topic} ({connection.msgtype}) would both be published "
+                        f"as {name}, which has one type: give them different names with --remap"
+                    )
                 self._publishers[connection.topic] = node.create_publisher(cls, name, playing_qos(recorded))
 
     def wait_for_subscribers(self, timeout: float, nodes: list[str]) -> None:
@@ -217,6 +223,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     arguments = command.parse_args(argv)
     if arguments.wait_for_nodes and not arguments.wait_for_subscribers:
         command.error("--wait-for-nodes needs --wait-for-subscribers SECONDS")
+    remapped = [old for old, _ in arguments.remap]
+    if twice := [old for old, count in Counter(remapped).items() if count > 1]:
+        command.error(f"--remap gives {', '.join(twice)} several names: give one")
+    if arguments.topics and (idle := sorted({*remapped} - {*arguments.topics})):
+        command.error(f"--remap of {', '.join(idle)} would do nothing: --topics leaves it out")
     return arguments
 
 

@@ -105,6 +105,18 @@ def test_every_message_passes_over_dds(tmp_path, storage, other):
     ("tool", "options", "said"),
     [
         ("play", ["--remap", "/camera/image_rect:=bad name"], "'bad name' can't be a topic"),
+        (
+            "play",
+            ["--remap", "/camera/image_rect:=/camera/camera_info"],
+            "(sensor_msgs/msg/Image) and /camera/camera_info (sensor_msgs/msg/CameraInfo) would both be published as",
+        ),
+        (
+            "play",
+            ["--clock", "--remap", "/camera/image_rect:=/clock"],
+            "--clock (rosgraph_msgs/msg/Clock) and /camera/im",
+        ),
+        ("play", ["--remap", "/x:=/a", "/x:=/b"], "--remap gives /x several names"),
+        ("play", ["--remap", "/x:=/a", "--topics", "/y"], "--remap of /x would do nothing: --topics leaves it out"),
         ("play", ["--wait-for-nodes", "somebody"], "needs --wait-for-subscribers"),
         ("play", ["--ros-args", "-r", "nonsense"], "--ros-args"),
         ("record", ["bad name"], "'bad name' can't be a topic"),
