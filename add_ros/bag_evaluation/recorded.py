@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from add_model.detections import Detections
@@ -16,12 +16,12 @@ from add_ros.bags.topics import TopicNames, find_detections
 class Recorded:
     """Recorded detections.
 
-    of:     stamp in nanoseconds -> (frame that the boxes are in, detections, best first; boxes2d is NaN)
-    damage: what is wrong with their bag, None where nothing is; all that could be read is there nevertheless
+    of:    stamp in nanoseconds -> (frame that the boxes are in, detections, best first; boxes2d is NaN)
+    notes: what is odd or wrong about their bag; all that could be read is there nevertheless
     """
 
     of: dict[int, tuple[str, Detections]]
-    damage: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def read_detections(path: Path, names: TopicNames | None = None) -> Recorded:
@@ -41,11 +41,16 @@ def read_detections(path: Path, names: TopicNames | None = None) -> Recorded:
         except BagError as error:
             raise BagError("; ".join([f"{path}: {error}", *reader.notes])) from error
     found: dict[int, tuple[str, Detections]] = {}
+    notes, repeated = [], 0
     try:
         for _, _, message in read(path, store, {chosen}):
-            found.setdefault(messages.stamp_of(message), (message.header.frame_id, messages.detections_of(message)))
+            stamp = messages.stamp_of(message)
+            repeated += stamp in found
+            found.setdefault(stamp, (message.header.frame_id, messages.detections_of(message)))
     except BagError as error:
         if not found:
             raise
-        return Recorded(found, f"detections are known up to a break only: {error}")
-    return Recorded(found)
+        notes.append(f"detections are known up to a break only: {error}")
+    if repeated:
+        notes.append(f"{path}: {repeated} messages of detections repeat a stamp; of each stamp the first counts")
+    return Recorded(found, notes)

@@ -139,7 +139,7 @@ def run_recorded(
             "the stamps of the images, as the node's do, and come from the same recording"
         )
     run = _finished(bag, name, frames)
-    return replace(run, notes=[*run.notes, elsewhere.damage]) if elsewhere and elsewhere.damage else run
+    return replace(run, notes=[*run.notes, *elsewhere.notes]) if elsewhere else run
 
 
 def joined(runs: Sequence[EvaluatedRun]) -> EvaluatedRun:

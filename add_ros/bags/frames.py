@@ -36,6 +36,7 @@ DARK = "16-bit image that seems to hold fewer bits"
 DOUBT = "intrinsics that look wrong, so that distances may be (--trust-calibration silences this)"
 DROPPED = "a ground-truth box was dropped,"
 TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
+ANSWERED = "detections of a stamp that had some before, of which the first count"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,7 @@ class BagFrames:
         lines += [f"calibration: {source}" for source in self.calibrations] + self.notes
         for reason, n in self.skipped.most_common():
             lines.append(f"skipped {_counted(n, 'image')}, {reason}: {self.problems[reason]}")
-        for what, n in self.noted.most_common():
+        for what, n in (+self.noted).most_common():
             lines.append(
                 f"{_counted(n, 'time')} {what}" + (f": {self.problems[what]}" if what in self.problems else "")
             )
@@ -221,6 +222,7 @@ class BagFrames:
         for topic, _, message in self._messages(t.ground_truth, t.ground_truth_2d, t.detections):
             stamp = messages.stamp_of(message)
             if topic == t.detections:
+                self.noted[ANSWERED] += stamp in self._found
                 self._found.setdefault(stamp, (message.header.frame_id, messages.detections_of(message)))
                 continue
             halves.setdefault(stamp, {})[topic] = message

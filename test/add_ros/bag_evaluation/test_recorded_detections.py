@@ -123,15 +123,23 @@ def test_detections_are_scored_up_to_where_their_bag_breaks(drive, tmp_path):
         tmp_path / "found", [entry for entry in truth_as_detections(drive) for _ in range(40)], storage="sqlite3"
     )
     whole = read_detections(found)
-    assert whole.damage is None and len(whole.of) == FRAMES
+    repeated = f"{found}: {39 * FRAMES} messages of detections repeat a stamp; of each stamp the first counts"
+    assert whole.notes == [repeated] and len(whole.of) == FRAMES
     (file,) = found.glob("*.db3")
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     part = read_detections(found)
-    assert 0 < len(part.of) < FRAMES and "damaged" in part.damage
+    assert 0 < len(part.of) < FRAMES and "damaged" in part.notes[0]
     assert run(drive, "--detections", found, "--json", tmp_path / "part.json") == 0
     result = json.loads((tmp_path / "part.json").read_text())
-    assert part.damage in result["notes"]
+    assert set(part.notes) <= set(result["notes"])
     assert any(f"of {FRAMES} frames have no recorded detections" in line for line in result["assumptions"])
+
+
+def test_of_detections_beside_the_images_those_that_repeat_a_stamp_are_counted(drive, tmp_path):
+    bag = write(tmp_path / "both", [entry for entry in truth_as_detections(drive) for _ in range(3)], beside=drive)
+    assert run(bag, "--json", tmp_path / "scores.json") == 0
+    notes = json.loads((tmp_path / "scores.json").read_text())["notes"]
+    assert any(note.startswith(f"{2 * FRAMES} times detections of a stamp that had some before") for note in notes)
 
 
 def test_a_bag_without_detections_says_what_it_has(drive):
