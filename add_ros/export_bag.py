@@ -23,7 +23,7 @@ from add_ros.bag_export.checks import timing
 from add_ros.bag_export.choice import FrameChoice
 from add_ros.bag_export.dataset_writer import DatasetWriter, write_lists
 from add_ros.bag_export.exported_frames import ExportedFrames
-from add_ros.bag_export.journal import Journal
+from add_ros.bag_export.journal import Journal, discard
 from add_ros.bag_export.many_bags import PARTS, export_shared
 from add_ros.bag_export.recording import RecordedFrame, Recording
 from add_ros.bag_export.run import Report, export
@@ -135,6 +135,7 @@ def _write(a: argparse.Namespace, shared: bool, command: str) -> None:
     shutil.rmtree(a.out / PARTS, ignore_errors=True)
     frames = ExportedFrames.of(journal.rows())
     if not len(frames):
+        discard(a.out)
         reasons = "; ".join(f"{count} {why}" for why, count in report.skipped.most_common())
         sentence = next(iter(report.problems.values()), "no image was chosen")
         raise BagError(f"no frame could be exported ({reasons or 'none chosen'}): {sentence}")

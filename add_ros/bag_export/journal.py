@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
@@ -128,6 +129,15 @@ class Journal:
             raise BagError(f"{self.path} has the frame {row.id} where {frame_id(self.count)} is to follow")
         self.count += bool(row.id)
         self.last = row
+
+
+def discard(root: Path) -> None:
+    """Remove an export that ended without a frame, so that its folder can be used with other settings."""
+    for name in (TABLE, SETTINGS):
+        (root / name).unlink(missing_ok=True)
+    for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):  # what holds something stays
+            folder.rmdir()
 
 
 def frame_id(number: int) -> str:

@@ -228,3 +228,4 @@ def test_what_does_not_fit_is_one_sentence(robot, tmp_path, capsys):
     bare = bag_bench.drive(tmp_path / "bare", 3)
     assert export_bag.main([str(bare), "--out", str(tmp_path / "b"), "--min-metres", "1"]) == 1
     assert "no frame could be exported (3 no odometry): nothing in /tf moves" in capsys.readouterr().err
+    assert exported(bare, tmp_path / "b")  # nothing is left that asks for the same settings
