@@ -31,6 +31,7 @@ from add_ros.bag_export.sources import ExportTopics
 from add_ros.bag_export.splits import split
 from add_ros.bags.errors import BagError
 from add_ros.bags.many_bags import add_bags, add_processes, are_shared
+from add_ros.bags.messages import seconds
 from add_ros.bags.types import UnknownTypeError
 from training.arguments import at_least, command_parser, positive, share
 from training.data.kitti.timestamps import nanoseconds
@@ -73,7 +74,14 @@ def parser() -> argparse.ArgumentParser:
     chosen.add_argument("--min-seconds", type=positive, metavar="S", help="between frames")
     chosen.add_argument("--min-metres", type=positive, metavar="M", help="that the camera moved, by odometry or tf")
     chosen.add_argument("--min-sharpness", type=positive, metavar="V", help="variance of the Laplacian; 100 is a start")
-    chosen.add_argument("--around", nargs="+", type=_time, default=[], metavar="TIME", help="near these times only")
+    chosen.add_argument(
+        "--around",
+        nargs="+",
+        type=_time,
+        default=[],
+        metavar="TIME",
+        help="near these times only: seconds with a decimal point, whole nanoseconds, or a date (UTC)",
+    )
     chosen.add_argument("--window", type=positive, default=1.0, metavar="S", help="how near (1 s)")
     data = made.add_argument_group("what is written")
     data.add_argument("--max-offset", type=positive, default=0.06, metavar="S", help="from an image to its scan (0.06)")
@@ -137,7 +145,7 @@ def _write(a: argparse.Namespace, shared: bool, command: str) -> None:
     if not len(frames):
         discard(a.out)
         reasons = "; ".join(f"{count} {why}" for why, count in report.skipped.most_common())
-        sentence = next(iter(report.problems.values()), "no image was chosen")
+        sentence = next(iter(report.problems.values()), _none_near(a.around, report.span))
         raise BagError(f"no frame could be exported ({reasons or 'none chosen'}): {sentence}")
     lists, how = split(frames, a.val_share, a.split_gap, a.seed)
     write_lists(a.out, lists, frames.stamp)
@@ -157,6 +165,17 @@ def _write(a: argparse.Namespace, shared: bool, command: str) -> None:
             print(f"{heading.lower()}: {line}")
     write_atomically(a.out / PAGE, render(f"Data set {a.out.name}", command, parts, pictures))
     print(f"written: {a.out / PAGE}")
+
+
+def _none_near(around: list[int], span: tuple[int, int] | None) -> str:
+    """Why no image was chosen."""
+    if not around or span is None:
+        return "no image was chosen"
+    asked, (first, last) = ", ".join(map(seconds, around)), map(seconds, span)
+    return (
+        f"no image is near {asked} s; their stamps are from {first} to {last} s. --around takes whole numbers as "
+        "nanoseconds: write seconds with a decimal point"
+    )
 
 
 def _settings(a: argparse.Namespace) -> dict[str, object]:

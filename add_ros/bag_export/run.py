@@ -30,6 +30,7 @@ class Report:
     skipped: why -> how many images; noted: what -> how many frames; problems: a sentence on the first of each
     lines: on each recording
     before: how many frames an earlier run had exported
+    span: the first and last stamp of all images, nanoseconds; None where there was none
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
@@ -37,6 +38,11 @@ class Report:
     problems: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     before: int = 0
+    span: tuple[int, int] | None = None
+
+    def see(self, *stamps: int) -> None:
+        """Take the stamps of images, chosen or not."""
+        self.span = min(*stamps, *(self.span or stamps)), max(*stamps, *(self.span or stamps))
 
     def add(self, recording: Recording) -> None:
         """Take what a recording has counted."""
@@ -55,6 +61,8 @@ class Report:
         self.noted += other.noted
         self.problems = other.problems | self.problems
         self.lines += other.lines
+        if other.span is not None:
+            self.see(*other.span)
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """Take what the table says of each frame."""
@@ -100,6 +108,7 @@ def export(
         choosers = {camera.image: FrameChooser(choice) for camera in recording.sources.cameras}
         seen = {camera.image: SeenStamps() for camera in recording.sources.cameras}
         for frame in progress(recording.frames(), recording):
+            report.see(frame.stamp)
             chooser = choosers[frame.topic]
             if not seen[frame.topic].add(frame.stamp):
                 recording.count(recording.skipped, REPEATED, f"two images of {frame.topic} have one stamp")

@@ -228,4 +228,11 @@ def test_what_does_not_fit_is_one_sentence(robot, tmp_path, capsys):
     bare = bag_bench.drive(tmp_path / "bare", 3)
     assert export_bag.main([str(bare), "--out", str(tmp_path / "b"), "--min-metres", "1"]) == 1
     assert "no frame could be exported (3 no odometry): nothing in /tf moves" in capsys.readouterr().err
+    first = [str(bare), "--out", str(tmp_path / "b"), "--around", "1000000001"]
+    assert export_bag.main(first) == 1
+    said = capsys.readouterr().err
+    assert (
+        "no image is near 1.000000001 s; their stamps are from 1317042000.123456789 to " in said
+        and "decimal point" in said
+    )
     assert exported(bare, tmp_path / "b")  # nothing is left that asks for the same settings
