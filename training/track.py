@@ -18,7 +18,7 @@ from add_model.tracking import Tracker, TrackerSettings, Tracks
 from training.arguments import at_least, command_parser, share
 from training.data.camera_info import RECTIFICATIONS
 from training.data.kitti.labels import detections_table
-from training.data.kitti.sequences import ImageSequence, open_sequence
+from training.data.kitti.sequences import OBJECT_LAYOUT, ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
 from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
 from training.progress_bar import counted
@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     drive.add_argument("--calib", type=Path, metavar="FILE", help="calibration of images that have none beside them")
     drive.add_argument(
         "--rectification", choices=RECTIFICATIONS, default="auto", help="of images with camera_info YAML (auto)"
+    )
+    drive.add_argument(
+        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
     )
     drive.add_argument(
         "--without-motion", action="store_true", help="as if the camera's motion were not known: no velocities"
@@ -135,10 +138,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     for path in filter(None, (options.out, options.page)):
         require_writable(path)
-    sequence = open_sequence(options.drive, options.calib, options.rectification)
+    sequence = open_sequence(options.drive, options.calib, options.rectification, options.trust_calibration)
     predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
     motion, plane = not options.without_motion, ground(options)
-    print_notes([*sequence.notes, predictor.device_note])
+    single = sequence.layout == OBJECT_LAYOUT
+    apart = f"{sequence.layout}: tracks mean something only where they follow one another at 10 Hz" if single else None
+    print_notes([*sequence.notes, apart, predictor.device_note])
     found = followed(sequence, predictor, options.score_threshold, motion, plane)
     _write(options, sequence, predictor, found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from add_model.geometry.boxes import project_boxes
 from add_model.geometry.camera import Camera
 from add_model.tracking import Tracks, track_colour
-from training.data.kitti.calib import write_calib
+from training.data.kitti.calib import read_calib, write_calib
 from training.data.kitti.labels import objects_table
 from training.data.kitti.tracking import read_tracks
 from training.data.sample import Objects
@@ -71,6 +72,31 @@ def test_results_are_kittis_and_the_page_shows_them(drive, tmp_path, capsys):
     text = page.read_text()
     assert text.count("data:image/jpeg") == 3 and "<svg" in text and "id switch" in text
     assert not re.search(r"https?://", text)
+
+
+def test_a_calibration_that_looks_wrong_is_noted_unless_it_is_trusted(drive, tmp_path, capsys):
+    root = tmp_path / "tracking"
+    shutil.copytree(drive.parents[1], root)
+    P2 = read_calib(calib := root / "calib" / "0000.txt").P2
+    write_calib(calib, np.diag([0.5, 0.5, 1]) @ P2)
+    assert main([str(root / "image_02" / "0000")]) == 0
+    said = capsys.readouterr().err
+    assert f"note: {calib}: distances may be wrong" in said and "(--trust-calibration, or" in said
+    assert main([str(root / "image_02" / "0000"), "--trust-calibration"]) == 0
+    assert "distances" not in capsys.readouterr().err
+
+
+def test_single_frames_are_said_to_be_no_drive(drive, tmp_path, capsys):
+    """Tracked nevertheless: frames of a drive may lie in KITTI's object layout, as exported bags and clips do."""
+    for part, source in (("image_2", drive), ("calib", drive.parents[1] / "calib")):
+        (tmp_path / "training" / part).mkdir(parents=True)
+        for k in range(2):
+            file = source / (f"{k:06d}.png" if part == "image_2" else "0000.txt")
+            shutil.copy(file, tmp_path / "training" / part / f"{k:06d}{file.suffix}")
+    assert main([str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "note: KITTI object: single frames, not a drive: tracks mean something only" in said.err
+    assert "tracks in 2 images" in said.out
 
 
 def test_what_cannot_be_tracked_is_one_sentence(tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_convert(tmp_path, layout, capsys):
     source = str(folder(tmp_path / "source", layout))
     assert convert.main([source, str(tmp_path / "bag")]) == 0
     said = capsys.readouterr().err
-    assert "2 times its first two rows" in said and "trust_calibration silences this" in said
+    assert "2 times its first two rows" in said and "trust_calibration: true, silences this" in said
     assert convert.main([source, str(tmp_path / "trusted"), "--trust-calibration"]) == 0
     assert capsys.readouterr().err == ""
 

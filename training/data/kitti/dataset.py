@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 DEPTH_SOURCES = ("lidar", "object", "dense")
-SILENCE = "trust_calibration silences this"
+SILENCE = "--trust-calibration, or in a training trust_calibration: true, silences this"
 
 
 class KittiError(DataSetError):

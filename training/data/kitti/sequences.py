@@ -32,6 +32,8 @@ from training.data.kitti.tracklets import TRACKLETS, read_tracklets
 from training.data.kitti.velodyne import Scans, scans_of
 from training.data.sample import Objects, Sample
 
+OBJECT_LAYOUT = "KITTI object: single frames, not a drive"
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSequence:
@@ -183,7 +185,7 @@ def object_sequence(frames: KittiFolder) -> ImageSequence:
     images, calibs = [frames.image_path(i) for i in every], [frames.calib(i) for i in every]
     return ImageSequence(
         folder.parent.name if folder.name in ("training", "testing") else folder.name,
-        "KITTI object: single frames, not a drive",
+        OBJECT_LAYOUT,
         images,
         nominal(len(frames)),
         [Camera(calib.P2, *image_size(image)) for calib, image in zip(calibs, images, strict=True)],
