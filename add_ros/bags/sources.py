@@ -89,8 +89,6 @@ def open_source(
     Raises:
         ValueError: for other folders, with what is missing.
     """
-    if calib and not calib.is_file():
-        raise ValueError(f"--calib {calib} is no file: give KITTI's calib.txt or camera_info YAML of these images")
     if ids:
         sequence = object_sequence(KittiFolder(root, read_ids(ids), trust_calibration=trust_calibration))
     else:

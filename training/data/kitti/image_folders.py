@@ -85,6 +85,20 @@ def calibration_file(folder: Path, root: Path) -> Path:
     )
 
 
+def beside(folder: Path) -> list[Path]:
+    """The labels, scans and motion that KITTI's tracking, raw and object layouts have beside a folder of images."""
+    if folder.name == "image_2":
+        base, names = folder.parent, ("label_2", "velodyne")
+    elif folder.parent.name != "image_02":
+        return []
+    elif folder.name == "data":
+        base, names = folder.parents[1], ("tracklet_labels.xml", "velodyne_points", "oxts")
+    else:
+        base = folder.parents[1]
+        names = tuple(part.format(folder.name) for part in ("label_02/{}.txt", "velodyne/{}", "oxts/{}.txt"))
+    return [path for name in names if (path := base / name).exists()]
+
+
 def _has_images(folder: Path) -> bool:
     if not folder.is_dir():
         return False

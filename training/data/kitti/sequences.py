@@ -19,6 +19,7 @@ from training.data.kitti.calib import CalibrationError, KittiCalib, raw_image_si
 from training.data.kitti.dataset import SILENCE, KittiFolder, split_folder
 from training.data.kitti.image_folders import (
     SequenceError,
+    beside,
     calibration_file,
     common_size,
     image_files,
@@ -33,6 +34,7 @@ from training.data.kitti.velodyne import Scans, scans_of
 from training.data.sample import Objects, Sample
 
 OBJECT_LAYOUT = "KITTI object: single frames, not a drive"
+_RAW = "KITTI raw"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +121,14 @@ def open_sequence(
         if tracking is not None:
             calibration = tracking.parents[1] / "calib" / f"{tracking.name}.txt"
             return _noted(_tracking(tracking), calibration, trust_calibration)
+    elif not Path(calib).is_file():
+        raise SequenceError(f"--calib {calib} is no file: give KITTI's calib.txt or camera_info YAML of these images")
     folder = image_folder(root)
     calibration = Path(calib) if calib is not None else calibration_file(folder, root)
-    return _noted(_images(folder, calibration, root, rectification), calibration, trust_calibration)
+    sequence = _images(folder, calibration, root, rectification)
+    if calib is not None and sequence.layout != _RAW and (lost := beside(folder)):
+        sequence.notes.append(f"{', '.join(map(str, lost))} left out: with --calib {calib} the images are taken alone")
+    return _noted(sequence, calibration, trust_calibration)
 
 
 def _images(folder: Path, calibration: Path, root: Path, rectification: str) -> ImageSequence:
@@ -147,7 +154,7 @@ def _images(folder: Path, calibration: Path, root: Path, rectification: str) -> 
             f"{calibration.name}'s P_rect_02 does not hold; take the rectified 'sync' recording"
         )
     name = folder.parent.parent.name if raw else root.name
-    layout = "KITTI raw" if raw else f"images with {calibration.name}"
+    layout = _RAW if raw else f"images with {calibration.name}"
     calibs, cameras = [calib] * len(images), [camera] * len(images)
     if not raw:
         return ImageSequence(name, layout, images, stamps, cameras, timing, calibs=calibs)

@@ -121,6 +121,19 @@ def test_kitti_tracking(tracking):
         np.testing.assert_allclose(samples[0].objects.boxes[0], [1, 0.9, 12, 3.9, 1.6, 1.5, -1.57])
 
 
+def test_a_given_calibration_takes_the_images_alone_and_says_what_is_left_out(tracking, tmp_path):
+    write_calib(tmp_path / "own.txt", P2)
+    images = tracking / "image_02" / "0003"
+    sequence = open_sequence(images, tmp_path / "own.txt")
+    assert sequence.objects is None
+    said = (
+        f"{tracking / 'label_02' / '0003.txt'} left out: with --calib {tmp_path / 'own.txt'} the images are taken alone"
+    )
+    assert said in sequence.notes
+    with pytest.raises(SequenceError, match=r"--calib nowhere\.txt is no file: give KITTI's"):
+        open_sequence(images, "nowhere.txt")
+
+
 def test_truncation_levels_of_tracking_become_shares(tracking):
     sequence = open_sequence(tracking)
     car, van = sequence.objects[2].truncated
