@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="near these times only: seconds with a decimal point, whole nanoseconds, or a date (UTC)",
     )
-    chosen.add_argument("--window", type=positive, default=1.0, metavar="S", help="how near (1 s)")
+    chosen.add_argument("--window", type=positive, metavar="S", help="how near --around is (1 s)")
     data = made.add_argument_group("what is written")
     data.add_argument("--max-offset", type=positive, default=0.06, metavar="S", help="from an image to its scan (0.06)")
     data.add_argument("--level", action="store_true", help="turn images to a level camera, by tf or --imu")
@@ -101,6 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser()
     a = options.parse_args(given)
     shared = are_shared(options, a)
+    if a.window is not None and not a.around:
+        options.error("--window is about the times of --around: give --around too, or leave it out")
+    a.window = 1.0 if a.window is None else a.window  # export.json has it in any case
     if a.val_share == 1:
         options.error("--val-share 1 leaves no frame to train on")
     if a.camera_info and len(a.camera_info) != max(1, len(a.camera)):

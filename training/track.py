@@ -65,9 +65,7 @@ def parser() -> argparse.ArgumentParser:
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, metavar="FILE", help="KITTI's tracking results, a line for each box")
     out.add_argument("--page", type=Path, metavar="FILE", help="an HTML page: ids in pictures, each object over time")
-    out.add_argument(
-        "--pictures", type=at_least(0), default=_PICTURES, metavar="N", help="images on the page at most (%(default)s)"
-    )
+    out.add_argument("--pictures", type=at_least(0), metavar="N", help=f"images on the page at most ({_PICTURES})")
     return options
 
 
@@ -132,7 +130,11 @@ def followed_images(sequence: ImageSequence, found: list[Tracks]) -> list[Follow
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return reported(partial(_run, parser().parse_args(arguments)))
+    command = parser()
+    options = command.parse_args(arguments)
+    if options.pictures is not None and options.page is None:
+        command.error("--pictures is about the page: give --page too, or leave it out")
+    return reported(partial(_run, options))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -173,7 +175,7 @@ def _write(options: argparse.Namespace, sequence: ImageSequence, predictor: Pred
             followed_images(sequence, found),
             lambda k: sequence.sample(k).image,
             scores,
-            options.pictures,
+            _PICTURES if options.pictures is None else options.pictures,
             predictor.class_spec,
         )
         write_atomically(options.page, page)

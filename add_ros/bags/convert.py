@@ -78,6 +78,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     idle = ("ids", "calib", "rectification", "limit", "trust_calibration") if arguments.world else ("street", "seed")
     if given := [f"--{name.replace('_', '-')}" for name in idle if getattr(arguments, name) is not None]:
         command.error(f"{' and '.join(given)} would do nothing {'with' if arguments.world else 'without'} --world")
+    if arguments.ids and (arguments.calib or arguments.rectification):
+        command.error("--ids is for KITTI's object layout, which has its own calibrations: leave the other option out")
     return arguments
 
 

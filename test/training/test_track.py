@@ -104,6 +104,9 @@ def test_what_cannot_be_tracked_is_one_sentence(tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
     assert main([str(tmp_path), "--out", str(tmp_path / "a" / "b.txt")]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--pictures", "3"])
+    assert "--pictures is about the page: give --page too" in capsys.readouterr().err
 
 
 def image(k: int, identity: int, moving: bool = True) -> FollowedImage:

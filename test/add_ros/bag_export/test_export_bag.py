@@ -224,7 +224,11 @@ def test_what_does_not_fit_is_one_sentence(robot, tmp_path, capsys):
     assert "exists and is no export" in capsys.readouterr().err
     with pytest.raises(SystemExit):  # or identical frames would be trained and validated on
         export_bag.main([str(robot), f"{robot}/", "--out", str(tmp_path / "twice")])
-    assert "are the same bag: name it once" in capsys.readouterr().err and not (tmp_path / "twice").exists()
+    with pytest.raises(SystemExit):
+        export_bag.main([str(robot), "--out", str(tmp_path / "twice"), "--window", "2"])
+    said = capsys.readouterr().err
+    assert "--window is about the times of --around: give --around too" in said
+    assert "are the same bag: name it once" in said and not (tmp_path / "twice").exists()
     bare = bag_bench.drive(tmp_path / "bare", 3)
     assert export_bag.main([str(bare), "--out", str(tmp_path / "b"), "--min-metres", "1"]) == 1
     assert "no frame could be exported (3 no odometry): nothing in /tf moves" in capsys.readouterr().err

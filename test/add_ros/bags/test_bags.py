@@ -290,6 +290,7 @@ def test_an_interrupted_conversion_leaves_no_bag(tmp_path, number):
         (["--world", "2", "bag", "--limit", "1"], "--limit would do nothing with --world"),
         (["--world", "2", "bag", "--ids", "x", "--calib", "y"], "--ids and --calib would do nothing with --world"),
         (["--world", "2", "bag", "--rectification", "raw"], "--rectification would do nothing with --world"),
+        (["folder", "bag", "--ids", "x", "--calib", "y"], "--ids is for KITTI's object layout"),
         (["folder", "bag", "--street", "3"], "--street would do nothing without --world"),
         (["folder", "bag", "--street", "0", "--seed", "0"], "--street and --seed would do nothing without --world"),
     ],

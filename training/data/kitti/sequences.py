@@ -111,6 +111,16 @@ def open_sequence(
     root = Path(path).absolute()  # the folders above it count, wherever one is
     if not root.is_dir():
         raise SequenceError(f"{path}: " + ("not a folder" if root.exists() else "no such folder"))
+    sequence = _understood(root, calib, rectification, trust_calibration)
+    if rectification != "auto" and sequence.calibs is not None:
+        raise SequenceError(
+            f"--rectification {rectification} would do nothing: {path} ({sequence.layout}) has no camera_info YAML, "
+            "and KITTI's calibration is of rectified images. Leave it out"
+        )
+    return sequence
+
+
+def _understood(root: Path, calib: str | Path | None, rectification: str, trust_calibration: bool) -> ImageSequence:
     if calib is None:
         for folder in (split_folder(root, "training"), split_folder(root, "testing")):
             if (folder / "image_2").is_dir() and (folder / "calib").is_dir():

@@ -134,6 +134,11 @@ def test_a_given_calibration_takes_the_images_alone_and_says_what_is_left_out(tr
         open_sequence(images, "nowhere.txt")
 
 
+def test_a_rectification_that_would_do_nothing_is_refused(tracking):
+    with pytest.raises(SequenceError, match=r"--rectification raw would do nothing: .*KITTI tracking"):
+        open_sequence(tracking, rectification="raw")
+
+
 def test_truncation_levels_of_tracking_become_shares(tracking):
     sequence = open_sequence(tracking)
     car, van = sequence.objects[2].truncated
