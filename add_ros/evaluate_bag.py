@@ -25,7 +25,7 @@ from add_model.metadata import read_classes
 from add_ros.bag_evaluation.compare import compare
 from add_ros.bag_evaluation.options import PICTURES, parser, read_arguments
 from add_ros.bag_evaluation.run import joined, renamed, renamed_counts
-from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score
+from add_ros.bag_evaluation.scoring import Scored, check_classes, lacks_2d, score, unscored
 from add_ros.bag_evaluation.sides import Side, detector_of, evaluate_one, open_side, sides
 from add_ros.bag_evaluation.text import format_comparison, format_scored, scored_json
 from add_ros.bags.errors import BagError
@@ -50,6 +50,13 @@ def _classes(of_detectors: Iterable[ClassSpec | None], a: argparse.Namespace) ->
     return of_models[0] if of_models else KITTI_CLASSES
 
 
+def _note_unscored(classes: ClassSpec, a: argparse.Namespace) -> None:
+    """Print which --class give names that are not scored."""
+    others = unscored((new for _, new in a.new_names), classes)
+    listed = ", ".join(classes.names)
+    print_notes(f"--class ...={name} takes away from the scores: {name} is none of {listed}" for name in others)
+
+
 def _scored_alike(classes: ClassSpec) -> list[tuple[str, tuple[str, ...], float, float]]:
     return [(kind.name, kind.neighbours, kind.min_overlap, kind.loose_overlap) for kind in classes]
 
@@ -71,6 +78,7 @@ def _scored_together(a: argparse.Namespace) -> Scored:
     answers = map_bags(partial(evaluate_one, a), a.bags, a.processes, a.scheduler)
     print_notes([answer.note for answer in answers])
     classes = _classes([answer.classes for answer in answers], a)
+    _note_unscored(classes, a)
     return score(joined([answer.run for answer in answers]), a.score, classes=classes)
 
 
@@ -79,6 +87,7 @@ def _scored(runs: list[Side], bags: list[BagFrames], a: argparse.Namespace) -> l
     detectors = [detector_of(side, bag, a) for side, bag in zip(runs, bags, strict=True)]
     print_notes([detector.note for detector in detectors])
     classes = _classes([detector.classes for detector in detectors], a)
+    _note_unscored(classes, a)
     _check_truth(bags, classes, a)
     with _result_bag(a.out_bag, bags[0], classes) as results:
         if results and results.malformed_transforms:

@@ -141,6 +141,8 @@ def _require_together(parser: argparse.ArgumentParser, arguments: argparse.Names
         parser.error("--camera-height is for models: recorded detections are scored as they are")
     if arguments.model and arguments.detections:
         parser.error("give --model or --detections, not both")
+    if arguments.model and arguments.detections_topic and not arguments.compare_detections:
+        parser.error("--detections-topic is about recorded detections: a --model is scored by its own, leave it out")
     if not (arguments.compare_model or arguments.compare_bag or arguments.compare_detections):
         alone = [f"--{name}" for name in ("resamples", "block", "seed") if getattr(arguments, name) is not None]
         if alone:

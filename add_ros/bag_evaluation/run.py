@@ -178,9 +178,10 @@ def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
     """The run with the class names of labels and detections changed from key to value, keys in any case."""
     if not classes:
         return run
-    new = _renaming(classes)
+    new, there = _renaming(classes), set[str]()
 
     def names(values: np.ndarray) -> np.ndarray:
+        there.update(str(value).lower() for value in values)
         return np.array([new(str(value)) for value in values], dtype=str)
 
     frames = KeptFrames(
@@ -191,7 +192,12 @@ def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
         )
         for frame in run.frames
     )
-    return replace(run, frames=frames)
+    idle = [
+        f"--class {name}={other} changes nothing: neither labels nor detections have this name"
+        for name, other in classes.items()
+        if name.lower() not in there
+    ]
+    return replace(run, frames=frames, notes=[*run.notes, *idle])
 
 
 def renamed_counts(counts: Counter[str], classes: Mapping[str, str]) -> Counter[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -137,10 +137,15 @@ def score(
 
 def other_classes(scored: Scored) -> Counter[str]:
     """Names in the ground truth that are neither scored nor a neighbour of what is, and how often they occur."""
-    classes = scored.class_spec
+    others = unscored(scored.labelled, scored.class_spec)
+    return Counter({name: scored.labelled[name] for name in others})
+
+
+def unscored(names: Iterable[str], classes: ClassSpec) -> list[str]:
+    """Those of the names that are neither scored nor a neighbour of what is."""
     neighbours = [name for kind in classes for name in kind.neighbours]
     known = {name.lower() for name in (*classes.names, *neighbours, DONT_CARE)}
-    return Counter({name: count for name, count in scored.labelled.items() if name.lower() not in known})
+    return [name for name in names if name.lower() not in known]
 
 
 def check_classes(bag: str, labelled: Counter[str], classes: ClassSpec) -> None:

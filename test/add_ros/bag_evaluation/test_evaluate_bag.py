@@ -372,6 +372,9 @@ def test_class_names_of_other_recordings_can_be_mapped(bag):
         score(strange)
     mapped = renamed(strange, {"VEHICLE": "Car"})
     assert counts(score(mapped).classes["Car"]) == counts(score(run).classes["Car"])
+    idle = "--class Lorry=Car changes nothing: neither labels nor detections have this name"
+    assert renamed(strange, {"VEHICLE": "Car", "Lorry": "Car"}).notes == [*run.notes, idle]
+    assert mapped.notes == strange.notes == run.notes
     assert any("'person'" in line and "'bicycle'" in line for line in assumptions(score(mapped)))
 
 
@@ -402,6 +405,12 @@ def test_wrong_options_end_with_usage(bag, capsys, wrong):
         run(bag, *wrong.split())
     said = capsys.readouterr().err
     assert end.value.code == 2 and wrong.split()[0] in said and (" too, or leave it out" in said) == (wrong in ALONE)
+
+
+def test_detections_topic_is_of_recorded_ones(bag, capsys):
+    with pytest.raises(SystemExit):
+        run(bag, "--model", "monodle_lite0", "--detections-topic", "/x")
+    assert "--detections-topic is about recorded detections" in capsys.readouterr().err
 
 
 def test_neither_torch_nor_the_nodes_messages_are_needed(streets, tmp_path):

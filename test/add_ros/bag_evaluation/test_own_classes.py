@@ -127,7 +127,10 @@ def test_without_their_classes_the_error_names_the_options(bag, capsys):
 
 def test_names_can_be_mapped_to_own_classes(bag, classes, capsys):
     assert run(bag, "--classes", classes, "--class", "Pallet=Forklift") == 0
-    assert re.search(rf"Forklift   objects +{2 * FRAMES}", capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert re.search(rf"Forklift   objects +{2 * FRAMES}", said.out) and not said.err
+    assert run(bag, "--classes", classes, "--class", "Pallet=Lorry") == 0
+    assert "note: --class ...=Lorry takes away from the scores: Lorry is none of Forklift, " in capsys.readouterr().err
 
 
 def test_a_models_classes_are_scored(drive, model, tmp_path, capsys):
