@@ -234,6 +234,10 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             "error: data.num_workers -1: give how many processes",
         ),
         (("fit", *MINI, "--trainer.devices", "0"), "error: trainer: "),
+        (
+            ("fit", "--config", "world.yaml", "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:05"),
+            "the training has no known length, along which the learning rate falls: give trainer.max_epochs or",
+        ),
         (("fit", *MINI, "--model.lrr", "1"), "lrr"),
         (("fit", *MINI, "--model.weight_dec", "1"), "weight_dec"),
         (
