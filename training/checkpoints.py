@@ -148,6 +148,14 @@ class KeepCheckpoints(Checkpoint):
         self._drawn_at = time.monotonic()
         self._told: set[str] = set()
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Begin with the epoch after the checkpoint's: where max_steps is given, Lightning would end that one again."""
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end:
+            loop.epoch_progress.increment_completed()
+            loop.reset_restart_stage()
+            loop.epoch_loop.restarting = False
+
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Remember that there are new scores."""
         self._validated = not trainer.sanity_checking

@@ -102,6 +102,34 @@ def test_an_average_of_the_weights_resumes_too(tmp_path):
     assert not torch.equal(kept["state_dict"][name], kept["current_model_state"][name])
 
 
+def test_a_run_of_so_many_steps_resumes_to_the_same_bits(whole, tmp_path):
+    trainer = {"max_epochs": -1, "max_steps": 2 * EPOCHS}
+    stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": 3}}
+    for callbacks in ([stop], []):
+        config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer=trainer | {"callbacks": callbacks})
+        run = Training(tmp_path, "fit", "--config", config, "--run-dir", "runs/tiny", "--resume")
+        assert run.finish() == 0, run.text()
+    assert "resuming runs/tiny/last.ckpt after 1 epochs (2 steps)" in run.text()
+    folder = tmp_path / "runs" / "tiny"
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    assert tensors(folder / "last.ckpt", *parts) == tensors(whole / "last.ckpt", *parts)
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("more", [{"max_steps": 7}, {"max_epochs": 4}], ids=str)
+def test_a_run_that_its_steps_ended_within_an_epoch_goes_on_with_the_next_one(more, tmp_path):
+    """Its last epoch was shorter; the next ones are whole."""
+    for trainer in ({"max_steps": 3}, {"max_epochs": 9} | more):
+        config = configure(tmp_path / "tiny.yaml", trainer=trainer)
+        run = Training(tmp_path, "fit", "--config", config, "--run-dir", "runs/tiny", "--resume")
+        assert run.finish() == 0, run.text()
+    assert "4 epochs, 7 steps" in run.text()
+    columns, *rows = (line.split(",") for line in (tmp_path / "runs/tiny/metrics.csv").read_text().splitlines())
+    rows = [dict(zip(columns, row, strict=True)) for row in rows]
+    epochs = [(row["step"], row["epoch"]) for row in rows if row["train/loss"]]
+    assert epochs == [("0", "0"), ("1", "0"), ("2", "1"), ("3", "2"), ("4", "2"), ("5", "3"), ("6", "3")]
+
+
 def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_steps": 3})
     folder = tmp_path / "runs/a$x^$b"  # mathematics to matplotlib, and wrong ones
