@@ -25,6 +25,7 @@ from add_model.renamed_keys import rename_checkpoint_keys
 from add_model.weights_file import require_finite
 from training.errors import TrainingError
 from training.guarded_loggers import tell
+from training.limits import require_validation_at_ends
 from training.metrics import MetricsFile
 from training.plots import draw
 
@@ -150,6 +151,7 @@ class KeepCheckpoints(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin with the epoch after the checkpoint's: where max_steps is given, Lightning would end that one again."""
+        require_validation_at_ends(trainer)
         loop = trainer.fit_loop
         if loop.restarted_on_epoch_end:
             loop.epoch_progress.increment_completed()

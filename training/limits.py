@@ -14,3 +14,13 @@ def require_known_length(trainer: lightning.Trainer) -> None:
             "the training has no known length, along which the learning rate falls: give trainer.max_epochs or"
             " trainer.max_steps; trainer.max_time may end it earlier"
         )
+
+
+def require_validation_at_ends(trainer: lightning.Trainer) -> None:
+    """Raises TrainingError where validation falls within epochs: checkpoints are of whole ones, with their scores."""
+    batches, every = trainer.num_training_batches, trainer.val_check_batch
+    if trainer.limit_val_batches and (every is None or every % batches):
+        raise TrainingError(
+            f"trainer.val_check_interval makes validations within epochs, which have {batches} batches, but checkpoints"
+            " are of whole epochs: leave it out, and shorten the epochs with trainer.limit_train_batches"
+        )

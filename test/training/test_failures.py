@@ -238,6 +238,14 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             ("fit", "--config", "world.yaml", "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:05"),
             "the training has no known length, along which the learning rate falls: give trainer.max_epochs or",
         ),
+        (
+            ("fit", "--config", "world.yaml", "--data.count", "8", "--trainer.val_check_interval", "0.75"),
+            "trainer.val_check_interval makes validations within epochs, which have 4 batches, but checkpoints",
+        ),
+        (
+            ("fit", "--config", "world.yaml", "--trainer.val_check_interval", "00:00:00:01"),
+            "trainer.val_check_interval makes validations within epochs, which have 2 batches",
+        ),
         (("fit", *MINI, "--model.lrr", "1"), "lrr"),
         (("fit", *MINI, "--model.weight_dec", "1"), "weight_dec"),
         (

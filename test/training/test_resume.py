@@ -103,7 +103,7 @@ def test_an_average_of_the_weights_resumes_too(tmp_path):
 
 
 def test_a_run_of_so_many_steps_resumes_to_the_same_bits(whole, tmp_path):
-    trainer = {"max_epochs": -1, "max_steps": 2 * EPOCHS}
+    trainer = {"max_epochs": -1, "max_steps": 2 * EPOCHS, "val_check_interval": 2}  # the epoch's end
     stop = {"class_path": "support.training_bench.StopAfter", "init_args": {"step": 3}}
     for callbacks in ([stop], []):
         config = configure(tmp_path / "tiny.yaml", model=MODEL, trainer=trainer | {"callbacks": callbacks})
