@@ -138,7 +138,7 @@ class KeepCheckpoints(Checkpoint):
 
     Curves are drawn every ten seconds where there are new scores, and when the training ends in order.
 
-    The metrics so far are part of a checkpoint.
+    The metrics so far are part of a checkpoint. With the trainer's fast_dev_run nothing is kept.
     """
 
     def __init__(self, folder: Path, metrics: MetricsFile, monitor: str) -> None:
@@ -165,6 +165,8 @@ class KeepCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save what the epoch has brought."""
         self._require_finite(trainer, pl_module)
+        if trainer.fast_dev_run:
+            return  # a trial of the code: the real run is to find an empty folder
         if _within_epoch(trainer):
             self.left = trainer.current_epoch
             return  # a checkpoint is of whole epochs: the next run begins with this one

@@ -237,6 +237,9 @@ class TrainingCommand(LightningCLI):
         if keeper.left is not None:
             say(f"stopped within epoch {keeper.left}, of which nothing is kept; {last_good(self.run_dir)}")
             return
+        if self.trainer.fast_dev_run:
+            say(f"fast_dev_run: {self.trainer.global_step} steps, of which nothing is kept")
+            return
         say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps -> {self.run_dir}")
 
     def validate(self, model: LitDetector, **arguments: Any) -> None:

@@ -25,7 +25,7 @@ _FREE = {
 
 
 def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:
-    """Raises TrainingError where a run is given other options than it was started with.
+    """Raises TrainingError where a run is given other options than it was started with, or those are not known.
 
     What only says where files lie, and the trainer's own, may differ.
 
@@ -34,7 +34,10 @@ def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:
         given: The options, as config.yaml has them.
     """
     if not (run_dir / NAME).is_file():
-        return
+        raise TrainingError(
+            f"{run_dir} has a checkpoint, but no {NAME} with the options that its run was started with: put that file"
+            " back, or name another folder with --run-dir"
+        )
     try:
         started = load_yaml((run_dir / NAME).read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:

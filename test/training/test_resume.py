@@ -139,6 +139,16 @@ def test_the_last_step_allowed_ends_a_run_within_an_epoch(tmp_path):
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG" and "curves.png failed" not in run.text()
 
 
+def test_a_trial_of_the_code_leaves_the_folder_to_the_real_run(tmp_path):
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 1})
+    trial = Training(tmp_path, "fit", "--config", config, "--trainer.fast_dev_run", "true")
+    assert trial.finish() == 0, trial.text()
+    assert "fast_dev_run: 1 steps, of which nothing is kept" in trial.text()
+    assert not [path.name for path in (tmp_path / "runs/tiny").iterdir() if path.suffix in (".ckpt", ".png", ".csv")]
+    run = Training(tmp_path, "fit", "--config", config)
+    assert run.finish() == 0 and "1 epochs, 2 steps" in run.text(), run.text()
+
+
 def test_the_metrics_file_has_each_step_and_each_validation_once(whole):
     lines = (whole / "metrics.csv").read_text().splitlines()
     columns = lines[0].split(",")
@@ -225,7 +235,8 @@ def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
     started = {"model": {"objective": {"class_path": "ADD", "init_args": {"teacher": "a.ckpt", "weight": 1.0}}}}
     started |= {"data": {"init_args": {"train": sources}}, "seed_everything": 0, "trainer": {"max_epochs": 1}}
     given = copy.deepcopy(started)
-    require_same(tmp_path, given)  # a folder without config.yaml says nothing
+    with pytest.raises(TrainingError, match=r"has a checkpoint, but no config\.yaml with the options"):
+        require_same(tmp_path, given)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(started))
     given["model"]["objective"]["init_args"]["teacher"] = "b.ckpt"
     given["data"]["init_args"]["train"][0]["root"] = "c"
