@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,7 +20,7 @@ from add_model.registry import adapter_for
 from training.data.collation import Batch, Scene
 from training.data.kitti.labels import detections_table, objects_table, write_results
 from training.data.sample import Objects
-from training.errors import TrainingError
+from training.errors import TrainingError, require_not_negative
 from training.evaluation.association import associate
 from training.evaluation.average_precision import Scores, evaluate
 from training.evaluation.difficulty import DIFFICULTIES
@@ -78,9 +77,8 @@ class LitDetector(lightning.LightningModule):
         classes: list[ObjectClass] | None = None,
     ) -> None:
         super().__init__()
-        for option, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not 0 <= value < math.inf:
-                raise TrainingError(f"model.{option} {value}: give a number that is not negative")
+        require_not_negative("model.lr", lr)
+        require_not_negative("model.weight_decay", weight_decay)
         self.model_name, self.freeze_bn = name, freeze_bn
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
         self.detector = initial_detector(name, init_weights, ClassSpec.of(classes)).to(

@@ -7,9 +7,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+from training.errors import require_share
+
 
 class Schedule(ABC):
     """What a configuration names as model.schedule. (No dataclass itself: its subclasses have fields of their own.)"""
+
+    def __post_init__(self) -> None:
+        """Raise TrainingError where a share of the training is none, such as an epoch's number."""
+        for share in getattr(self, "milestones", ()):
+            require_share("model.schedule.milestones", share)
+        require_share("model.schedule.warmup_fraction", getattr(self, "warmup_fraction", 0.0))
 
     @abstractmethod
     def __call__(self, progress: float) -> float:

@@ -233,6 +233,22 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             ("fit", "--config", "world.yaml", "--data.num_workers", "-1"),
             "error: data.num_workers -1: give how many processes",
         ),
+        (
+            ("fit", "--config", "world.yaml", "--data.augmentation.flip_prob", "5"),
+            "error: data.augmentation.flip_prob 5.0: give a share from 0 to 1",
+        ),
+        (
+            ("fit", "--config", "world.yaml", "--model.schedule.warmup_fraction", "2"),
+            "error: model.schedule.warmup_fraction 2.0: give a share from 0 to 1",
+        ),
+        (
+            ("fit", "--config", "world.yaml", "--model.schedule=StepDecay", "--model.schedule.milestones=[90, 120]"),
+            "error: model.schedule.milestones 90.0: give a share from 0 to 1",
+        ),
+        (
+            ("fit", "--config=world.yaml", "--model.objective=TeacherTraining", "--model.objective.depth_drop_prob=-1"),
+            "error: model.objective.depth_drop_prob -1.0: give a share from 0 to 1",
+        ),
         (("fit", *MINI, "--trainer.devices", "0"), "error: trainer: "),
         (
             ("fit", "--config", "world.yaml", "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:05"),

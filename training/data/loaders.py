@@ -20,7 +20,7 @@ from training.data.inspection.quick_look import require_sound
 from training.data.sources import DepthSource
 from training.data.training_objects import training_objects
 from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
-from training.errors import DataSetError, TrainingError
+from training.errors import DataSetError, TrainingError, require_share
 
 
 class Loaders(lightning.LightningDataModule):
@@ -133,6 +133,7 @@ def _require_usable(augmentation: Augmentation, batch_size: int, num_workers: in
         raise TrainingError(f"data.batch_size {batch_size}: a batch has at least 1 frame")
     if num_workers < 0:
         raise TrainingError(f"data.num_workers {num_workers}: give how many processes load frames, or 0")
+    require_share("data.augmentation.flip_prob", augmentation.flip_prob)
     low, high = augmentation.scale_range
     if not 0 < low <= high < math.inf:
         raise TrainingError(

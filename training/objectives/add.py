@@ -16,7 +16,7 @@ from add_model.distillation.losses import embedding_loss, feature_loss
 from add_model.distillation.position_encoding import Encoding, PositionalEncoding
 from add_model.distillation.target_objects import TargetObjects
 from training.checkpoints import load_checkpoint, trained_detector
-from training.errors import TrainingError
+from training.errors import TrainingError, require_not_negative, require_share
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective
 from training.objectives.distilled import DistilledObjective
 from training.objectives.teacher import trained_branch
@@ -38,6 +38,12 @@ class LossWeight:
     weight: float
     warmup_fraction: float = 0.1
     decay_fraction: float = 0.5
+
+    def require_usable(self, option: str) -> None:
+        """Raises TrainingError where a number is out of range: with a negative one the student flees its teacher."""
+        require_not_negative(f"{option}.weight", self.weight)
+        require_share(f"{option}.warmup_fraction", self.warmup_fraction)
+        require_share(f"{option}.decay_fraction", self.decay_fraction)
 
     def at(self, progress: float) -> float:
         """The weight when this share of the training is done."""

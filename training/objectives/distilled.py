@@ -13,6 +13,7 @@ from add_model.distillation.attention import SelfAttentionAdapter
 from add_model.distillation.computed_once import computed_once
 from add_model.distillation.position_encoding import FRUSTUM_POINTS, Encoding, PositionalEncoding
 from add_model.networks.fold_norms import folded
+from training.errors import require_not_negative, require_share
 from training.objectives.base import Adapter, LossContext
 from training.objectives.baseline import BaselineObjective, features_and_losses
 
@@ -21,8 +22,8 @@ class DistilledObjective(BaselineObjective):
     """The detector's own losses, and those of a subclass, by which it learns from a frozen teacher.
 
     Args:
-        config: With `active`, the losses that have a weight; with `encoding`, `layers` and `adapter_drop_prob` of the
-            self-attention adapter.
+        config: With `active`, the losses that have a weight, and `background_weight`; with `encoding`, `layers` and
+            `adapter_drop_prob` of the self-attention adapter.
         adapter: How distillation reaches into the student.
         teacher: A trained detector.
         depth_branch: Its.
@@ -30,6 +31,10 @@ class DistilledObjective(BaselineObjective):
 
     def __init__(self, config: Any, adapter: Adapter, teacher: Detector, depth_branch: nn.Module) -> None:
         super().__init__()
+        require_share("model.objective.adapter_drop_prob", config.adapter_drop_prob)
+        require_not_negative("model.objective.background_weight", config.background_weight)
+        for name, part in config.active.items():
+            part.require_usable(f"model.objective.{name}")
         self.config, self.detector_adapter = config, adapter
         self.teacher, self.depth_branch = (
             module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, depth_branch)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from add_model.detectors.base import Detector
 from training.checkpoints import is_teacher, load_checkpoint, weights_of
-from training.errors import TrainingError
+from training.errors import TrainingError, require_not_negative, require_share
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective, require_depth
 
 
@@ -47,6 +47,8 @@ class TeacherObjective(Objective):
 
     def __init__(self, config: TeacherTraining, adapter: Adapter, depth_branch: nn.Module) -> None:
         super().__init__()
+        require_share("model.objective.depth_drop_prob", config.depth_drop_prob)
+        require_not_negative("model.objective.depth_loss_weight", config.depth_loss_weight)
         self.config, self.adapter, self.depth_branch = config, adapter, depth_branch
 
     def extract_features(self, detector: Detector, images: Tensor, P: Tensor, depth: Tensor | None) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from training.errors import TrainingError
 from training.objectives import LossContext, TeacherTraining, distilled
 from training.objectives.add import ADDDistillation, ADDObjective, LossWeight
 from training.objectives.controls import DenseDepth, DenseTruth
+from training.objectives.projected import ProjectedDistillation
 
 MODELS = tuple(name for name in registry.MODELS if name.endswith("_plain"))
 PARTS = ("features", "adapted", "targets", "regression", "classification")
@@ -185,6 +187,24 @@ def test_each_weight_rises_and_falls_by_its_own_shares_of_the_training():
     }
     assert found == pytest.approx({"features": 2.0, "targets": 1.5})
     assert "add_classification" not in objective.weights(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"features": LossWeight(-1.0)}, "features.weight -1.0: give a number that is not negative"),
+        ({"features": LossWeight(1.0, warmup_fraction=1.5)}, "features.warmup_fraction 1.5: give a share from 0 to 1"),
+        ({"classification": LossWeight(1.0, decay_fraction=-1.0)}, "classification.decay_fraction -1.0: give a share"),
+        ({"adapter_drop_prob": 7.0}, "adapter_drop_prob 7.0: give a share from 0 to 1"),
+        ({"background_weight": float("nan")}, "background_weight nan: give a number that is not negative"),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind", [ADDDistillation, partial(ProjectedDistillation, teacher_model="monodle_plain")], ids=["add", "projected"]
+)
+def test_numbers_out_of_range_are_refused(kind, options, words):
+    with pytest.raises(TrainingError, match=rf"^model\.objective\.{words}"):
+        kind(teacher=None, **options).build(build("monodle_plain"), adapter_for("monodle_plain"))
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
