@@ -24,7 +24,7 @@ from training.errors import TrainingError
 from training.evaluation.table import format_table
 from training.guarded_loggers import guard, threads_told
 from training.lightning_module import LitDetector, logged_metrics
-from training.limits import require_known_length
+from training.limits import require_known_length, require_steps
 from training.metrics import NAME as METRICS
 from training.metrics import MetricsFile
 from training.objectives.base import CHECKPOINT_OPTIONS
@@ -189,6 +189,7 @@ class TrainingCommand(LightningCLI):
             raise TrainingError(f"trainer: {' '.join(str(error).split())}") from error
         if self.subcommand == "fit":
             require_known_length(trainer)
+            require_steps(trainer)
         if self.subcommand == "fit" and trainer.world_size == 1 and self._lock is None:
             self._lock = lock(self.run_dir)  # SLURM's second task, which Lightning takes for a training of its own
         return trainer

@@ -16,6 +16,13 @@ def require_known_length(trainer: lightning.Trainer) -> None:
         )
 
 
+def require_steps(trainer: lightning.Trainer) -> None:
+    """Raises TrainingError where the limits leave nothing to train."""
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(trainer, name) == 0:
+            raise TrainingError(f"trainer.{name} 0: nothing would be trained; give more, or leave it out")
+
+
 def require_validation_at_ends(trainer: lightning.Trainer) -> None:
     """Raises TrainingError where validation falls within epochs: checkpoints are of whole ones, with their scores."""
     batches, every = trainer.num_training_batches, trainer.val_check_batch

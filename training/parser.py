@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile
 from jsonargparse._typehints import ActionTypeHint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from training.data.bounded_yaml import load_yaml
+from training.data.bounded_yaml import load_configuration
 from training.data.data_module import Loaders
 from training.errors import TrainingError
 from training.recipes import replacement, run_name
@@ -82,7 +82,7 @@ def _text(path: Path) -> str:
 
 def _mapping(text: str, path: Path) -> dict[str, Any]:
     try:
-        content = load_yaml(text)
+        content = load_configuration(text)
     except yaml.YAMLError as error:
         raise TrainingError(f"{path} is no configuration: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

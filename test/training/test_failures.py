@@ -249,6 +249,9 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             ("fit", "--config=world.yaml", "--model.objective=TeacherTraining", "--model.objective.depth_drop_prob=-1"),
             "error: model.objective.depth_drop_prob -1.0: give a share from 0 to 1",
         ),
+        (("fit", "--config", "world.yaml", "--trainer.max_epochs", "0"), "trainer.max_epochs 0: nothing would be"),
+        (("fit", "--config", "world.yaml", "--trainer.max_steps", "0"), "trainer.max_steps 0: nothing would be"),
+        (("fit", "--config", "world.yaml", "--trainer.limit_train_batches", "0"), "trainer.limit_train_batches 0: "),
         (("fit", *MINI, "--trainer.devices", "0"), "error: trainer: "),
         (
             ("fit", "--config", "world.yaml", "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:05"),

@@ -14,6 +14,26 @@ class YamlBoundsError(yaml.YAMLError):
     """YAML that is nested too deep or stands for too much."""
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused when it is constructed
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise yaml.YAMLError(f"{key.value} stands in line {lines[key.value]} and again in line {line}")
+            lines[key.value] = line
+        return node
+
+
+def load_configuration(text: str) -> Any:
+    """As `load_yaml`; raises yaml.YAMLError also where a mapping has a key twice, of which YAML takes the last one."""
+    require_bounds(text)
+    return yaml.load(text, _UniqueKeys)
+
+
 def load_yaml(text: str) -> Any:
     """`yaml.safe_load` of a text. Raises yaml.YAMLError, also where it goes beyond the bounds."""
     require_bounds(text)

@@ -17,6 +17,25 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("model: {lr: 0.001, lr: 0.002}\n", "lr stands in line 1 and again in line 1"),
+        ("model:\n  lr: 1\ndata: {}\nmodel:\n  name: a\n", "model stands in line 1 and again in line 4"),
+        ('a: [{b: 1,\n "b": 2}]\n', "b stands in line 1 and again in line 2"),
+    ],
+)
+def test_a_configuration_with_a_key_twice_is_refused(tmp_path, text, words):
+    with pytest.raises(TrainingError, match=f"twice.yaml is no configuration: {words}$"):
+        _mapping(text, tmp_path / "twice.yaml")
+    assert load_yaml(text) == yaml.safe_load(text)  # other people's files are read as YAML has them
+
+
+def test_a_key_may_stand_beside_what_it_overrides(tmp_path):
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {x: 4}\n"
+    assert _mapping(text, tmp_path / "once.yaml") == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         ("[" * 5000 + "]" * 5000, "nested more than 50 levels deep"),
         ("\n".join(" " * i + "a:" for i in range(200)), "nested more than 50"),
         (LAUGHS, "its aliases stand for more than 1000000 values"),
