@@ -22,6 +22,7 @@ from training.data.label_formats.cuboids import (
     ReadLabels,
     to_cuboids,
     to_objects,
+    with_codes,
     with_dont_care,
 )
 from training.data.label_formats.faults import faults
@@ -209,7 +210,8 @@ def _write(read: ReadLabels, data: _DataSet, targets: dict[str, Path], camera_ax
             objects = read.objects[name]
         total += len(objects)
         kinds.update(map(str, objects.names))
-        write_objects(targets[name], with_dont_care(objects, data.objects(index)))
+        replaced = data.objects(index)
+        write_objects(targets[name], with_dont_care(with_codes(objects, replaced), replaced))
     missing = len(data.frames.ids) - len(targets)
     strangers = len({*read.cuboids, *read.objects} - set(data.frames.ids))
     print(f"{len(targets)} frames, {total} objects -> {data.folder / 'label_2'}: {listed_counts(kinds)}")

@@ -9,6 +9,7 @@ import numpy as np
 from add_model.geometry.camera import Camera
 
 NOT_GIVEN = -1  # what KITTI writes for a truncation or an occlusion that is not known
+UNKNOWN = 3  # KITTI's code of an occlusion that cannot be told: such objects are left out of training and scores
 
 
 @dataclass(frozen=True, eq=False)

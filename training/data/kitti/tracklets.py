@@ -15,12 +15,11 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.kitti.calib import KittiCalib
 from training.data.kitti.labels import LabelError
-from training.data.sample import Objects
+from training.data.sample import UNKNOWN, Objects
 
 TRACKLETS = "tracklet_labels.xml"
 _IN_IMAGE, _TRUNCATED = 0, 1  # the other states are outside of the image, behind it, and not set
 _VISIBLE, _FULLY = 0, 2
-_UNKNOWN = 3  # what a label file has where the occlusion is not set
 _NAMES = {"Person (sitting)": "Person_sitting"}  # as label files have it
 _POSE = ("tx", "ty", "tz", "rz", "occlusion", "truncation")
 _LEAN = ("rx", "ry")  # which KITTI has, as 0
@@ -38,10 +37,10 @@ def read_tracklets(path: str | Path, calib: KittiCalib, camera: Camera) -> dict[
     for track, (name, sizes, first, poses) in enumerate(tracklet_items(path)):
         for offset, pose in enumerate(_poses(poses, f"{path}, tracklet {track}")):
             if pose["truncation"] in (_IN_IMAGE, _TRUNCATED):
-                code = pose["occlusion"]
-                occluded = int(code) if _VISIBLE <= code <= _FULLY else _UNKNOWN
                 values = np.r_[[pose[key] for key in ("tx", "ty", "tz", "rz")], sizes]
-                rows.setdefault(first + offset, []).append((_NAMES.get(name, name), track, occluded, values))
+                rows.setdefault(first + offset, []).append(
+                    (_NAMES.get(name, name), track, occlusion_code(pose["occlusion"]), values)
+                )
     return {frame: _objects(found, transform, camera) for frame, found in rows.items()}
 
 
@@ -66,6 +65,11 @@ def tracklet_items(path: str | Path) -> Iterator[tuple[str, np.ndarray, int, lis
             raise LabelError(f"{where}: no objectType")
         size, poses = _numbers(item, ("h", "w", "l", "first_frame"), where), item.find("poses")
         yield name, size[:3], int(size[3]), [] if poses is None else poses.findall("item")
+
+
+def occlusion_code(state: float) -> int:
+    """A label file's code for the occlusion of a pose, unknown where it is not set."""
+    return int(state) if _VISIBLE <= state <= _FULLY else UNKNOWN
 
 
 def pose_rows(poses: list[ElementTree.Element], where: str) -> Iterator[tuple[float, ...] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from add_model.classes import DONT_CARE
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.sample import NOT_GIVEN, Objects
+
+_SAME = 1.0  # metres between the centres of an object before and after it is corrected
 
 
 class LabelFormatError(ValueError):
@@ -143,3 +145,15 @@ def with_dont_care(objects: Objects, others: Objects) -> Objects:
     regions = others[np.char.lower(others.names) == DONT_CARE.lower()] if len(others) else others
     fields = ("names", "boxes", "boxes2d", "truncated", "occluded")
     return Objects(*(np.concatenate([getattr(objects, name), getattr(regions, name)]) for name in fields))
+
+
+def with_codes(objects: Objects, others: Objects) -> Objects:
+    """The objects; those without an occlusion code have that of the nearest other of their class within a metre."""
+    codes = objects.occluded.copy()
+    lower = np.char.lower(others.names) if len(others) else others.names
+    for index in np.flatnonzero(codes == NOT_GIVEN):
+        gaps = np.linalg.norm(others.boxes[:, :3] - objects.boxes[index, :3], axis=1)
+        gaps[(lower != str(objects.names[index]).lower()) | ~(gaps <= _SAME)] = np.inf
+        if np.isfinite(gaps).any():
+            codes[index] = others.occluded[gaps.argmin()]
+    return replace(objects, occluded=codes)

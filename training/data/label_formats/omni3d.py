@@ -14,7 +14,15 @@ from add_model.atomic_io import write_atomically
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from training.data.label_formats.cuboids import Frames, LabelFormatError, ReadLabels, in_image, one_word
-from training.data.label_formats.tool_files import entry, mapping, matrix, numbers, read_json, sides
+from training.data.label_formats.tool_files import (
+    entry,
+    mapping,
+    matrix,
+    numbers,
+    occlusion_code,
+    read_json,
+    sides,
+)
 from training.data.sample import NOT_GIVEN, Objects
 
 # This project's corners in the order of bbox3D_cam: v0 is at -length/2, the top, -width/2.
@@ -60,7 +68,7 @@ def _annotations(number: int, objects: Objects, camera: Camera, kinds: list[str]
                 "dimensions": [box[4], box[5], box[3]],
                 "R_cam": [[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]],
                 "behind_camera": bool((corners[:, 2] <= 0).any()), "truncation": float(truncated),
-                "visibility": -1 if occluded not in _VISIBILITY else _VISIBILITY[int(occluded)],
+                "visibility": _VISIBILITY.get(int(occluded), -1), "occlusion_code": int(occluded),
                 "segmentation_pts": -1, "lidar_pts": -1, "depth_error": -1,
             }
         )  # fmt: skip
@@ -110,9 +118,11 @@ def _row(found: Mapping[str, Any], where: str) -> tuple[str, list[float], list[f
     box = [*numbers(found.get("center_cam"), 3, where), length, width, height, box3d.heading_of(turn[:, 0])]
     tight = found.get("bbox2D_tight") or [-1] * 4
     visibility, truncated = (_share(found, key, where) for key in ("visibility", "truncation"))
-    code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility)) if visibility >= 0 else NOT_GIVEN
+    code = occlusion_code(found)  # of this project: KITTI's code for unknown is no visibility
+    if visibility >= 0:
+        code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility))
     name = one_word(entry(found, "category_name", str, where))
-    return name, box, numbers(tight, 4, where), truncated, code
+    return name, box, numbers(tight, 4, where), truncated, NOT_GIVEN if code is None else code
 
 
 def _share(found: Mapping[str, Any], key: str, where: str) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.data.label_formats.cuboids import LabelFormatError
+from training.data.sample import NOT_GIVEN, UNKNOWN
 from training.data.text_files import read_text
 
 
@@ -68,3 +69,9 @@ def entry(value: Any, key: str, kind: type, where: str) -> Any:
     if not isinstance(found, kind):
         raise LabelFormatError(f"{where}: '{key}' is missing or no {kind.__name__}")
     return found
+
+
+def occlusion_code(values: Mapping[str, Any]) -> int | None:
+    """KITTI's code, as this project writes it beside a tool's own value; None where there is none."""
+    code = values.get("occlusion_code")
+    return code if isinstance(code, int) and not isinstance(code, bool) and NOT_GIVEN <= code <= UNKNOWN else None

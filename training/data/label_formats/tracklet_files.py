@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from add_model.atomic_io import write_atomically
-from training.data.kitti.tracklets import TRACKLETS, pose_rows, tracklet_items
+from training.data.kitti.tracklets import TRACKLETS, occlusion_code, pose_rows, tracklet_items
 from training.data.label_formats.cuboids import (
     Cuboids,
     Frames,
@@ -21,11 +21,13 @@ from training.data.label_formats.cuboids import (
     upright,
 )
 from training.data.label_formats.tool_files import sides
-from training.data.sample import NOT_GIVEN
+from training.data.sample import NOT_GIVEN, UNKNOWN
 from training.data.text_files import read_text
 
 FRAME_LIST = "frame_list.txt"
-_UNSET, _IN_IMAGE, _LABELED = -1, 0, 2
+_IN_IMAGE, _LABELED = 0, 2
+# Codes that tracklets lack: unknown is 'unset', as KITTI has it; one that is not given counts as visible everywhere.
+_STATES = {UNKNOWN: -1, NOT_GIVEN: 0}
 
 
 def write_tracklets(folder: Path, frames: Frames, cvat: bool) -> None:
@@ -52,11 +54,10 @@ def write_tracklets(folder: Path, frames: Frames, cvat: bool) -> None:
         _texts(item, objectType=name, **size, first_frame=number)
         poses = ElementTree.SubElement(item, "poses")
         _texts(poses, count=1, item_version=0)
-        state = occluded if occluded in (0, 1, 2) else _UNSET
         _texts(
             ElementTree.SubElement(poses, "item"), tx=x, ty=y, tz=z if cvat else z - height / 2, rx=0.0, ry=0.0, rz=yaw,
-            state=_LABELED, occlusion=state, occlusion_kf=0, truncation=_IN_IMAGE, amt_occlusion=-1, amt_border_l=-1,
-            amt_border_r=-1, amt_occlusion_kf=-1, amt_border_kf=-1,
+            state=_LABELED, occlusion=_STATES.get(occluded, occluded), occlusion_kf=0, truncation=_IN_IMAGE,
+            amt_occlusion=-1, amt_border_l=-1, amt_border_r=-1, amt_occlusion_kf=-1, amt_border_kf=-1,
         )  # fmt: skip
         _texts(item, finished=1)
     ElementTree.indent(root)
@@ -100,7 +101,7 @@ def read_tracklet_files(path: Path, ids: list[str], cvat: bool) -> ReadLabels:
             frame = names[first + offset]
             yaw = upright(where, (about_x, about_y, yaw))
             rows[frame].append((one_word(name), [x, y, z if cvat else z + height / 2, length, width, height, yaw]))
-            occluded[frame].append(int(state) if state in (0, 1, 2) else NOT_GIVEN)
+            occluded[frame].append(occlusion_code(state))
     return ReadLabels(cuboids={name: Cuboids.of(rows[name], occluded[name]) for name in rows})
 
 

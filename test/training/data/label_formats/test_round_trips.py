@@ -1,10 +1,11 @@
 """Labels to the files of tools and back: exact, and as the tools' own documents say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -13,7 +14,14 @@ from add_model.geometry.camera import Camera
 from training.data.kitti.calib import KittiCalib
 from training.data.kitti.labels import LabelError
 from training.data.kitti.tracklets import read_tracklets
-from training.data.label_formats.cuboids import Cuboids, LabelFormatError, LabelledFrame, to_cuboids, to_objects
+from training.data.label_formats.cuboids import (
+    Cuboids,
+    LabelFormatError,
+    LabelledFrame,
+    to_cuboids,
+    to_objects,
+    with_codes,
+)
 from training.data.label_formats.formats import FORMATS
 from training.data.sample import Objects
 from training.data.world.lidar import VELODYNE_TO_CAMERA
@@ -37,7 +45,7 @@ def objects(seed, count=4):
     boxes = np.c_[x, y, depth, rng.uniform(0.5, 5, (count, 3)), rng.uniform(-np.pi, np.pi, count)]
     names = rng.choice(["Car", "fork_lift", "pallet"], count)
     inside = box3d.clip_to_image(box3d.project_boxes(boxes, CAMERA), CAMERA)
-    return Objects(names, boxes, inside, np.zeros(count), rng.integers(0, 3, count))
+    return Objects(names, boxes, inside, np.zeros(count), rng.integers(0, 4, count))
 
 
 def told(to_camera, scores=None):
@@ -64,6 +72,33 @@ def test_each_format_gives_back_what_it_was_given(name, seed, tmp_path):
         np.testing.assert_allclose(got.boxes2d, expected.objects.boxes2d, atol=1e-6)
         codes = expected.objects.occluded if "l" not in name[:1] and name != "sustechpoints" else [-1] * len(got)
         assert list(got.occluded) == list(codes)
+
+
+@pytest.mark.parametrize("name", ["cvat", "kitti_raw", "datumaro", "omni3d"])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(codes=st.lists(st.integers(-1, 3), min_size=1, max_size=6))
+def test_every_occlusion_code_comes_back(name, codes, tmp_path):
+    """Tracklets alone have no place for one that is not given: it comes back as visible, which it counts as."""
+    one = replace(objects(0, len(codes)), occluded=np.array(codes))
+    frame = LabelledFrame(to_cuboids(one, VELODYNE_TO_CAMERA), CAMERA, "", one)
+    FORMATS[name].write(tmp_path / "labels", {"a": frame})
+    read = FORMATS[name].read(tmp_path / "labels", ["a"])
+    (got,) = (read.cuboids or read.objects).values()
+    tracklets = name in ("cvat", "kitti_raw")
+    assert got.occluded.tolist() == [max(code, 0) if tracklets else code for code in codes]
+
+
+def test_codes_that_a_tool_does_not_keep_are_those_of_the_replaced_labels():
+    """An object moved by half a metre is the same; one of another class or place, or with a code of its own, is not."""
+    old = Objects(
+        np.array(["car", "Car", "pallet", "Car"]),
+        np.array([[0, 0, 20, 4, 2, 2, 0], [0.8, 0, 20, 4, 2, 2, 0], [9, 0, 20, 1, 1, 1, 0], [20, 0, 20, 4, 2, 2, 0.0]]),
+        np.zeros((4, 4)), np.zeros(4), np.array([3, 2, 1, 2]),
+    )  # fmt: skip
+    moved = old.boxes + np.array([[0.3], [0], [0], [1.5]]) * np.eye(1, 7)
+    new = Objects(np.array(["Car", "Car", "Car", "Car"]), moved, old.boxes2d, old.truncated, np.array([-1, 0, -1, -1]))
+    assert with_codes(new, old).occluded.tolist() == [3, 0, -1, -1]
+    assert with_codes(new, Objects.empty()).occluded.tolist() == [-1, 0, -1, -1]
 
 
 @settings(max_examples=50, deadline=None)
@@ -211,7 +246,7 @@ def test_what_omni3d_does_not_give_is_derived_and_what_it_gives_stays_with_its_o
     content = json.loads(path.read_text())
     behind, bare, own = content["annotations"]
     behind["center_cam"] = [0, 1, -20]
-    bare.update(bbox2D_tight=[-1] * 4, visibility=None, truncation=None)
+    bare.update(bbox2D_tight=[-1] * 4, visibility=None, truncation=None, occlusion_code=None)
     own.update(bbox2D_tight=[1, 2, 3, 4], visibility=0.25, truncation=0.4)
     path.write_text(json.dumps(content))
     (read,) = FORMATS["omni3d"].read(path, IDS).objects.values()
