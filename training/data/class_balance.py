@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from training.data.frame_sources import Frames
 from training.data.sample import Sample
 
 
-def repeat_factors(shown: Sequence[Collection[str]], threshold: float) -> np.ndarray:
+def repeat_factors(shown: Sequence[Collection[Hashable]], threshold: float) -> np.ndarray:
     """How much more often each frame is to be drawn than one with frequent classes alone, (N,).
 
     Args:
@@ -21,7 +21,7 @@ def repeat_factors(shown: Sequence[Collection[str]], threshold: float) -> np.nda
     Returns:
         Of each frame the highest factor of its classes, 1 for none.
     """
-    names = sorted({name for classes in shown for name in classes})
+    names = {name for classes in shown for name in classes}
     share = {name: sum(name in classes for classes in shown) / len(shown) for name in names}
     factor = {name: max(1.0, (threshold / share[name]) ** 0.5) for name in names}
     return np.array([max((factor[name] for name in classes), default=1.0) for classes in shown])

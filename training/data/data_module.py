@@ -90,7 +90,8 @@ class KittiData(Loaders):
             self._train_frames = CachedFrames(frames) if self.cache_in_memory else frames
             self.count = len(self._train_frames)
             if self.class_balance is not None:
-                shown = [set(frames.objects(i).names) & set(self._classes.names) for i in range(len(frames))]
+                known = self._classes.index
+                shown = [{known(str(name)) for name in frames.objects(i).names} - {-1} for i in range(len(frames))]
                 self._factors = repeat_factors(shown, self.class_balance)
                 self._drawn: tuple[int, DrawnFrames] | None = None
         if stage in ("fit", "validate"):

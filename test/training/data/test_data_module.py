@@ -172,3 +172,15 @@ def test_balanced_classes_show_rare_ones_more_often(folder):
     plain = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt"))
     plain.setup("fit")
     assert {name for epoch in ids for name in epoch} <= {plain.frames(0).sample(i).id for i in range(2)}
+
+
+def test_balanced_classes_are_those_of_labels_in_any_case(tmp_path):
+    """One of four frames shows a pedestrian: it is drawn sqrt(0.5 / 0.25) as often as the others."""
+    write_folder(tmp_path, map(WORLD.sample, range(4)), 0, "train")
+    for i in range(4):
+        kinds = ["car", "pedestrian"] if i == 2 else ["car"]
+        rows = [f"{kind} 0 0 0 40 20 90 80 1.5 1.6 3.9 {x} 1 12 0\n" for x, kind in enumerate(kinds)]
+        (tmp_path / "training" / "label_2" / f"{i:06d}.txt").write_text("".join(rows))
+    data = attached(KittiData(str(tmp_path), "ImageSets/train.txt", "ImageSets/train.txt", class_balance=0.5))
+    data.setup("fit")
+    np.testing.assert_allclose(data._factors, [1, 1, 2**0.5, 1])
