@@ -107,7 +107,7 @@ def _open(options: argparse.Namespace) -> LabelledFrames:
         return Kitti360Frames(root, options.ids or "train")
     if tables := [path.parent.name for path in root.glob("v1.0-*/scene.json")]:
         return _open_nuscenes(root, tables, options.ids)
-    ids = read_ids(options.ids) if options.ids else _labelled(root)
+    ids = read_ids(options.ids, root) if options.ids else _labelled(root)
     return KittiFolder(root, ids, trust_calibration=True)
 
 

@@ -45,7 +45,7 @@ class _DataSet:
     @classmethod
     def open(cls, root: Path, ids: str | None) -> _DataSet:
         folder = split_folder(root, "training")
-        return cls(folder, KittiFolder(folder, read_ids(ids) if ids else None, split="testing"))
+        return cls(folder, KittiFolder(folder, read_ids(ids, root) if ids else None, split="testing"))
 
     def to_camera(self, index: int, camera_axes: bool) -> np.ndarray:
         """(3, 4) from the tools' frame to that of P2: the lidar's, else the camera's place with x ahead and z up."""
@@ -86,7 +86,11 @@ def parser(action: str) -> argparse.ArgumentParser:
     options = command_parser(f"labels {action}", what, example)
     frames = options.add_argument_group("frames")
     frames.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in KITTI's object layout")
-    frames.add_argument("--ids", metavar="FILE", help=f"frames, or {' or '.join(PUBLISHED)} (default: all)")
+    frames.add_argument(
+        "--ids",
+        metavar="FILE",
+        help=f"file of frame ids, here or in --data, or {' or '.join(PUBLISHED)} (default: all)",
+    )
     formats = {name: kind for name, kind in FORMATS.items() if not out or kind.write}
     named = "; ".join(f"{name}: {kind.what}" for name, kind in formats.items())
     tool = options.add_argument_group("tool")

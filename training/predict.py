@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     frames = options.add_argument_group("frames")
     frames.add_argument("--kitti", type=Path, required=True, metavar="DIR", help="folder in KITTI's object layout")
     published = " or ".join(PUBLISHED)
-    frames.add_argument("--ids", metavar="FILE", help=f"file of frame ids, or {published} (default: all)")
+    frames.add_argument(
+        "--ids", metavar="FILE", help=f"file of frame ids, here or in --kitti, or {published} (default: all)"
+    )
     frames.add_argument(
         "--split", choices=("training", "testing"), default="training", help="folder of --kitti (default: training)"
     )
@@ -87,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
     """The frames, with or without labels, and notes on those that are left out."""
-    ids = read_ids(options.ids) if options.ids else None
+    ids = read_ids(options.ids, options.kitti) if options.ids else None
     folder, split = options.kitti, options.split
     training = split_folder(folder, "training")
     if split == "training" and options.depth != "object" and not _all_labelled(training, ids):

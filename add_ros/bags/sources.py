@@ -90,7 +90,7 @@ def open_source(
         ValueError: for other folders, with what is missing.
     """
     if ids:
-        sequence = object_sequence(KittiFolder(root, read_ids(ids), trust_calibration=trust_calibration))
+        sequence = object_sequence(KittiFolder(root, read_ids(ids, root), trust_calibration=trust_calibration))
     else:
         sequence = open_sequence(root, calib, rectification, trust_calibration)
     count = min(len(sequence), limit or len(sequence))

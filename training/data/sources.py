@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.data.frame_sources import LabelledFrames
 from training.data.kitti.dataset import KittiError, KittiFolder
-from training.data.kitti.splits import PUBLISHED, published_split, read_ids
+from training.data.kitti.splits import PUBLISHED, read_ids
 from training.data.kitti360.dataset import Kitti360Frames
 from training.data.nuscenes.dataset import NuscenesFrames
 
@@ -78,7 +77,10 @@ def kitti_frames(
 ) -> KittiFolder:
     """The frames of a split (see `KittiData`) of a folder in KITTI's object layout. Raises KittiError."""
     require_folder(root)
-    ids = _ids(root, split)
+    try:
+        ids = read_ids(split, root)
+    except ValueError as error:
+        raise KittiError(str(error)) from None
     try:
         return KittiFolder(root, ids, depth=depth, classes=classes, trust_calibration=trust_calibration)
     except KittiError as error:
@@ -95,13 +97,3 @@ def require_folder(root: str) -> None:
     """Raise KittiError where there is none."""
     if not Path(root).is_dir():
         raise KittiError(f"{root}: no such folder; give the one that holds training/ with --data DIR")
-
-
-def _ids(root: str, split: str) -> Sequence[str]:
-    if split in PUBLISHED:
-        return published_split(split)
-    path = Path(split)
-    try:
-        return read_ids(path if path.is_file() else Path(root) / split)
-    except ValueError as error:
-        raise KittiError(str(error)) from None

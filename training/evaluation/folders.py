@@ -107,6 +107,7 @@ def read_frames(
     results: str | Path,
     ids: str | Path | None = None,
     classes: ClassSpec = KITTI_CLASSES,
+    root: str | Path | None = None,
 ) -> ResultFolders:
     """Read the frames of a label folder with their results.
 
@@ -115,6 +116,7 @@ def read_frames(
         results: folder of result files.
         ids: the frames to read, see `read_ids`; None takes all that are labelled.
         classes: what is scored.
+        root: the data set's folder, where ids are looked up too; None takes the one of training/label_2.
 
     Raises:
         FolderError: where a folder, a labelled frame or all results are missing, or all labels are of unknown types.
@@ -131,7 +133,7 @@ def read_frames(
             f"{results} has {len(unlabelled)} frame(s) without labels in {labels}: {listed(unlabelled)}."
             " Remove them, or give the labels that they belong to"
         )
-    chosen = sorted(labelled) if ids is None else read_ids(ids)
+    chosen = sorted(labelled) if ids is None else read_ids(ids, root or labels.parent.parent)
     missing = [name for name in chosen if name not in labelled]
     if missing:
         raise FolderError(f"{ids} lists {len(missing)} frame(s) without labels in {labels}: {listed(missing)}")

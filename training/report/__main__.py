@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
         results, classes = options.results, _classes(options)
         if options.model:
             results = _predict(options.kitti, options.model, options.ids, Path(temporary) / "results")
-        frames = read_frames(labels, results, options.ids, classes)
+        frames = read_frames(labels, results, options.ids, classes, options.kitti)
         load = None if images is None else _loader(images, calib, frames.ids)
         page = render(frames, options.title, load, options.pictures, options.score)
     write_atomically(options.out, page)

@@ -51,18 +51,27 @@ def published_split(name: str) -> list[str]:
     return [f"{i:06d}" for i in np.flatnonzero(train if name == "chen_train" else ~train)]
 
 
-def read_ids(source: str | Path) -> list[str]:
-    """The ids of a published split's name, or of a text file with one id per line, in its order.
+def read_ids(source: str | Path, root: str | Path = "") -> list[str]:
+    """The ids of a text file, one a line, in their order; or those of a published split.
 
-    Blank lines and lines that start with '#' are passed over. Raises ValueError where the file has no ids, two on a
-    line or the same one twice, and FileNotFoundError where it does not exist.
+    Blank lines and lines that start with '#' are passed over.
+
+    Args:
+        source: the file, by its path from here or from the root, or the split's name.
+        root: the folder of the data set.
+
+    Raises:
+        ValueError: where the file has no ids, two on a line or the same one twice.
+        FileNotFoundError: where it does not exist.
     """
     if str(source) in PUBLISHED:
         return published_split(str(source))
-    path = Path(source)
+    path = Path(source) if Path(source).is_file() else Path(root, source)
     if not path.is_file():
+        there = f" or {path}" if path != Path(source) else ""
         raise FileNotFoundError(
-            f"no file of frame ids at {path}; give a text file with one id per line, or one of {', '.join(PUBLISHED)}"
+            f"no file of frame ids at {source}{there}; give a text file with one id per line, or one of"
+            f" {', '.join(PUBLISHED)}"
         )
     lines: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):

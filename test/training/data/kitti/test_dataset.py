@@ -271,6 +271,18 @@ def test_ids_from_a_file(tmp_path):
         read_ids(tmp_path / "chen_trian")
 
 
+def test_ids_of_a_path_from_here_go_before_those_of_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "ids").write_text("000002\n")
+    assert read_ids("ids", root) == read_ids(root / "ids", root) == ["000002"]
+    (tmp_path / "ids").write_text("000001\n")
+    assert read_ids("ids", root) == ["000001"]
+    with pytest.raises(FileNotFoundError, match=rf"ids at nowhere or {root}/nowhere; give"):
+        read_ids("nowhere", root)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("size", [(1, 1), (37, 5), (1300, 3)])
 def test_image_headers_tell_the_size(tmp_path, suffix, size):
