@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from training.checkpoints import KeepCheckpoints
 from training.progress_bar import Lines
+from training.reported_errors import print_notes
 
 LONG_EPOCH = 300.0  # seconds after which an epoch prints how far it is, and so on
 
@@ -39,6 +40,12 @@ def silence_lightning() -> None:
 def say(text: str) -> None:
     """Print, in one process only."""
     print(text, flush=True)
+
+
+@rank_zero_only
+def say_note(text: str) -> None:
+    """Print what is unusual on stderr, in one process only: what Lightning's logger is given is left out."""
+    print_notes([text])
 
 
 class Progress(Callback):

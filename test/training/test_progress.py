@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from types import SimpleNamespace
 
 import pytest
 from support.training_bench import Training, configure
 
 from training.__main__ import main
+from training.data import data_module
 from training.metrics import read_metrics
+from training.progress import silence_lightning
 
 EPOCH = re.compile(
     r"epoch (\d)/2, loss \d+\.\d{3}, val/Car_3d_moderate \d+\.\d\d \(best \d+\.\d\d\), "
@@ -53,3 +57,15 @@ def test_long_epochs_and_scorings_print_how_far_they_are(tmp_path, monkeypatch, 
         assert main([command, "--config", config]) == 0
         lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"{command}: ")]
         assert [line.split(" frames, ")[0] for line in lines] == [f"{command}: {n} of 3" for n in (1, 2, 3)]
+
+
+def test_notes_are_printed_though_lightnings_remarks_are_not(monkeypatch, capsys):
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    try:
+        silence_lightning()
+        data_module._tell_notes([SimpleNamespace(folder="data", notes=["1 'Forklift'", "2 images have 16 bits"])])
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+    assert capsys.readouterr().err == "note: data: 1 'Forklift'\nnote: data: 2 images have 16 bits\n"

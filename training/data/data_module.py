@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 
 from add_model.classes import ClassSpec
 from training.data.augmentation import Augmentation
@@ -24,6 +23,7 @@ from training.data.views import Visibility
 from training.data.world import World
 from training.data.world.cast import SIZES
 from training.errors import DataSetError, TrainingError
+from training.progress import say_note
 
 
 class KittiData(Loaders):
@@ -97,7 +97,7 @@ class KittiData(Loaders):
         if stage in ("fit", "validate"):
             self.val_frames = self._folder(self.val, self._depth_source(self.depth))
         if stage == "fit" and (said := shared_frames(frames, self.val_frames)):
-            rank_zero_info(said)
+            say_note(said)
         if stage == "test" and self.test is None:
             require_folder(self.root)
             self.test_frames = KittiFolder(self.root, split="testing", depth=self._depth_source(self.depth))
@@ -128,7 +128,7 @@ def _require_labelled(folders: Sequence[LabelledFrames], classes: ClassSpec) -> 
 
 def _tell_notes(folders: Sequence[LabelledFrames]) -> None:
     for note in (f"{frames.folder}: {note}" for frames in folders for note in frames.notes):
-        rank_zero_info(note)
+        say_note(note)
 
 
 class MixedData(Loaders):
@@ -185,7 +185,7 @@ class MixedData(Loaders):
         _tell_notes([val])
         for frames in self._folders if stage == "fit" else ():
             if said := shared_frames(frames, val):
-                rank_zero_info(f"{frames.folder}: {said}")
+                say_note(f"{frames.folder}: {said}")
 
     def frames(self, epoch: int) -> Frames:
         """Each source's share of the epoch, one after the other."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import cv2
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
-from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
 from add_model.classes import ClassSpec
@@ -21,6 +20,7 @@ from training.data.sources import DepthSource
 from training.data.training_objects import training_objects
 from training.data.views import EpochKeys, Scenes, TrainingViews, Visibility
 from training.errors import DataSetError, TrainingError, require_share
+from training.progress import say_note
 
 
 class Loaders(lightning.LightningDataModule):
@@ -110,7 +110,7 @@ class Loaders(lightning.LightningDataModule):
             )
         require_sound(folders)
         for warning in found.warnings(self._classes.names):
-            rank_zero_info(warning)
+            say_note(warning)
 
     def _loader(self, dataset: Dataset, **options: object) -> DataLoader:
         # Not when this is made: a command line would bury the message.

@@ -105,7 +105,7 @@ def test_of_several_tables_those_are_taken_that_have_the_split(sets, tmp_path, c
 
 def test_frames_in_both_parts_and_those_that_validation_leaves_out_are_told(sets, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(data_module, "rank_zero_info", said.append)
+    monkeypatch.setattr(data_module, "say_note", said.append)
     root = tmp_path / "kitti360"
     shutil.copytree(sets / "kitti360", root)
     (poses,) = root.glob("data_poses/*/poses.txt")

@@ -66,7 +66,7 @@ def test_a_training_that_would_use_no_object_does_not_start(tmp_path, reason):
 
 def test_a_class_with_few_objects_is_told_and_one_with_enough_is_not(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(loaders, "rank_zero_info", said.append)
+    monkeypatch.setattr(loaders, "say_note", said.append)
     hidden = label("Cyclist", **GOOD | {"occluded": 3})
     root = folder(tmp_path, [[label(**GOOD)] * 10 + [label("Pedestrian", **GOOD)] + [hidden] * 4])
     attached(KittiData(str(root), "ids.txt", "ids.txt")).setup("fit")

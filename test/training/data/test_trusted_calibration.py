@@ -55,7 +55,7 @@ def test_convert_does_not_take_it_for_the_world(capsys):
 @pytest.mark.parametrize("trusted", [False, True])
 def test_training(tmp_path, trusted, monkeypatch):
     said = []
-    monkeypatch.setattr(data_module, "rank_zero_info", said.append)
+    monkeypatch.setattr(data_module, "say_note", said.append)
     root = folder(tmp_path, "object")
     (root / "ids.txt").write_text("000000\n")
     frames = MixedSource(str(root), "ids.txt", trust_calibration=trusted).folder()
