@@ -26,7 +26,9 @@ from training.evaluation.average_precision import Scores, evaluate
 from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import object_errors
 from training.objectives import Baseline, LossContext, TrainingObjective
+from training.objectives.teacher import other_depth
 from training.pretrained import initial_detector
+from training.progress import say_note
 from training.schedule import Cosine, Schedule
 from training.weight_decay import Decayed, decay_groups
 
@@ -120,6 +122,11 @@ class LitDetector(lightning.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_fit_start(self) -> None:
+        """Note where a teacher sees another kind of depth than it was trained with."""
+        if note := other_depth(self.objective.teacher_depth, _depth_of(self.trainer)):
+            say_note(note)
+
     def on_train_batch_start(self, _: Batch, index: int) -> None:
         """Seed what a network draws by epoch and process, so that a resumed run draws the same."""
         if index == 0:
@@ -188,9 +195,10 @@ class LitDetector(lightning.LightningModule):
         write_results(self.results / f"{scene.id}.txt", self._detect(scene), scene.camera)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Say which model the weights are for."""
+        """Say which model the weights are for, and what depth they were trained with."""
         checkpoint["model_name"] = self.model_name
         checkpoint["class_spec"] = self.detector.classes.to_json()
+        checkpoint["depth_source"] = _depth_of(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Raises TrainingError where the weights are another model's, or what was beside it is another objective's."""
@@ -230,6 +238,10 @@ class LitDetector(lightning.LightningModule):
             f"{bad or 'that of another process'}; frames of the batch: {', '.join(batch.ids)}. Look at their labels,"
             " lower model.lr, or set trainer.gradient_clip_val"
         )
+
+
+def _depth_of(trainer: lightning.Trainer) -> str | None:
+    return getattr(trainer.datamodule, "depth", None)
 
 
 def _batch_norms(detector: torch.nn.Module) -> list[torch.nn.Module]:

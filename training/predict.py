@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
@@ -18,6 +19,9 @@ from training.data.kitti.splits import PUBLISHED, lacking, read_ids
 from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
+
+if TYPE_CHECKING:
+    from training.teacher_predictor import TeacherPredictor
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
     )
     which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
-    model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: lidar)")
+    model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: as in its training)")
     add_engine_arguments(model)
     add_ground_arguments(model)
     out = options.add_argument_group("output")
@@ -67,15 +71,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.out.is_dir() and any(options.out.iterdir()):
         raise OSError(f"{options.out} is not empty: old results would be scored with the new ones; empty it")
+    teacher, note = _teacher(options)
     frames, notes = _frames(options)
-    predict, how, more = _predictor(options, frames)
+    predict, how, more = _predictor(options, frames, teacher)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             f"--out {options.out} cannot be a folder: {error.strerror}; give one that is new or empty"
         ) from error
-    print_notes([*frames.notes, *notes, more])
+    print_notes([*frames.notes, *notes, note, more])
     found = 0
     try:
         for index in counted(range(len(frames)), "frames", "predict"):
@@ -87,6 +92,19 @@ def _run(options: argparse.Namespace) -> None:
     print(f"{len(frames)} frames, {found} detections by {how} -> {options.out}")
 
 
+def _teacher(options: argparse.Namespace) -> tuple[TeacherPredictor | None, str | None]:
+    """The teacher of --teacher, whose depth --depth is by default, and a note on another one."""
+    if options.teacher is None:
+        return None, None
+    from training.objectives.teacher import other_depth  # needs torch
+    from training.teacher_predictor import TeacherPredictor
+
+    teacher = TeacherPredictor(options.teacher, options.device)
+    known = teacher.trained_depth if teacher.trained_depth in DEPTH_SOURCES else "lidar"
+    options.depth = options.depth or known
+    return teacher, other_depth(teacher.trained_depth, options.depth)
+
+
 def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
     """The frames, with or without labels, and notes on those that are left out."""
     ids = read_ids(options.ids, options.kitti) if options.ids else None
@@ -95,15 +113,14 @@ def _frames(options: argparse.Namespace) -> tuple[KittiFolder, list[str]]:
     if split == "training" and options.depth != "object" and not _all_labelled(training, ids):
         folder, split = training, "testing"  # of an export without labels: nothing here looks at them
     notes: list[str] = []
-    if options.teacher is not None and options.depth in (None, "lidar"):
+    if options.depth == "lidar":
         every = ids if ids is not None else KittiFolder(folder, split=split, trust_calibration=True).ids
         scans = {path.stem for path in (split_folder(folder, split) / "velodyne").glob("*.bin")}
         ids = [name for name in every if name in scans]
         notes = lacking([name for name in every if name not in scans], "frame", "scan, and is left out")
         if not ids:
             raise KittiError(f"{folder}: no frame has a scan in velodyne, which --teacher with --depth lidar needs")
-    depth = (options.depth or "lidar") if options.teacher is not None else None
-    return KittiFolder(folder, ids, split, depth=depth, trust_calibration=options.trust_calibration), notes
+    return KittiFolder(folder, ids, split, depth=options.depth, trust_calibration=options.trust_calibration), notes
 
 
 def _all_labelled(folder: Path, ids: list[str] | None) -> bool:
@@ -113,14 +130,11 @@ def _all_labelled(folder: Path, ids: list[str] | None) -> bool:
 
 
 def _predictor(
-    options: argparse.Namespace, frames: KittiFolder
+    options: argparse.Namespace, frames: KittiFolder, teacher: TeacherPredictor | None
 ) -> tuple[Callable[[int], tuple[Detections, Camera]], str, str | None]:
     """What detects in a frame by its index, with the frame's camera, what that is, and a note on it."""
     plane = ground(options)
-    if options.teacher is not None:
-        from training.teacher_predictor import TeacherPredictor  # needs torch
-
-        teacher = TeacherPredictor(options.teacher, options.device)
+    if teacher is not None:
         return lambda index: (teacher.predict(frames, index), frames.camera(index)), f"teacher {options.teacher}", None
     predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
 

@@ -25,6 +25,8 @@ class TeacherPredictor:
         checkpoint: of a run with model.objective TeacherTraining.
         device: 'auto' (CUDA where there is a device), 'cpu', 'cuda' or 'cuda:N'.
 
+    `trained_depth` is the source of the depth that it was trained with, None in older checkpoints.
+
     Raises:
         TrainingError: where the file is no teacher's.
         ModelError: where it does not hold what it says, or the device is not there.
@@ -41,7 +43,7 @@ class TeacherPredictor:
             raise ModelError(f"device {device}: torch runs a teacher, on cpu or cuda")
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"device {device}: torch finds no CUDA device here; give --device cpu")
-        self._device = torch.device(device)
+        self._device, self.trained_depth = torch.device(device), branch.depth_source
         self._detector, self._branch = detector.eval().to(self._device), branch.eval().to(self._device)
 
     @property

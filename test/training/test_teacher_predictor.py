@@ -122,3 +122,27 @@ def test_a_student_detects_in_an_export_without_labels(data, tmp_path):
 def test_a_teacher_runs_in_torch_alone(checkpoint):
     with pytest.raises(ModelError, match="device npu: torch runs a teacher, on cpu or cuda"):
         TeacherPredictor(checkpoint, "npu")
+
+
+@pytest.mark.parametrize(
+    ("trained", "options", "seen", "noted"),
+    [
+        (None, (), "lidar", False),
+        ("object", (), "object", False),
+        ("object", ("--depth", "lidar"), "lidar", True),
+        (None, ("--depth", "object"), "object", False),
+        ("dense and lidar", (), "lidar", True),
+    ],
+)
+def test_a_teacher_sees_the_depth_of_its_training(checkpoint, data, tmp_path, capsys, trained, options, seen, noted):
+    shutil.copytree(tmp_path / "hidden", data / "training" / "label_2")
+    held = torch.load(checkpoint) | ({"depth_source": trained} if trained else {})
+    torch.save(held, tmp_path / "teacher.ckpt")
+    assert run("--kitti", data, "--teacher", tmp_path / "teacher.ckpt", *options, "--out", tmp_path / "a") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{COUNT - (seen == 'lidar')} frames, ")  # one has no scan
+    note = f"note: the teacher was trained with {trained} depth and now sees {seen} depth, at which it may be worse\n"
+    assert (note in said.err) == noted == ("trained with" in said.err)
+    assert run("--kitti", data, "--teacher", checkpoint, "--depth", seen, "--out", tmp_path / "b") == 0
+    for path in (tmp_path / "b").iterdir():
+        assert (tmp_path / "a" / path.name).read_text() == path.read_text()

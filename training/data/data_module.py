@@ -165,6 +165,7 @@ class MixedData(Loaders):
         super().__init__(augmentation, batch_size, num_workers, seed, visibility, eval_focal_length)
         self.train = [replace(source, depth=source.depth or depth) for source in train]
         self.val = replace(val, depth=val.depth or depth)
+        self.depth = " and ".join(sorted({source.depth for source in self.train if source.count != 0} - {None})) or None
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs; the frames to test on are those to validate on."""

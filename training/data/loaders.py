@@ -38,6 +38,7 @@ class Loaders(lightning.LightningDataModule):
     """
 
     count: int
+    depth: str | None  # the source of the training frames' depth, or several sources
     redraw_empty = False
     val_frames: Frames
     test_frames: Frames

@@ -53,9 +53,11 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         sees_depth: whether `extract_features` looks at depth, so that validation frames must come with it
+        teacher_depth: the source of the depth that its teacher was trained with, None where that is not known
     """
 
     sees_depth: bool = False
+    teacher_depth: str | None = None
 
     @abstractmethod
     def extract_features(self, detector: Detector, images: Tensor, P: Tensor, depth: Tensor | None) -> Any:

@@ -39,6 +39,7 @@ class DistilledObjective(BaselineObjective):
         self.teacher, self.depth_branch = (
             module.requires_grad_(False).to(memory_format=torch.channels_last) for module in (teacher, depth_branch)
         )
+        self.teacher_depth = getattr(depth_branch, "depth_source", None)
         # A tuple is no part of this module's state; it says what it was made of, since weights may be loaded later.
         self._folded: tuple[tuple[Any, ...], tuple[Detector, nn.Module]] | None = None
 

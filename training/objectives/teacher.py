@@ -69,7 +69,10 @@ class TeacherObjective(Objective):
 
 
 def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: Detector, adapter: Adapter) -> nn.Module:
-    """A teacher's depth branch. Raises TrainingError for what is no teacher of the same model."""
+    """A teacher's depth branch; its `depth_source` is what the teacher was trained with, None in older checkpoints.
+
+    Raises TrainingError for what is no teacher of the same model.
+    """
     if not is_teacher(checkpoint):
         raise TrainingError(f"{path} is no teacher: train one with model.objective TeacherTraining")
     branch = adapter.depth_branch(detector)
@@ -77,4 +80,12 @@ def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: Detec
         branch.load_state_dict(weights_of(checkpoint, "objective.depth_branch."))
     except RuntimeError as error:
         raise TrainingError(f"{path} is a teacher of {checkpoint['model_name']}, not of this model") from error
+    branch.depth_source = checkpoint.get("depth_source")
     return branch
+
+
+def other_depth(trained: str | None, seen: str | None) -> str | None:
+    """A line for people where a teacher sees another source of depth than it was trained with."""
+    if None in (trained, seen) or trained == seen:
+        return None
+    return f"the teacher was trained with {trained} depth and now sees {seen} depth, at which it may be worse"
