@@ -36,6 +36,7 @@ from training.resume import require_same
 from training.run_lock import is_first_process, lock
 from training.submission import write_submission
 
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # boxes are computed in float32, whatever the features are
 _DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
@@ -111,6 +112,10 @@ class TrainingCommand(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the run folder, and the checkpoint that is needed."""
         options = self.config[self.subcommand]
+        if options.trainer is None:
+            raise TrainingError("trainer is null in a configuration: leave the key out, or give options below it")
+        if options.trainer.barebones:
+            raise TrainingError("trainer.barebones: leave it out, since a run has logs and checkpoints")
         self.run_dir = Path(options.run_dir or f"runs/{run_name(options.config or []) or 'unnamed'}")
         self.checkpoint: Path | None = None
         if self.subcommand == "fit":
@@ -185,13 +190,15 @@ class TrainingCommand(LightningCLI):
         plugins = [*plugins, AtomicCheckpoints()]
         try:
             trainer = super().instantiate_trainer(**options, logger=loggers or False, plugins=plugins)
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
             raise TrainingError(f"trainer: {' '.join(str(error).split())}") from error
+        if trainer.precision not in _PRECISIONS:
+            raise TrainingError(f"trainer.precision {trainer.precision}: choose one of {', '.join(_PRECISIONS)}")
         if self.subcommand == "fit":
             require_known_length(trainer)
             require_steps(trainer)
-        if self.subcommand == "fit" and trainer.world_size == 1 and self._lock is None:
-            self._lock = lock(self.run_dir)  # SLURM's second task, which Lightning takes for a training of its own
+            if trainer.world_size == 1 and self._lock is None:
+                self._lock = lock(self.run_dir)  # SLURM's second task, which Lightning takes for a training of its own
         return trainer
 
     def _callbacks(self, given: Any) -> list:

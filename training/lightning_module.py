@@ -81,6 +81,10 @@ class LitDetector(lightning.LightningModule):
         super().__init__()
         require_not_negative("model.lr", lr)
         require_not_negative("model.weight_decay", weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise TrainingError(f"model.betas {betas}: give two numbers from 0 to below 1")
+        if compile and compile not in (backends := torch.compiler.list_backends(exclude_tags=())):
+            raise TrainingError(f"model.compile {compile} is unknown; choose one of: {', '.join(backends)}")
         self.model_name, self.freeze_bn = name, freeze_bn
         # Convolutions read their input channel by channel: on CPUs and GPUs alike this layout is the faster one.
         self.detector = initial_detector(name, init_weights, ClassSpec.of(classes)).to(

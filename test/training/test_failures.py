@@ -265,6 +265,26 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             ("fit", "--config", "world.yaml", "--trainer.val_check_interval", "00:00:00:01"),
             "trainer.val_check_interval makes validations within epochs, which have 2 batches",
         ),
+        (
+            ("fit", "--config", "world.yaml", "--trainer.strategy", "fsdp"),
+            "error: trainer: The strategy `fsdp`",
+        ),
+        (("fit", "--config", "world.yaml", "--trainer.barebones", "true"), "error: trainer.barebones: leave it out"),
+        (("fit", "--config", "world.yaml", "--config", "null.yaml"), "error: trainer is null in a configuration"),
+        *(
+            (
+                ("fit", "--config", "world.yaml", "--trainer.precision", precision),
+                f"error: trainer.precision {precision}: choose one of 32-true, 16-mixed, bf16-mixed",
+            )
+            for precision in ("bf16-true", "16-true", "64-true")
+        ),
+        (("fit", "--config", "world.yaml", "--model.betas", "[1.5,0.9]"), "error: model.betas (1.5, 0.9): give two"),
+        (
+            ("fit", "--config", "world.yaml", "--model.compile", "nope"),
+            "error: model.compile nope is unknown",
+        ),
+        (("fit", "--config", "world.yaml", "--data.count", "0"), "error: data.count 0: an epoch has at least 1 street"),
+        (("fit", "--config", "world.yaml", "--data.count", "-4"), "error: data.count -4: an epoch has at least 1"),
         (("fit", *MINI, "--model.lrr", "1"), "lrr"),
         (("fit", *MINI, "--model.weight_dec", "1"), "weight_dec"),
         (
@@ -290,6 +310,7 @@ def test_wrong_arguments_give_one_message(tmp_path, capfd, monkeypatch, argument
     monkeypatch.chdir(tmp_path)
     Path("twice.txt").write_text("000001\n000001\n")
     configure(tmp_path / "world.yaml")
+    Path("null.yaml").write_text("trainer: null\n")
     Path("wrong.yaml").write_text("model: {lrr: 1}\ndata: {class_path: KittiData, init_args: {root: x}}\n")
     monkeypatch.setattr("sys.argv", ["training"])
     try:

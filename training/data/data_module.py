@@ -79,6 +79,8 @@ class KittiData(Loaders):
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
+        if self.class_balance is not None and not 0 <= self.class_balance <= 1:
+            raise TrainingError(f"data.class_balance {self.class_balance}: give a share of the frames, from 0 to 1")
         if stage == "fit":
             frames = self._folder(self.train, self.depth)
             _require_labelled([frames], self._classes)
@@ -171,6 +173,12 @@ class MixedData(Loaders):
         """Look at all the files that the stage needs; the frames to test on are those to validate on."""
         if stage == "fit":
             used = [source for source in self.train if source.count != 0]
+            if not used or any((source.count or 0) < 0 for source in used):
+                counts = ", ".join(f"{source.count} of {source.root}" for source in self.train)
+                raise DataSetError(
+                    f"data.train: counts are {counts or 'none'}: one source at least needs a count above 0, or null for"
+                    " each of its frames once, and none a negative one"
+                )
             if len({source.depth is None for source in used}) > 1:
                 without = ", ".join(source.root for source in used if source.depth is None)
                 raise DataSetError(
@@ -217,7 +225,9 @@ class WorldData(Loaders):
         self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count, depth)
 
     def setup(self, stage: str) -> None:
-        """Raises TrainingError where the world has nothing of the detector's classes."""
+        """Raises TrainingError where the world has no street, or nothing of the detector's classes."""
+        if stage == "fit" and self.count < 1:
+            raise TrainingError(f"data.count {self.count}: an epoch has at least 1 street")
         classes = self._classes
         if all(classes.index(name) < 0 for name in SIZES):
             raise TrainingError(

@@ -132,6 +132,20 @@ def test_numbers_that_no_training_can_use_are_refused(folder, options, message):
         data.train_dataloader()
 
 
+@pytest.mark.parametrize("share", [-1.0, 1.5, float("nan")])
+def test_classes_are_balanced_by_a_share(folder, share):
+    data = attached(KittiData(str(folder), "ImageSets/train.txt", "ImageSets/train.txt", class_balance=share))
+    with pytest.raises(TrainingError, match=rf"^data\.class_balance {share}: give a share"):
+        data.setup("fit")
+
+
+@pytest.mark.parametrize("counts", [[], [0], [0, 0], [-3], [None, -3]])
+def test_counts_that_give_no_frames_are_named(folder, counts):
+    one = MixedSource(str(folder), "ImageSets/train.txt")
+    with pytest.raises(DataSetError, match=r"^data\.train: counts are (none|.*(0|-3) of .*frames)"):
+        attached(MixedData([replace(one, count=count) for count in counts], one)).setup("fit")
+
+
 def test_a_world_without_the_detectors_classes_is_refused():
     data = attached(WorldData(WORLD))
     data.setup("fit")
