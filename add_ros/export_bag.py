@@ -34,6 +34,7 @@ from add_ros.bags.many_bags import add_bags, add_processes, are_shared
 from add_ros.bags.messages import seconds
 from add_ros.bags.types import UnknownTypeError
 from training.arguments import at_least, command_parser, positive, share
+from training.data.camera_info import RECTIFICATIONS
 from training.data.kitti.timestamps import nanoseconds
 from training.progress_bar import counted
 from training.reported_errors import reported
@@ -87,10 +88,10 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--max-offset", type=positive, default=0.06, metavar="S", help="from an image to its scan (0.06)")
     data.add_argument("--level", action="store_true", help="turn images to a level camera, by tf or --imu")
     data.add_argument("--jpeg", action="store_true", help="JPEG at quality 95 instead of PNG")
-    data.add_argument("--rectification", choices=("auto", "rectified", "raw"), default="auto", help="as the node's")
+    data.add_argument("--rectification", choices=RECTIFICATIONS, default="auto", help="as the node's")
     data.add_argument("--val-share", type=share, default=0.2, metavar="P", help="of the frames, to validate on (0.2)")
     data.add_argument("--split-gap", type=positive, default=10.0, metavar="S", help="in time, between the splits (10)")
-    data.add_argument("--seed", type=int, default=0, help="of the split")
+    data.add_argument("--seed", type=at_least(0), default=0, help="of the split")
     add_processes(made)
     return made
 

@@ -30,7 +30,7 @@ _LEAST_SCORE = 0.05
 
 
 def in_level_frame(found: Detections, view: View, wide: Camera) -> Detections:
-    """What a leaning camera found, in the level frame and the wide picture."""
+    """What a tilted camera found, in the level frame and the wide picture."""
     boxes = Sight.of(view.camera, view.up).levelled(replace(found, up=view.up)).boxes
     boxes2d = box3d.clip_to_image(box3d.project_boxes(boxes, wide), wide)
     return replace(found, boxes=boxes, boxes2d=boxes2d, up=None)

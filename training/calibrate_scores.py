@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if len(options.model) != len(options.ids):
         raise ValueError(f"{len(options.model)} models but {len(options.ids)} files of --ids: give one for each")
-    frames = [KittiFolder(options.data, read_ids(ids, options.data)) for ids in options.ids]
+    frames = [KittiFolder(options.data, read_ids(ids, options.data), trust_calibration=True) for ids in options.ids]
     models = [Predictor(model, device="cpu") for model in options.model]
     print_notes([note for folder in frames for note in folder.notes] + [model.device_note for model in models])
     classes, text = calibrate(list(zip(models, frames, strict=True)))

@@ -227,6 +227,10 @@ class TrainingCommand(LightningCLI):
                 self.trainer.fit(model, ckpt_path=self.checkpoint, weights_only=True, **arguments)
         except (TrainingError, OutputError) as error:
             raise TrainingError(f"{error}\n{last_good(self.run_dir)}") from error
+        except ValueError as error:
+            if "val_check_interval" not in str(error):
+                raise
+            raise TrainingError(f"trainer: {' '.join(str(error).split())}") from error
         except OSError as error:  # of a library's writer, which names no file
             if error.errno not in FULL:
                 raise

@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = command.parse_args(arguments)
     if options.teacher is None and options.depth is not None:
         command.error("--depth is what a --teacher sees; a student's model looks at images alone")
-    if options.teacher is not None and options.camera_height is not None:
-        command.error("--camera-height is for a --model; a --teacher sees depth")
+    if options.teacher is not None and (options.camera_height, options.ground_slope_std) != (None, None):
+        command.error("--camera-height and --ground-slope-std are for a --model; a --teacher sees depth")
     return reported(partial(_run, options))
 
 

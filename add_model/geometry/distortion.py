@@ -77,7 +77,7 @@ def _share_undone(model: str, coefficients: np.ndarray, camera: Camera) -> float
     """How far from the optical axis, as share of the farthest corner's distance, all directions can be undistorted:
     until what the lens took comes no farther outwards, or lies farther out than the image.
 
-    It depends on the distance of that corner alone, so that a region of interest is judged as the whole image is.
+    A region of interest is judged by its own farthest corner: a lens may fold beyond it.
     """
     (cu, cv), (width, height) = camera.P[:2, 2], (camera.width, camera.height)
     corner = np.hypot(max(cu, width - cu) / camera.fu, max(cv, height - cv) / camera.fv)

@@ -193,7 +193,7 @@ def renamed(run: EvaluatedRun, classes: Mapping[str, str]) -> EvaluatedRun:
         for frame in run.frames
     )
     idle = [
-        f"--class {name}={other} changes nothing: neither labels nor detections have this name"
+        f"--class {name}={other} changes nothing here: neither labels nor detections have this name"
         for name, other in classes.items()
         if name.lower() not in there
     ]

@@ -40,7 +40,7 @@ def add_bags(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
-    """Add --processes and --scheduler: what `map_bags` is told."""
+    """Add --processes and --scheduler, the options of `map_bags`."""
     several = parser.add_argument_group("several bags, each by a free process (needs distributed)")
     several.add_argument(
         "--processes", type=at_least(1), default=1, metavar="N", help="on this machine, one thread each; default 1"

@@ -23,7 +23,7 @@ class CameraFrames:
 
     to_target: transforms the detections; None leaves them in the camera's frame
     to_ground: knows the camera's pose over ground, for tracks; None where nothing does
-    attitude:  how the camera leans
+    attitude:  how the camera is tilted
     ground:    the ground under the camera
     """
 
@@ -39,7 +39,7 @@ class CameraFrames:
         """Of the parameters of one camera, and those of `FRAME_PARAMETERS` that name a frame.
 
         Raises:
-            ValueError: where by its parameters the camera leans too far for a level view.
+            ValueError: where by its parameters the camera is tilted too far for a level view.
         """
         to_ground: GroundPose | None = transformers.get("tracking_frame")
         if odometry is not None:

@@ -262,6 +262,10 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             "trainer.val_check_interval makes validations within epochs, which have 4 batches, but checkpoints",
         ),
         (
+            ("fit", "--config", "world.yaml", "--trainer.val_check_interval", "5000"),
+            "error: trainer: `val_check_interval` (5000) must be less than or equal to the number",
+        ),
+        (
             ("fit", "--config", "world.yaml", "--trainer.val_check_interval", "00:00:00:01"),
             "trainer.val_check_interval makes validations within epochs, which have 2 batches",
         ),
@@ -283,6 +287,7 @@ MINI = [f"--config={ROOT}/config/train/{name}.yaml" for name in ("recipes/monodl
             ("fit", "--config", "world.yaml", "--model.compile", "nope"),
             "error: model.compile nope is unknown",
         ),
+        (("fit", "--config", "world.yaml", "--data.val_count", "0"), "error: data.val_count 0: give at least 1 street"),
         (("fit", "--config", "world.yaml", "--data.count", "0"), "error: data.count 0: an epoch has at least 1 street"),
         (("fit", "--config", "world.yaml", "--data.count", "-4"), "error: data.count -4: an epoch has at least 1"),
         (("fit", *MINI, "--model.lrr", "1"), "lrr"),

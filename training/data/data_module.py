@@ -220,7 +220,7 @@ class WorldData(Loaders):
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(augmentation, batch_size, num_workers, seed, visibility)
-        self.world, self.count, self.depth = world, count, depth
+        self.world, self.count, self.depth, self._val_count = world, count, depth, val_count
         self.val_frames = WorldFrames(replace(world, seed=world.seed + 1), 0, val_count, depth)
         self.test_frames = WorldFrames(replace(world, seed=world.seed + 2), 0, val_count, depth)
 
@@ -228,6 +228,8 @@ class WorldData(Loaders):
         """Raises TrainingError where the world has no street, or nothing of the detector's classes."""
         if stage == "fit" and self.count < 1:
             raise TrainingError(f"data.count {self.count}: an epoch has at least 1 street")
+        if self._val_count < 1:
+            raise TrainingError(f"data.val_count {self._val_count}: give at least 1 street to validate on")
         classes = self._classes
         if all(classes.index(name) < 0 for name in SIZES):
             raise TrainingError(

@@ -109,7 +109,7 @@ def test_coefficients_of_no_lens_are_refused(model, d):
 
 
 @pytest.mark.parametrize("d", [[-0.3691, 0.1969, 0.00135, 0.00057, -0.0677], [100, -1e4, 0, 0, 1e6]])
-def test_a_region_of_interest_is_judged_as_its_image_is(d):
+def test_a_region_in_the_corner_is_judged_as_its_image_is(d):
     def taken(camera):
         try:
             return bool(undistortion_maps("plumb_bob", np.array(d), camera))

@@ -372,7 +372,7 @@ def test_class_names_of_other_recordings_can_be_mapped(bag):
         score(strange)
     mapped = renamed(strange, {"VEHICLE": "Car"})
     assert counts(score(mapped).classes["Car"]) == counts(score(run).classes["Car"])
-    idle = "--class Lorry=Car changes nothing: neither labels nor detections have this name"
+    idle = "--class Lorry=Car changes nothing here: neither labels nor detections have this name"
     assert renamed(strange, {"VEHICLE": "Car", "Lorry": "Car"}).notes == [*run.notes, idle]
     assert mapped.notes == strange.notes == run.notes
     assert any("'person'" in line and "'bicycle'" in line for line in assumptions(score(mapped)))
