@@ -3,6 +3,7 @@
 import importlib
 import sys
 import warnings
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,9 +36,14 @@ class ReadOnly(TrainingCommand):
         pass
 
 
+@cache  # reading takes a quarter of a second
+def parsed(arguments):
+    return ReadOnly(["fit", *arguments]).config.fit
+
+
 def read(row, monkeypatch):
     monkeypatch.chdir(ROOT)
-    return ReadOnly(["fit", *benchmark.arguments(row, SEED)]).config.fit
+    return parsed(tuple(benchmark.arguments(row, SEED))).clone()
 
 
 @pytest.fixture(scope="module")

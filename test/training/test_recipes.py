@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,13 @@ class Parsed(ReadOnly):
         pass
 
 
+@cache  # reading takes a quarter of a second
+def parsed(composition, *more):
+    return ReadOnly(["fit", *words(composition), *more])
+
+
 def read(composition, *more):
-    return ReadOnly(["fit", *words(composition), *more]).config.fit
+    return parsed(composition, *more).config.fit.clone()
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +64,7 @@ def in_the_checkout(monkeypatch):
 @pytest.mark.filterwarnings("ignore")  # Lightning calls what jsonargparse is about to drop
 @pytest.mark.parametrize("composition", DOCUMENTED)
 def test_each_composition_parses_and_builds(composition):
-    command = ReadOnly(["fit", *words(composition), "--model.init_weights", "null"])
+    command = parsed(composition, "--model.init_weights", "null")
     config = command.config.fit
     options = config.model.objective.get("init_args") or {}
     if "teacher" in options:
@@ -76,7 +82,7 @@ def test_each_composition_parses_and_builds(composition):
 @pytest.mark.parametrize("composition", DOCUMENTED)
 def test_each_composition_trains_what_its_name_says(composition):
     """Objectives without options look alike to a parser that goes by fields: the first one would be taken for all."""
-    config = read(composition)
+    config = read(composition, "--model.init_weights", "null")
     overlays = {part for word in composition.split() if word.startswith("overlays/") for part in word[9:].split("_")}
     named = {"teacher": "TeacherTraining", "add": "ADDDistillation"}
     objectives = [objective for name, objective in named.items() if name in overlays]
