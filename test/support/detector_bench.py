@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from add_model.predictor import SHIPPED_MODEL
+from add_ros.node import parameters
+from add_ros.node.detector_core import DetectorCore
 from training.data.world import World
 
 MODEL = Path(os.environ.get("DETECTOR_TEST_MODEL", SHIPPED_MODEL))
@@ -203,6 +206,22 @@ def _scalar(value: float | str) -> ParameterValue:
 def _values(diagnostics: DiagnosticArray) -> dict[str, str]:
     status = diagnostics.status[0]
     return {value.key: value.value for value in status.values} | {"level": status.level, "message": status.message}
+
+
+@contextmanager
+def core_in_this_process(given: Mapping[str, Any]) -> Iterator[DetectorCore]:
+    """The node's core with these parameters, not started: for what can be asked of it without a process."""
+    if not rclpy.ok():
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
+    node = rclpy.create_node("in_this_process", parameter_overrides=overrides)
+    core = DetectorCore(node, parameters.declare(node))
+    try:
+        yield core
+    finally:
+        core.stop()
+        core.destroy()
+        node.destroy_node()
 
 
 def picture(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:

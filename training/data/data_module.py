@@ -22,7 +22,7 @@ from training.data.sources import DepthSource, Source, kitti_frames, require_fol
 from training.data.views import Visibility
 from training.data.world import World
 from training.data.world.cast import SIZES
-from training.errors import DataSetError, TrainingError
+from training.errors import DataSetError, TrainingError, require_share
 from training.progress import say_note
 
 
@@ -79,8 +79,8 @@ class KittiData(Loaders):
 
     def setup(self, stage: str) -> None:
         """Look at all the files that the stage needs."""
-        if self.class_balance is not None and not 0 <= self.class_balance <= 1:
-            raise TrainingError(f"data.class_balance {self.class_balance}: give a share of the frames, from 0 to 1")
+        if self.class_balance is not None:
+            require_share("data.class_balance", self.class_balance)
         if stage == "fit":
             frames = self._folder(self.train, self.depth)
             _require_labelled([frames], self._classes)

@@ -5,13 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.signals import SignalHandlerOptions
-from support.detector_bench import camera_info, image_message, picture
+from support.detector_bench import camera_info, core_in_this_process, image_message, picture
 
-from add_ros.node import camera_input, parameters
-from add_ros.node.detector_core import DetectorCore
+from add_ros.node import camera_input
 from add_ros.node.stream_diagnostics import LogThrottle
 
 
@@ -23,16 +20,8 @@ def given():
 
 @pytest.fixture
 def stream(given):
-    if not rclpy.ok():
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    given = {"lazy": False, "reliability": "reliable", "max_rate": 1e-3} | given
-    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
-    node = rclpy.create_node("camera_stream", parameter_overrides=overrides)
-    core = DetectorCore(node, parameters.declare(node))
-    yield core._streams[0]
-    core.stop()
-    core.destroy()
-    node.destroy_node()
+    with core_in_this_process({"lazy": False, "reliability": "reliable", "max_rate": 1e-3} | given) as core:
+        yield core._streams[0]
 
 
 def counted(stream):

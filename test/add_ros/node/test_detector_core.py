@@ -4,25 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import rclpy
-from rclpy.signals import SignalHandlerOptions
+from support.detector_bench import core_in_this_process
 
 from add_model.classes import KITTI_CLASSES
-from add_ros.node import parameters
-from add_ros.node.detector_core import DetectorCore
 
 
 @pytest.fixture
 def core():
-    if not rclpy.ok():
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     given = {"cameras": ["front", "rear"], "score_threshold": 0.5, "rear.score_threshold": 0.25}
-    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
-    node = rclpy.create_node("cameras", parameter_overrides=overrides)
-    core = DetectorCore(node, parameters.declare(node))
-    yield core
-    core.stop()
-    core.destroy()
-    node.destroy_node()
+    with core_in_this_process(given) as core:
+        yield core
 
 
 def test_label_info_has_the_lowest_threshold_of_all_cameras(core):

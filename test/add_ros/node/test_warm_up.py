@@ -4,29 +4,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rclpy
-from rclpy.signals import SignalHandlerOptions
-from support.detector_bench import MODEL, camera_info
+from support.detector_bench import MODEL, camera_info, core_in_this_process
 
 from add_model.predictor import Predictor
-from add_ros.node import parameters
 from add_ros.node.camera_attitude import CameraAttitude
-from add_ros.node.detector_core import DetectorCore
 from add_ros.node.tf_transformer import TfTransformer
 
 
 @pytest.fixture
 def core():
-    if not rclpy.ok():
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    given = {"model": str(MODEL), "device": "cpu", "threads": 1, "camera_pitch": 10.0}
-    overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
-    node = rclpy.create_node("warm", parameter_overrides=overrides)
-    core = DetectorCore(node, parameters.declare(node))
-    yield core
-    core.stop()
-    core.destroy()
-    node.destroy_node()
+    with core_in_this_process({"model": str(MODEL), "device": "cpu", "threads": 1, "camera_pitch": 10.0}) as core:
+        yield core
 
 
 def warmed(core, monkeypatch, info):

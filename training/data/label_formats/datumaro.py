@@ -18,7 +18,7 @@ from training.data.label_formats.cuboids import (
     one_word,
     upright,
 )
-from training.data.label_formats.tool_files import entry, mapping, numbers, occlusion_code, read_json, sides
+from training.data.label_formats.tool_files import entry, mapping, numbers, read_json, sides, stored_code
 from training.data.sample import NOT_GIVEN
 
 
@@ -89,7 +89,7 @@ def read_datumaro(path: Path) -> ReadLabels:
 
 
 def _occlusion(attributes: Mapping[str, Any]) -> int:
-    code, occluded = occlusion_code(attributes), attributes.get("occluded")
+    code, occluded = stored_code(attributes), attributes.get("occluded")
     if code is not None:
         return code
     return int(occluded) if occluded in (0, 1) else NOT_GIVEN

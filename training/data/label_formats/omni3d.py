@@ -19,9 +19,9 @@ from training.data.label_formats.tool_files import (
     mapping,
     matrix,
     numbers,
-    occlusion_code,
     read_json,
     sides,
+    stored_code,
 )
 from training.data.sample import NOT_GIVEN, Objects
 
@@ -118,7 +118,7 @@ def _row(found: Mapping[str, Any], where: str) -> tuple[str, list[float], list[f
     box = [*numbers(found.get("center_cam"), 3, where), length, width, height, box3d.heading_of(turn[:, 0])]
     tight = found.get("bbox2D_tight") or [-1] * 4
     visibility, truncated = (_share(found, key, where) for key in ("visibility", "truncation"))
-    code = occlusion_code(found)  # of this project: KITTI's code for unknown is no visibility
+    code = stored_code(found)  # of this project: KITTI's code for unknown is no visibility
     if visibility >= 0:
         code = min(_VISIBILITY, key=lambda code: abs(_VISIBILITY[code] - visibility))
     name = one_word(entry(found, "category_name", str, where))

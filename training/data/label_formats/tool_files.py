@@ -71,7 +71,7 @@ def entry(value: Any, key: str, kind: type, where: str) -> Any:
     return found
 
 
-def occlusion_code(values: Mapping[str, Any]) -> int | None:
+def stored_code(values: Mapping[str, Any]) -> int | None:
     """KITTI's code, as this project writes it beside a tool's own value; None where there is none."""
     code = values.get("occlusion_code")
     return code if isinstance(code, int) and not isinstance(code, bool) and NOT_GIVEN <= code <= UNKNOWN else None
