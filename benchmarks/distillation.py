@@ -148,7 +148,8 @@ def write_docs() -> None:
 def _as_teacher(run: Path) -> None:
     """Beside a student's checkpoint, one of a teacher that answers as it does: its depth branch is untrained."""
     from add_model.registry import adapter_for
-    from training.checkpoints import AtomicCheckpoints, load_checkpoint, trained_detector
+    from training.checkpoint_writing import AtomicCheckpoints
+    from training.checkpoints import load_checkpoint, trained_detector
 
     checkpoint = load_checkpoint(run / "last.ckpt")
     branch = adapter_for(checkpoint["model_name"]).depth_branch(trained_detector(checkpoint, run))

@@ -13,7 +13,7 @@ from add_model.atomic_io import write_atomically, write_quickly
 from add_model.classes import KITTI_CLASSES
 from add_model.registry import build
 from add_model.weights_file import save
-from training.checkpoints import AtomicCheckpoints
+from training.checkpoint_writing import AtomicCheckpoints
 from training.data.kitti.calib import write_calib
 from training.data.kitti.labels import read_objects, write_objects
 

@@ -18,7 +18,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from add_model.atomic_io import FULL, write_atomically
 from add_model.errors import OutputError
-from training.checkpoints import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints, history, load_checkpoint
+from training.checkpoint_writing import BEST, CURVES, LAST, AtomicCheckpoints, KeepCheckpoints
+from training.checkpoints import history, load_checkpoint
 from training.data.data_module import Loaders
 from training.errors import TrainingError
 from training.evaluation.table import format_table

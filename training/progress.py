@@ -14,7 +14,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.checkpoints import KeepCheckpoints
+from training.checkpoint_writing import KeepCheckpoints
 from training.progress_bar import Lines
 from training.reported_errors import print_notes
 
