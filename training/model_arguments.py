@@ -27,6 +27,11 @@ def add_engine_arguments(group: Any) -> None:
     )
 
 
+def predictor_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_engine_arguments` took, as `Predictor` has it."""
+    return {name: getattr(options, name) for name in ("device", "engine", "flip_test")}
+
+
 def _device(text: str) -> str:
     if not is_device(text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DEVICES)}")

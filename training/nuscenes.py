@@ -15,7 +15,7 @@ from training.arguments import command_parser
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
 from training.data.nuscenes.splits import SPLITS
 from training.data.nuscenes.submission import Submission
-from training.model_arguments import add_engine_arguments
+from training.model_arguments import add_engine_arguments, predictor_options
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     require_writable(options.out)
     frames = NuscenesFrames(options.root, options.scenes, options.version, options.cameras)
-    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
+    predictor = Predictor(options.model, **predictor_options(options))
     print_notes([*frames.notes, predictor.device_note])
     submission = _predict(frames, predictor)
     write_atomically(options.out, json.dumps(submission.content()))

@@ -16,7 +16,7 @@ from training.arguments import command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder, split_folder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
-from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
+from training.model_arguments import add_engine_arguments, add_ground_arguments, ground, predictor_options
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -136,7 +136,7 @@ def _predictor(
     plane = ground(options)
     if teacher is not None:
         return lambda index: (teacher.predict(frames, index), frames.camera(index)), f"teacher {options.teacher}", None
-    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
+    predictor = Predictor(options.model, **predictor_options(options))
 
     def predict(index: int) -> tuple[Detections, Camera]:
         sample = frames.sample(index)

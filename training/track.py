@@ -20,7 +20,7 @@ from training.data.camera_info import RECTIFICATIONS
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import OBJECT_LAYOUT, ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
-from training.model_arguments import add_engine_arguments, add_ground_arguments, ground
+from training.model_arguments import add_engine_arguments, add_ground_arguments, ground, predictor_options
 from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> None:
     for path in filter(None, (options.out, options.page)):
         require_writable(path)
     sequence = open_sequence(options.drive, options.calib, options.rectification, options.trust_calibration)
-    predictor = Predictor(options.model, options.device, engine=options.engine, flip_test=options.flip_test)
+    predictor = Predictor(options.model, **predictor_options(options))
     motion, plane = not options.without_motion, ground(options)
     single = sequence.layout == OBJECT_LAYOUT
     apart = f"{sequence.layout}: tracks mean something only where they follow one another at 10 Hz" if single else None

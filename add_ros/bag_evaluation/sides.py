@@ -22,7 +22,7 @@ from add_ros.bag_evaluation.run import (
 )
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.topics import TopicNames
-from training.model_arguments import ground
+from training.model_arguments import ground, predictor_options
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def open_side(side: Side, a: argparse.Namespace) -> BagFrames:
 def detector_of(side: Side, bag: BagFrames, a: argparse.Namespace) -> Detector:
     """Open what a run needs, so that a model or a bag that is missing is an error before anything is run."""
     if side.model:
-        predictor = Predictor(side.model, a.device, a.threads or None, engine=a.engine, flip_test=a.flip_test)
+        predictor = Predictor(side.model, threads=a.threads or None, **predictor_options(a))
         run = partial(run_model, bag, predictor, a.score_threshold or 0.0, ground=ground(a))
         return Detector(run, predictor.class_spec, predictor.device_note)
     if side.detections in (None, side.bag):
