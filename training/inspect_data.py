@@ -17,6 +17,8 @@ from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.geometry.camera import Camera
 from training.arguments import action_of, at_least, command_parser
+from training.data.astyx.dataset import CAMERA as ASTYX_CAMERA
+from training.data.astyx.dataset import AstyxFrames
 from training.data.frame_sources import LabelledFrames
 from training.data.images import read_image
 from training.data.inspection.class_sizes import chosen, measure
@@ -105,6 +107,8 @@ def _open(options: argparse.Namespace) -> LabelledFrames:
     root = options.data
     if (root / "calibration" / "perspective.txt").is_file():
         return Kitti360Frames(root, options.ids or "train")
+    if (root / ASTYX_CAMERA).is_dir():
+        return AstyxFrames(root, options.ids or "all")
     if tables := [path.parent.name for path in root.glob("v1.0-*/scene.json")]:
         return _open_nuscenes(root, tables, options.ids)
     ids = read_ids(options.ids, root) if options.ids else _labelled(root)

@@ -140,7 +140,8 @@ class MixedData(Loaders):
 
     Args:
         train: What to train on: folders in KITTI's object layout (`MixedSource`: root, ids), nuScenes
-            (`NuscenesSource`: root, scenes) or KITTI-360 (`Kitti360Source`: root, frames).
+            (`NuscenesSource`: root, scenes), KITTI-360 (`Kitti360Source`: root, frames) or Astyx HiRes2019
+            (`AstyxSource`: root, numbers).
         val: What to validate and test on.
         augmentation: How a training view differs from its frame.
         batch_size: Of one process.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from add_model.classes import KITTI_CLASSES, ClassSpec
+from training.data.astyx.dataset import AstyxFrames
 from training.data.frame_sources import LabelledFrames
 from training.data.kitti.dataset import KittiError, KittiFolder
 from training.data.kitti.splits import PUBLISHED, read_ids
@@ -69,7 +70,21 @@ class Kitti360Source:
         return Kitti360Frames(self.root, self.frames, self.camera, self.depth, self.every, self.boxes)
 
 
-Source = MixedSource | NuscenesSource | Kitti360Source
+@dataclass(frozen=True)
+class AstyxSource:
+    """Frames of Astyx HiRes2019, as `AstyxFrames` names them; count: see `MixedSource`."""
+
+    root: str
+    numbers: str
+    count: int | None = None
+    depth: DepthSource | None = None
+
+    def folder(self, classes: ClassSpec = KITTI_CLASSES) -> LabelledFrames:
+        """The frames, all of whose files have been looked at."""
+        return AstyxFrames(self.root, self.numbers, self.depth)
+
+
+Source = MixedSource | NuscenesSource | Kitti360Source | AstyxSource
 
 
 def kitti_frames(
