@@ -26,6 +26,8 @@ from add_ros.bags.sources import world_frames
 from add_ros.bags.topics import TopicNames
 from add_ros.bags.write import CameraBagWriter
 from training.checkpoints import load_checkpoint
+from training.data.astyx.files import read_boxes as read_astyx_boxes
+from training.data.astyx.files import read_camera as read_astyx_camera
 from training.data.camera_info import read_camera_info
 from training.data.depth_sources import read_velodyne
 from training.data.images import image_size, read_image, read_unchanged
@@ -74,6 +76,29 @@ class ReaderCase:
         return self.read(path)
 
 
+_ASTYX_LABELS = {
+    "objects": [
+        {
+            "classname": "Car",
+            "center3d": [15.0, 4.0, -0.5],
+            "dimension3d": [4.0, 1.8, 1.5],
+            "orientation_quat": [0.707, 0.0, 0.0, 0.707],
+            "occlusion": 1,
+            "label_certainty": 0,
+        }
+    ]
+}
+_ASTYX_CAMERA = {
+    "sensors": [
+        {
+            "sensor_uid": "camera_front",
+            "calib_data": {
+                "K": [[1800, 0, 1000], [0, 1800, 300], [0, 0, 1]],
+                "T_to_ref_COS": [[0, 0, 1, -0.1], [-1, 0, 0, 0], [0, -1, 0, 0.1], [0, 0, 0, 1]],
+            },
+        }
+    ]
+}
 _LABEL = "Car 0.00 0 0.3 100 10 200 80 1.5 1.6 4.0 0.0 1.6 20.0 0.0"
 _ROS = {
     "image_width": 320,
@@ -161,6 +186,8 @@ def cases(folder: Path) -> dict[str, ReaderCase]:
         "frames.tsv": (HEADER + row.line(), lambda path: list(read_rows(path)), "frames.tsv"),
         "KITTI-360's boxes": (_BOXES, read_boxes, "drive.xml"),
         "KITTI-360's poses": ("7 1 0 0 5 0 1 0 6 0 0 1 7\n", read_poses, "poses.txt"),
+        "Astyx's labels": (json.dumps(_ASTYX_LABELS), read_astyx_boxes, "000000.json"),
+        "Astyx's calibration": (json.dumps(_ASTYX_CAMERA), read_astyx_camera, "000000.json"),
         "nuScenes' names of scenes": (
             '[{"name": "scene-0001"}, {"name": "b"}]',
             lambda p: scene_names(p.parent),

@@ -14,7 +14,8 @@ NAMES = [
     "labels", "results", "calibration", "tracks", "timestamps", "frame ids", "camera_info", "OpenCV's calibration",
     "Kalibr's calibration", "classes", "oxts", "frames.tsv", "metrics.csv", "config.yaml", "image", "an image's header",
     "depth picture", "scan", "weights", "checkpoint", "recorded detections", "a bag's metadata", "cvat", "kitti_raw",
-    "KITTI-360's boxes", "KITTI-360's poses", "nuScenes' names of scenes", "nuScenes' calibrated_sensor",
+    "KITTI-360's boxes", "KITTI-360's poses", "Astyx's labels", "Astyx's calibration",
+    "nuScenes' names of scenes", "nuScenes' calibrated_sensor",
     "nuScenes' sample_data", "nuScenes' sample_annotation",
     "datumaro", "labelcloud", "labelcloud_rel", "sustechpoints", "omni3d", "tracklets",
 ]  # fmt: skip

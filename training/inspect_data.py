@@ -17,7 +17,7 @@ from add_model.atomic_io import write_atomically
 from add_model.classes import ClassSpec, ObjectClass
 from add_model.geometry.camera import Camera
 from training.arguments import action_of, at_least, command_parser
-from training.data.astyx.dataset import CAMERA as ASTYX_CAMERA
+from training.data.astyx.dataset import LABELS as ASTYX_LABELS
 from training.data.astyx.dataset import AstyxFrames
 from training.data.frame_sources import LabelledFrames
 from training.data.images import read_image
@@ -52,14 +52,14 @@ _ACTIONS = {
 def parser(action: str) -> argparse.ArgumentParser:
     """The options of 'check' and 'classes'."""
     options = command_parser(f"data {action}", *_ACTIONS[action])
-    options.add_argument("data", type=Path, metavar="DIR", help="KITTI's object layout, nuScenes or KITTI-360")
+    options.add_argument("data", type=Path, metavar="DIR", help="KITTI's object layout, nuScenes, KITTI-360 or Astyx")
     frames = options.add_argument_group("frames")
     frames.add_argument(
         "--ids",
         metavar="SPLIT",
         help=f"text file with a frame's id (of nuScenes a scene's name) a line, or a split of the data set: of KITTI "
-        f"{', '.join(PUBLISHED)}; of nuScenes {', '.join(SPLITS)}; of KITTI-360 train or val (default: all labelled "
-        "frames of KITTI's layout, else train, of v1.0-mini mini_train)",
+        f"{', '.join(PUBLISHED)}; of nuScenes {', '.join(SPLITS)}; of KITTI-360 train or val; of Astyx all "
+        "(default: all labelled frames of KITTI's layout and of Astyx, else train, of v1.0-mini mini_train)",
     )
     if action == "check":
         page = options.add_argument_group("page")
@@ -107,7 +107,7 @@ def _open(options: argparse.Namespace) -> LabelledFrames:
     root = options.data
     if (root / "calibration" / "perspective.txt").is_file():
         return Kitti360Frames(root, options.ids or "train")
-    if (root / ASTYX_CAMERA).is_dir():
+    if (root / ASTYX_LABELS).is_dir():
         return AstyxFrames(root, options.ids or "all")
     if tables := [path.parent.name for path in root.glob("v1.0-*/scene.json")]:
         return _open_nuscenes(root, tables, options.ids)
@@ -197,7 +197,9 @@ def _frame(frames: LabelledFrames, index: int) -> tuple[np.ndarray, Camera, np.n
 
 
 def _splits(frames: LabelledFrames) -> Iterator[tuple[str, list[str]]]:
-    """The lists of ImageSets that name frames of these."""
+    """The lists of ImageSets that name frames of these, of KITTI's layout alone."""
+    if not isinstance(frames, KittiFolder):
+        return
     for path in sorted((frames.folder.parent / "ImageSets").glob("*.txt")):
         try:
             ids = read_ids(path)

@@ -1,9 +1,9 @@
-"""What frames of all data sets with scans and boxes in the world do alike."""
+"""What frames of all data sets with boxes in the world do alike."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from training.data.depth_sources import object_depth, point_depth
@@ -15,8 +15,6 @@ from training.data.sample import Sample
 from training.errors import DataSetError
 from training.progress_bar import counted
 
-_DEPTH_SOURCES = ("lidar", "object")
-
 
 class PosedFrames(LabelledFrames):
     """What a reader of such a data set begins with; where its images, cameras and boxes are is its own.
@@ -24,17 +22,18 @@ class PosedFrames(LabelledFrames):
     Args:
         data_set: its name, for people.
         root: its folder.
-        depth: where depth comes from: 'lidar', 'object', or with None nowhere.
+        depth: where depth comes from, one of `sources`, or with None nowhere.
+        sources: those that the data set has.
 
     Raises:
         DataSetError: where depth is something else.
     """
 
-    def __init__(self, data_set: str, root: str | Path, depth: str | None) -> None:
-        if depth is not None and depth not in _DEPTH_SOURCES:
-            raise DataSetError(
-                f"depth source {depth!r}: of {data_set} there are {', '.join(_DEPTH_SOURCES)} and none (null)"
-            )
+    def __init__(
+        self, data_set: str, root: str | Path, depth: str | None, sources: Sequence[str] = ("lidar", "object")
+    ) -> None:
+        if depth is not None and depth not in sources:
+            raise DataSetError(f"depth source {depth!r}: of {data_set} there are {', '.join(sources)} and none (null)")
         self.folder, self.depth = Path(root), depth
         self.notes, self.doubts = [], {}
 

@@ -2,65 +2,58 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from add_model.classes import DONT_CARE
-from add_model.geometry.boxes import rotation_matrix
 from add_model.geometry.camera import Camera
+from training.data.astyx.files import CAMERA, read_boxes, read_camera
 from training.data.file_problems import FileProblems
 from training.data.images import ImageError, image_size
-from training.data.kitti.splits import read_ids
+from training.data.kitti.splits import PUBLISHED, lacking, listed, read_ids
 from training.data.posed_frames import PosedFrames
-from training.data.posed_objects import PosedBoxes, objects_in_image
+from training.data.posed_objects import objects_in_image
 from training.data.sample import Objects
-from training.data.text_files import read_text
+from training.data.text_files import is_left_behind
 from training.errors import DataSetError
 
-CAMERA = "camera_front"
-_LABELS = "groundtruth_obj3d"
-# KITTI's names where they mean the same. Its cars are lower than this: what is higher it calls a van, Astyx a car.
-_NAMES = {"Person": "Pedestrian"}
-_VAN_HEIGHT = 1.9  # metres
-_UNSURE = 2  # the label_certainty of what annotators could hardly see: 44 m away in the median
+LABELS = "groundtruth_obj3d"
 
 
 class AstyxFrames(PosedFrames):
     """Some frames, or all; boxes are in the camera's own optical frame.
 
     root:    the folder that holds camera_front/, calibration/ and groundtruth_obj3d/
-    numbers: 'all', or a text file with the six digits of one frame a line
+    numbers: 'all', or a text file with a frame's six digits a line
     depth:   None or 'object'
 
-    What annotators were not sure of is a region that counts neither as found nor as missed.
+    What annotators were not sure of is DontCare: it counts neither as found nor as missed.
     """
 
     def __init__(self, root: str | Path, numbers: str = "all", depth: str | None = None) -> None:
-        super().__init__("Astyx HiRes2019", root, depth)
-        if depth == "lidar":
-            raise DataSetError("depth source 'lidar': the scans of Astyx HiRes2019 are not read; there is object")
+        super().__init__("Astyx HiRes2019", root, depth, ("object",))
+        labelled, pictured = self._stems(LABELS, ".json"), self._stems(CAMERA, ".jpg")
+        if not labelled:
+            raise DataSetError(f"{self.label_folder}: no labels; unpack Astyx HiRes2019 there")
+        self.ids = labelled if numbers == "all" else self._listed(numbers, labelled)
         if numbers == "all":
-            self.ids = sorted(path.stem for path in self.label_folder.glob("*.json"))
-        else:
-            try:
-                self.ids = read_ids(numbers, self.folder)
-            except (OSError, ValueError) as error:
-                raise DataSetError(f"numbers {numbers!r}: {error}; give 'all' or a file of frames") from None
-        if not self.ids:
-            raise DataSetError(f"{self.label_folder}: no labels; unpack the data set there")
-        self._cameras = [self._read_camera(frame) for frame in self.ids]
-        self._labels = [self._read_labels(index) for index in range(len(self.ids))]
+            self.notes = lacking(sorted(set(pictured) - set(labelled)), "picture", "labels, and is left out")
+        self._labels = [read_boxes(self.label_folder / f"{frame}.json") for frame in self.ids]
         self._take_stock(boxes for boxes, _ in self._labels)
+        self._cameras, self._to_camera = [], []
+        for index, frame in enumerate(self.ids):
+            K, to_camera = read_camera(path := self.folder / "calibration" / f"{frame}.json")
+            camera = Camera.of_intrinsics(K, *image_size(self.image_path(index)))
+            if not (0 < camera.P[0, 2] < camera.width and 0 < camera.P[1, 2] < camera.height):
+                raise DataSetError(f"{path}: the principal point is outside of {self.image_path(index)}")
+            self._cameras.append(camera)
+            self._to_camera.append(to_camera)
 
     @property
     def label_folder(self) -> Path:
         """Where the labels are."""
-        return self.folder / _LABELS
+        return self.folder / LABELS
 
     def image_path(self, index: int) -> Path:
         """Where the image of a frame is."""
@@ -68,11 +61,12 @@ class AstyxFrames(PosedFrames):
 
     def camera(self, index: int) -> Camera:
         """The camera of a frame."""
-        return Camera.of_intrinsics(self._cameras[index][0], *image_size(self.image_path(index)))
+        return self._cameras[index]
 
     def objects(self, index: int) -> Objects:
-        """What is annotated and in view; what is not sure has no 3D box, and stands last as KITTI's DontCare does."""
-        found, _ = objects_in_image(*self._labels[index], self.camera(index))
+        """What is annotated and in view; DontCare has no 3D box and stands last, as in KITTI's labels."""
+        boxes, occluded = self._labels[index]
+        found, _ = objects_in_image(boxes.moved(self._to_camera[index]), occluded, self.camera(index))
         unsure = found.names == DONT_CARE
         found.boxes[unsure], found.truncated[unsure], found.occluded[unsure] = np.nan, -1, -1
         return found[np.argsort(unsure, kind="stable")]
@@ -81,69 +75,27 @@ class AstyxFrames(PosedFrames):
         """None: scans are not read."""
         return None
 
-    def _read_camera(self, frame: str) -> tuple[np.ndarray, np.ndarray]:
-        """The intrinsics (3, 3) and the transform (4, 4) from the radar's frame, that of labels, to the camera's."""
-        path = self.folder / "calibration" / f"{frame}.json"
-        with _named(path):
-            sensors = {row["sensor_uid"]: row["calib_data"] for row in _read(path)["sensors"]}
-            to_radar = _numbers(sensors[CAMERA]["T_to_ref_COS"], (4, 4))
-            return _numbers(sensors[CAMERA]["K"], (3, 3)), np.linalg.inv(to_radar)
+    def _stems(self, folder: str, suffix: str) -> list[str]:
+        files = (self.folder / folder).glob(f"*{suffix}")
+        return sorted(path.stem for path in files if not is_left_behind(path.name))
 
-    def _read_labels(self, index: int) -> tuple[PosedBoxes, np.ndarray]:
-        """The boxes in the camera's frame, and KITTI's codes of occlusion, which Astyx's are."""
-        path = self.label_folder / f"{self.ids[index]}.json"
-        with _named(path):
-            rows = _read(path)["objects"]
-            sizes = _numbers([row["dimension3d"] for row in rows], (len(rows), 3))
-            if not (sizes > 0).all():
-                raise ValueError("dimension3d must be above 0")
-            turns = _numbers([row["orientation_quat"] for row in rows], (len(rows), 4))
-            if not turns.any(axis=1).all():
-                raise ValueError("orientation_quat must not be 0")
-            # Astyx has w first.
-            rotations = np.array([rotation_matrix(np.roll(q, -1)) for q in turns]).reshape(-1, 3, 3)
-            centres = _numbers([row["center3d"] for row in rows], (len(rows), 3))
-            names = np.array([_name(row) for row in rows], dtype=str)
-            occluded = np.array([int(row["occlusion"]) for row in rows], int)
-        return PosedBoxes(names, centres, rotations, sizes).moved(self._cameras[index][1]), occluded
+    def _listed(self, numbers: str, labelled: list[str]) -> list[str]:
+        """The frames of a file. Raises DataSetError where there is no such file, or it names others."""
+        how = "give 'all' or a text file with a frame's six digits a line"
+        if numbers in PUBLISHED:
+            raise DataSetError(f"numbers {numbers!r}: that is a split of KITTI; {how}")
+        try:
+            ids = read_ids(numbers, self.folder)
+        except FileNotFoundError:
+            raise DataSetError(f"numbers {numbers!r}: no such file, here or in {self.folder}; {how}") from None
+        except (OSError, ValueError) as error:
+            raise DataSetError(f"numbers {numbers!r}: {error}; {how}") from None
+        if unknown := sorted(set(ids) - set(labelled)):
+            raise DataSetError(f"{numbers}: {self.label_folder} has no {listed(unknown)}; {how}")
+        return ids
 
     def _check(self, problems: FileProblems, index: int) -> None:
         try:
             image_size(self.image_path(index))
         except ImageError as error:
             problems.note("image missing or broken", self.ids[index], str(error))
-
-
-def _name(row: dict[str, Any]) -> str:
-    name = str(row["classname"])
-    if int(row["label_certainty"]) == _UNSURE:
-        return DONT_CARE
-    return "Van" if name == "Car" and row["dimension3d"][2] > _VAN_HEIGHT else _NAMES.get(name, name)
-
-
-def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    found = np.array(values, float).reshape(shape) if values else np.zeros(shape)
-    if not np.isfinite(found).all():
-        raise ValueError("numbers must be finite")
-    return found
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn what a file's missing or malformed entries cause into a DataSetError that names it."""
-    try:
-        yield
-    except KeyError as error:
-        raise DataSetError(f"{path}: {str(error)[:100]} is missing; unpack the data set again") from None
-    except (TypeError, ValueError, OverflowError, RecursionError, np.linalg.LinAlgError) as error:
-        raise DataSetError(f"{path}: not Astyx's JSON ({str(error)[:200]}); unpack the data set again") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except OSError as error:
-        raise DataSetError(f"{path}: {error.strerror}; unpack the data set there") from None
-    if not isinstance(content, dict):
-        raise ValueError("no object at its top")
-    return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from add_model.geometry import boxes as box3d
 from training.data.astyx.dataset import AstyxFrames
+from training.data.astyx.files import read_boxes, read_camera
 from training.data.sources import AstyxSource
 from training.data.world import World
 from training.errors import DataSetError
@@ -111,49 +113,99 @@ def test_data_check_knows_the_layout(made, capsys):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("groundtruth_obj3d/000000.json", "{", "not Astyx's JSON"),
-        ("groundtruth_obj3d/000000.json", "[]", "no object at its top"),
-        ("groundtruth_obj3d/000000.json", '{"objects": [{"classname": "Car"}]}', "is missing"),
-        ("calibration/000000.json", '{"sensors": []}', "'camera_front' is missing"),
-        ("calibration/000000.json", None, "No such file"),
+        ("groundtruth_obj3d/000000.json", "{", "000000.json: not Astyx's JSON (Expecting"),
+        ("groundtruth_obj3d/000000.json", "[]", "000000.json: not Astyx's JSON ("),
+        ("groundtruth_obj3d/000000.json", '{"objects": {}}', "000000.json: not Astyx's JSON (objects is no list)"),
+        ("groundtruth_obj3d/000000.json", '{"objects": [{"classname": "Car"}]}', ": 'dimension3d' is missing;"),
+        ("calibration/000000.json", '{"sensors": []}', "000000.json: 'camera_front' is missing; unpack"),
+        ("calibration/000000.json", None, "000000.json: No such file or directory; unpack the data set there"),
         ("camera_front/000000.jpg", "no image", "image missing or broken"),
         ("camera_front/000000.jpg", None, "image missing or broken"),
     ],
-)
+)  # fmt: skip
 def test_broken_files_are_named(tmp_path, file, content, words):
     root = tmp_path / "astyx"
     write(root, [WORLD.sample(0)])
     (root / file).unlink() if content is None else (root / file).write_text(content)
-    with pytest.raises(DataSetError, match=words) as caught:
+    with pytest.raises(DataSetError, match=re.escape(words)) as caught:
         AstyxFrames(root)
-    assert "000000" in str(caught.value)
+    assert str(caught.value).count("unpack") <= 1
 
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("dimension3d", [4.0, 0.0, 1.5], "above 0"),
-        ("dimension3d", [4.0, 1.5], "not Astyx's JSON"),
-        ("orientation_quat", [0, 0, 0, 0], "must not be 0"),
-        ("center3d", [1.0, float("nan"), 0.0], "finite"),
-        ("occlusion", "much", "not Astyx's JSON"),
+        ("dimension3d", [4.0, 0.0, 1.5], "dimension3d must be above 0"),
+        ("dimension3d", [4.0, 1.5], "dimension3d is 3 numbers, not '[4.0, 1.5]'"),
+        ("dimension3d", [[4.0, 1.8, 1.5]], "dimension3d is 3 numbers"),
+        ("orientation_quat", [0, 0, 0, 0], "orientation_quat [0, 0, 0, 0] is none"),
+        ("orientation_quat", [1e200, 1, 0, 0], "is none"),
+        ("center3d", [1.0, float("nan"), 0.0], "center3d is 3 numbers"),
+        ("occlusion", 7, "occlusion is one of 0, 1, 2, not '7'"),
+        ("label_certainty", "high", "label_certainty is one of 0, 1, 2, not 'high'"),
+        ("classname", "", "classname '' is no name"),
     ],
 )
 def test_labels_that_cannot_be_are_refused(tmp_path, key, value, words):
+    path = tmp_path / "000000.json"
+    label = {"classname": "Car", "center3d": [15, 4, 0], "dimension3d": [4, 1.8, 1.5]}
+    label |= {"orientation_quat": [1, 0, 0, 0], "occlusion": 0, "label_certainty": 0}
+    path.write_text(json.dumps({"objects": [label]}))
+    assert read_boxes(path)[0].names.tolist() == ["Car"]
+    path.write_text(json.dumps({"objects": [label | {key: value}]}))
+    with pytest.raises(DataSetError, match=re.escape(words)):
+        read_boxes(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("K", None, "K is 3 x 3 numbers, not 'None'"),
+        ("K", [[0, 0, 320], [0, 0, 96], [0, 0, 1]], "K of camera_front is that of no camera"),
+        ("K", [[500, 0, 0], [0, 500, 0], [320, 96, 1]], "K of camera_front is that of no camera"),
+        ("T_to_ref_COS", (9 * np.eye(4)).tolist(), "no rotation and translation"),
+        ("T_to_ref_COS", np.diag([1, 1, -1, 1]).tolist(), "no rotation and translation"),
+    ],
+)
+def test_calibrations_that_cannot_be_are_refused(tmp_path, key, value, words):
+    path = tmp_path / "000000.json"
+    camera = {"K": [[500, 0, 320], [0, 500, 96], [0, 0, 1]], "T_to_ref_COS": TO_RADAR.tolist()}
+    rows = lambda of: {"sensors": [{"sensor_uid": "camera_front", "calib_data": of}]}  # noqa: E731
+    path.write_text(json.dumps(rows(camera)))
+    np.testing.assert_allclose(read_camera(path)[1] @ TO_RADAR, np.eye(4), atol=1e-12)
+    path.write_text(json.dumps(rows(camera | {key: value})))
+    with pytest.raises(DataSetError, match=re.escape(words)):
+        read_camera(path)
+
+
+def test_what_is_left_out_is_told_and_what_is_no_frame_passed_over(tmp_path):
     root = tmp_path / "astyx"
-    write(root, [WORLD.sample(0)])
-    path = root / "groundtruth_obj3d" / "000000.json"
-    content = json.loads(path.read_text())
-    content["objects"][0][key] = value
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataSetError, match=words):
+    write(root, [WORLD.sample(0), WORLD.sample(1)])
+    (root / "groundtruth_obj3d" / "000001.json").unlink()
+    (root / "groundtruth_obj3d" / "._000000.json").write_text("macOS")
+    frames = AstyxFrames(root)
+    assert frames.ids == ["000000"]
+    assert frames.notes == ["1 picture has no labels, and is left out: 000001"]
+    cv2.imwrite(str(root / "camera_front" / "000000.jpg"), np.zeros((50, 60, 3), np.uint8))
+    with pytest.raises(DataSetError, match=r"principal point is outside of .*000000\.jpg"):
         AstyxFrames(root)
 
 
-def test_wrong_arguments_are_told(made, tmp_path):
-    with pytest.raises(DataSetError, match="there is object"):
-        AstyxFrames(made[0], depth="lidar")
-    with pytest.raises(DataSetError, match="give 'all' or a file"):
-        AstyxFrames(made[0], "none.txt")
+@pytest.mark.parametrize(
+    ("numbers", "depth", "words"),
+    [
+        ("all", "lidar", "of Astyx HiRes2019 there are object and none"),
+        ("none.txt", None, "'none.txt': no such file, here or in"),
+        ("chen_train", None, "that is a split of KITTI; give 'all'"),
+        ("short.txt", None, "short.txt: .*groundtruth_obj3d has no 12; give"),
+    ],
+)
+def test_wrong_arguments_are_told(made, numbers, depth, words):
+    (made[0] / "short.txt").write_text("12\n000000\n")
+    with pytest.raises(DataSetError, match=words):
+        AstyxFrames(made[0], numbers, depth)
+
+
+def test_a_folder_without_labels_is_told(tmp_path):
     with pytest.raises(DataSetError, match="no labels; unpack"):
         AstyxFrames(tmp_path)
