@@ -94,7 +94,10 @@ def _start_server() -> None:
 
 def lines_of(path: Path) -> int:
     """How many lines a file has so far."""
-    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+    try:
+        return len(path.read_bytes().splitlines())
+    except FileNotFoundError:  # not yet, or not any more: a run that starts afresh removes it
+        return 0
 
 
 def kill_when(run: Training, moment: Callable[[], bool]) -> bool:
