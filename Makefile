@@ -33,6 +33,8 @@ READY := $(VENV)/.ready
 # Frames as the network sees them: rendered at its focal length.
 SEEN := --width 621 --height 188 --focal 360.5
 FROM_HEIGHTS := --width 577 --height 360 --focal 360.5 --camera-height 0.4 3.2
+# Frames as a camera takes them.
+FULL := --width 1242 --height 375 --focal 721
 TRAIN := $(VENV)/bin/python -m training
 WORLD := --config config/train/recipes/monodle_lite0_world.yaml
 REAL := runs/monodle_lite0_more_real
@@ -54,9 +56,10 @@ demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes yo
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini and data/kitti_more
+weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini, kitti_more and astyx
 	@for d in kitti_mini kitti_more; do test -d data/$$d/training || { echo "error: data/$$d is missing: put or link a folder \
 	in KITTI's layout there, with frame ids in ImageSets/train.txt" >&2; exit 1; }; done
+	@test -d data/astyx/camera_front || { echo "error: data/astyx is missing: put or link Astyx HiRes2019 there" >&2; exit 1; }
 	$(TRAIN).world --out data/world --frames 5800 $(SEEN)
 	$(TRAIN).world --out data/world --frames 200 --first 5800 --split val $(SEEN)
 	$(TRAIN) fit $(WORLD) --trainer.precision $(PRECISION) --resume
@@ -70,6 +73,7 @@ weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/
 	$(TRAIN).world --out data/world_heights --frames 200 --first 5800 --split val $(FROM_HEIGHTS)
 	$(TRAIN) fit --config config/train/recipes/monodle_lite0_heights.yaml --trainer.precision $(PRECISION) --resume
 	$(TRAIN).export --checkpoint runs/monodle_lite0_heights/last.ckpt --out runs/monodle_lite0_heights/weights
+	$(TRAIN).world --out data/world_full --frames 1200 $(FULL)
 	@# Without a fold each, for the scores, and with both, which ships.
 	for without in "" a b; do \
 	  overlay=$${without:+--config config/train/overlays/without_fold_$$without.yaml}; run=$(REAL)$${without:++without_fold_$$without}; \

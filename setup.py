@@ -22,7 +22,7 @@ setup(
     author_email="add_ros@users.noreply.github.com",
     maintainer="add_ros maintainers",
     maintainer_email="add_ros@users.noreply.github.com",
-    license="Apache-2.0 AND CC-BY-NC-SA-3.0",
+    license="Apache-2.0 AND CC-BY-NC-SA-4.0",
     python_requires=">=3.10",
     packages=find_packages(include=["add_ros", "add_ros.*", "add_model", "add_model.*", "training", "training.*"]),
     package_data={"": ["*.j2", "*.html", "*.css", "*.js", "*.json", "*.txt"], "add_model": ["weights/*"]},

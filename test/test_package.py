@@ -80,7 +80,7 @@ def test_package_xml_names_every_ros_dependency():
     warnings = []
     package = parse_package(str(ROOT / "package.xml"), warnings=warnings)
     assert not warnings
-    assert (package.name, package.package_format, package.licenses) == ("add_ros", 3, ["Apache-2.0", "CC-BY-NC-SA-3.0"])
+    assert (package.name, package.package_format, package.licenses) == ("add_ros", 3, ["Apache-2.0", "CC-BY-NC-SA-4.0"])
     assert package.get_build_type() == "ament_python"
     used = set()
     for name in MODULES:

@@ -183,19 +183,22 @@ def test_wrong_images_are_refused(predictor):
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1919, 1079)])
 def test_a_jpeg_at_half_its_size_gives_the_boxes_of_the_whole(width, height):
     predictor = Predictor(device="cpu", threads=1, flip_test=False)
-    sample = World(seed=91, width=width, height=height, focal=1115.0).sample(3)
-    assert predictor.half_is_enough(sample.camera)
-    jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-    whole, half = (cv2.imdecode(jpeg, flag)[..., ::-1] for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_2))
-    expected, found = (predictor.predict(image, sample.camera, 0.1) for image in (whole, half))
-    sure = expected[expected.scores > 0.5]
-    assert len(sure) >= 2
-    for name, box, rectangle in zip(sure.names, sure.boxes, sure.boxes2d, strict=True):
-        same = found[found.names == name]
-        nearest = np.linalg.norm(same.boxes[:, :3] - box[:3], axis=1).argmin()
-        centres = [(r[:2] + r[2:]) / 2 for r in (same.boxes2d[nearest], rectangle)]
-        np.testing.assert_allclose(*centres, atol=3)  # pixels of 1920
-        np.testing.assert_allclose(same.boxes[nearest, :3], box[:3], rtol=0.03, atol=0.1)
+    world, apart = World(seed=91, width=width, height=height, focal=1115.0), []
+    for sample in map(world.sample, range(6)):
+        assert predictor.half_is_enough(sample.camera)
+        jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+        whole, half = (cv2.imdecode(jpeg, flag)[..., ::-1] for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_2))
+        expected, found = (predictor.predict(image, sample.camera, 0.1) for image in (whole, half))
+        for one in range(int((expected.scores > 0.5).sum())):
+            same = np.flatnonzero(found.names == expected.names[one])
+            same = same[np.linalg.norm(found.boxes[same, :3] - expected.boxes[one, :3], axis=1).argmin()]
+            (left, top, right, bottom), there = expected.boxes2d[one], found.boxes2d[same]
+            centre = np.hypot(there[0] + there[2] - left - right, there[1] + there[3] - top - bottom) / 2
+            apart.append([centre, abs(found.boxes[same, 2] / expected.boxes[one, 2] - 1)])
+    assert len(apart) >= 25
+    # Pixels of 1920, and shares of the distance. Between neighbouring cells a box can jump: not all are as near.
+    assert (np.median(apart, axis=0) < [0.8, 0.01]).all()
+    assert (np.quantile(apart, 0.8, axis=0) < [2, 0.03]).all()
 
 
 @pytest.mark.parametrize(
