@@ -12,6 +12,7 @@ import numpy as np
 
 from add_model.classes import DONT_CARE
 from add_model.geometry.boxes import rotation_matrix
+from training.data.json_rows import numbers
 from training.data.posed_objects import PosedBoxes
 from training.data.text_files import read_text
 from training.errors import DataSetError
@@ -32,7 +33,7 @@ def read_camera(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     with _named(path):
         sensors = {row["sensor_uid"]: row["calib_data"] for row in _content(path, "sensors")}
-        K, to_radar = _numbers(sensors[CAMERA], "K", (3, 3)), _numbers(sensors[CAMERA], "T_to_ref_COS", (4, 4))
+        K, to_radar = numbers(sensors[CAMERA], "K", (3, 3)), numbers(sensors[CAMERA], "T_to_ref_COS", (4, 4))
         if not (K[0, 0] > 0 and K[1, 1] > 0 and np.array_equal(K[2], [0, 0, 1])):
             raise ValueError("K of camera_front is that of no camera")
         turn = to_radar[:3, :3]
@@ -49,13 +50,13 @@ def read_boxes(path: Path) -> tuple[PosedBoxes, np.ndarray]:
     """
     with _named(path):
         rows = _content(path, "objects")
-        sizes = [_numbers(row, "dimension3d", (3,)) for row in rows]
+        sizes = [numbers(row, "dimension3d", (3,)) for row in rows]
         if any((size <= 0).any() for size in sizes):
             raise ValueError("dimension3d must be above 0")
         names = [_name(row, size[2]) for row, size in zip(rows, sizes, strict=True)]
         boxes = PosedBoxes(
             np.array(names, dtype=str),
-            np.array([_numbers(row, "center3d", (3,)) for row in rows]).reshape(-1, 3),
+            np.array([numbers(row, "center3d", (3,)) for row in rows]).reshape(-1, 3),
             np.array([_rotation(row) for row in rows]).reshape(-1, 3, 3),
             np.array(sizes).reshape(-1, 3),
         )
@@ -72,7 +73,7 @@ def _name(row: dict[str, Any], height: float) -> str:
 
 
 def _rotation(row: dict[str, Any]) -> np.ndarray:
-    w, x, y, z = quaternion = _numbers(row, "orientation_quat", (4,))
+    w, x, y, z = quaternion = numbers(row, "orientation_quat", (4,))
     if abs(np.abs(quaternion).max() - 0.75) > 0.3:  # of a unit quaternion it is 0.5 to 1
         raise ValueError(f"orientation_quat {row['orientation_quat']} is none")
     return rotation_matrix(np.array([x, y, z, w]))
@@ -82,13 +83,6 @@ def _code(row: dict[str, Any], key: str) -> int:
     if row[key] not in _CODES:
         raise ValueError(f"{key} is one of {', '.join(map(str, _CODES))}, not {str(row[key])[:60]!r}")
     return int(row[key])
-
-
-def _numbers(row: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
-    found = np.array(row[key], float)
-    if found.shape != shape or not np.isfinite(found).all():
-        raise ValueError(f"{key} is {' x '.join(map(str, shape))} numbers, not {str(row[key])[:60]!r}")
-    return found
 
 
 def _content(path: Path, key: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from add_model.geometry.boxes import rotation_matrix
+from training.data.json_rows import numbers
 from training.data.posed_objects import PosedBoxes, matrix
 from training.errors import DataSetError
 
@@ -216,13 +217,9 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 def _numbers(row: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        found = np.array(row[key], float)
-    except (TypeError, ValueError, OverflowError):
-        found = np.array(np.nan)
-    if found.shape != shape or not np.isfinite(found).all():
-        what = " x ".join(map(str, shape))
-        raise ValueError(f"row {row['token']}: {key} is {what} numbers, not {str(row[key])[:60]!r}")
-    return found
+        return numbers(row, key, shape)
+    except ValueError as error:
+        raise ValueError(f"row {row['token']}: {error}") from None
 
 
 def _rotation(row: dict[str, Any]) -> np.ndarray:
