@@ -34,7 +34,7 @@ def wait_until(condition, process, seconds=120):
 
 @pytest.mark.slow
 def test_sigterm_ends_a_training_with_143_and_says_what_is_kept(tmp_path):
-    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 60})
+    config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 600})
     command = [sys.executable, "-m", "training", "fit", "--config", str(config), "--run-dir", FOLDER]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
