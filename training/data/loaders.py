@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from multiprocessing import get_all_start_methods
 
 import cv2
 import lightning
@@ -119,9 +120,12 @@ class Loaders(lightning.LightningDataModule):
         _require_usable(self.augmentation, self.batch_size, self.num_workers, multiple)
         pin = isinstance(self.trainer.accelerator, CUDAAccelerator)
         workers = min(self.num_workers, usable_cores())  # recipes are written for larger machines
+        # Python 3.14's default would pickle the data set, with all cached images, for each of them.
+        forks = workers > 0 and "fork" in get_all_start_methods()
         return DataLoader(
             dataset,
             num_workers=workers,
+            multiprocessing_context="fork" if forks else None,
             persistent_workers=workers > 0,
             pin_memory=pin,
             worker_init_fn=_one_thread,
