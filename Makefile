@@ -27,6 +27,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
 REQ := requirements
 RUNTIME := $(wildcard runtime/*.py runtime/vision_msgs/* runtime/vision_msgs/msg/*)
+AUTOWARE := test/support/autoware_perception_msgs
 RUN_FILES := $(REQ)/runtime.txt $(REQ)/base.txt
 READY := $(VENV)/.ready
 
@@ -53,8 +54,9 @@ train-setup: $(READY)-train ## add what training and the torch backend need (tor
 demo: $(READY)-run ## bag -> node -> boxes -> page, for real; KITTI=DIR takes your frames, MODEL=X your detector, OUT=DIR says where to
 	$(VENV)/bin/python -m add_ros.demo --out "$(OUT)" $(if $(KITTI),--kitti "$(KITTI)") $(if $(MODEL),--model "$(MODEL)")
 
+# The tests start some hundred processes, each of which would compile the package for itself.
 test: $(READY)-test ## run all tests (sets up what is missing); TESTS=test/test_x.py runs one file
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 weights: $(READY)-train ## train the shipped weights anew, in hours; needs data/kitti_mini, kitti_more and astyx
 	@for d in kitti_mini kitti_more; do test -d data/$$d/training || { echo "error: data/$$d is missing: put or link a folder \
@@ -116,9 +118,11 @@ $(READY)-train: $(READY)-run $(REQ)/train.txt
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/train.txt
 	@touch $@
 
-$(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/openvino.txt $(REQ)/cluster.txt $(REQ)/test.txt $(REQ)/tracking.txt
+$(READY)-test: $(READY)-run $(REQ)/train.txt $(REQ)/openvino.txt $(REQ)/cluster.txt $(REQ)/test.txt $(REQ)/tracking.txt \
+		$(wildcard $(AUTOWARE)/* $(AUTOWARE)/msg/*)
 	@$(PYTHON) runtime/setup_venv.py $(VENV) $(RUN_FILES) $(REQ)/test.txt
 	@$(VENV)/bin/python -m pip install --quiet --no-deps -c $(REQ)/constraints.txt -r $(REQ)/tracking.txt
+	@$(VENV)/bin/python runtime/build_messages.py $(AUTOWARE) $(VENV)/test_messages
 	@touch $@
 
 $(READY)-docs: $(READY)-run $(REQ)/docs.txt

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent / "runtime"))
-from build_vision_msgs import build  # noqa: E402
+from build_messages import build  # noqa: E402
 
 
 def site(prefix: Path) -> Path:

@@ -195,7 +195,7 @@ def main() -> int:
         install(python, venv / "setup.log", args.requirements)
         add_paths(python)
         add_command(python)
-        builder = str(ROOT / "runtime" / "build_vision_msgs.py")
+        builder = str(ROOT / "runtime" / "build_messages.py")
         if subprocess.run([str(python), builder], env=environment()).returncode:
             return 1
         check_imports(python)

@@ -1,4 +1,4 @@
-"""Autoware's objects over DDS: its messages are built here as vision_msgs is, with the fields that they have there."""
+"""Autoware's objects over DDS: its messages are built as vision_msgs is, with the fields that they have there."""
 
 import importlib.util
 import json
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,15 +52,14 @@ print(json.dumps({"frame": heard[0].header.frame_id, "objects": [
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory):
+def messages():
     """The environment of a process that has Autoware's messages."""
     if INSTALLED:
         return {}
-    prefix = tmp_path_factory.mktemp("autoware")
+    prefix = Path(sys.prefix) / "test_messages"  # where `make test` has built them
     source = ROOT / "test" / "support" / "autoware_perception_msgs"
-    program = "import pathlib, sys; from build_vision_msgs import build; build(*map(pathlib.Path, sys.argv[1:]))"
-    command = [sys.executable, "-c", program, str(source), str(prefix)]
-    done = subprocess.run(command, cwd=ROOT / "runtime", capture_output=True, text=True, timeout=300)
+    command = [sys.executable, str(ROOT / "runtime" / "build_messages.py"), str(source), str(prefix)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     site = prefix / os.path.relpath(sysconfig.get_path("purelib"), sys.prefix)
     added = {"PYTHONPATH": site, "LD_LIBRARY_PATH": prefix / "lib", "AMENT_PREFIX_PATH": prefix}

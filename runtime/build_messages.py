@@ -1,8 +1,8 @@
-"""Build vision_msgs against the ROS wheels of the virtual environment that runs this file, and install it there.
+"""Build a package of messages against the ROS wheels of the virtual environment that runs this file, and install it.
 
-    .venv/bin/python runtime/build_vision_msgs.py
+    .venv/bin/python runtime/build_messages.py [SOURCE PREFIX]
 
-Does nothing when the environment holds a build of these very message files.
+By default vision_msgs, into the environment. Does nothing where PREFIX holds a build of these very message files.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "vision_msgs"
 PREFIX = Path(sys.prefix)
-MARK = PREFIX / "share" / "vision_msgs" / "built_from"
 
 
 class BuildError(Exception):
     """The message says what is missing and how to get it."""
 
 
-def fingerprint() -> str:
+def fingerprint(source: Path) -> str:
     """What the result depends on: the sources, this Python and the ROS generators installed beside it."""
     digest = hashlib.sha256(f"{sys.version_info[:2]} {sysconfig.get_platform()}".encode())
-    for file in sorted([*SOURCE.rglob("*.msg"), SOURCE / "CMakeLists.txt", SOURCE / "package.xml"]):
+    for file in sorted([*source.rglob("*.msg"), source / "CMakeLists.txt", source / "package.xml"]):
         digest.update(file.name.encode() + file.read_bytes())
     for wheel in sorted(p.name for p in Path(sysconfig.get_path("purelib")).glob("ros_*.dist-info")):
         digest.update(wheel.encode())
@@ -113,7 +112,7 @@ def build(source: Path = SOURCE, prefix: Path = PREFIX, **more: object) -> None:
     if not (PREFIX / "share" / "rosidl_default_generators").is_dir():
         raise BuildError(f"the ROS wheels are missing in {PREFIX}; run:\n    make setup")
     mend_include_paths(include, Path(numpy.get_include()))
-    with tempfile.TemporaryDirectory(prefix="vision_msgs_") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{source.name}_") as folder:
         options = {
             "CMAKE_INSTALL_PREFIX": prefix,
             "CMAKE_BUILD_TYPE": "Release",
@@ -143,12 +142,14 @@ def main() -> int:
     if sys.prefix == sys.base_prefix:
         print("error: run this with the Python of a virtual environment; `make setup` does", file=sys.stderr)
         return 1
-    if MARK.is_file() and MARK.read_text().strip() == fingerprint():
+    source, prefix = map(Path, sys.argv[1:]) if sys.argv[1:] else (SOURCE, PREFIX)
+    mark = prefix / "share" / source.name / "built_from"
+    if mark.is_file() and mark.read_text().strip() == fingerprint(source):
         return 0
-    print("building vision_msgs (about half a minute, once)", flush=True)
+    print(f"building {source.name} (about half a minute, once)", flush=True)
     try:
-        build()
-        MARK.write_text(fingerprint() + "\n")
+        build(source, prefix)
+        mark.write_text(fingerprint(source) + "\n")
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
