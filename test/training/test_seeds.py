@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from support.paths import ROOT
-from support.training_bench import configure
+from support.training_bench import Training, configure
 
 from training.errors import TrainingError
 from training.metrics import read_metrics
@@ -42,12 +42,19 @@ def test_last_and_best_epochs_by_hand():
 
 
 @pytest.mark.slow
-def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatch, capfd):
+def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatch, capsys):
     config = configure(tmp_path / "tiny.yaml", trainer={"max_epochs": 1})
-    command = [sys.executable, "-m", "training", "seeds", "--config", config, "--out", tmp_path / "out"]
-    done = subprocess.run([*command, "--seeds", "0", "1"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Car 3d moderate" in done.stdout
+    arguments = ["--config", str(config), "--out", str(tmp_path / "out"), "--seeds", "0", "1"]
+
+    def train(command, **_):
+        """The same in a process that has Lightning already."""
+        assert command[:3] == [sys.executable, "-m", "training"]
+        run = Training(tmp_path, *command[3:])
+        return subprocess.CompletedProcess(command, run.finish(), run.text())
+
+    monkeypatch.setattr("training.seeds.subprocess.run", train)
+    assert main(arguments) == 0
+    assert "Car 3d moderate" in capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "seeds.json").read_text())
     assert report["seeds"] == [0, 1]
     losses = [read_metrics(tmp_path / "out" / f"seed_{seed}" / "metrics.csv")[0]["train/loss"] for seed in (0, 1)]
@@ -59,7 +66,7 @@ def test_seeds_train_differently_and_finished_ones_are_kept(tmp_path, monkeypatc
         "training.seeds.subprocess.run",
         lambda words, **_: commands.append(words) or subprocess.CompletedProcess(words, 0),
     )
-    assert main(["--config", str(config), "--out", str(tmp_path / "out"), "--seeds", "0", "1", "--data", "x"]) == 0
+    assert main([*arguments, "--data", "x"]) == 0
     assert all("--resume" in words and words[words.index("--data") + 1] == "x" for words in commands)
     assert json.loads((tmp_path / "out" / "seeds.json").read_text()) == report
 
