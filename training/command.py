@@ -31,6 +31,7 @@ from training.metrics import MetricsFile
 from training.objectives.base import CHECKPOINT_OPTIONS
 from training.parser import ConfigFile, TrainingParser
 from training.progress import Progress, ScoringLines, say, silence_lightning
+from training.progress_bar import lock_within_process
 from training.recipes import run_name
 from training.renamed_options import require_new_options
 from training.resume import require_same
@@ -177,6 +178,7 @@ class TrainingCommand(LightningCLI):
         loggers = [logger for logger in loggers if isinstance(logger, Logger)]
         bar = sys.stderr.isatty() if given.enable_progress_bar is None else given.enable_progress_bar
         given.enable_progress_bar, given.enable_model_summary = bar, bool(given.enable_model_summary)
+        lock_within_process()
         self.metrics = MetricsFile(self.run_dir)
         if self.subcommand == "fit":
             keeper = self._keeper()

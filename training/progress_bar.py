@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from datetime import timedelta
@@ -51,12 +52,22 @@ class Lines:
         """Nothing: the command says itself what it has done."""
 
 
+def lock_within_process() -> None:
+    """Give tqdm's bars a lock of this process: no other draws any, and from Python 3.14 on one that several share is
+    warned of as leaked where a command is stopped.
+    """
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
+
+
 def progress(total: int | None, unit: str, what: str) -> tqdm | Lines:
     """A context manager whose `update` is to be called for each unit that is done. Takes what `Lines` takes."""
     if not sys.stderr.isatty():
         return Lines(total, unit, what)
     from tqdm import tqdm  # a tenth of the time that a command takes to start
 
+    lock_within_process()
     return tqdm(total=total, unit=f" {unit}", desc=what, leave=False)
 
 

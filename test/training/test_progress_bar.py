@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 
 import pytest
+from support.paths import ROOT
 
 from training.progress_bar import counted, progress
 
@@ -77,3 +79,18 @@ def test_an_error_between_two_items_is_raised(monkeypatch):
 
     with pytest.raises(OSError, match="gone"):
         list(counted(broken(), "frames", "read", 2))
+
+
+def test_a_bar_shares_nothing_with_other_processes():
+    """A semaphore, which tqdm makes for that, would be warned of as leaked where the command is killed."""
+    code = (
+        "import multiprocessing, sys\n"
+        "from multiprocessing import resource_tracker\n"
+        "multiprocessing.set_start_method('forkserver')\n"  # as it is from Python 3.14 on
+        "sys.stderr.isatty = lambda: True\n"
+        "from training.progress_bar import counted\n"
+        "assert list(counted(range(3), 'frames', 'predict')) == [0, 1, 2]\n"
+        "print(resource_tracker._resource_tracker._fd)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
