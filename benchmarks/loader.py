@@ -44,7 +44,14 @@ class Over(TrainingViews):
 
 def rate(views: Over, workers: int, batch: int) -> tuple[float, float]:
     """(images a second, CPU milliseconds an image) once the first batch of every worker is there."""
-    loader = DataLoader(views, batch_size=batch, num_workers=workers, collate_fn=collate, worker_init_fn=_one_thread)
+    loader = DataLoader(
+        views,
+        batch_size=batch,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+    )
     batches = iter(loader)
     skipped = max(1, workers)
     for _ in range(skipped):

@@ -262,7 +262,7 @@ def _stream(answer: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 @contextmanager
 def _competing(busy: bool) -> Iterator[None]:
-    other = multiprocessing.Process(target=_burn, daemon=True) if busy else None
+    other = multiprocessing.get_context("fork").Process(target=_burn, daemon=True) if busy else None
     if other:
         other.start()
     yield

@@ -32,6 +32,7 @@ _LOGS = tempfile.TemporaryDirectory(prefix="add_ros_test_log_")  # removed when 
 os.environ["ROS_LOG_DIR"] = _LOGS.name
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHON_COLORS"] = "0"  # argparse's, from Python 3.14 on
 
 # The same examples in each run: a test that fails here fails everywhere.
 settings.register_profile("add_ros", deadline=None, derandomize=True, database=None)

@@ -140,6 +140,7 @@ def test_weights_of_something_else_give_one_message(tmp_path):
         initial_detector("monodle_dla34", str(tmp_path / "other.pth"))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 def test_a_compiled_detector_sees_the_same_and_is_saved_by_the_same_names():
     torch.manual_seed(0)
     plain = LitDetector("monodle_plain", init_weights=None)

@@ -285,7 +285,7 @@ def test_no_result_bag_stays_where_scoring_fails(bag, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_image_stays_in_memory(streets, monkeypatch):
+def test_no_image_stays_in_memory(bag, streets, monkeypatch):
     """Of 30 frames at most a few images are alive at any time: those in work, read ahead, and in the reader's hands."""
     alive, most = weakref.WeakSet(), 0
 
