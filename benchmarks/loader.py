@@ -18,7 +18,8 @@ from add_model.registry import build
 from training.data.augmentation import Augmentation
 from training.data.collation import collate
 from training.data.image_cache import IMAGES, ImageCache
-from training.data.kitti.dataset import DEPTH_SOURCES, KittiFolder, read_ids
+from training.data.kitti.dataset import DEPTH_SOURCES, KittiFolder
+from training.data.kitti.splits import read_ids
 from training.data.views import TrainingViews
 
 MODELS = {"monodle_lite0": (640, 192), "monodle_dla34": (1280, 384)}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from training.data.depth_sources import read_velodyne
-from training.data.kitti.dataset import KittiFolder, read_ids
+from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.sequences import ImageSequence, object_sequence, open_sequence
-from training.data.kitti.splits import lacking
+from training.data.kitti.splits import lacking, read_ids
 from training.data.sample import Sample
 from training.data.world import World
 

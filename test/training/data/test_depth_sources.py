@@ -13,7 +13,8 @@ from add_model.geometry.camera import Camera
 from training.data.depth_sources import NEAR, dense_depth, lidar_depth, object_depth, point_depth, read_velodyne
 from training.data.images import ImageError
 from training.data.kitti.calib import KittiCalib
-from training.data.kitti.dataset import KittiFolder, read_ids
+from training.data.kitti.dataset import KittiFolder
+from training.data.kitti.splits import read_ids
 from training.data.sample import Objects
 
 CAMERA = Camera(np.array([[70, 0.5, 31, 4.5], [0, 72, 12, -0.3], [0, 0, 1, 0.05]]), 64, 24)

@@ -9,9 +9,10 @@ from support.label_lines import label
 
 from training.data.camera_info import read_camera_info
 from training.data.kitti.calib import read_calib, write_calib
-from training.data.kitti.dataset import KittiFolder, read_ids
+from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.labels import read_objects
 from training.data.kitti.sequences import open_sequence
+from training.data.kitti.splits import read_ids
 from training.data.kitti.timestamps import read_timestamps
 from training.data.kitti.velodyne import scans_of
 from training.evaluation.folders import read_frames

@@ -10,6 +10,7 @@ import numpy as np
 from training.data.inspection.survey import compared_splits
 
 _SIDE = 16  # pixels
+_ENCODED_APART = 12  # bits of a fingerprint by which two encodings of one picture may differ
 _FLAT = 2.0  # grey levels of deviation below which a picture has nothing to compare
 
 
@@ -25,17 +26,16 @@ def fingerprint(image: np.ndarray) -> bytes | None:
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
 
 
-def across_splits(prints: dict[str, bytes | None], splits: dict[str, list[str]], most: int = 12) -> list[str]:
+def across_splits(prints: dict[str, bytes | None], splits: dict[str, list[str]]) -> list[str]:
     """A sentence for each two splits that share pictures.
 
     Args:
         prints: frame -> its fingerprint.
         splits: name -> frames.
-        most: bits by which two encodings of one picture may differ.
     """
     found = []
     for a, b in compared_splits(splits):
-        pairs = list(_pairs(prints, splits[a], splits[b], most))
+        pairs = list(_pairs(prints, splits[a], splits[b]))
         if pairs:
             shown = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
             more = ", ..." if len(pairs) > 3 else ""
@@ -43,9 +43,7 @@ def across_splits(prints: dict[str, bytes | None], splits: dict[str, list[str]],
     return found
 
 
-def _pairs(
-    prints: dict[str, bytes | None], first: list[str], second: list[str], most: int
-) -> Iterable[tuple[str, str]]:
+def _pairs(prints: dict[str, bytes | None], first: list[str], second: list[str]) -> Iterable[tuple[str, str]]:
     known = [(name, prints[name]) for name in first if prints.get(name)]
     if not known:
         return
@@ -56,5 +54,5 @@ def _pairs(
         if code is None or name in first:
             continue
         apart = np.abs(table - np.unpackbits(np.frombuffer(code, np.uint8))).sum(axis=1)
-        if apart.min() <= most:
+        if apart.min() <= _ENCODED_APART:
             yield known[int(apart.argmin())][0], name

@@ -18,26 +18,13 @@ from add_model.geometry.plausibility import doubt
 from training.data.depth_sources import dense_depth, dense_size, lidar_depth, object_depth, read_velodyne
 from training.data.file_problems import FileProblems
 from training.data.images import IMAGE_SUFFIXES, ImageError, dark_notes, image_size, read_image
-from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib, write_calib
+from training.data.kitti.calib import CalibrationError, KittiCalib, read_calib
 from training.data.kitti.labels import LabelError, listed_counts, read_objects, unknown_types
-from training.data.kitti.splits import PUBLISHED, lacking, published_split, read_ids
+from training.data.kitti.splits import lacking
 from training.data.sample import Objects, Sample
 from training.data.text_files import is_left_behind
 from training.errors import DataSetError
 from training.progress_bar import counted
-
-__all__ = [
-    "DEPTH_SOURCES",
-    "PUBLISHED",
-    "CalibrationError",
-    "KittiCalib",
-    "KittiError",
-    "KittiFolder",
-    "published_split",
-    "read_calib",
-    "read_ids",
-    "write_calib",
-]
 
 DEPTH_SOURCES = ("lidar", "object", "dense")
 SILENCE = "--trust-calibration, or in a training trust_calibration: true, silences this"

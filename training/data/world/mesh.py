@@ -67,7 +67,6 @@ class Builder:
         centre: Sequence[float] | np.ndarray | None = None,
         decal_of: int = -1,
         two_sided: bool = False,
-        uv: Points | None = None,
     ) -> None:
         """Add a quad of four corners.
 
@@ -77,11 +76,10 @@ class Builder:
             centre: A point inside the shape: the quad is turned to face away from it. None: as the corners are ordered.
             decal_of: The quad that this one lies on, -1 for none.
             two_sided: Whether it is seen from behind.
-            uv: (4, 2) texture coordinates of the corners.
         """
         points = np.array(points, float)
         points[:, 1] = 0.5 - points[:, 1]
-        uv = np.array([(0, 1), (1, 1), (1, 0), (0, 0)] if uv is None else uv, float)
+        uv = np.array([(0, 1), (1, 1), (1, 0), (0, 0)], float)
         if centre is not None:
             outward = points.mean(axis=0) - (centre[0], 0.5 - centre[1], centre[2])
             normal = np.cross(points[2] - points[0], points[3] - points[1])
@@ -89,9 +87,7 @@ class Builder:
                 points, uv = points[::-1], uv[::-1]
         self.rows.append((points, material, decal_of, two_sided, uv))
 
-    def prism(
-        self, lower: Points, upper: Points, material: int, top: int | None = None, bottom: int | None = None
-    ) -> None:
+    def prism(self, lower: Points, upper: Points, material: int) -> None:
         """A closed shape between two rings of equally many points."""
         lower, upper = np.array(lower, float), np.array(upper, float)
         centre = (lower.mean(axis=0) + upper.mean(axis=0)) / 2
@@ -99,10 +95,9 @@ class Builder:
         for i in range(count):
             j = (i + 1) % count
             self.quad([lower[i], lower[j], upper[j], upper[i]], material, centre)
-        for ring, cap in ((upper, top), (lower, bottom)):
-            cap = material if cap is None else cap
+        for ring in (upper, lower):
             for i in range(1, count - 1, 2):
-                self.quad([ring[0], ring[i], ring[i + 1], ring[min(i + 2, count - 1)]], cap, centre)
+                self.quad([ring[0], ring[i], ring[i + 1], ring[min(i + 2, count - 1)]], material, centre)
 
     def box(self, low: Sequence[float], high: Sequence[float], material: int) -> None:
         """A box between two opposite corners."""

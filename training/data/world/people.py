@@ -10,6 +10,7 @@ import numpy as np
 from training.data.world.mesh import DARK, HAIR, METAL, PAINT, RUBBER, SHIRT, SKIN, TEXTURE, TROUSERS, Builder, Mesh
 
 STRIDES = 8
+_TUBE = 0.045  # metres, of a bicycle's frame
 
 
 def _fit(mesh: Mesh, quads: np.ndarray) -> Mesh:
@@ -56,16 +57,14 @@ def cyclist(phase: int) -> Mesh:
     return _fit(_rider(phase), _rider(0).quads)
 
 
-def _bar(
-    b: Builder, start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray, thick: float, material: int
-) -> None:
+def _bar(b: Builder, start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray, material: int) -> None:
     """A tube as two crossed strips, cheap and never edge-on."""
     start, end = np.array(start, float), np.array(end, float)
     along = (end - start) / np.linalg.norm(end - start)
     for across in (np.array([-along[1], along[0], 0.0]), np.array([0.0, 0.0, 1.0])):
         if np.linalg.norm(across) < 0.5:
             across = np.array([1.0, 0.0, 0.0])
-        offset = across * thick / 2
+        offset = across * _TUBE / 2
         b.quad([start - offset, end - offset, end + offset, start + offset], material, two_sided=True)
 
 
@@ -84,8 +83,8 @@ def _bicycle(b: Builder) -> None:
         (0.53, 0.35, 0),
     )
     for start, end in ((crank, saddle), (crank, head), (saddle, head), (rear, crank), (rear, saddle), (head, front)):
-        _bar(b, start, end, 0.045, PAINT)
-    _bar(b, (0.36, 0.85, 0), (0.30, 1.04, 0), 0.045, METAL)
+        _bar(b, start, end, PAINT)
+    _bar(b, (0.36, 0.85, 0), (0.30, 1.04, 0), METAL)
     b.box((0.26, 1.02, -0.27), (0.31, 1.06, 0.27), DARK)
     b.box((-0.32, 0.92, -0.07), (-0.08, 0.97, 0.07), DARK)
 

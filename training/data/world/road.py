@@ -16,6 +16,7 @@ HALF_WIDTH = 32.0  # metres of ground to either side of the centre line
 PERIOD = 24.0  # metres after which markings repeat along the road
 _ACROSS, _ALONG = 20.0, 16.0  # texels per metre
 _REDUCTIONS = ((1, 1), (4, 1), (16, 2), (64, 4))  # (along, across) of each level
+_MARKING = 0.14  # metres, the width of a line
 _STREAM = 0x60AD
 
 
@@ -158,8 +159,8 @@ def _paint_markings(
     rows, median = len(picture), lanes.median
     paint = np.array([1.0, 1.0, 0.97]) * rng.uniform(190, 250)
 
-    def mark(at: float, dashed: bool, width: float = 0.14) -> None:
-        stripe = np.clip(0.5 + (width / 2 - np.abs(across - at)) * _ACROSS, 0, 1)
+    def mark(at: float, dashed: bool) -> None:
+        stripe = np.clip(0.5 + (_MARKING / 2 - np.abs(across - at)) * _ACROSS, 0, 1)
         along = (np.arange(rows) / _ALONG) % 12 < 6 if dashed else np.ones(rows, bool)
         weight = (along[:, None] * stripe[None] * np.clip(0.85 + 0.25 * grain, 0, 1))[..., None]
         picture[:] = picture * (1 - weight) + paint * weight
