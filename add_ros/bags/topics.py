@@ -37,11 +37,9 @@ class Topics:
     """The topics of one camera in a bag; None where the bag has none of the kind.
 
     ground_truth, detections: Detection3DArray, ground_truth_2d: Detection2DArray (see add_ros/bags/ground_truth.py)
-    compressed:               whether `image` is a CompressedImage
     """
 
     image: str
-    compressed: bool
     camera_info: str
     ground_truth: str | None
     ground_truth_2d: str | None
@@ -85,7 +83,7 @@ def find_topics(connections: list[Connection], names: TopicNames, store: Typesto
     flat = f"{truth}_2d" if truth and f"{truth}_2d" in bag.of((types.RECTANGLES,)) else None
     for topic in filter(None, (image, info, truth, flat, found)):
         _check_fields(bag.connection[topic], store)
-    return Topics(image, bag.connection[image].msgtype == COMPRESSED, info, truth, flat, found)
+    return Topics(image, info, truth, flat, found)
 
 
 def find_detections(connections: list[Connection], names: TopicNames, store: Typestore) -> str:

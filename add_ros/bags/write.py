@@ -40,6 +40,7 @@ CAMERA_HEIGHT = 1.65  # metres above the road, as KITTI's cameras
 _AHEAD = np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)])
 
 _FOREVER = QosTime(9223372036, 854775807)
+_DEPTH = 10  # messages that a publisher keeps
 # Of metadata.yaml. 9, the newest, writes the QoS profiles as a YAML list, which Humble's rosbag2 cannot read; every
 # later distribution reads 8 as well.
 _VERSION = 8
@@ -73,11 +74,11 @@ class BagWriter(Writer):
         self.storage.commit()
 
 
-def offered_qos(reliable: bool = True, latched: bool = False, depth: int = 10) -> Qos:
+def offered_qos(reliable: bool = True, latched: bool = False) -> Qos:
     """The QoS profile of a publisher, as bags store it."""
     return Qos(
         QosHistory.KEEP_LAST,
-        depth,
+        _DEPTH,
         QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
         QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
         _FOREVER,

@@ -222,10 +222,10 @@ class MatchedSubscription:
         )
 
 
-def similar(topic: str, kind: str, topics: Iterable[tuple[str, list[str]]], limit: int = 5) -> list[str]:
+def similar(topic: str, kind: str, topics: Iterable[tuple[str, list[str]]]) -> list[str]:
     """Other topics of this type, the most alike in name first."""
     names = [name for name, kinds in topics if kind in kinds and name != topic]
-    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, name, topic).ratio())[:limit]
+    return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, name, topic).ratio())[:5]
 
 
 def type_name(kind: Any) -> str:
