@@ -46,14 +46,11 @@ class Attention(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, queries: Tensor, keys: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        """Queries (B, M, C) on keys (B, N, C) -> what they read of each of the values (B, N, C), each (B, M, C).
-
-        All values are read with the same weights.
-        """
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Queries (B, M, C) on keys (B, N, C) -> what they read of the values (B, N, C), (B, M, C)."""
         dropout = self.dropout if self.training else 0.0
-        read = attend(self.query(queries), self.key(keys), [self.value(v) for v in values], self.heads, dropout)
-        return tuple(self.out(r) for r in read)
+        (read,) = attend(self.query(queries), self.key(keys), (self.value(values),), self.heads, dropout)
+        return self.out(read)
 
 
 class DeformableAttention(nn.Module):

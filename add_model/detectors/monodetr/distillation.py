@@ -193,9 +193,8 @@ def _regression_losses(
     """Of a layer's matched queries against those of the teacher's last layer, weighted by the trust in these."""
     image, query, row = matches
     teacher_query, stride = teacher_targets.query[image, row], teacher_targets.teacher.target_encoder.stride
-    names = ("centre", "sides", "size", "heading", "depth", "log_variance")
-    output = {name: getattr(features, name)[layer][image, query] for name in names}
-    target = {name: getattr(teacher_targets.teacher_features, name)[-1][image, teacher_query] for name in names}
+    output = features.at(layer, image, query)
+    target = teacher_targets.teacher_features.at(-1, image, teacher_query)
     bins, residuals = target["heading"].split(HEADING_BINS, dim=-1)
     losses = {
         "centre": (output["centre"] - target["centre"]).abs().mean(-1) / stride,

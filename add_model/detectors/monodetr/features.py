@@ -50,6 +50,11 @@ class DecoderOutputs:
     query_features: Tensor
     encoder_outputs: EncoderOutputs
 
+    def at(self, layer: int, image: Tensor, query: Tensor) -> dict[str, Tensor]:
+        """What a layer predicts of the boxes of queries (K,) of images (K,): by name, each (K, ...)."""
+        names = ("centre", "sides", "size", "heading", "depth", "log_variance")
+        return {name: getattr(self, name)[layer][image, query] for name in names}
+
 
 def sides_to_box2d(centre: Tensor, sides: Tensor) -> Tensor:
     """Centres (..., 2) and the distances to each side (..., 4) -> left, top, right, bottom (..., 4)."""

@@ -71,8 +71,7 @@ def _layer_losses(
     one_hot[image, query, target["label"]] = 1
     with torch.no_grad():
         not_counted = ignored(features.centre[layer], targets) & (one_hot == 0)
-    names = ("centre", "sides", "size", "heading", "depth", "log_variance")
-    output = {name: getattr(features, name)[layer][image, query] for name in names}
+    output = features.at(layer, image, query)
     boxes2d = sides_to_box2d(output["centre"], output["sides"])
     target_boxes2d = sides_to_box2d(target["centre"], target["sides"])
     target_size = target["size_3d"]

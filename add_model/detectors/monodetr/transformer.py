@@ -63,7 +63,7 @@ class DepthPredictor(nn.Module):
 
     Depths are at the reference focal length. The class `no object` counts as the far end of the last bin.
 
-    bin_depths: (count,) what each bin stands for; None for its middle
+    bin_depths: (count,) what each bin stands for
     enlarge_first: see `Conventions`
     """
 
@@ -73,20 +73,19 @@ class DepthPredictor(nn.Module):
         bins: DepthBins,
         heads: int,
         hidden: int,
+        bin_depths: np.ndarray,
+        enlarge_first: bool,
         places: int = 61,
-        bin_depths: np.ndarray | None = None,
-        enlarge_first: bool = False,
     ) -> None:
         super().__init__()
         self.enlarge_first = enlarge_first
-        depths = bins.middles if bin_depths is None else bin_depths
         self.down = nn.Sequential(nn.Conv2d(channels, channels, 3, 2, 1), norm(channels))
         self.level = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
         self.up = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
         layers = [(nn.Conv2d(channels, channels, 3, padding=1), norm(channels), nn.ReLU()) for _ in range(2)]
         self.head = nn.Sequential(*(module for layer in layers for module in layer))
         self.classify = nn.Conv2d(channels, bins.count + 1, 1)
-        self.register_buffer("values", torch.tensor([*depths, bins.far], dtype=torch.float32), persistent=False)
+        self.register_buffer("values", torch.tensor([*bin_depths, bins.far], dtype=torch.float32), persistent=False)
         self.attention, self.feed = Attention(channels, heads, _DROPOUT), Feed(channels, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.drop = nn.Dropout(_DROPOUT)
@@ -104,7 +103,7 @@ class DepthPredictor(nn.Module):
         """A prediction and its cells' position encoding (N, C) -> tokens (B, N, C), which also encode the depth map."""
         tokens = prediction.features.flatten(2).transpose(1, 2)
         query = tokens + position
-        (attended,) = self.attention(query, query, tokens)
+        attended = self.attention(query, query, tokens)
         tokens = self.norms[0](tokens + self.drop(attended))
         tokens = self.norms[1](tokens + self.drop(self.feed(tokens)))
         return tokens + self._encode_depth(prediction.depth_map).to(tokens.dtype)
@@ -217,12 +216,12 @@ class DecoderLayer(nn.Module):
             maps: (B, C, h, w) of the visual encoder.
             groups: how many.
         """
-        (attended,) = self.depth(x + position if self.depth_position else x, depth, depth)
+        attended = self.depth(x + position if self.depth_position else x, depth, depth)
         x = self.norms[0](x + self.drop(attended))
         content, place = (x + position,) * 2 if self.summed_attention else (x, position)
         query, key = (a(content) + b(place) for a, b in zip(self.content, self.place, strict=False))
         value = x if self.summed_attention else self.content[2](x)
-        (attended,) = self.mutual(*(one.unflatten(1, (groups, -1)).flatten(0, 1) for one in (query, key, value)))
+        attended = self.mutual(*(one.unflatten(1, (groups, -1)).flatten(0, 1) for one in (query, key, value)))
         x = self.norms[1](x + self.drop(attended.unflatten(0, (-1, groups)).flatten(1, 2)))
         reach = _one_cell(maps) if extent is None else (extent / (2 * self.points))[:, :, None]
         attended = self.visual(x + position, centre, reach, maps)

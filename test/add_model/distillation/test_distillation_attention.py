@@ -22,7 +22,7 @@ def test_attention_by_hand():
     torch.manual_seed(1)
     attention = Attention(8, heads=2)
     queries, keys, values = torch.randn(1, 3, 8), torch.randn(1, 5, 8), torch.randn(1, 5, 8)
-    (read,) = attention(queries, keys, values)
+    read = attention(queries, keys, values)
     q, k, v = attention.query(queries)[0], attention.key(keys)[0], attention.value(values)[0]
     expected = torch.zeros(3, 8)
     for head in (slice(0, 4), slice(4, 8)):
