@@ -1,4 +1,4 @@
-"""Names of weights that files written by older versions have, and what they are called today."""
+"""Names of weights in files, of older versions and of others, and what they are called here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OBJECTIVE = {
 
 def rename_detector_keys(weights: Mapping[str, Value]) -> dict[str, Value]:
     """A detector's state dict by today's names."""
-    return {_renamed(key, _DETECTOR): value for key, value in weights.items()}
+    return {renamed(key, _DETECTOR): value for key, value in weights.items()}
 
 
 def rename_checkpoint_keys(weights: Mapping[str, Value]) -> dict[str, Value]:
@@ -33,15 +33,21 @@ def rename_checkpoint_keys(weights: Mapping[str, Value]) -> dict[str, Value]:
 def _checkpoint_key(key: str) -> str:
     if key.startswith("learner."):
         key = "objective." + key.removeprefix("learner.")
-    key = _renamed(key, _OBJECTIVE)
+    key = renamed(key, _OBJECTIVE)
     for prefix in ("detector.", "objective.teacher."):
         if key.startswith(prefix):
-            return prefix + _renamed(key.removeprefix(prefix), _DETECTOR)
+            return prefix + renamed(key.removeprefix(prefix), _DETECTOR)
     return key
 
 
-def _renamed(key: str, table: Mapping[str, str]) -> str:
+def renamed(key: str, table: Mapping[str, str]) -> str:
+    """A name by a table of beginnings, the first of which that fits is replaced."""
     for old, new in table.items():
         if key.startswith(old):
             return new + key.removeprefix(old)
     return key
+
+
+def below(weights: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """The weights of one part, such as 'detector.', by their names within it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -7,7 +7,7 @@ from support.import_graph import LAYERS, MODULES, own_imports
 
 # Lowest first; a folder means all that is in it that is not named itself.
 FLOORS = (
-    ("add_model.errors", "add_model.atomic_io", "add_model.signals", "add_model.cores"),
+    ("add_model.errors", "add_model.atomic_io", "add_model.signals", "add_model.cores", "add_model.renamed_keys"),
     (
         "add_model.classes",
         "add_model.colours",
@@ -28,7 +28,7 @@ FLOORS = (
     ("add_model.metadata", "add_model.preprocessing", "add_model.ground", "add_model.flip_test", "add_model.tracking"),
     ("add_model.distillation",),
     ("add_model.detectors.base", "add_model.detectors"),
-    ("add_model.registry", "add_model.renamed_keys"),
+    ("add_model.registry",),
     ("add_model.weights_file",),
     ("add_model.backends",),
     ("add_model.predictor", "add_model.export"),

@@ -13,7 +13,7 @@ from add_model.classes import stored_classes
 from add_model.detectors.base import Detector
 from add_model.errors import ModelError
 from add_model.registry import build
-from add_model.renamed_keys import rename_checkpoint_keys
+from add_model.renamed_keys import below, rename_checkpoint_keys
 from add_model.weights_file import require_finite
 from training.errors import TrainingError
 
@@ -71,15 +71,9 @@ def _is_zip(path: Path | str) -> bool:
         return False
 
 
-def weights_of(checkpoint: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:
-    """The weights of one part of what was trained, such as 'detector.', by their names within it."""
-    weights = checkpoint["state_dict"]
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-
-
 def is_teacher(checkpoint: dict[str, Any]) -> bool:
     """Whether a checkpoint is a teacher's own: with a depth branch, and no teacher beside it as a student's has."""
-    parts = {name.split(".")[0] for name in weights_of(checkpoint, "objective.")}
+    parts = {name.split(".")[0] for name in below(checkpoint["state_dict"], "objective.")}
     return "depth_branch" in parts and "teacher" not in parts
 
 
@@ -87,7 +81,7 @@ def trained_detector(checkpoint: dict[str, Any], path: Path | str) -> Detector:
     """The detector of a checkpoint. Raises ModelError where its model is unknown or not its weights'."""
     detector = build(checkpoint["model_name"], stored_classes(checkpoint))
     try:
-        detector.load_state_dict(weights_of(checkpoint, "detector."))
+        detector.load_state_dict(below(checkpoint["state_dict"], "detector."))
     except Exception as error:  # of whatever stands there for a tensor
         what = (str(error).splitlines() or [type(error).__name__])[-1].strip()[:200]
         raise ModelError(f"{path} does not hold the weights of {checkpoint['model_name']}: {what}") from error

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from add_model.distillation.position_encoding import cell_depth
 from add_model.networks.backbone import Backbone
+from add_model.networks.convolutions import conv_norm_relu
 from add_model.networks.initialise import kaiming
 
 
@@ -30,17 +31,9 @@ class DepthBranch(nn.Module):
             layers: list[nn.Module] = []
             while stride < target:
                 outputs = width if stride >= 2 else width // 2
-                layers += [
-                    nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(inplace=True),
-                ]
+                layers += conv_norm_relu(inputs, outputs, stride=2)
                 inputs, stride = outputs, 2 * stride
-            layers += [
-                nn.Conv2d(inputs, 2 * width, 3, 1, 1, bias=False),
-                nn.BatchNorm2d(2 * width),
-                nn.ReLU(inplace=True),
-            ]
+            layers += conv_norm_relu(inputs, 2 * width)
             inputs = 2 * width
             stages.append(nn.Sequential(*layers))
         self.stages, self.stride = nn.ModuleList(stages), strides[0]

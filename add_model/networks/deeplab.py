@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from add_model.networks.convolutions import conv_norm_relu
 from add_model.networks.initialise import kaiming
+from add_model.renamed_keys import renamed
 
 _RATES = (12, 24, 36)  # for maps of stride 8
 # Names in torchvision's `classifier`, and here. Its mean over the map is a layer, so that those after it count from 1.
@@ -26,11 +28,11 @@ class DeepLabHead(nn.Module):
 
     def __init__(self, inputs: int, classes: int, width: int = 256) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([_layer(inputs, width, 1)])
-        self.branches.extend(_layer(inputs, width, 3, rate) for rate in _RATES)
-        self.whole = _layer(inputs, width, 1)  # of the whole map's mean
-        self.join = nn.Sequential(*_layer((2 + len(_RATES)) * width, width, 1), nn.Dropout(0.5))
-        self.last = nn.Sequential(*_layer(width, width, 3), nn.Conv2d(width, classes, 1))
+        self.branches = nn.ModuleList([conv_norm_relu(inputs, width, 1)])
+        self.branches.extend(conv_norm_relu(inputs, width, dilation=rate) for rate in _RATES)
+        self.whole = conv_norm_relu(inputs, width, 1)  # of the whole map's mean
+        self.join = nn.Sequential(*conv_norm_relu((2 + len(_RATES)) * width, width, 1), nn.Dropout(0.5))
+        self.last = nn.Sequential(*conv_norm_relu(width, width), nn.Conv2d(width, classes, 1))
         kaiming(self)
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
@@ -40,8 +42,7 @@ class DeepLabHead(nn.Module):
         """
         own = self.state_dict()
         last = {name: own[name] for name in ("last.3.weight", "last.3.bias")}
-        renamed = {_own_name(name): value for name, value in weights.items()}
-        self.load_state_dict(renamed | last)
+        self.load_state_dict({renamed(name, _PUBLISHED): value for name, value in weights.items()} | last)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [branch(x) for branch in self.branches]
@@ -55,17 +56,3 @@ class DeepLabHead(nn.Module):
         # The one value of a batch of one image has no spread: it is normalised as it will be in use.
         known = functional.batch_norm(convolution(mean), norm.running_mean, norm.running_var, norm.weight, norm.bias)
         return rectify(known)
-
-
-def _own_name(published: str) -> str:
-    """Of a weight of torchvision's `classifier`: four branches, that of the whole map's mean, their projection, ..."""
-    for name, own in _PUBLISHED.items():
-        if published.startswith(name):
-            return own + published.removeprefix(name)
-    return published
-
-
-def _layer(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:
-    padding = rate * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=rate, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())

@@ -5,7 +5,6 @@ Parameters carry the names of the published ImageNet checkpoint (dla34-ba72cf86.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from add_model.networks.backbone import Backbone
+from add_model.networks.convolutions import conv_norm, conv_norm_relu
 from add_model.networks.initialise import kaiming
+from add_model.networks.published import read_published
 
 # In the published file, but without effect on the features: the classifier, and the projections of the two-level
 # trees, whose result the published code computes and drops.
@@ -58,11 +59,7 @@ class Leaf(nn.Module):
         self.tree2 = DLABlock(outputs, outputs)
         self.root = Root(2 * outputs + handed, outputs)
         self.downsample = nn.MaxPool2d(stride) if stride > 1 else nn.Identity()
-        self.project = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
-            if inputs != outputs
-            else nn.Identity()
-        )
+        self.project = conv_norm(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, handed: list[Tensor]) -> Tensor:
         first = self.tree1(x, self.project(self.downsample(x)))
@@ -96,9 +93,9 @@ class DLA34(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.base_layer = _conv(3, 16, 7)
-        self.level0 = _conv(16, 16, 3)
-        self.level1 = _conv(16, 32, 3, stride=2)
+        self.base_layer = conv_norm_relu(3, 16, 7)
+        self.level0 = conv_norm_relu(16, 16)
+        self.level1 = conv_norm_relu(16, 32, stride=2)
         self.level2 = Leaf(32, 64, stride=2, handed=0)
         self.level3 = Stage(64, 128)
         self.level4 = Stage(128, 256)
@@ -121,16 +118,8 @@ class DLA34(Backbone):
 
         Raises FileNotFoundError, and ValueError where the file does not hold DLA-34.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no DLA-34 weights at {path}: download dla34-ba72cf86.pth and name its path")
+        published = read_published(path, "DLA-34", self.PUBLISHED)
         try:
-            published = torch.load(path, map_location="cpu", weights_only=True)
-            state = {k: v for k, v in published.items() if not k.startswith(_UNUSED)}
-            self.load_state_dict(state)
-        except (RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+            self.load_state_dict({k: v for k, v in published.items() if not k.startswith(_UNUSED)})
+        except (RuntimeError, AttributeError) as error:
             raise ValueError(f"{path} does not hold DLA-34: {error}") from error
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

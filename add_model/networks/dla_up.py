@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from add_model.networks.convolutions import conv_norm_relu
 from add_model.networks.initialise import kaiming
 
 
@@ -19,20 +20,14 @@ def bilinear_upsampling(channels: int) -> nn.ConvTranspose2d:
     return up
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
-
-
 class Join(nn.Module):
     """Bring a map to twice its size and to `outputs` channels, and join it with a finer one."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        self.proj = _conv(inputs, outputs)
+        self.proj = conv_norm_relu(inputs, outputs)
         self.up = bilinear_upsampling(outputs)
-        self.node = _conv(2 * outputs, outputs)
+        self.node = conv_norm_relu(2 * outputs, outputs)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         return self.node(torch.cat([fine, self.up(self.proj(coarse))], dim=1))

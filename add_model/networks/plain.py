@@ -13,16 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from add_model.networks.backbone import Backbone
+from add_model.networks.convolutions import conv_norm
 from add_model.networks.initialise import kaiming
 
 _WIDTHS = (24, 48, 96, 128)  # at strides 4, 8, 16, 32
-
-
-def conv_norm(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    """Convolution without bias and BatchNorm."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
 
 
 class BasicBlock(nn.Module):
@@ -30,9 +24,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.first, self.second = conv_norm(inputs, outputs, stride), conv_norm(outputs, outputs)
+        self.first, self.second = conv_norm(inputs, outputs, stride=stride), conv_norm(outputs, outputs)
         same = stride == 1 and inputs == outputs
-        self.short = nn.Identity() if same else conv_norm(inputs, outputs, stride, kernel=1)
+        self.short = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(functional.relu(self.first(x), inplace=True))
@@ -49,7 +43,7 @@ class PlainNet(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_norm(3, 16, 2), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(conv_norm(3, 16, stride=2), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList([BasicBlock(16, _WIDTHS[0], 2)])
         for inputs, outputs in pairwise(_WIDTHS):
             self.stages.append(nn.Sequential(BasicBlock(inputs, outputs, 2), BasicBlock(outputs, outputs)))

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from add_model.networks.convolutions import conv_norm, conv_norm_relu
 from add_model.networks.initialise import kaiming
 
 
 def _separable(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
+    return nn.Sequential(*conv_norm_relu(channels, channels, groups=channels), *conv_norm_relu(channels, channels, 1))
 
 
 class FeaturePyramid(nn.Module):
@@ -31,9 +25,7 @@ class FeaturePyramid(nn.Module):
     def __init__(self, inputs: Sequence[int], out: int = 64):
         super().__init__()
         self.channels = out
-        self.laterals = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, out, 1, bias=False), nn.BatchNorm2d(out)) for c in inputs
-        )
+        self.laterals = nn.ModuleList(conv_norm(c, out, 1) for c in inputs)
         self.smooth = nn.ModuleList(_separable(out) for _ in inputs)
         kaiming(self)
 

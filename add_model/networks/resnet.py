@@ -6,15 +6,15 @@ user brings. The stride of a stage sits in the 3x3 convolution of its first bloc
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from add_model.networks.backbone import Backbone
+from add_model.networks.convolutions import conv_norm
 from add_model.networks.initialise import kaiming
+from add_model.networks.published import read_published
 
 _WIDTHS = (64, 128, 256, 512)
 _EXPANSION = 4
@@ -32,11 +32,7 @@ class Bottleneck(nn.Module):
         self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         same = stride == 1 and inputs == outputs
-        self.downsample = (
-            nn.Identity()
-            if same
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        )
+        self.downsample = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
@@ -82,7 +78,7 @@ class ResNet(Backbone):
 
         Raises FileNotFoundError, and ValueError where the file does not hold this network.
         """
-        self.load_published(read_published(path), path)
+        self.load_published(read_published(path, "ResNet", "torchvision's file"), path)
 
     def load_published(self, weights: Mapping[str, Tensor], path: str | Path) -> None:
         """The same of weights that `read_published` has read from the path."""
@@ -90,19 +86,6 @@ class ResNet(Backbone):
             self.load_state_dict({k: v for k, v in weights.items() if not k.startswith("fc.")})
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold this ResNet: {error}") from error
-
-
-def read_published(path: str | Path) -> dict[str, Tensor]:
-    """The weights in one of torchvision's files by their names there.
-
-    Raises FileNotFoundError, and ValueError where the file holds no weights.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no ResNet weights at {path}: download torchvision's and name the file's path")
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} does not hold this ResNet: {error}") from error
 
 
 class ResNet50(ResNet):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from add_model.detectors.base import Detector
-from training.checkpoints import is_teacher, load_checkpoint, weights_of
+from add_model.renamed_keys import below
+from training.checkpoints import is_teacher, load_checkpoint
 from training.errors import TrainingError, require_not_negative, require_share
 from training.objectives.base import Adapter, LossContext, Objective, TrainingObjective, require_depth
 
@@ -77,7 +78,7 @@ def trained_branch(checkpoint: dict[str, Any], path: Path | str, detector: Detec
         raise TrainingError(f"{path} is no teacher: train one with model.objective TeacherTraining")
     branch = adapter.depth_branch(detector)
     try:
-        branch.load_state_dict(weights_of(checkpoint, "objective.depth_branch."))
+        branch.load_state_dict(below(checkpoint["state_dict"], "objective.depth_branch."))
     except RuntimeError as error:
         raise TrainingError(f"{path} is a teacher of {checkpoint['model_name']}, not of this model") from error
     branch.depth_source = checkpoint.get("depth_source")

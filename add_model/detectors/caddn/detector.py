@@ -30,6 +30,7 @@ from add_model.detectors.target_assignment import Limits
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import REFERENCE_FOCAL, lift, own_projection, project, reference_focal_scale
 from add_model.networks.bev import BirdsEyeNetwork
+from add_model.networks.convolutions import conv_norm_relu
 from add_model.networks.normalise import Normalise
 from add_model.nms import NmsSettings
 
@@ -81,9 +82,7 @@ class CaDDN(Detector[BevFeatures]):
             classes=classes,
             depth_targets=depth_targets,
         )
-        self.collapse = nn.Sequential(
-            nn.Conv2d(frustum.channels * grid.shape[2], collapsed, 1, bias=False), nn.BatchNorm2d(collapsed), nn.ReLU()
-        )
+        self.collapse = conv_norm_relu(frustum.channels * grid.shape[2], collapsed, 1)
         self.anchors_per_cell = len(classes) * len(HEADINGS)
         self.label = nn.Conv2d(network.channels, self.anchors_per_cell * len(classes), 1)
         self.box = nn.Conv2d(network.channels, self.anchors_per_cell * 7, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,10 +12,13 @@ from torch.nn import functional
 from add_model.detectors.depth_bins import DepthBins
 from add_model.geometry.camera import own_projection, project, reference_focal_scale
 from add_model.networks.backbone import Backbone
+from add_model.networks.convolutions import conv_norm_relu
 from add_model.networks.deeplab import DeepLabHead
 from add_model.networks.plain import PlainNet
+from add_model.networks.published import read_published
 from add_model.networks.pyramid import FeaturePyramid
-from add_model.networks.resnet import ResNet101, read_published
+from add_model.networks.resnet import ResNet101
+from add_model.renamed_keys import below
 
 _CLASSES_BESIDE_BINS = 1  # farther than the last bin
 
@@ -48,9 +50,7 @@ class DeepLabFrustum(Frustum):
         super().__init__()
         self.backbone, self.channels = ResNet101(dilated=True), channels
         self.head = DeepLabHead(self.backbone.channels[-1], bins + _CLASSES_BESIDE_BINS)
-        self.reduce = nn.Sequential(
-            nn.Conv2d(self.backbone.channels[0], channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
-        )
+        self.reduce = conv_norm_relu(self.backbone.channels[0], channels, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See `Frustum`."""
@@ -64,20 +64,16 @@ class DeepLabFrustum(Frustum):
 
         Raises FileNotFoundError, and ValueError where the file holds neither.
         """
-        weights = read_published(path)
-        head = _below(weights, "classifier.")
+        weights = read_published(path, "ResNet", "torchvision's file")
+        head = below(weights, "classifier.")
         if not head:
             self.backbone.load_published(weights, path)
             return
         try:
-            self.backbone.load_state_dict(_below(weights, "backbone."))
+            self.backbone.load_state_dict(below(weights, "backbone."))
             self.head.load_published({name: v for name, v in head.items() if not name.startswith("4.")})
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold DeepLabV3 on ResNet-101: {error}") from error
-
-
-def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 class PlainFrustum(Frustum):
@@ -87,13 +83,8 @@ class PlainFrustum(Frustum):
         super().__init__()
         self.backbone, self.channels = PlainNet(), channels
         self.neck = FeaturePyramid(self.backbone.channels, width)
-        self.head = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, bins + _CLASSES_BESIDE_BINS, 1),
-        )
-        self.reduce = nn.Sequential(nn.Conv2d(width, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+        self.head = nn.Sequential(*conv_norm_relu(width, width), nn.Conv2d(width, bins + _CLASSES_BESIDE_BINS, 1))
+        self.reduce = conv_norm_relu(width, channels, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See `Frustum`."""

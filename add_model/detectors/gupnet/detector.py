@@ -18,7 +18,6 @@ Where this differs from the paper and its published code:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -32,6 +31,7 @@ from add_model.detectors.gupnet.features import MapFeatures
 from add_model.detectors.gupnet.geometric_depth import coordinate_maps, depth_from_height
 from add_model.detectors.gupnet.loss import gupnet_loss
 from add_model.detectors.gupnet.roi_heads import RoIHeads
+from add_model.detectors.heatmap import heatmap_head
 from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.sparse_heads import SparseHeads
@@ -89,10 +89,7 @@ class GUPNet(Detector[MapFeatures]):
         self.focal, self.classes = focal, classes
         self.nms, self.score = nms, score
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius, box_heading)
-        self.heatmap_head = nn.Sequential(
-            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
-        )
-        nn.init.constant_(self.heatmap_head[-1].bias, -math.log(9))  # a probability of 0.1, as published
+        self.heatmap_head = heatmap_head(neck.channels, hidden, len(classes), 0.1)  # as published
         self.box_heads = SparseHeads(neck.channels, hidden, OUTPUTS_2D)
         self.box_heads.start_small()  # boxes start without size, as published
         self.roi_heads = RoIHeads(neck.channels + 2 + len(classes), hidden, OUTPUTS_3D)

@@ -8,7 +8,6 @@ sizes it is the heatmap peak times the probability that the depth is right to a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from add_model.detectors.base import CandidateBatch, Detector, Score, best_first, certain_score
 from add_model.detectors.decoding import decode_depth, decode_depth_by_deviation, top_peaks
+from add_model.detectors.heatmap import heatmap_head
 from add_model.detectors.keypoint_encoder import KeypointEncoder, Radius, gaussian_radius
 from add_model.detectors.losses import ONE_PROCESS, Normaliser
 from add_model.detectors.monodle.loss import monodle_loss
@@ -77,12 +77,10 @@ class MonoDLE(Detector[Tensor]):
         self.focal, self.classes = focal, classes
         self.nms, self.score = nms, score
         self.target_encoder = KeypointEncoder(classes, backbone.strides[0], Limits.seen_at(focal), radius)
-        self.heatmap_head = nn.Sequential(
-            nn.Conv2d(neck.channels, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, len(classes), 1)
-        )
+        # As the focal loss was published (section 4.1), or this detector.
+        probability = 0.01 if likely_start else 0.1
+        self.heatmap_head = heatmap_head(neck.channels, hidden, len(classes), probability)
         self.heads, self.log_deviation = SparseHeads(neck.channels, hidden, OUTPUTS), log_deviation
-        # A probability of 0.01 (focal loss, section 4.1), or of 0.1.
-        nn.init.constant_(self.heatmap_head[-1].bias, -math.log(99 if likely_start else 9))
         if likely_start:
             nn.init.constant_(self.heads.outputs["depth"].bias[0], -3.0)  # starts at a depth of about 20 m
         else:
