@@ -19,7 +19,7 @@ from training.evaluation.table import count_notes
 from training.report.pictures import legend
 from training.report.sections import class_part, precision_tables
 from training.report.stories import stories, timelines
-from training.report.templates import environment
+from training.report.templates import rendered
 from training.spread import ranked_and_spread
 
 
@@ -49,22 +49,17 @@ def render(
     for one, bag, ranking, tracks in zip(scored, bags, rankings, followed, strict=True):
         shown = pictures(one, bag, ranked_and_spread(ranking, len(ranking), frames), tracks.images)
         clips.append({"name": one.run.name, "total": len(one.frames), "frames": shown, "timeline": timeline(one)})
-    return (
-        environment(Path(__file__).parent)
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            command=command,
-            runs=[
-                _run(one, tracks, i, len(scored)) for i, (one, tracks) in enumerate(zip(scored, followed, strict=True))
-            ],
-            clips=clips,
-            shown=_shown(clips, comparison),
-            comparison=None if comparison is None else _comparison(comparison),
-            colours=legend(scored[0].class_spec),
-            levels=DIFFICULTIES,
-            matching=MATCHING,
-        )
+    return rendered(
+        Path(__file__).with_name("page.html.j2"),
+        title=title,
+        command=command,
+        runs=[_run(one, tracks, i, len(scored)) for i, (one, tracks) in enumerate(zip(scored, followed, strict=True))],
+        clips=clips,
+        shown=_shown(clips, comparison),
+        comparison=None if comparison is None else _comparison(comparison),
+        colours=legend(scored[0].class_spec),
+        levels=DIFFICULTIES,
+        matching=MATCHING,
     )
 
 

@@ -16,13 +16,14 @@ from training.data.depth_sources import read_velodyne
 from training.data.images import read_image
 from training.data.kitti.calib import read_calib
 from training.data.kitti.labels import read_objects
-from training.report.contact_sheet import Picture, picture
+from training.report.contact_sheet import picture
+from training.report.pictures import Figure
 from training.spread import spread
 
 SHOWN, CHECKED = 12, 48
 
 
-def look(root: Path, frames: ExportedFrames) -> tuple[list[Picture], list[str]]:
+def look(root: Path, frames: ExportedFrames) -> tuple[list[Figure], list[str]]:
     """Read some of the exported frames again: pictures of them, and what `ScanChecks` says.
 
     Args:

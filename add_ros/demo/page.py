@@ -15,7 +15,7 @@ from add_model.detections import Detections
 from add_ros.bags.messages import seconds
 from add_ros.demo.results import ResultFrame
 from training.report.pictures import frame_pictures, legend
-from training.report.templates import environment
+from training.report.templates import rendered
 from training.spread import spread
 
 _ABOVE = 480  # pixels, width and height of the bird's-eye view
@@ -48,8 +48,8 @@ def write_page(path: Path, frames: Iterable[ResultFrame], report: Report) -> Non
     """Draw all frames and write the page."""
     pictures = [_picture(frame, report.classes) for frame in frames]
     stills = spread(len(pictures), _STILLS)
-    template = environment(Path(__file__).parent).get_template("page.html.j2")
-    html = template.render(report=report, frames=pictures, stills=stills, classes=legend(report.classes), above=_ABOVE)
+    template, classes = Path(__file__).with_name("page.html.j2"), legend(report.classes)
+    html = rendered(template, report=report, frames=pictures, stills=stills, classes=classes, above=_ABOVE)
     write_atomically(path, html)
 
 

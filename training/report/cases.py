@@ -14,6 +14,7 @@ from add_model.drawing import LEGIBLE_WIDTH, side_by_side
 from add_model.geometry.camera import Camera
 from training.data.sample import Objects
 from training.evaluation.association import FREE, associate
+from training.report.pictures import encoded
 
 _MARK, _RIM = (255, 40, 40), (40, 0, 0)
 _MARGIN = 4  # pixels between the marked 2D box and the frame around it
@@ -104,7 +105,4 @@ def picture(
     # Last, and with a dark rim, so that it stands out among the boxes.
     for colour, line in ((_RIM, 4), (_MARK, 2)):
         cv2.rectangle(drawn, (left, top), (right, bottom), colour, line * max(1, round(width / 1000)))
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not encoded:
-        raise ValueError(f"a picture of {drawn.shape} could not be encoded")
-    return data.tobytes()
+    return encoded(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 85])

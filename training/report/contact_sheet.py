@@ -12,19 +12,11 @@ import numpy as np
 from add_model import drawing
 from add_model.colours import class_colour
 from add_model.geometry.camera import Camera
-from training.report.pictures import data_uri
-from training.report.templates import environment
+from training.report.pictures import Figure, data_uri, encoded
+from training.report.templates import rendered
 
 _WIDTH = 640  # pixels
 _FAR = 60.0  # metres, the colour map's end
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A frame for the page: `uri` of the picture, and what is said below it."""
-
-    uri: str
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -43,11 +35,10 @@ def picture(
     boxes: np.ndarray,
     names: Sequence[str],
     caption: str,
-) -> Picture:
+) -> Figure:
     """`draw`, with a caption."""
     drawn = draw(image, camera, points, boxes, names)
-    encoded = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return Picture(data_uri("image/jpeg", encoded.tobytes()), caption)
+    return Figure(data_uri("image/jpeg", encoded(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 80])), caption)
 
 
 def draw(
@@ -83,7 +74,7 @@ def render(
     title: str,
     command: str,
     lines: Sequence[tuple[str, Sequence[str]]],
-    pictures: Sequence[Picture],
+    pictures: Sequence[Figure],
     tables: Sequence[Table] = (),
 ) -> str:
     """The page as HTML.
@@ -95,6 +86,5 @@ def render(
         pictures: the contact sheet.
         tables: above the pictures.
     """
-    template = environment(Path(__file__).parent).get_template("contact_sheet.html.j2")
-    parts = [part for part in lines if part[1]]
-    return template.render(title=title, command=command, parts=parts, pictures=pictures, tables=tables)
+    template, parts = Path(__file__).with_name("contact_sheet.html.j2"), [part for part in lines if part[1]]
+    return rendered(template, title=title, command=command, parts=parts, pictures=pictures, tables=tables)

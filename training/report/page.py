@@ -20,9 +20,9 @@ from training.evaluation.folders import ResultFolders
 from training.evaluation.table import count_notes
 from training.progress_bar import counted
 from training.report.cases import picture, worst_false_positives, worst_misses
-from training.report.pictures import data_uri
-from training.report.sections import ClassPart, Figure, class_part, precision_tables
-from training.report.templates import environment
+from training.report.pictures import Figure, data_uri
+from training.report.sections import ClassPart, class_part, precision_tables
+from training.report.templates import rendered
 
 LoadImage = Callable[[str], tuple[np.ndarray, Camera]]
 
@@ -51,8 +51,8 @@ def render(
         _class_part(name, scores, frames.ids, objects, detections, load_image, pictures, score)
         for name in counted(frames.classes.names, "classes", "draw")
     ]
-    template = environment(Path(__file__).parent).get_template("page.html.j2")
-    return template.render(
+    return rendered(
+        Path(__file__).with_name("page.html.j2"),
         title=title,
         frames=len(frames.ids),
         detections=sum(map(len, detections)),

@@ -21,6 +21,14 @@ _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6]  # 9 takes four times as long for 4% les
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A picture as a data URI, and a description of it."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
 class FramePictures:
     """Two data URIs, and the size of the first in pixels; the view from above is square."""
 
@@ -54,8 +62,8 @@ def frame_pictures(
     front = drawing.draw_detections(image, camera, detections, truth, classes)
     ground = drawing.birds_eye_view(camera, detections, truth, width=above, height=above, classes=classes)
     return FramePictures(
-        data_uri("image/jpeg", _encoded(".jpg", front, _JPEG)),
-        data_uri("image/png", _encoded(".png", ground, _PNG)),
+        data_uri("image/jpeg", encoded(".jpg", front, _JPEG)),
+        data_uri("image/png", encoded(".png", ground, _PNG)),
         camera.width,
         camera.height,
     )
@@ -82,19 +90,27 @@ def track_picture(
         image = drawing.draw_boxes(image, camera, truth, [TRUTH_COLOUR] * len(truth), line=0.6)
     colours = [track_colour(int(identity)) for identity in tracks.ids]
     drawn = drawing.draw_boxes(image, camera, tracks.boxes, colours, labels, up=tracks.up)
-    return data_uri("image/jpeg", _encoded(".jpg", drawn, _JPEG))
+    return data_uri("image/jpeg", encoded(".jpg", drawn, _JPEG))
 
 
 def tracks_above(camera: Camera, tracks: Tracks, truth: np.ndarray | None, above: int = 480) -> str:
     """The same from above, in a square of so many pixels; a data URI."""
     colours = [track_colour(int(identity)) for identity in tracks.ids]
     ground = drawing.birds_eye_view(camera, tracks.detections, truth, above, above, colours=colours)
-    return data_uri("image/png", _encoded(".png", ground, _PNG))
+    return data_uri("image/png", encoded(".png", ground, _PNG))
 
 
 def legend(classes: ClassSpec) -> dict[str, str]:
     """Class -> the colour of its detections, as CSS has it, for a page's legend."""
     return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in class_colours(classes).items()}
+
+
+def encoded(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
+    """An RGB image as '.jpg' or '.png', by options of OpenCV. Raises ValueError where OpenCV can't."""
+    done, data = cv2.imencode(suffix, image[..., ::-1], options)
+    if not done:
+        raise ValueError(f"a picture of {image.shape} could not be encoded")
+    return data.tobytes()
 
 
 def data_uri(kind: str, data: bytes) -> str:
@@ -109,8 +125,3 @@ def _resized(image: np.ndarray, camera: Camera, widths: tuple[int, int]) -> tupl
     camera = camera.resize(width, max(1, round(camera.height * width / camera.width)))
     method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
     return cv2.resize(image, (camera.width, camera.height), interpolation=method), camera
-
-
-def _encoded(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
-    _, data = cv2.imencode(suffix, image[..., ::-1], options)
-    return data.tobytes()

@@ -9,15 +9,7 @@ from training.evaluation.difficulty import DIFFICULTIES
 from training.evaluation.distance import QUANTITIES, DistanceErrors
 from training.evaluation.table import TITLES, bin_rows, rows
 from training.report.charts import error_by_distance, precision_recall, recall_by_distance
-from training.report.pictures import data_uri
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture as a data URI, and a description of it."""
-
-    source: str
-    text: str
+from training.report.pictures import Figure, data_uri
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from add_model.classes import KITTI_CLASSES, ClassSpec
 from training.report.pictures import track_picture
 from training.report.stories import FollowedImage, stories, switch_times, timelines
-from training.report.templates import environment
+from training.report.templates import rendered
 from training.spread import ranked_and_spread
 
 _WIDTH = 900  # pixels of pictures
@@ -39,18 +39,15 @@ def render(
     times = switch_times(told)
     switched = [k for k, image in enumerate(images) if image.time in times]
     shown = ranked_and_spread(switched, len(images), pictures)
-    return (
-        environment(Path(__file__).parent)
-        .get_template("tracks.html.j2")
-        .render(
-            title=title,
-            frames=len(images),
-            seconds=images[-1].time - images[0].time if images else 0.0,
-            count=len({int(i) for image in images for i in image.tracks.ids}),
-            scores="\n".join(scores),
-            timelines=timelines(told, images),
-            pictures=[_picture(images[k], load(k), images[0].time) for k in shown],
-        )
+    return rendered(
+        Path(__file__).with_name("tracks.html.j2"),
+        title=title,
+        frames=len(images),
+        seconds=images[-1].time - images[0].time if images else 0.0,
+        count=len({int(i) for image in images for i in image.tracks.ids}),
+        scores="\n".join(scores),
+        timelines=timelines(told, images),
+        pictures=[_picture(images[k], load(k), images[0].time) for k in shown],
     )
 
 
