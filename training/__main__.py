@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
 
-from training.fit_options import ALL, fit_parser
+from training.fit_options import ALL, parser
 from training.reported_errors import exit_status
 
 SUBCOMMANDS = ("fit", "validate", "test")
+_OTHERS = ("seeds", "recipes", "memory")
 _USAGE = """usage: python -m training {fit,validate,test,seeds,recipes,memory} [options]
 
 Train and score. Each has --help; add-ros --help lists all commands."""
 
 
-def parser(subcommand: str) -> argparse.ArgumentParser:
-    """The options of fit, validate or test that are used most."""
-    return fit_parser(subcommand)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see --help of each subcommand. Returns the exit status."""
-    return exit_status(_run, sys.argv[1:] if arguments is None else arguments)
+    return exit_status(_run, arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -32,20 +28,10 @@ def _run(arguments: list[str]) -> int:
     if not given:
         print(_USAGE)
         return 0 if arguments else 2
-    if given == ["seeds"]:
-        from training.seeds import main as seeds
-
-        return seeds(arguments[1:])
-    if given == ["recipes"]:
-        from training.recipes import main as recipes
-
-        return recipes(arguments[1:])
-    if given == ["memory"]:
-        from training.memory import main as memory
-
-        return memory(arguments[1:])
+    if given[0] in _OTHERS:
+        return importlib.import_module(f"training.{given[0]}").main(arguments[1:])
     if given[0] in SUBCOMMANDS and {"-h", "--help"} & set(arguments):
-        fit_parser(given[0]).print_help()
+        parser(given[0]).print_help()
         return 0
     from training.command import TrainingCommand
 

@@ -40,6 +40,13 @@ def action_of(name: str, actions: Sequence[str], arguments: list[str] | None) ->
     return words[0], words[1:]
 
 
+def add_trust_argument(group: Any) -> None:
+    """--trust-calibration: nothing is said about intrinsics that look wrong."""
+    group.add_argument(
+        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
+    )
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """The type of an option that takes whole numbers of `least` or more."""
 

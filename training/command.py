@@ -174,23 +174,21 @@ class TrainingCommand(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         """The trainer, with the run folder's files attached."""
         given = self._get(self.config_init, "trainer")
-        loggers = given.logger if isinstance(given.logger, list) else [given.logger]
-        loggers = [logger for logger in loggers if isinstance(logger, Logger)]
+        loggers = [logger for logger in _listed(given.logger) if isinstance(logger, Logger)]
         bar = sys.stderr.isatty() if given.enable_progress_bar is None else given.enable_progress_bar
         given.enable_progress_bar, given.enable_model_summary = bar, bool(given.enable_model_summary)
         lock_within_process()
         self.metrics = MetricsFile(self.run_dir)
         if self.subcommand == "fit":
             keeper = self._keeper()
-            given.callbacks = [*self._callbacks(given.callbacks), Progress(keeper, lines=not bar), keeper]
+            given.callbacks = [*_listed(given.callbacks), Progress(keeper, lines=not bar), keeper]
             # Events after the checkpoint are those of the part that is done again.
             purge = self._resumed["global_step"] + 1 if self.checkpoint else None
             board = TensorBoardLogger(self.run_dir, "tensorboard", "", default_hp_metric=False, purge_step=purge)
             loggers = [guard(logger) for logger in (self.metrics, board, *loggers)]
         elif not bar:
-            given.callbacks = [*self._callbacks(given.callbacks), ScoringLines()]
-        plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins] if given.plugins else []
-        plugins = [*plugins, AtomicCheckpoints()]
+            given.callbacks = [*_listed(given.callbacks), ScoringLines()]
+        plugins = [*_listed(given.plugins), AtomicCheckpoints()]
         try:
             trainer = super().instantiate_trainer(**options, logger=loggers or False, plugins=plugins)
         except (MisconfigurationException, ValueError) as error:
@@ -203,9 +201,6 @@ class TrainingCommand(LightningCLI):
             if trainer.world_size == 1 and self._lock is None:
                 self._lock = lock(self.run_dir)  # SLURM's second task, which Lightning takes for a training of its own
         return trainer
-
-    def _callbacks(self, given: Any) -> list:
-        return given if isinstance(given, list) else [given] if given else []
 
     def _keeper(self) -> KeepCheckpoints:
         monitor, metrics = self._get(self.config, "monitor"), logged_metrics(self.model.detector.classes)
@@ -277,6 +272,11 @@ class TrainingCommand(LightningCLI):
 
     def _scoring(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {**arguments, "ckpt_path": self.checkpoint, "weights_only": True, "verbose": False}
+
+
+def _listed(given: Any) -> list:
+    """What a configuration gives as None, one, or a list."""
+    return given if isinstance(given, list) else [given] if given else []
 
 
 @rank_zero_only

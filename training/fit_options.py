@@ -23,7 +23,7 @@ _EXAMPLES = {
 }
 
 
-def fit_parser(subcommand: str) -> argparse.ArgumentParser:
+def parser(subcommand: str) -> argparse.ArgumentParser:
     """The parser whose help is shown, of fit, validate or test."""
     options = command_parser(subcommand, _WHAT[subcommand], _EXAMPLES[subcommand], usage="%(prog)s [options]")
     fits = subcommand == "fit"

@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return exit_status(_run, sys.argv[1:] if arguments is None else arguments)
+    return exit_status(_run, arguments)
 
 
 def _run(arguments: list[str]) -> int:

@@ -11,6 +11,14 @@ from typing import Any
 from add_model.backends.select import DEVICES, ENGINES, is_device
 from add_model.geometry.level import LEVEL_UP
 from add_model.ground import DEFAULT_SLOPE_STD, MAX_HEIGHT, Ground
+from add_model.predictor import SHIPPED_MODEL
+
+
+def add_model_argument(group: Any) -> None:
+    """--model: a file, or the weights that ship here."""
+    group.add_argument(
+        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
+    )
 
 
 def add_engine_arguments(group: Any) -> None:

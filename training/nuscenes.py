@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 
 from add_model.atomic_io import require_writable, write_atomically
-from add_model.predictor import SHIPPED_MODEL, Predictor
+from add_model.predictor import Predictor
 from training.arguments import command_parser
 from training.data.nuscenes.dataset import CAMERAS, NuscenesFrames
 from training.data.nuscenes.splits import SPLITS
 from training.data.nuscenes.submission import Submission
-from training.model_arguments import add_engine_arguments, predictor_options
+from training.model_arguments import add_engine_arguments, add_model_argument, predictor_options
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -33,9 +33,7 @@ def parser() -> argparse.ArgumentParser:
     frames.add_argument("--version", default="v1.0-trainval", metavar="NAME", help="tables' folder (v1.0-trainval)")
     frames.add_argument("--cameras", nargs="+", default=CAMERAS, metavar="CAM", help="channels (default: all six)")
     model = options.add_argument_group("model")
-    model.add_argument(
-        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
-    )
+    add_model_argument(model)
     add_engine_arguments(model)
     out = options.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file")

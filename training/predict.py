@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
-from add_model.predictor import SHIPPED_MODEL, Predictor
-from training.arguments import command_parser
+from add_model.predictor import Predictor
+from training.arguments import add_trust_argument, command_parser
 from training.data.kitti.dataset import DEPTH_SOURCES, KittiError, KittiFolder, split_folder
 from training.data.kitti.labels import write_results
 from training.data.kitti.splits import PUBLISHED, lacking, read_ids
-from training.model_arguments import add_engine_arguments, add_ground_arguments, ground, predictor_options
+from training.model_arguments import (
+    add_engine_arguments,
+    add_ground_arguments,
+    add_model_argument,
+    ground,
+    predictor_options,
+)
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -40,14 +46,10 @@ def parser() -> argparse.ArgumentParser:
     frames.add_argument(
         "--split", choices=("training", "testing"), default="training", help="folder of --kitti (default: training)"
     )
-    frames.add_argument(
-        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
-    )
+    add_trust_argument(frames)
     model = options.add_argument_group("model")
     which = model.add_mutually_exclusive_group()
-    which.add_argument(
-        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
-    )
+    add_model_argument(which)
     which.add_argument("--teacher", type=Path, metavar="CKPT", help="a trained teacher, which sees depth, instead")
     model.add_argument("--depth", choices=DEPTH_SOURCES, help="what the teacher sees (default: as in its training)")
     add_engine_arguments(model)

@@ -50,10 +50,15 @@ def print_notes(notes: Iterable[str | None]) -> None:
         print(f"note: {note}", file=sys.stderr, flush=True)
 
 
-def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command that trains; 1 and a message on stderr where a user can mend what went wrong."""
+def exit_status(command: Callable[[list[str]], int], arguments: list[str] | None) -> int:
+    """Run a command that trains; 1 and a message on stderr where a user can mend what went wrong.
+
+    Args:
+        command: Gives the exit status.
+        arguments: The command line, None for that of the process.
+    """
     try:
-        return command(arguments)
+        return command(sys.argv[1:] if arguments is None else arguments)
     except (TrainingError, ModelError, DataSetError, OutputError, FileNotFoundError) as error:
         message = str(error)
     except (ImageError, RuntimeError) as error:

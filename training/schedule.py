@@ -64,9 +64,8 @@ class Cosine(Schedule):
 
     def __call__(self, progress: float) -> float:
         """See `Schedule`."""
-        along = max(0.0, progress - self.warmup_fraction) / max(1e-9, 1 - self.warmup_fraction)
-        cosine = self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, along))) / 2
-        return cosine * _warmup(progress, self.warmup_fraction)
+        fall = _along_cosine(1.0, self.final, _after(progress, self.warmup_fraction))
+        return fall * _warmup(progress, self.warmup_fraction)
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,12 @@ class OneCycle(Schedule):
     def _between(self, progress: float, first: float, middle: float, last: float) -> float:
         if progress < self.warmup_fraction:
             return _along_cosine(first, middle, progress / self.warmup_fraction)
-        along = (progress - self.warmup_fraction) / max(1e-9, 1 - self.warmup_fraction)
-        return _along_cosine(middle, last, min(1.0, along))
+        return _along_cosine(middle, last, _after(progress, self.warmup_fraction))
+
+
+def _after(progress: float, fraction: float) -> float:
+    """The share that is done of what follows this share of the training."""
+    return min(1.0, max(0.0, progress - fraction) / max(1e-9, 1 - fraction))
 
 
 def _along_cosine(start: float, end: float, along: float) -> float:

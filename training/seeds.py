@@ -26,7 +26,7 @@ _SHOWN = ("3d_easy", "3d_moderate", "3d_hard", "bev_moderate", "3d_loose_moderat
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return exit_status(_run, sys.argv[1:] if arguments is None else arguments)
+    return exit_status(_run, arguments)
 
 
 def _run(arguments: list[str]) -> int:

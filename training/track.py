@@ -13,14 +13,20 @@ from add_model.atomic_io import require_writable, write_atomically
 from add_model.detections import SCORE_THRESHOLD
 from add_model.geometry.camera import Camera
 from add_model.ground import Ground
-from add_model.predictor import SHIPPED_MODEL, Predictor
+from add_model.predictor import Predictor
 from add_model.tracking import Tracker, TrackerSettings, Tracks
-from training.arguments import at_least, command_parser, share
+from training.arguments import add_trust_argument, at_least, command_parser, share
 from training.data.camera_info import RECTIFICATIONS
 from training.data.kitti.labels import detections_table
 from training.data.kitti.sequences import OBJECT_LAYOUT, ImageSequence, open_sequence
 from training.evaluation.tracking import MissingTrackevalError, TrackedFrame, score_lines
-from training.model_arguments import add_engine_arguments, add_ground_arguments, ground, predictor_options
+from training.model_arguments import (
+    add_engine_arguments,
+    add_ground_arguments,
+    add_model_argument,
+    ground,
+    predictor_options,
+)
 from training.progress_bar import counted
 from training.report.stories import FollowedImage
 from training.report.tracks import render
@@ -43,16 +49,12 @@ def parser() -> argparse.ArgumentParser:
     drive.add_argument(
         "--rectification", choices=RECTIFICATIONS, default="auto", help="of images with camera_info YAML (auto)"
     )
-    drive.add_argument(
-        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
-    )
+    add_trust_argument(drive)
     drive.add_argument(
         "--without-motion", action="store_true", help="as if the camera's motion were not known: no velocities"
     )
     model = options.add_argument_group("model")
-    model.add_argument(
-        "--model", default=SHIPPED_MODEL.stem, metavar="FILE", help=".onnx or .safetensors file (default: %(default)s)"
-    )
+    add_model_argument(model)
     add_engine_arguments(model)
     model.add_argument(
         "--score-threshold",

@@ -16,7 +16,7 @@ from training.__main__ import SUBCOMMANDS, main
 from training.command import TrainingCommand
 from training.data.kitti.splits import read_ids
 from training.errors import TrainingError
-from training.fit_options import ALL, fit_parser
+from training.fit_options import ALL, parser
 from training.parser import ConfigFile
 from training.recipes import COMPOSITIONS, GROUPS, ROWS, recipe_folder, replacement, run_name, summary, words
 
@@ -235,7 +235,7 @@ TRIED = {
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
 def test_the_options_in_help_are_what_the_command_line_takes(subcommand):
     """The list in fit_options.py is written by hand: each of its options is tried, and does what it says."""
-    shown = {option for action in fit_parser(subcommand)._actions for option in action.option_strings}
+    shown = {option for action in parser(subcommand)._actions for option in action.option_strings}
     shown -= {"-h", "--help", ALL, "-c", "--config", "--print_config", "--resume", "--ckpt_path"}
     assert shown <= set(TRIED)
     given = [word for option in TRIED if option in shown for word in (option, TRIED[option])]
