@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,15 +37,8 @@ class Detections:
 
     def __getitem__(self, index: np.ndarray | slice) -> Detections:
         """The detections that a mask, index array or slice picks."""
-        return Detections(
-            self.names[index],
-            self.scores[index],
-            self.boxes[index],
-            self.boxes2d[index],
-            self.depth_std[index],
-            self.impossible,
-            self.up,
-        )
+        rows = {name: getattr(self, name)[index] for name in ("names", "scores", "boxes", "boxes2d", "depth_std")}
+        return replace(self, **rows)
 
     @classmethod
     def empty(cls) -> Detections:

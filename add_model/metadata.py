@@ -12,7 +12,7 @@ from add_model.classes import KITTI_CLASSES, ClassSpec, stored_classes
 from add_model.errors import ModelError
 from add_model.nms import NmsSettings
 
-_LFS = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"  # how a file begins that Git LFS did not replace
 _LEAST_FOCAL, _MOST_FOCAL = 10.0, 100_000.0  # pixels
 _MOST_MULTIPLE = 1024
 
@@ -117,7 +117,7 @@ def read_classes(path: str | Path) -> ClassSpec:
 def refuse_lfs_pointer(path: Path) -> None:
     """Raise ModelError where a file only says which one Git LFS would put in its place."""
     with path.open("rb") as file:
-        if file.read(len(_LFS)) == _LFS:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
             raise ModelError(
                 f"model {path} is a Git LFS pointer, not the model: run 'git lfs pull' where it comes from"
             )

@@ -22,7 +22,7 @@ _UNKNOWN_DEPTH_SHARE = 0.15  # for detections that don't say how sure their dept
 # Standard deviations of the heading, radians, of objects nearer than `_NEAR` metres and beyond: front and back are hard
 # to tell apart in people and in part in cyclists. pi / sqrt(3) is that of a heading of which nothing is known.
 _NEAR = 15.0
-_ANY_HEADING = np.pi / np.sqrt(3)
+UNKNOWN_HEADING = np.pi / np.sqrt(3)
 _HEADING = {"Car": (0.2, 0.1), "Cyclist": (1.0, 1.0)}
 _TILT = 0.03  # radians: boxes stand upright in the camera's frame, roads and cameras are tilted by a degree or two
 
@@ -49,7 +49,7 @@ def depth_std(variances: np.ndarray) -> np.ndarray:
 def heading_std(detections: Detections) -> np.ndarray:
     """(N,) radians: standard deviation of the heading, by class and distance."""
     near = detections.boxes[:, 2] < _NEAR
-    pairs = np.array([_HEADING.get(str(name), (_ANY_HEADING,) * 2) for name in detections.names]).reshape(-1, 2)
+    pairs = np.array([_HEADING.get(str(name), (UNKNOWN_HEADING,) * 2) for name in detections.names]).reshape(-1, 2)
     return np.where(near, pairs[:, 0], pairs[:, 1])
 
 

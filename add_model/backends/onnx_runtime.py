@@ -61,10 +61,10 @@ def providers_for(
     number = {"device_id": device.partition(":")[2] or "0"}
     if engine != "tensorrt":
         return [(_CUDA, number | dict(options)), (_CPU, {})]
-    kept = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)} if cache else {}
-    if cache:
-        kept |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": str(cache)}
-    tensorrt = number | {"trt_fp16_enable": "True"} | kept | dict(options)
+    tensorrt = number | {"trt_fp16_enable": "True"}
+    for kept in ("engine", "timing") if cache else ():
+        tensorrt |= {f"trt_{kept}_cache_enable": "True", f"trt_{kept}_cache_path": str(cache)}
+    tensorrt |= options
     return [(_TENSORRT, tensorrt), (_CUDA, number), (_CPU, {})]
 
 

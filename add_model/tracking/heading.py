@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from add_model.geometry.boxes import wrap
+from add_model.pose_covariance import UNKNOWN_HEADING
 
 _CERTAIN = 5.0  # log-odds: more is never believed, so that what was wrong can be mended
 _MOVING = 1.0  # m/s: who is slower may go backwards
-_UNKNOWN = np.pi / np.sqrt(3)  # radians: standard deviation of a heading of which nothing is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,4 +73,4 @@ def resolved(known: Headings, velocity: np.ndarray, covariance: np.ndarray) -> t
     odds = known.odds + np.sign(along) * moving
     wrong = 1 / (1 + np.exp(np.abs(odds)))
     angle = np.where(odds >= 0, known.angle, wrap(known.angle + np.pi))
-    return angle, np.minimum(np.sqrt(known.variance + wrong * np.pi**2), _UNKNOWN)
+    return angle, np.minimum(np.sqrt(known.variance + wrong * np.pi**2), UNKNOWN_HEADING)

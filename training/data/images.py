@@ -12,10 +12,10 @@ import numpy as np
 from add_model.image_decoding import MAX_PIXELS, ImageDataError, dark_range, decode
 from add_model.image_headers import JPEG, PNG, image_format
 from add_model.image_headers import image_size as size_in_header
+from add_model.metadata import LFS_POINTER
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _GREY_16 = b"\x10\0"  # a PNG's bits and colour type
-_LFS = b"version https://git-lfs"
 
 
 class ImageError(ValueError):
@@ -96,7 +96,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ended = b"IEND" in tail
     elif kind == JPEG:
         ended = b"\xff\xd9" in tail
-    elif head.startswith(_LFS):
+    elif head.startswith(LFS_POINTER):
         raise ImageError(f"{path}: a Git LFS pointer, not the image itself: run 'git lfs pull' where it comes from")
     else:
         raise ImageError(f"{path}: neither a PNG nor a JPEG file")

@@ -34,9 +34,7 @@ class Objects:
 
     def __getitem__(self, index: np.ndarray | slice) -> Objects:
         """The objects that a mask, index array or slice picks."""
-        return Objects(
-            self.names[index], self.boxes[index], self.boxes2d[index], self.truncated[index], self.occluded[index]
-        )
+        return Objects(*(column[index] for column in vars(self).values()))
 
     @classmethod
     def empty(cls) -> Objects:

@@ -31,11 +31,9 @@ def fingerprint(sample) -> str:
 
 
 def look(moment):
-    camera = moment.camera
-    faces = project_faces(moment.things, camera.P[:, :3], camera.width, camera.height)
-    return faces, raster.rasterise(
-        faces, moment.things, camera.P[:, :3], moment.ground, camera.width, camera.height, 250.0
-    )
+    camera, K = moment.camera, moment.camera.P[:, :3]
+    faces = project_faces(moment.things, K, camera.width, camera.height)
+    return faces, raster.rasterise(faces, moment.things, K, moment.pose.ground(K), camera.width, camera.height, 250.0)
 
 
 def owners(faces, buffers) -> np.ndarray:
@@ -147,7 +145,7 @@ def test_hidden_shares_equal_brute_force(index):
         alone.append(raster.rasterise(faces, [thing], K, NO_GROUND, camera.width, camera.height, 250.0).inverse)
     alone = np.array(alone)
     rows, columns = np.mgrid[: camera.height, : camera.width]
-    a, b, c = moment.ground
+    a, b, c = moment.pose.ground(K)
     nearest = np.maximum(alone.max(axis=0), a * columns + b * rows + c)
     front = (alone >= nearest) & (alone > 0)
     for p, thing in enumerate(moment.things):

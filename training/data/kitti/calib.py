@@ -83,14 +83,8 @@ def read_calib(path: str | Path) -> KittiCalib:
     except ValueError as error:
         raise CalibrationError(f"{path}: 'P2': {error}") from None
     R0_rect = _matrix(path, lines, _R0_RECT, (3, 3))
-    Tr_velo_to_cam = _matrix(path, lines, _TR_VELO_TO_CAM, (3, 4))
-    velodyne = path.with_name("calib_velo_to_cam.txt")
-    if Tr_velo_to_cam is None and "P_rect_02" in lines and velodyne.is_file():
-        Tr_velo_to_cam = _read_raw_transform(velodyne)
-    Tr_imu_to_velo = _matrix(path, lines, _TR_IMU_TO_VELO, (3, 4))
-    imu = path.with_name("calib_imu_to_velo.txt")
-    if Tr_imu_to_velo is None and "P_rect_02" in lines and imu.is_file():
-        Tr_imu_to_velo = _read_raw_transform(imu)
+    Tr_velo_to_cam = _transform(path, lines, _TR_VELO_TO_CAM, "calib_velo_to_cam.txt")
+    Tr_imu_to_velo = _transform(path, lines, _TR_IMU_TO_VELO, "calib_imu_to_velo.txt")
     return KittiCalib(P2, np.eye(3) if R0_rect is None else R0_rect, Tr_velo_to_cam, Tr_imu_to_velo)
 
 
@@ -126,6 +120,15 @@ def _keyed_lines(path: Path) -> dict[str, tuple[int, list[str]]]:
         if key:
             lines.setdefault(key, (number, values))
     return lines
+
+
+def _transform(
+    path: Path, lines: dict[str, tuple[int, list[str]]], keys: tuple[str, ...], raw: str
+) -> np.ndarray | None:
+    found, beside = _matrix(path, lines, keys, (3, 4)), path.with_name(raw)
+    if found is None and "P_rect_02" in lines and beside.is_file():
+        return _read_raw_transform(beside)
+    return found
 
 
 def _matrix(

@@ -34,6 +34,11 @@ class Pose:
     height: float
     slope: tuple[float, float]
 
+    def ground(self, K: np.ndarray) -> np.ndarray:
+        """(3,) a, b, c: the ground's inverse depth at pixel (u, v) of a camera K (3, 3) is a u + b v + c."""
+        forward, right = self.slope
+        return np.array([-right, 1.0, -forward]) / self.height @ np.linalg.inv(K)
+
 
 def place(street: Street, pose: Pose, actor: Actor, time: float) -> Placement:
     """The actor at this time as the camera at this pose has it: upright, its bottom on the ground below its centre.

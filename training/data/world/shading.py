@@ -183,8 +183,7 @@ def _ground(
     if not len(rows):
         return
     top, height, width = int(rows[0]), image.shape[0], image.shape[1]
-    forward, right = pose.slope
-    a, b, c = np.array([-right, 1.0, -forward]) / pose.height @ np.linalg.inv(K)
+    a, b, c = pose.ground(K)
     # Above the horizon, between the ground's pixels, the plane has no depth: any will do there.
     z = (a * np.arange(width)).astype(np.float32) + (b * np.arange(top, height) + c).astype(np.float32)[:, None]
     np.maximum(z, np.float32(1e-3), out=z)

@@ -154,12 +154,6 @@ class Moment:
     pose: Pose
     things: list[Placement]
 
-    @property
-    def ground(self) -> np.ndarray:
-        """(3,) a, b, c: the ground's inverse depth at pixel (u, v) is a u + b v + c."""
-        forward, right = self.pose.slope
-        return np.array([-right, 1.0, -forward]) / self.pose.height @ np.linalg.inv(self.camera.P[:, :3])
-
 
 @dataclass(frozen=True, eq=False)
 class _Drive:
@@ -224,7 +218,8 @@ def _photograph(name: str, moment: Moment, drive: _Drive, grain: tuple[int, int]
     world, camera, light = drive.world, moment.camera, drive.light
     K, pool = camera.P[:, :3], textures.pool(world.seed)
     faces = project_faces(moment.things, K, world.width, world.height)
-    buffers = raster.rasterise(faces, moment.things, K, moment.ground, world.width, world.height, _GROUND_TO)
+    ground = moment.pose.ground(K)
+    buffers = raster.rasterise(faces, moment.things, K, ground, world.width, world.height, _GROUND_TO)
     image = shading.paint(buffers, faces, moment.things, drive.scene, moment.pose, light, K, pool)
     image = shading.expose(image, light, pool, grain)
     depth = np.divide(1, buffers.inverse, out=np.zeros_like(buffers.inverse), where=buffers.inverse > 0)
