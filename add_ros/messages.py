@@ -30,6 +30,8 @@ from add_model.detections import Detections
 from add_model.geometry import boxes as box3d
 from add_model.pose_covariance import pose_covariances
 
+_FIELD_TYPES = {"<f4": PointField.FLOAT32, "<u4": PointField.UINT32}
+
 
 def detection_array(
     detections: Detections, header: Header, class_ids: Mapping[str, str] | None = None, covariance_scale: float = 1.0
@@ -113,10 +115,19 @@ def image_message(pixels: np.ndarray, header: Header) -> Image:
 
 def point_cloud(points: np.ndarray, header: Header) -> PointCloud2:
     """Points (N, 3) float32 as x, y, z."""
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
-    message = PointCloud2(header=header, height=1, width=len(points), fields=fields, point_step=12, is_dense=True)
-    message.row_step = 12 * len(points)
-    message.data = array("B", np.ascontiguousarray(points, "<f4").tobytes())
+    return structured_cloud(np.ascontiguousarray(points, "<f4").view([(name, "<f4") for name in "xyz"])[:, 0], header)
+
+
+def structured_cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    """Points (N,) with the named fields of their type, each little-endian float32 or uint32."""
+    fields = [
+        PointField(name=name, offset=offset, datatype=_FIELD_TYPES[kind.str], count=1)
+        for name, (kind, offset) in points.dtype.fields.items()
+    ]
+    step = points.dtype.itemsize
+    message = PointCloud2(header=header, height=1, width=len(points), fields=fields, point_step=step, is_dense=True)
+    message.row_step = step * len(points)
+    message.data = array("B", points.tobytes())
     return message
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 
 import numpy as np
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from add_model.pose_covariance import pose_covariances
 from add_model.tracking import Tracks
-from add_ros.messages import box_array
+from add_ros.messages import box_array, structured_cloud
 
 _VELOCITY = [(name, "<f4") for name in ("x", "y", "z", "vx", "vy", "vz", "vxx", "vxy", "vxz", "vyy", "vyz", "vzz")]
-VELOCITY_FIELDS = np.dtype([*_VELOCITY, ("id", "<u4")])
-_TYPES = {"<f4": PointField.FLOAT32, "<u4": PointField.UINT32}
+_FIELDS = np.dtype([*_VELOCITY, ("id", "<u4")])
 _UPPER = np.triu_indices(3)
 
 
@@ -48,18 +46,9 @@ def velocity_cloud(tracks: Tracks, header: Header) -> PointCloud2:
     """
     if tracks.velocities is None or tracks.velocity_covariances is None:
         raise ValueError("tracks without the camera's motion have no velocities")
-    points = np.zeros(len(tracks), VELOCITY_FIELDS)
+    points = np.zeros(len(tracks), _FIELDS)
     columns = [*tracks.boxes[:, :3].T, *tracks.velocities.T, *tracks.velocity_covariances[:, _UPPER[0], _UPPER[1]].T]
     for (name, _), column in zip(_VELOCITY, columns, strict=True):
         points[name] = column
     points["id"] = tracks.ids % 2**32
-    fields = [
-        PointField(name=name, offset=VELOCITY_FIELDS.fields[name][1], datatype=_TYPES[kind.str], count=1)
-        for name, kind in ((name, VELOCITY_FIELDS[name]) for name in VELOCITY_FIELDS.names)
-    ]
-    message = PointCloud2(
-        header=header, height=1, width=len(points), fields=fields, point_step=VELOCITY_FIELDS.itemsize, is_dense=True
-    )
-    message.row_step = len(points) * message.point_step
-    message.data = array("B", points.tobytes())
-    return message
+    return structured_cloud(points, header)
