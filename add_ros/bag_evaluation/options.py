@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from add_ros.bags.many_bags import add_bags, add_processes, are_shared
-from training.arguments import at_least, command_parser, share
+from training.arguments import add_trust_argument, at_least, command_parser, share
+from training.data.camera_info import RECTIFICATIONS
 from training.model_arguments import add_engine_arguments, add_ground_arguments
 
 PICTURES = 60  # frames of each run on the page, where --frames names no number
@@ -73,14 +74,12 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--rectification",
-        choices=("auto", "rectified", "raw"),
+        choices=RECTIFICATIONS,
         default="auto",
         metavar="KIND",
         help="auto, rectified or raw, as the node's",
     )
-    what.add_argument(
-        "--trust-calibration", action="store_true", help="give no warning about intrinsics that look wrong"
-    )
+    add_trust_argument(what)
 
 
 def _add_topics(parser: argparse.ArgumentParser) -> None:

@@ -15,18 +15,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import ReaderMetadata
 
-from add_ros.bags.storage import Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of
+from add_ros.bags.storage import UNDEFINED, Mcap, Messages, Sqlite3, is_storage, parse_qos, reason, storage_of
 from add_ros.bags.unpacking import unpack
 from training.data.bounded_yaml import load_yaml
 from training.data.text_files import decode_text
 
 METADATA = "metadata.yaml"
 _CDR = "cdr"
-_UNDEFINED = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
 
 class Folder:
@@ -159,7 +158,7 @@ class Folder:
         qos = parse_qos(told.get("offered_qos_profiles"))
         qos = qos or [profile for connection in same for profile in connection.ext.offered_qos_profiles]
         digest = next((c.digest for c in same if c.digest), None) or told.get("type_description_hash") or ""
-        definition = next((c.msgdef for c in same if c.msgdef.format != MessageDefinitionFormat.NONE), _UNDEFINED)
+        definition = next((c.msgdef for c in same if c.msgdef.format != MessageDefinitionFormat.NONE), UNDEFINED)
         extra = ConnectionExtRosbag2(_CDR, qos)
         number = len(self.connections) + 1
         self.connections.append(Connection(number, topic, msgtype, definition, digest, count, extra, self))

@@ -23,15 +23,16 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
+from add_model.metadata import LFS_POINTER
 from add_ros.bags.sqlite_tables import ForeignTableError, require_tables
 from add_ros.bags.unpacking import message_bytes, unlz4, unzstd
 
 MAGIC = {"mcap": b"\x89MCAP0\r\n", "sqlite3": b"SQLite format 3\0"}
 _FOOTER = 37  # bytes at the end of an mcap file: footer record and magic
-_UNDEFINED = MessageDefinition(MessageDefinitionFormat.NONE, "")
+UNDEFINED = MessageDefinition(MessageDefinitionFormat.NONE, "")
 _FOREIGN = {
     b"#ROSBAG V": "a ROS 1 bag: convert it with 'rosbags-convert --src IN.bag --dst OUT'",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself: run 'git lfs pull' where it comes from",
+    LFS_POINTER: "a Git LFS pointer, not the file itself: run 'git lfs pull' where it comes from",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: give it the ending .zstd, or run 'zstd -d' on it",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
     b"PK\x03\x04": "a zip archive: unpack it first",
@@ -54,7 +55,7 @@ def _message_definition(schema: Any) -> MessageDefinition:
     try:
         return _rosbags_message_definition(schema)
     except KeyError:
-        return _UNDEFINED
+        return UNDEFINED
 
 
 # rosbags gives up on a whole file where one of these fails for one topic, and offers no other way to say otherwise.
@@ -232,7 +233,7 @@ class Sqlite3(Sqlite3Reader):
             topic = dict(zip(columns, row, strict=True))
             extra = ConnectionExtRosbag2(topic["serialization_format"], parse_qos(topic.get("offered_qos_profiles")))
             self.connections.append(
-                Connection(topic["id"], topic["name"], topic["type"], _UNDEFINED, "", 0, extra, self)
+                Connection(topic["id"], topic["name"], topic["type"], UNDEFINED, "", 0, extra, self)
             )
 
     def _rows(self, connections: Collection[Connection], start: int | None, stop: int | None) -> Messages:
