@@ -100,9 +100,14 @@ def _camera_topic(topic: str) -> str:
     return parts[-2] if len(parts) > 1 and parts[-1] == "compressed" else parts[-1]
 
 
-def _check_size(info: Any, width: int, height: int) -> None:
+def described_size(info: Any) -> tuple[int, int]:
+    """(width, height) of the images that a CameraInfo describes."""
     full = (info.roi.width or info.width, info.roi.height or info.height)
-    expected = full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
+    return full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
+
+
+def _check_size(info: Any, width: int, height: int) -> None:
+    expected = described_size(info)
     if expected == (width, height):
         return
     if 0 in expected:

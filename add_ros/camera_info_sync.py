@@ -14,6 +14,7 @@ from typing import Any
 
 from message_filters import Cache, SimpleFilter
 
+from add_ros.calibration import described_size
 from add_ros.stamps import ros_time
 
 PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
@@ -130,13 +131,7 @@ def same_size(image: Any, info: Any) -> bool:
     """Whether a CameraInfo can be of this image by its size; of compressed images nothing is known before decoding."""
     if not hasattr(image, "width"):
         return True
-    return image_size(info) == (image.width, image.height)
-
-
-def image_size(info: Any) -> tuple[int, int]:
-    """(width, height) of the images that a CameraInfo describes."""
-    full = (info.roi.width or info.width, info.roi.height or info.height)
-    return full[0] // max(info.binning_x, 1), full[1] // max(info.binning_y, 1)
+    return described_size(info) == (image.width, image.height)
 
 
 def _stamp(message: Any) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from types import SimpleNamespace as Of
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from add_ros.bounds import impossible_transform
 from add_ros.errors import FrameRejectedError
+from add_ros.message_times import nanoseconds
 
 _REASON = "no transform"
 _DEEPEST = 1000  # frames, as in tf2
@@ -85,6 +87,13 @@ def _matrix(pose: tuple[float, ...]) -> np.ndarray:
     return _matrices(np.array([pose[:3]]), Rotation.from_quat([pose[3:]]))[0]
 
 
+def odometry_transform(odometry: Any) -> Any:
+    """A nav_msgs/Odometry, of ROS or of a bag, with the fields of a TransformStamped."""
+    pose = odometry.pose.pose
+    transform = Of(translation=pose.position, rotation=pose.orientation)
+    return Of(header=odometry.header, child_frame_id=odometry.child_frame_id, transform=transform)
+
+
 class TransformTree:
     """What /tf and /tf_static said, for looking up."""
 
@@ -108,7 +117,7 @@ class TransformTree:
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static)
-            stamp = transform.header.stamp.sec * 10**9 + transform.header.stamp.nanosec
+            stamp = nanoseconds(transform.header.stamp)
             edge.add(recorded if static else stamp, pose)
 
     def forget(self, before: int) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 REFERENCE_FOCAL = 360.0  # pixels: half of KITTI's, so that a KITTI image is seen as about 620x188
+# Points of a body's frame (x forward, y left, z up; REP 103) in the optical frame of a camera that looks ahead.
+BODY_TO_OPTICAL = np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)])
 
 
 def project(P: Any, x: Any, y: Any, z: Any) -> tuple[Any, Any, Any]:

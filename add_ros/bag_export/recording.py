@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace as Of
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from add_ros.calibration import Calibrator
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
 from add_ros.errors import FrameRejectedError
 from add_ros.rectified_images import rectified_image
-from add_ros.transforms import TransformTree
+from add_ros.transforms import TransformTree, odometry_transform
 from training.data.sample import Objects
 
 WAIT = 500_000_000  # ns
@@ -102,7 +101,7 @@ class Recording:
             if topic == self.sources.points:
                 self._scans.append((messages.stamp_of(message), message))
             elif topic in (TF, self._wanted.odometry):
-                self.tree.add(message.transforms if topic == TF else [_as_transform(message)], False, self._now)
+                self.tree.add(message.transforms if topic == TF else [odometry_transform(message)], False, self._now)
             elif topic == self._wanted.imu:
                 self._imu.append((messages.stamp_of(message), message.header.frame_id, _up_of(message)))
             while waiting and self._now - waiting[0][0] >= WAIT:
@@ -235,13 +234,6 @@ class RecordedFrame:
                 look_up = partial(recording.tree.lookup, self.frame_id, stamps=stamp)
                 return objects_of(*found, self.frame_id, camera, look_up, view)
         return None
-
-
-def _as_transform(odometry: Any) -> Any:
-    """An Odometry as a TransformStamped."""
-    pose = odometry.pose.pose
-    transform = Of(translation=pose.position, rotation=pose.orientation)
-    return Of(header=odometry.header, child_frame_id=odometry.child_frame_id, transform=transform)
 
 
 def _up_of(imu: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.pose_covariance import depth_std
 from add_ros.bags.errors import BagError
+from add_ros.message_times import nanoseconds
 
 _JPEG_QUALITY = 95
 _END = 2**31 * 10**9  # nanoseconds: builtin_interfaces/Time counts seconds in an int32
@@ -34,7 +35,7 @@ def header(types: Typestore, stamp: int, frame_id: str) -> Any:
 
 def stamp_of(message: Any) -> int:
     """The header's stamp in nanoseconds."""
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return nanoseconds(message.header.stamp)
 
 
 def seconds(stamp: int) -> str:

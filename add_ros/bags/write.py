@@ -19,11 +19,11 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
-from add_model.geometry.camera import Camera
+from add_model.geometry.camera import BODY_TO_OPTICAL, Camera
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.ground_truth import encode
-from add_ros.node.topic_names import RULE, is_relative_name
+from add_ros.topic_names import RULE, is_relative_name
 from training.data.sample import Sample
 
 if TYPE_CHECKING:  # the recorder imports this module, and does not need the data sets
@@ -36,8 +36,6 @@ TF_STATIC, VELODYNE, VELODYNE_FRAME = "/tf_static", "/velodyne_points", "velodyn
 BASE_FRAME = "base_link"
 TF, ODOM_FRAME = "/tf", "odom"
 CAMERA_HEIGHT = 1.65  # metres above the road, as KITTI's cameras
-# Points of base_link (x forward, y left, z up; REP 103) in the camera's optical frame.
-_AHEAD = np.array([(0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)])
 
 _FOREVER = QosTime(9223372036, 854775807)
 _DEPTH = 10  # messages that a publisher keeps
@@ -186,7 +184,7 @@ class CameraBagWriter:
         camera_height: float = CAMERA_HEIGHT,
     ) -> None:
         self.path, self.frame_id = Path(path), frame_id
-        self._base = np.c_[_AHEAD, (0.0, camera_height, 0.0)]  # base_link's points in the camera's frame
+        self._base = np.c_[BODY_TO_OPTICAL, (0.0, camera_height, 0.0)]  # base_link's points in the camera's frame
         self.counts: Counter[str] = Counter()
         self.flat: Counter[str] = Counter()
         self._compressed_images = compressed_images

@@ -14,16 +14,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from add_ros.bounds import printable, require_bounded
 from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
 from add_ros.errors import FrameRejectedError
+from add_ros.message_times import seconds_text
 from add_ros.node.detection_filter import RateLimit
+from add_ros.node.log_throttle import LOG_PERIOD, LogThrottle
 from add_ros.node.matched_subscription import MatchedSubscription
-from add_ros.node.stream_diagnostics import (
-    LOG_PERIOD,
-    MISSED,
-    NEWER_FRAME,
-    OVER_MAX_RATE,
-    LogThrottle,
-    StreamDiagnostics,
-)
+from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, StreamDiagnostics
 
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
@@ -207,7 +202,7 @@ class CameraInput:
     def _fell_back(self, image: Any, info: Any) -> None:
         if not self._fell_back_once:
             self._fell_back_once = True
-            wanted, latest = (f"{m.header.stamp.sec}.{m.header.stamp.nanosec:09d}" for m in (image, info))
+            wanted, latest = (seconds_text(m.header.stamp) for m in (image, info))
             self._log.warning(
                 f"no message on {self.info.topic} has come in time with the image's stamp {wanted}: "
                 f"using the latest one, of {latest} (logged once)"

@@ -17,15 +17,16 @@ from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.geometry.distortion import Calibration
 from add_model.ground import Ground
-from add_ros.calibration import Calibrator
-from add_ros.camera_info_sync import image_size
+from add_ros.calibration import Calibrator, described_size
 from add_ros.errors import FrameRejectedError
+from add_ros.message_times import nanoseconds
 from add_ros.node import parameters
 from add_ros.node.camera_frames import CameraFrames
 from add_ros.node.camera_input import CameraInput
 from add_ros.node.detection_filter import DetectionFilter
+from add_ros.node.log_throttle import LOG_PERIOD, LogThrottle
 from add_ros.node.outputs import StreamOutputs
-from add_ros.node.stream_diagnostics import LOG_PERIOD, LogThrottle, StreamDiagnostics
+from add_ros.node.stream_diagnostics import StreamDiagnostics
 from add_ros.node.stream_tracking import StreamTracking
 from add_ros.node.taken_frame import TakenFrame
 from add_ros.rectified_images import HalfIsEnough, rectified_image
@@ -110,7 +111,7 @@ class CameraStream:
         if (info := self.input.latest_info) is None:
             return None
         try:
-            camera = self._calibrator(info, *image_size(info)).camera
+            camera = self._calibrator(info, *described_size(info)).camera
             return camera, self._frames.attitude.up(info.header)
         except FrameRejectedError:
             return None  # the images are rejected, and say why
@@ -191,7 +192,7 @@ class CameraStream:
 
     def _latency_ms(self, stamp: Any) -> float | None:
         # rclpy's Time refuses the negative stamps that a message can hold.
-        stamped = stamp.sec * 10**9 + stamp.nanosec
+        stamped = nanoseconds(stamp)
         return (self._node.get_clock().now().nanoseconds - stamped) / 1e6 if stamped else None
 
     def _decode(self, image: Any, info: Any, half_is_enough: HalfIsEnough | None) -> tuple[np.ndarray, Calibration]:

@@ -31,8 +31,8 @@ from add_ros.node import parameters
 from add_ros.node.batching import FrameBatches
 from add_ros.node.camera_frames import FRAME_PARAMETERS, CameraFrames
 from add_ros.node.camera_stream import CameraStream
+from add_ros.node.log_throttle import LOG_PERIOD, LogThrottle
 from add_ros.node.parameter_checks import doubts
-from add_ros.node.stream_diagnostics import LOG_PERIOD, LogThrottle
 from add_ros.node.tf_transformer import TfTransformer, TfTree
 from add_ros.transport import advice, config_folder
 

@@ -10,10 +10,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from add_ros.bounds import printable
-from add_ros.node.stream_diagnostics import LogThrottle
+from add_ros.node.log_throttle import LOG_PERIOD, LogThrottle
 from add_ros.node.transform_gate import TransformGate
-
-_LOG_PERIOD = 5.0  # seconds
 
 
 class NodeGate(TransformGate):
@@ -29,7 +27,7 @@ class NodeGate(TransformGate):
         clock = node.get_clock()
         super().__init__(buffer, lambda: clock.now().nanoseconds, self._refuse)
         self._what, self._log = what, node.get_logger()
-        self._throttle, self._counts = LogThrottle(_LOG_PERIOD), Counter[str]()
+        self._throttle, self._counts = LogThrottle(LOG_PERIOD), Counter[str]()
         # When a bag starts again or a simulation is reset, the buffer's transforms are those of another drive. Humble's
         # buffer is never cleared by itself, newer ones only by a clock that they are given.
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)

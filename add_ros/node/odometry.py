@@ -8,21 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from add_model.geometry.camera import BODY_TO_OPTICAL
 from add_ros.bounds import shown
 from add_ros.errors import FrameRejectedError
+from add_ros.message_times import nanoseconds
 from add_ros.node.node_gate import NodeGate
-from add_ros.transforms import TransformTree
+from add_ros.transforms import TransformTree, odometry_transform
 
 _MEMORY = 10 * 10**9  # nanoseconds, as tf2 has it
 _DEPTH = 50
-# Points of a camera's optical frame (x right, y down, z forward) to its body's (x forward, y left, z up; REP 103).
-_BODY = np.array([(0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)])
 
 
 class Odometry:
@@ -72,11 +71,7 @@ class Odometry:
             raise FrameRejectedError("no odometry", f"{self.topic}: {error}") from error
 
     def _take(self, message: Any) -> None:
-        transform = TransformStamped(header=message.header, child_frame_id=message.child_frame_id)
-        place, turn = message.pose.pose.position, message.pose.pose.orientation
-        shift = transform.transform.translation
-        shift.x, shift.y, shift.z, transform.transform.rotation = place.x, place.y, place.z, turn
-        self._gate.set_transform(transform, self.topic)
+        self._gate.set_transform(odometry_transform(message), self.topic)
 
 
 class CameraOdometry:
@@ -92,7 +87,8 @@ class CameraOdometry:
         self._odometry, self._mounting = odometry, None
         if any(mounting):
             self._mounting = np.eye(4)
-            self._mounting[:3, :3] = Rotation.from_euler("xyz", mounting[3:], degrees=True).as_matrix() @ _BODY
+            turn = Rotation.from_euler("xyz", mounting[3:], degrees=True).as_matrix()
+            self._mounting[:3, :3] = turn @ BODY_TO_OPTICAL.T
             self._mounting[:3, 3] = mounting[:3]
 
     def pose(self, header: Header) -> np.ndarray:
@@ -101,7 +97,7 @@ class CameraOdometry:
         Raises:
             FrameRejectedError: where odometry does not arrive in time, or is of another frame without a mounting.
         """
-        frame, pose = self._odometry.at(header.stamp.sec * 10**9 + header.stamp.nanosec)
+        frame, pose = self._odometry.at(nanoseconds(header.stamp))
         if frame.lstrip("/") == header.frame_id.lstrip("/"):
             return pose
         if self._mounting is None:
@@ -126,7 +122,7 @@ class _RecentPoses:
 
     def set_transform(self, transform: Any, _: str) -> None:
         frames = transform.header.frame_id, transform.child_frame_id
-        stamp = transform.header.stamp.sec * 10**9 + transform.header.stamp.nanosec
+        stamp = nanoseconds(transform.header.stamp)
         with self._changed:
             if frames != self._frames:
                 self._tree, self._frames, self._newest = TransformTree(), frames, -1

@@ -9,7 +9,7 @@ from typing import Any
 from add_model.backends.select import DEVICES, is_device, parse_options
 from add_model.errors import ModelError
 from add_model.ground import DEFAULT_SLOPE_STD
-from add_ros.node.topic_names import RULE, is_relative_name
+from add_ros.topic_names import RULE, is_relative_name
 
 
 def type_problem(name: str, kind: str, example: Any) -> str:

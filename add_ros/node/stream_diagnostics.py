@@ -14,26 +14,9 @@ NEWER_FRAME = "newer frame"  # normal under load: the newest frame wins
 OVER_MAX_RATE = "over max_rate"  # as asked for
 _NORMAL = (NEWER_FRAME, OVER_MAX_RATE)
 MISSED = "missed"  # replaced by a newer one before it was read, or lost on the way
-LOG_PERIOD = 5.0  # seconds between two lines about the same kind of problem
 STALLED = 2.0  # seconds without an image, or without an answer to one, after which a running stream is reported
 _REPLAY = 60e3  # milliseconds: no pipeline is that late, the clocks differ
 _AHEAD = 100.0  # milliseconds: a simulated clock that ticks ten times per second is behind by less
-
-
-class LogThrottle:
-    """Allows each key once per period, in seconds by `clock`."""
-
-    def __init__(self, period: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._period, self._clock = period, clock
-        self._last: dict[str, float] = {}
-
-    def ready(self, key: str) -> bool:
-        """Whether this key may be logged now."""
-        now = self._clock()
-        if key in self._last and now - self._last[key] < self._period:
-            return False
-        self._last[key] = now
-        return True
 
 
 class _CountsByReason:

@@ -10,6 +10,7 @@ from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_model.tracking import Tracker, TrackerSettings, Tracks
 from add_ros.errors import FrameRejectedError
+from add_ros.message_times import nanoseconds, seconds_text
 
 
 class GroundPose(Protocol):
@@ -56,10 +57,10 @@ class StreamTracking:
         """
         pose = None if self._to_ground is None else self._to_ground.pose(header)
         self._tracker.settings = TrackerSettings.at(score_threshold)
-        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
+        stamp = nanoseconds(header.stamp)
         tracks = self._tracker.update(found, camera, stamp, pose)
         if tracks is None:
             raise FrameRejectedError(
-                "late for tracks", f"stamp {header.stamp.sec}.{header.stamp.nanosec:09d} is not newer than the last one"
+                "late for tracks", f"stamp {seconds_text(header.stamp)} is not newer than the last one"
             )
         return tracks, pose

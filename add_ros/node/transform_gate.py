@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from add_ros.bounds import LONGEST_TEXT, impossible_transform, shown
+from add_ros.message_times import nanoseconds
 
 MOST_FRAMES = 10_000
 _WINDOW = 10 * 10**9  # nanoseconds: tf2's own memory
@@ -59,7 +60,7 @@ class TransformGate:
         if not self._fits(transform):
             return
         child = transform.child_frame_id
-        stamp = transform.header.stamp.sec * 10**9 + transform.header.stamp.nanosec
+        stamp = nanoseconds(transform.header.stamp)
         times = self._times.get(child)
         if times is None:
             self._times[child] = _FrameTime(stamp)

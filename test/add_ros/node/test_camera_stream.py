@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from support.detector_bench import camera_info, core_in_this_process, image_message, picture
 
 from add_ros.node import camera_input
-from add_ros.node.stream_diagnostics import LogThrottle
+from add_ros.node.log_throttle import LogThrottle
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from add_ros.errors import FrameRejectedError
 from add_ros.node.camera_attitude import CameraAttitude
 from add_ros.node.camera_ground import CameraGround
 from add_ros.node.camera_stream import CameraStream
-from add_ros.node.stream_diagnostics import LogThrottle, StreamDiagnostics
+from add_ros.node.log_throttle import LogThrottle
+from add_ros.node.stream_diagnostics import StreamDiagnostics
 
 PITCH, ROLL = 12.0, 5.0
 UP = camera_up(PITCH, ROLL)

@@ -3,7 +3,8 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, LogThrottle, StreamDiagnostics
+from add_ros.node.log_throttle import LogThrottle
+from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, StreamDiagnostics
 
 
 class Clock:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from add_model.geometry.camera import Camera
+from add_model.geometry.camera import BODY_TO_OPTICAL, Camera
 
-# Velodyne frame (x forward, y left, z up) to the camera's optical frame: both have one origin here.
-VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])
+VELODYNE_TO_CAMERA = np.c_[BODY_TO_OPTICAL, np.zeros(3)]  # both have one origin here
 BEAMS = np.radians(np.linspace(2.0, -24.8, 64))
 REACH = 80.0  # metres
 _LOST = 0.1  # share of the returns that dark and shiny surfaces swallow
