@@ -16,6 +16,7 @@ from add_model.preprocessing import preprocess, window
 from training.data.augmentation import Augmentation, resize_depth
 from training.data.collation import Scene, View
 from training.data.frame_sources import Frames
+from training.data.rng import generator
 from training.data.sample import Objects, Sample
 
 _HIDDEN = 9  # an occlusion beyond KITTI's codes: of objects that are not trained on, judged by their frame
@@ -114,7 +115,7 @@ class TrainingViews(Dataset):
 
     def __getitem__(self, key: int) -> View:
         epoch, index = divmod(key, self.count)
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng = generator(self.seed, epoch, index)
         view = self._view(epoch, index, rng)
         for _ in range(_REDRAWS if self.redraw_empty else 0):
             if view.targets["mask"].any():

@@ -67,7 +67,7 @@ def test_boxes_move_by_less_than_the_networks_own_error(found):
             lost += not (gaps < 0.15).any()
             moved += [gaps.min()] if (gaps < 0.15).any() else []
     assert len(moved) > 30 and lost <= 0.04 * len(moved)
-    assert np.median(moved) < 0.005 and np.mean(np.array(moved) > 0.02) < 0.1  # 5% of many; here there are about 60
+    assert np.median(moved) < 0.005 and np.percentile(moved, 95) < 0.02
 
 
 def test_as_many_labelled_cars_are_found(found, streets):
