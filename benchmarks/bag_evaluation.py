@@ -24,7 +24,7 @@ from typing import NamedTuple
 import psutil
 
 from add_model.predictor import SHIPPED_MODEL
-from add_ros.bags.write import CameraBagWriter
+from add_ros.bags.camera_writer import CameraBagWriter
 from training.data.world import World
 
 ROOT = Path(__file__).resolve().parent.parent

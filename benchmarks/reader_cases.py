@@ -20,11 +20,11 @@ from add_model.metadata import read_classes
 from add_model.weights_file import load
 from add_ros.bag_evaluation.recorded import read_detections
 from add_ros.bag_export.journal import HEADER, Row, read_rows
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.sources import world_frames
 from add_ros.bags.topics import TopicNames
-from add_ros.bags.write import CameraBagWriter
 from training.checkpoints import load_checkpoint
 from training.data.astyx.files import read_boxes as read_astyx_boxes
 from training.data.astyx.files import read_camera as read_astyx_camera

@@ -22,9 +22,9 @@ from add_model.errors import ModelError
 from add_model.geometry.camera import Camera
 from add_model.metadata import read_metadata, write_metadata
 from add_model.preprocessing import postprocess
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.sources import world_frames
-from add_ros.bags.write import CameraBagWriter
 from add_ros.errors import FrameRejectedError
 from add_ros.images import rgb_from_compressed
 from training.data.bounded_yaml import load_yaml

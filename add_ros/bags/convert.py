@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from add_ros.bags import types
+from add_ros.bags.camera_writer import CAMERA_HEIGHT, CameraBagWriter
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
-from add_ros.bags.write import CAMERA_HEIGHT, STORAGES, CameraBagWriter
+from add_ros.bags.writing import STORAGES
 from training.arguments import at_least, command_parser, positive
 from training.data.camera_info import RECTIFICATIONS
 from training.model_arguments import ground_below

@@ -25,7 +25,7 @@ from rosbags.interfaces import Connection
 from add_ros.bags import types
 from add_ros.bags.errors import BagError
 from add_ros.bags.process import message_class, resolve, split_arguments, start_rclpy
-from add_ros.bags.write import STORAGES, BagWriter, offered_qos, open_writer
+from add_ros.bags.writing import STORAGES, BagWriter, offered_qos, open_writer
 from add_ros.offered_qos import Choice, most_offered
 from training.arguments import command_parser
 from training.reported_errors import failed, print_notes

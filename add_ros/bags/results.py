@@ -27,7 +27,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrame, BagFrames
 from add_ros.bags.ground_poses import GroundPoses
 from add_ros.bags.reading import decoded, open_bag, raw_messages
-from add_ros.bags.write import finish, naming, offered_qos, open_writer
+from add_ros.bags.writing import finish, naming, offered_qos, open_writer
 from add_ros.errors import FrameRejectedError
 from add_ros.markers import MarkerPublisher
 from add_ros.messages import detection_array

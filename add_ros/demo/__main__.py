@@ -23,10 +23,10 @@ from add_model.classes import ClassSpec
 from add_model.detections import SCORE_THRESHOLD
 from add_model.predictor import SHIPPED_MODEL, Predictor, model_file
 from add_ros.bags import types
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.convert import write_bag
 from add_ros.bags.errors import BagError
 from add_ros.bags.sources import FrameSource, open_source, world_frames
-from add_ros.bags.write import CameraBagWriter
 from add_ros.demo import pipeline
 from add_ros.demo.page import Report, write_page
 from add_ros.demo.processes import ProcessError, isolate

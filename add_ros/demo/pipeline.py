@@ -13,7 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 from vision_msgs.msg import Detection3DArray, LabelInfo
 
 from add_model.signals import defer_signals
-from add_ros.bags.write import CAMERA_INFO, IMAGE
+from add_ros.bags.camera_writer import CAMERA_INFO, IMAGE
 from add_ros.demo.processes import Child, ProcessError, wait_until
 
 CAMERA = "/camera"

@@ -13,8 +13,8 @@ import numpy as np
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
 from add_ros.bags import messages, types
+from add_ros.bags.camera_writer import CAMERA_INFO, GROUND_TRUTH, IMAGE
 from add_ros.bags.reading import read
-from add_ros.bags.write import CAMERA_INFO, GROUND_TRUTH, IMAGE
 from add_ros.demo.pipeline import CAMERA, DETECTIONS, DIAGNOSTICS, INFO, MARKERS
 
 

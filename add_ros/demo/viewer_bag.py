@@ -8,7 +8,7 @@ from pathlib import Path
 
 from add_ros.bags import messages, types
 from add_ros.bags.reading import decoded, open_bag, raw_messages
-from add_ros.bags.write import finish, naming, open_writer
+from add_ros.bags.writing import finish, naming, open_writer
 from add_ros.demo.pipeline import DETECTIONS, MARKERS
 
 

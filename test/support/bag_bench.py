@@ -12,8 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from add_model.geometry.camera import Camera
 from add_ros.bags import messages, play, types
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.ground_truth import encode
-from add_ros.bags.write import CameraBagWriter
 from training.data.sample import Objects, Sample
 
 STORE = types.typestore()

@@ -26,7 +26,7 @@ from add_ros.bag_evaluation.text import assumptions
 from add_ros.bags import convert, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
-from add_ros.bags.write import STORAGES
+from add_ros.bags.writing import STORAGES
 from add_ros.demo import pipeline
 from training import evaluate, predict
 from training.data.world import World

@@ -18,9 +18,9 @@ from add_model.geometry.camera import Camera
 from add_model.predictor import SHIPPED_MODEL
 from add_ros import evaluate_bag
 from add_ros.bag_evaluation.scoring import check_classes
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
-from add_ros.bags.write import CameraBagWriter
 from training.data.sample import Objects, Sample
 
 CAMERA = Camera.pinhole(360, 360, 320, 96, 640, 192)

@@ -13,7 +13,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.reading import open_bag, raw_messages
 from add_ros.bags.topics import TopicNames
-from add_ros.bags.write import open_writer
+from add_ros.bags.writing import open_writer
 
 FRAMES = 4
 

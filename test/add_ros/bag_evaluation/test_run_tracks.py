@@ -11,8 +11,8 @@ from add_model.geometry.camera import Camera
 from add_ros.bag_evaluation.run import EvaluatedFrame, EvaluatedRun, run_model
 from add_ros.bag_evaluation.scoring import score
 from add_ros.bag_evaluation.tracks import follow
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.frames import BagFrames
-from add_ros.bags.write import CameraBagWriter
 from training.data.sample import Objects, Sample
 from training.report.stories import stories, timelines
 

@@ -15,10 +15,10 @@ from support.paths import ROOT
 
 from add_model.predictor import Predictor
 from add_ros.bags import types
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.messages import boxes_of, stamp_of
 from add_ros.bags.reading import read
-from add_ros.bags.write import CameraBagWriter
 from training.data.world import World
 
 pytestmark = pytest.mark.slow

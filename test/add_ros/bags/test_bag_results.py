@@ -21,7 +21,7 @@ from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
 from add_ros.bags.results import ResultBag
 from add_ros.bags.types import MARKERS, POINTS
-from add_ros.bags.write import offered_qos
+from add_ros.bags.writing import offered_qos
 from add_ros.messages import point_cloud
 from training.data.world import World
 

@@ -21,9 +21,9 @@ from support.paths import ROOT
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_ros.bags import convert, messages, types
+from add_ros.bags.camera_writer import CameraBagWriter
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, raw_messages, read
-from add_ros.bags.write import CameraBagWriter
 from training.data.kitti.labels import read_objects
 from training.data.sample import Objects, Sample
 
