@@ -19,7 +19,8 @@ import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import Camera
-from add_ros.bags import ground_truth, messages, types
+from add_ros.bags import messages, types
+from add_ros.bags.answers import Answers
 from add_ros.bags.errors import BagError
 from add_ros.bags.reading import open_bag, readable_messages
 from add_ros.bags.topics import TopicNames, Topics, find_topics
@@ -30,13 +31,11 @@ from add_ros.errors import FrameRejectedError
 from add_ros.rectified_images import HalfIsEnough, rectified_image
 from training.data.sample import Objects
 
-NO_INFO, NO_TRUTH = "no camera_info", "no ground truth of this stamp"
+NO_INFO = "no camera_info"
 FALLBACK, LATE = "paired with the latest camera_info", "out of order"
 DARK = "16-bit image that seems to hold fewer bits"
 DOUBT = "intrinsics that look wrong, so that distances may be (--trust-calibration silences this)"
-DROPPED = "a ground-truth box was dropped,"
 TRUTH_ALONE, REPEATED = "ground truth without an image", "repeated stamp"
-ANSWERED = "detections of a stamp that had some before, of which the first count"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +113,8 @@ class BagFrames:
         The next iteration uses it instead of reading it again.
         """
         self._reset()
-        self._read_answers()
-        self._ahead = True
-        return {
-            stamp: answer[1][0] for stamp, answer in self._truths.items() if not isinstance(answer, FrameRejectedError)
-        }
+        self._answers, self._ahead = self._read_answers(), True
+        return self._answers.truths()
 
     def __iter__(self) -> Iterator[BagFrame]:
         return self.frames()
@@ -131,7 +127,7 @@ class BagFrames:
         """
         if not self._ahead:
             self._reset()
-            self._read_answers()
+            self._answers = self._read_answers()
         self._ahead = False
         calibrate = Calibrator(self._rectification, self.topics.image)
         last = None
@@ -146,7 +142,7 @@ class BagFrames:
             last = stamp
             self.count += 1
             yield frame
-        self.noted[TRUTH_ALONE] = len(self._truths.keys() - self._stamps)
+        self.noted[TRUTH_ALONE] = self._answers.without_image(self._stamps)
         self.noted = +self.noted
         if not self.count:
             raise BagError(f"no frame of {self.path} can be used: {'; '.join(self.summary())}")
@@ -155,7 +151,7 @@ class BagFrames:
         """The frames of these stamps once more, after an iteration: no other image is decoded, and nothing counted."""
         reader = copy.copy(self)  # with counts of its own, which nobody reads
         reader._reset()
-        reader._truths, reader._found = self._truths, self._found
+        reader._answers = self._answers
         calibrate = Calibrator(self._rectification, self.topics.image)
         for image, info in reader._pairs():
             if messages.stamp_of(image) in stamps:
@@ -184,8 +180,6 @@ class BagFrames:
         self._stamps: set[int] = set()  # of all images
         self._paired: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
-        self._truths: dict[int, tuple[str, tuple[Objects, np.ndarray]] | FrameRejectedError] = {}
-        self._found: dict[int, tuple[str, Detections]] = {}
 
     def _count(self, counted: Counter[str], reason: str, sentence: str) -> None:
         counted[reason] += 1
@@ -215,35 +209,15 @@ class BagFrames:
         first, last, count = self._spans[topic]
         return f"{_counted(count, 'message')}, stamps {messages.seconds(first)} to {messages.seconds(last)}"
 
-    def _read_answers(self) -> None:
-        """Ground truth and detections by stamp: they may be recorded long after their image."""
-        t = self.topics
-        halves: dict[int, dict[str, Any]] = {}
-        for topic, _, message in self._messages(t.ground_truth, t.ground_truth_2d, t.detections):
-            stamp = messages.stamp_of(message)
-            if topic == t.detections:
-                self.noted[ANSWERED] += stamp in self._found
-                self._found.setdefault(stamp, (message.header.frame_id, messages.detections_of(message)))
-                continue
-            halves.setdefault(stamp, {})[topic] = message
-            if t.ground_truth_2d is None or len(halves[stamp]) == 2:
-                self._add_truth(stamp, halves.pop(stamp))
-        for stamp, half in halves.items():
-            self._add_truth(stamp, half)
+    def _read_answers(self) -> Answers:
+        def note(what: str, sentence: str | None) -> None:
+            self.noted[what] += 1
+            if sentence is not None:
+                self.problems.setdefault(what, sentence)
 
-    def _add_truth(self, stamp: int, half: dict[str, Any]) -> None:
-        solid, flat = half.get(self.topics.ground_truth), half.get(self.topics.ground_truth_2d)
-        if solid is None:
-            return  # only a 2D message: the frame has no ground truth of this stamp
-        if stamp in self._truths:
-            return
-        try:
-            self._truths[stamp] = solid.header.frame_id, ground_truth.decode_with_ids(solid, flat)
-        except ground_truth.GroundTruthError as error:
-            self._truths[stamp] = FrameRejectedError("malformed ground truth", str(error))
-            return
-        for kind, sentence in ground_truth.faults(solid):
-            self._count(self.noted, f"{DROPPED} {kind}", sentence)
+        t = self.topics
+        recorded = self._messages(t.ground_truth, t.ground_truth_2d, t.detections)
+        return Answers(t, ((topic, message) for topic, _, message in recorded), note)
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Images with their CameraInfo as the node pairs them, by the time of recording."""
@@ -282,12 +256,8 @@ class BagFrames:
                 REPEATED, f"there is an earlier image of the stamp {messages.seconds(stamp)}{unset}"
             )
         self._paired.add(stamp)
-        labelled = self._answer(self._truths, stamp, frame_id, self.topics.ground_truth)
-        if labelled is None and self.topics.ground_truth:
-            raise FrameRejectedError(
-                NO_TRUTH, f"{self.topics.ground_truth} has no message of the stamp {messages.seconds(stamp)}"
-            )
-        found = self._answer(self._found, stamp, frame_id, self.topics.detections)
+        labelled = self._answers.truth_of(stamp, frame_id)
+        found = self._answers.detections_of(stamp, frame_id)
         require_bounded(image)
         require_bounded(info)
         note = partial(self._count, self.noted, DARK)
@@ -298,20 +268,6 @@ class BagFrames:
             self._count(self.noted, DOUBT, calibration.doubt)
         truth, ids = labelled or (None, None)
         return BagFrame(stamp, frame_id, pixels, calibration.camera, truth, found, ids)
-
-    def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
-        answer = answers.get(stamp)
-        if isinstance(answer, FrameRejectedError):
-            raise answer
-        if answer is None:
-            return None
-        if not messages.same_frame(answer[0], frame_id):
-            raise FrameRejectedError(
-                "boxes in another frame",
-                f"{topic} is in the frame '{answer[0]}', its image in '{frame_id}': boxes in the image's own optical "
-                "frame are needed",
-            )
-        return answer[1]
 
 
 def _counted(count: int, what: str) -> str:
