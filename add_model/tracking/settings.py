@@ -77,7 +77,7 @@ class TrackerSettings:
     low_score: float = 0.126
     high_score: float = 0.37
     sure_score: float = 0.945
-    confirm_time: float = 0.1
+    confirm_time: float = 0.08
     publish_score: float = 0.37
     keep_share: float = 0.67
     publish_coast: float = 0.2

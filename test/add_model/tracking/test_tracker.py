@@ -164,6 +164,13 @@ def test_birth_and_death_go_by_time(rate):
     assert settings.publish_coast <= gone - (1 - 1 / rate) <= settings.publish_coast + 1 / rate + 1e-6
 
 
+@pytest.mark.parametrize("milliseconds", [85, 100, 115])
+def test_two_images_of_a_camera_with_uneven_stamps_are_enough(milliseconds):
+    tracker, found = Tracker(), detections([car(2, 30)], scores=0.6)
+    published = [len(tracker.update(found, CAMERA, k * milliseconds * SECOND // 1000, np.eye(4))) for k in range(2)]
+    assert published == [0, 1]
+
+
 def test_a_sure_detection_is_a_track_at_once_and_a_weak_one_none():
     assert len(Tracker().update(detections([car(2, 30)], scores=0.97), CAMERA, 0)) == 1
     tracker = Tracker()
