@@ -25,29 +25,34 @@ class Answers:
 
     Args:
         topics: those of the bag.
-        recorded: (topic, message), of the topics that answer alone.
-        note: called with what is unusual, and a sentence on it or None.
     """
 
-    def __init__(
-        self, topics: Topics, recorded: Iterable[tuple[str, Any]], note: Callable[[str, str | None], None]
-    ) -> None:
-        self._topics, self._note = topics, note
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
         self._truths: dict[int, tuple[str, Truth] | FrameRejectedError] = {}
         self._found: dict[int, tuple[str, Detections]] = {}
+
+    def read(self, recorded: Iterable[tuple[str, Any]], note: Callable[..., None]) -> None:
+        """Take all that was recorded.
+
+        Args:
+            recorded: (topic, message), of the topics that answer alone.
+            note: called with what is unusual and, where there is one, a sentence on it.
+        """
         halves: dict[int, dict[str, Any]] = {}
         for topic, message in recorded:
             stamp = messages.stamp_of(message)
-            if topic == topics.detections:
+            if topic == self._topics.detections:
                 if stamp in self._found:
-                    note(ANSWERED, None)
-                self._found.setdefault(stamp, (message.header.frame_id, messages.detections_of(message)))
+                    note(ANSWERED)
+                else:
+                    self._found[stamp] = message.header.frame_id, messages.detections_of(message)
                 continue
             halves.setdefault(stamp, {})[topic] = message
-            if topics.ground_truth_2d is None or len(halves[stamp]) == 2:
-                self._add_truth(stamp, halves.pop(stamp))
+            if self._topics.ground_truth_2d is None or len(halves[stamp]) == 2:
+                self._add_truth(stamp, halves.pop(stamp), note)
         for stamp, half in halves.items():
-            self._add_truth(stamp, half)
+            self._add_truth(stamp, half, note)
 
     def truths(self) -> dict[int, Objects]:
         """The ground truth that can be used, by stamp."""
@@ -70,7 +75,7 @@ class Answers:
         """The recorded detections of an image; None where there are none. Raises FrameRejectedError."""
         return self._answer(self._found, stamp, frame_id, self._topics.detections)
 
-    def _add_truth(self, stamp: int, half: dict[str, Any]) -> None:
+    def _add_truth(self, stamp: int, half: dict[str, Any], note: Callable[..., None]) -> None:
         solid, flat = half.get(self._topics.ground_truth), half.get(self._topics.ground_truth_2d)
         if solid is None:
             return  # only a 2D message: the frame has no ground truth of this stamp
@@ -82,7 +87,7 @@ class Answers:
             self._truths[stamp] = FrameRejectedError("malformed ground truth", str(error))
             return
         for kind, sentence in ground_truth.faults(solid):
-            self._note(f"{DROPPED} {kind}", sentence)
+            note(f"{DROPPED} {kind}", sentence)
 
     def _answer(self, answers: dict[int, Any], stamp: int, frame_id: str, topic: str | None) -> Any:
         answer = answers.get(stamp)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from add_model.geometry.camera import BODY_TO_OPTICAL, Camera
 from add_ros.bags import messages, types
 from add_ros.bags.errors import BagError
 from add_ros.bags.ground_truth import encode
+from add_ros.bags.sources import Scan
 from add_ros.bags.writing import finish, naming, offered_qos, open_writer
 from add_ros.topic_names import RULE, is_relative_name
 from training.data.sample import Sample
-
-if TYPE_CHECKING:  # the readers of all data sets
-    from add_ros.bags.sources import Scan
 
 IMAGE, CAMERA_INFO, GROUND_TRUTH, GROUND_TRUTH_2D = "image_rect", "camera_info", "ground_truth", "ground_truth_2d"
 

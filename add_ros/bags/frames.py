@@ -102,6 +102,7 @@ class BagFrames:
             self.images = sum(c.msgcount for c in reader.connections if c.topic == self.topics.image)
         self._ahead = False  # whether the answers have been read that the next iteration begins with
         self._reset()
+        self._answers = Answers(self.topics)
 
     def __len__(self) -> int:
         """How many images there are by the bag's index; 0 where a damaged file has none."""
@@ -113,7 +114,8 @@ class BagFrames:
         The next iteration uses it instead of reading it again.
         """
         self._reset()
-        self._answers, self._ahead = self._read_answers(), True
+        self._read_answers()
+        self._ahead = True
         return self._answers.truths()
 
     def __iter__(self) -> Iterator[BagFrame]:
@@ -127,7 +129,7 @@ class BagFrames:
         """
         if not self._ahead:
             self._reset()
-            self._answers = self._read_answers()
+            self._read_answers()
         self._ahead = False
         calibrate = Calibrator(self._rectification, self.topics.image)
         last = None
@@ -151,7 +153,6 @@ class BagFrames:
         """The frames of these stamps once more, after an iteration: no other image is decoded, and nothing counted."""
         reader = copy.copy(self)  # with counts of its own, which nobody reads
         reader._reset()
-        reader._answers = self._answers
         calibrate = Calibrator(self._rectification, self.topics.image)
         for image, info in reader._pairs():
             if messages.stamp_of(image) in stamps:
@@ -181,9 +182,10 @@ class BagFrames:
         self._paired: set[int] = set()  # of those that were paired
         self._spans: dict[str, tuple[int, int, int]] = {}
 
-    def _count(self, counted: Counter[str], reason: str, sentence: str) -> None:
+    def _count(self, counted: Counter[str], reason: str, sentence: str | None = None) -> None:
         counted[reason] += 1
-        self.problems.setdefault(reason, sentence)
+        if sentence is not None:
+            self.problems.setdefault(reason, sentence)
 
     def _messages(self, *topics: str | None) -> Iterator[tuple[str, int, Any]]:
         """(topic, nanoseconds, message), up to where the bag breaks."""
@@ -209,15 +211,10 @@ class BagFrames:
         first, last, count = self._spans[topic]
         return f"{_counted(count, 'message')}, stamps {messages.seconds(first)} to {messages.seconds(last)}"
 
-    def _read_answers(self) -> Answers:
-        def note(what: str, sentence: str | None) -> None:
-            self.noted[what] += 1
-            if sentence is not None:
-                self.problems.setdefault(what, sentence)
-
-        t = self.topics
+    def _read_answers(self) -> None:
+        t, self._answers = self.topics, Answers(self.topics)
         recorded = self._messages(t.ground_truth, t.ground_truth_2d, t.detections)
-        return Answers(t, ((topic, message) for topic, _, message in recorded), note)
+        self._answers.read(((topic, message) for topic, _, message in recorded), partial(self._count, self.noted))
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Images with their CameraInfo as the node pairs them, by the time of recording."""
