@@ -18,7 +18,7 @@ from add_model.geometry.camera import Camera
 from add_model.geometry.level import LEVEL_UP
 from add_model.pose_covariance import depth_std, position_covariances
 
-DEFAULT_SLOPE_STD = 1.0  # degrees; roads as KITTI's cars drive them have 0.6 to 0.7 over all frames
+DEFAULT_SLOPE_STD = 0.7  # degrees: that of roads as KITTI's cars drive them, over all frames
 MAX_HEIGHT = 100.0  # metres, of what is taken for a camera's height
 _GATE = 3.0  # standard deviations; what stands farther from the plane stands on something else
 _HEIGHT_STD = 0.05  # metres: of the bottom, by errors of the box's height and the vehicle's load

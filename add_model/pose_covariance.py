@@ -1,8 +1,8 @@
 """Covariances of detections' poses (6x6), always positive definite, as trackers need them.
 
-The network predicts the standard deviation of depth. The other variances were measured on 82 KITTI frames that the
-network of then had not seen, those of headings on streets of the synthetic world; `python benchmarks/covariance.py`
-reports how many true centres lie inside the ellipsoids.
+The network predicts the standard deviation of depth. Its factor and the other variances were measured on 82 KITTI
+frames that the networks had not seen, those of headings on streets of the synthetic world; `python
+benchmarks/covariance.py` reports how many true centres lie inside the ellipsoids.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from add_model.geometry.camera import REFERENCE_FOCAL
 
 # An error of the centre in the image, in pixels at the reference focal length, and one that scales with the box, whose
 # edges are what the network finds: shares of its length and height.
-_LATERAL_PIXELS, _LATERAL_SHARE = 1.0, 0.05
-_VERTICAL_PIXELS, _VERTICAL_SHARE = 0.5, 0.06
-_OPTIMISM = 1.3  # a network knows depth that much worse in new places than it says
+_LATERAL_PIXELS, _LATERAL_SHARE = 1.0, 0.1
+_VERTICAL_PIXELS, _VERTICAL_SHARE = 0.5, 0.05
+_DEPTH_FACTOR = 0.9  # on the network's own deviation of the depth
 _LEAST_DEPTH_SHARE = 0.01  # no camera knows depth better than to a hundredth
 _UNKNOWN_DEPTH_SHARE = 0.15  # for detections that don't say how sure their depth is
 # Standard deviations of the heading, radians, of objects nearer than `_NEAR` metres and beyond: front and back are hard
@@ -43,7 +43,7 @@ def position_covariances(detections: Detections) -> np.ndarray:
 
 def depth_std(variances: np.ndarray) -> np.ndarray:
     """(N,) metres: what `Detections.depth_std` was, given the variances of z (N,) that `position_covariances` made."""
-    return np.sqrt(variances) / _OPTIMISM
+    return np.sqrt(variances) / _DEPTH_FACTOR
 
 
 def heading_std(detections: Detections) -> np.ndarray:
@@ -64,5 +64,5 @@ def pose_covariances(detections: Detections) -> np.ndarray:
 
 def _published_depth_std(detections: Detections, depth: np.ndarray) -> np.ndarray:
     known = np.isfinite(detections.depth_std) & (detections.depth_std > 0)
-    said = np.maximum(_OPTIMISM * detections.depth_std, _LEAST_DEPTH_SHARE * depth)
+    said = np.maximum(_DEPTH_FACTOR * detections.depth_std, _LEAST_DEPTH_SHARE * depth)
     return np.where(known, said, _UNKNOWN_DEPTH_SHARE * depth)

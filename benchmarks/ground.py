@@ -27,7 +27,7 @@ from add_model.classes import DONT_CARE
 from add_model.detections import SCORE_THRESHOLD
 from add_model.geometry.boxes import corners
 from add_model.geometry.level import camera_up
-from add_model.ground import Ground, stood_on
+from add_model.ground import DEFAULT_SLOPE_STD, Ground, stood_on
 from add_model.predictor import SHIPPED_MODEL, Predictor
 from training.data.world import World
 from training.evaluation.association import associate
@@ -62,8 +62,8 @@ def grounds(height: float) -> dict[str, Ground | None]:
     level, wrong = camera_up(0, 0), camera_up(0.5, 0)
     return {
         NETWORK: None,
-        **{f"ground, {std:g} degrees": Ground(level, height, std) for std in (1.0, 0.5, 0.2)},
-        **{f"wrong ground, {std:g} degrees": Ground(wrong, height + 0.1, std) for std in (1.0, 0.2)},
+        **{f"ground, {std:g} degrees": Ground(level, height, std) for std in (DEFAULT_SLOPE_STD, 0.5, 0.2)},
+        **{f"wrong ground, {std:g} degrees": Ground(wrong, height + 0.1, std) for std in (DEFAULT_SLOPE_STD, 0.2)},
     }
 
 

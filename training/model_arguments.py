@@ -58,7 +58,7 @@ def add_ground_arguments(group: Any) -> None:
         "--ground-slope-std",
         type=float,
         metavar="DEG",
-        help="how flat it is: 1 on roads (default), 0.2 in halls",
+        help="how flat it is: 0.7 on roads (default), 0.2 in halls",
     )
 
 

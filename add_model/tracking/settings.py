@@ -88,7 +88,7 @@ class TrackerSettings:
     class_cost: float = 8.0
     score_time: float = 0.4
     error_time: float = 0.1
-    bias_share: float = 0.7
+    bias_share: float = 0.5
     bias_time: float = 4.0
     vertical: tuple[float, float] = (0.3, 0.2)
     unknown_motion: tuple[float, float] = (6.0, 5.0)

@@ -199,7 +199,7 @@ PARAMETERS = (
     Parameter(
         "ground_slope_std",
         DEFAULT_SLOPE_STD,
-        "How flat the ground is as the camera sees it, degrees, one standard deviation: 1 on roads, 0.2 in halls.",
+        "How flat the ground is as the camera sees it, degrees, one standard deviation: 0.7 on roads, 0.2 in halls.",
         limits=(0.01, 90.0),
         per_camera=True,
     ),

@@ -134,7 +134,7 @@ RIG = {"cameras": ["front", "rear"]}
     ("given", "name"),
     [
         ({}, None),
-        ({"ground_slope_std": 1.0}, None),  # as the YAML file and the launch file give it
+        ({"ground_slope_std": 0.7}, None),  # as the YAML file and the launch file give it
         ({"ground_slope_std": 0.2}, "ground_slope_std"),
         ({"ground_slope_std": 0.2, "camera_height": 1.5}, None),
         ({"ground_slope_std": 0.2, "ground_frame": "base_footprint"}, None),
