@@ -11,6 +11,7 @@ import numpy as np
 
 from add_model.detections import Detections
 from add_model.geometry.camera import REFERENCE_FOCAL
+from add_model.geometry.level import LEVEL_UP
 
 # An error of the centre in the image, in pixels at the reference focal length, and one that scales with the box, whose
 # edges are what the network finds: shares of its length and height.
@@ -23,7 +24,7 @@ _UNKNOWN_DEPTH_SHARE = 0.15  # for detections that don't say how sure their dept
 # to tell apart in people and in part in cyclists. pi / sqrt(3) is that of a heading of which nothing is known.
 _NEAR = 15.0
 UNKNOWN_HEADING = np.pi / np.sqrt(3)
-_HEADING = {"Car": (0.2, 0.1), "Cyclist": (1.0, 1.0)}
+_HEADING = {"car": (0.2, 0.1), "cyclist": (1.0, 1.0)}
 _TILT = 0.03  # radians: boxes stand upright in the camera's frame, roads and cameras are tilted by a degree or two
 
 
@@ -49,7 +50,9 @@ def depth_std(variances: np.ndarray) -> np.ndarray:
 def heading_std(detections: Detections) -> np.ndarray:
     """(N,) radians: standard deviation of the heading, by class and distance."""
     near = detections.boxes[:, 2] < _NEAR
-    pairs = np.array([_HEADING.get(str(name), (UNKNOWN_HEADING,) * 2) for name in detections.names]).reshape(-1, 2)
+    pairs = np.array([_HEADING.get(str(name).lower(), (UNKNOWN_HEADING,) * 2) for name in detections.names]).reshape(
+        -1, 2
+    )
     return np.where(near, pairs[:, 0], pairs[:, 1])
 
 
@@ -57,9 +60,16 @@ def pose_covariances(detections: Detections) -> np.ndarray:
     """(N, 6, 6) in the camera's optical frame, of x, y, z in metres and of rotations about these axes in radians."""
     full = np.zeros((len(detections), 6, 6))
     full[:, :3, :3] = position_covariances(detections)
-    full[:, 3, 3] = full[:, 5, 5] = _TILT**2
-    full[:, 4, 4] = heading_std(detections) ** 2
+    full[:, 3:, 3:] = rotation_covariances(heading_std(detections), detections.up)
     return full
+
+
+def rotation_covariances(heading_std: np.ndarray, up: np.ndarray | None) -> np.ndarray:
+    """(N, 3, 3) radians^2 about the axes of the frame of boxes that stand along `up` (3,), None for -y: the heading's
+    about that, a tilt's across it.
+    """
+    axis = LEVEL_UP if up is None else up
+    return _TILT**2 * np.eye(3) + (heading_std**2 - _TILT**2)[:, None, None] * np.outer(axis, axis)
 
 
 def _published_depth_std(detections: Detections, depth: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from add_model.pose_covariance import pose_covariances
+from add_model.pose_covariance import pose_covariances, rotation_covariances
 from add_model.tracking import Tracks
 from add_ros.messages import box_array, structured_cloud
 
@@ -31,7 +31,7 @@ def track_array(
     """
     covariances = pose_covariances(tracks.detections)
     covariances[:, :3, :3] = covariance_scale**2 * tracks.position_covariances
-    covariances[:, 4, 4] = tracks.heading_std**2
+    covariances[:, 3:, 3:] = rotation_covariances(tracks.heading_std, tracks.up)
     return box_array(tracks.detections, covariances, header, class_ids, [str(i) for i in tracks.ids])
 
 

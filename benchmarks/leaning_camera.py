@@ -120,7 +120,7 @@ def through_level_view(predictor: Predictor, image: np.ndarray, view: View, wide
     level = level_view(view.camera, view.up)
     found = predictor.predict(level.warp(image), level.camera)
     boxes2d = found.boxes2d + np.tile(wide.P[:2, 2] - level.camera.P[:2, 2], 2)
-    kept = turned_back(replace(found, depth_std=np.arange(len(found))), level, view.camera).depth_std.astype(int)
+    kept = turned_back(replace(found, scores=np.arange(len(found))), level, view.camera).scores.astype(int)
     return replace(found, boxes2d=boxes2d)[kept]
 
 

@@ -124,11 +124,23 @@ def turned_back(found: Detections, view: LevelView, camera: Camera) -> Detection
         camera: of the original image.
 
     Returns:
-        Detections with boxes in the frame of the camera's P and `up` set. 2D boxes enclose the corners of those in the
-        level image, clipped; detections that the original image does not show are left out.
+        Detections with boxes in the frame of the camera's P and `up` set, and `depth_std` along its z. 2D boxes enclose
+        the corners of those in the level image, clipped; detections that the original image does not show are left out.
     """
     boxes2d, shown = rectangles_turned_back(found.boxes2d, view, camera)
-    return replace(found, boxes=boxes_turned_back(found.boxes, view, camera), boxes2d=boxes2d, up=view.up)[shown]
+    std = found.depth_std * depth_ratio(found.boxes, view)
+    boxes = boxes_turned_back(found.boxes, view, camera)
+    return replace(found, boxes=boxes, boxes2d=boxes2d, depth_std=std, up=view.up)[shown]
+
+
+def depth_ratio(boxes: np.ndarray, view: LevelView) -> np.ndarray:
+    """(N,) by how much larger depths of boxes (N, 7) in the level camera's frame are as the original camera has them.
+
+    An error along the viewing ray is so much larger along its z, too.
+    """
+    own = boxes[:, :3] @ view.rotation[:, 2]
+    ratio: np.ndarray = np.maximum(np.abs(own), 1e-3) / np.maximum(np.abs(boxes[:, 2]), 1e-3)
+    return ratio
 
 
 def boxes_turned_back(boxes: np.ndarray, view: LevelView, camera: Camera) -> np.ndarray:

@@ -12,6 +12,7 @@ from add_model.geometry.camera import Camera
 from add_model.geometry.level import (
     LevelView,
     boxes_turned_back,
+    depth_ratio,
     level_view,
     levelled_boxes,
     rectangles_turned_back,
@@ -45,7 +46,8 @@ class Sight:
         if self.view is None:
             return found
         with np.errstate(invalid="ignore"):  # of rows that are not finite
-            return replace(found, boxes=levelled_boxes(found.boxes, self.view, self.camera), up=None)
+            boxes = levelled_boxes(found.boxes, self.view, self.camera)
+            return replace(found, boxes=boxes, depth_std=found.depth_std / depth_ratio(boxes, self.view), up=None)
 
     def level_pose(self, pose: np.ndarray | None) -> np.ndarray | None:
         """A pose (4, 4) of the frame of the camera's P as that of the frame in which objects are followed."""

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.paths import ROOT
 
 from add_model.detections import Detections
-from add_model.pose_covariance import pose_covariances, position_covariances
+from add_model.geometry.level import camera_up, level_rotation
+from add_model.pose_covariance import heading_std, pose_covariances, position_covariances
 from add_model.predictor import Predictor
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -72,6 +75,20 @@ def test_heading_is_as_good_as_unknown_for_people_and_for_classes_of_which_nothi
     found = replace(some(4), names=np.array(["Car", "Pedestrian", "Cyclist", "Tram"]))
     deviations = np.sqrt(pose_covariances(found)[:, 4, 4])
     assert deviations[0] < 0.3 < deviations[2] < deviations[1] == deviations[3] == pytest.approx(1.81, abs=0.01)
+
+
+def test_class_names_are_read_whatever_their_case():
+    found = replace(some(3), names=np.array(["Car", "car", "CAR"]))
+    assert (heading_std(found) < 0.3).all()
+
+
+@given(st.floats(-50, 50), st.floats(-40, 40))
+def test_rotations_vary_about_the_way_that_boxes_stand(pitch, roll):
+    """In a frame turned level they are what a level camera has."""
+    found, up = some(20), camera_up(pitch, roll)
+    turn = level_rotation(up)
+    leaning = pose_covariances(replace(found, up=up))[:, 3:, 3:]
+    np.testing.assert_allclose(turn @ leaning @ turn.T, pose_covariances(found)[:, 3:, 3:], atol=1e-9)
 
 
 def test_shares_count_errors_that_are_drawn_from_the_covariances():

@@ -114,6 +114,9 @@ def test_boxes_of_the_level_view_come_back_corner_by_corner(pitch, roll):
     turns = Rotation.from_quat(box3d.quaternions(found.boxes, found.up)).as_matrix()
     level = Rotation.from_quat(box3d.quaternions(boxes[kept])).as_matrix()
     np.testing.assert_allclose(turns, view.rotation.T @ level, atol=1e-9)
+    # An error along the viewing ray, in the level view's depth and in the camera's own.
+    wrong = boxes[kept, :3] * (1 + 1 / boxes[kept, 2:3])
+    np.testing.assert_allclose(found.depth_std, (wrong - boxes[kept, :3]) @ view.rotation[:, 2], atol=1e-9)
     # Each projected corner of the box that the image shows lies in its 2D box.
     pixels = shifted.project(corners)[..., :2]
     for seen, (left, top, right, bottom) in zip(pixels, found.boxes2d, strict=True):
