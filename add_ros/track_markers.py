@@ -38,7 +38,7 @@ class TrackMarkers:
             pose: (4, 4) from the frame of the header to one fixed to the ground, in which trails lie; None where it is
                 not known, then they are as the camera saw them.
         """
-        if self._fixed != (pose is not None):
+        if self._fixed != (pose is not None) or tracks.frame_began:
             self._fixed, self._trails = pose is not None, {}
         common = header_and_lifetime(header, lifetime)
         markers = [one for n in range(len(tracks)) for one in self._of_track(tracks, n, common, pose)]

@@ -84,21 +84,24 @@ class Tracker:
         if len(self._table):
             motions = self._motions(self._table)
             self._table = predicted(self._table, motions, self.settings, self._anchor.fixed, time)
-        self._follow(pose, time)
+        began = self._follow(pose, time)
         usable = (found.scores >= self.settings.low_score) & np.isfinite(found.boxes).all(axis=1)
         chosen = np.flatnonzero(usable & (found.boxes[:, 2] > NEAREST))
         source = self._correct(self._measured(found[chosen]), sight, stamp, time)
         source[source >= 0] = chosen[source[source >= 0]]
-        return self._publish(found, source, sight, stamp)
+        return replace(self._publish(found, source, sight, stamp), frame_began=began)
 
-    def _follow(self, pose: np.ndarray | None, time: float) -> None:
-        """Move on with the camera. In a new frame places are known, but velocities are as unknown as at first."""
+    def _follow(self, pose: np.ndarray | None, time: float) -> bool:
+        """Move on with the camera; returns whether a new frame began.
+
+        In a new frame places are known, but velocities are as unknown as at first.
+        """
         if not self._anchor.follow(pose, time):
-            return
+            return False
         table, back = self._table, np.linalg.inv(self._anchor.camera)
         self._anchor.renew(pose)
         if not len(table):
-            return
+            return True
         rotation, mean, covariance = back[:3, :3], np.zeros((len(table), 6)), np.zeros((len(table), 6, 6))
         mean[:, :3] = table.mean[:, :3] @ rotation.T + back[:3, 3]
         headings = replace(table.headings, angle=box3d.headings_between(table.headings.angle, rotation))
@@ -106,6 +109,7 @@ class Tracker:
         covariance[:, 3:, 3:] = first_velocity(headings.angle, self._motions(table), self.settings, self._anchor.fixed)
         noise = rotation @ table.noise @ rotation.T
         self._table = replace(table, mean=mean, covariance=covariance, noise=noise, headings=headings)
+        return True
 
     def _measured(self, found: Detections) -> Measurements:
         rotation, origin = self._anchor.camera[:3, :3], self._anchor.camera[:3, 3]

@@ -27,6 +27,8 @@ class Tracks:
         coasting: (N,) seconds since it was detected last: 0 for what is in this image
         sources: (N,) the index of its detection in this image, -1 while it coasts
         up: (3,) unit vector along which the boxes stand; None for -y, which is up under a level camera
+        frame_began: whether what is known of the camera's motion began at this image, or was set anew: poses of images
+            before it belong to another frame
     """
 
     ids: np.ndarray
@@ -41,6 +43,7 @@ class Tracks:
     coasting: np.ndarray
     sources: np.ndarray
     up: np.ndarray | None = None
+    frame_began: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,9 +51,11 @@ class Tracks:
     def __getitem__(self, index: np.ndarray | slice) -> Tracks:
         """The tracks that a mask, index array or slice picks."""
         picked: dict[str, Any] = {
-            name: None if all_of is None else all_of[index] for name, all_of in vars(self).items() if name != "up"
+            name: None if all_of is None else all_of[index]
+            for name, all_of in vars(self).items()
+            if name not in ("up", "frame_began")
         }
-        return Tracks(**picked, up=self.up)
+        return Tracks(**picked, up=self.up, frame_began=self.frame_began)
 
     @property
     def detections(self) -> Detections:

@@ -120,6 +120,8 @@ def test_a_trail_lies_on_the_ground_while_the_camera_moves():
         message = board.update(tracks(ids=(3,), shift=float(k)), HEADER, 1.0, np.eye(4))
     points = by_kind(message)[TRAILS, 3].points
     assert len(points) <= 61 and [p.x for p in points] == sorted(p.x for p in points) and points[-1].x == 99
+    anew = board.update(replace(tracks(ids=(3,), shift=500.0), frame_began=True), HEADER, 1.0, np.eye(4))
+    assert (TRAILS, 3) not in {key for key, one in by_kind(anew).items() if one.action == Marker.ADD}
 
 
 def test_colours_are_stable_and_neighbours_differ():

@@ -7,6 +7,8 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from add_model.detections import Detections
@@ -63,7 +65,7 @@ def same(a, b, tolerance=0.0):
     assert (a is None) == (b is None)
     for f in fields(a) if a is not None else ():
         left, right = getattr(a, f.name), getattr(b, f.name)
-        if left is None or left.dtype.kind == "U":
+        if not isinstance(left, np.ndarray) or left.dtype.kind == "U":
             assert np.array_equal(left, right)
         elif f.name == "boxes":
             np.testing.assert_allclose(left[:, :6], right[:, :6], atol=tolerance)
@@ -236,6 +238,36 @@ def test_ids_survive_lost_found_and_reset_odometry():
         assert sorted(tracks.ids) == [1, 2]
         assert (tracks.velocities is None) == (poses(k) is None)
     assert np.hypot(*tracks.velocities[:, [0, 2]].T).max() < 1.5
+
+
+@pytest.mark.parametrize("jump", [pose_at(z=-5), pose_at(x=1.5), pose_at(yaw=0.45), pose_at(x=3, yaw=3.0)])
+@pytest.mark.parametrize("speed", [0.0, 8.0])
+def test_odometry_that_is_set_anew_by_little_moves_nothing(jump, speed):
+    """Of a standing camera and of one that drives on while its odometry is set anew."""
+    tracker, parked = Tracker(), [car(2, 45), car(-3, 50), car(-6, 60)]
+    for k in range(30):
+        pose = pose_at(z=speed * k / 10)
+        found = detections(seen_from(pose, parked), depth_std=0.2)
+        tracks = tracker.update(found, CAMERA, k * SECOND // 10, jump @ pose if k >= 15 else pose)
+        assert sorted(tracks.ids) == [1, 2, 3] and tracks.frame_began == (k in (0, 15))
+        assert k < 5 or np.linalg.norm(tracks.velocities, axis=1).max() < 0.5
+        np.testing.assert_allclose(tracks.boxes[tracks.ids.argsort(), :3], found.boxes[:, :3], atol=0.2)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.sampled_from([5, 10, 30]))
+def test_a_camera_that_drives_as_vehicles_can_stays_in_its_frame(seed, rate):
+    """Up to 10 m/s^2 and 3 radians/s^2, with 2 cm and 0.2 degrees of noise."""
+    rng, tracker = np.random.default_rng(seed), Tracker()
+    speed, yaw, turning, place = rng.uniform(0, 30), 0.0, rng.uniform(-0.5, 0.5), np.zeros(2)
+    for k in range(40):
+        noise = rng.normal(0, (0.02, 0.02, 0.0035))
+        pose = pose_at(place[0] + noise[0], place[1] + noise[1], yaw + noise[2])
+        assert tracker.update(Detections.empty(), CAMERA, k * SECOND // rate, pose).frame_began == (k == 0)
+        speed = np.clip(speed + rng.uniform(-10, 10) / rate, 0, 40)
+        turning = np.clip(turning + rng.uniform(-3, 3) / rate, -2, 2)
+        yaw += turning / rate
+        place += speed / rate * np.array([np.sin(yaw), np.cos(yaw)])
 
 
 def test_another_class_for_a_moment_does_not_rename_a_track():
