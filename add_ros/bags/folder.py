@@ -134,7 +134,7 @@ class Folder:
             return path
         return unpack(path, self._stack.enter_context(TemporaryDirectory(prefix="add_ros_bag_")))
 
-    def _join(self, described: dict[str, dict[str, Any]]) -> None:
+    def _join(self, described: dict[str, list[dict[str, Any]]]) -> None:
         """One connection for each topic and type of the files, with what metadata.yaml says of it."""
         parts: dict[tuple[str, str], list[Connection]] = {}
         for connection in (c for storage in self.storages for c in storage.connections):
@@ -143,11 +143,13 @@ class Folder:
             else:
                 self.aside[connection.topic] = connection.ext.serialization_format
         for (topic, msgtype), same in parts.items():
-            self._add(topic, msgtype, same, described.get(topic, {}))
+            told = described.get(topic, [])
+            of_type = [entry for entry in told if _type_of(entry) == msgtype]
+            self._add(topic, msgtype, same, (of_type or told or [{}])[-1])
         known = {topic for topic, _ in parts} | self.aside.keys()
         for topic, told in described.items():
             if topic not in known:
-                self._add(topic, _ros_name(str(told.get("type", ""))), [], told)
+                self._add(topic, _type_of(told[-1]), [], told[-1])
         if not self.damage and described:
             self._compare(described)
 
@@ -163,11 +165,13 @@ class Folder:
         number = len(self.connections) + 1
         self.connections.append(Connection(number, topic, msgtype, definition, digest, count, extra, self))
 
-    def _compare(self, described: dict[str, dict[str, Any]]) -> None:
+    def _compare(self, described: dict[str, list[dict[str, Any]]]) -> None:
         held: Counter[str] = Counter()
         for connection in (c for storage in self.storages for c in storage.connections):
             held[connection.topic] += connection.msgcount
-        told = Counter({topic: entry.get("message_count", 0) for topic, entry in described.items()})
+        told = Counter(
+            {topic: sum(entry["message_count"] for entry in entries) for topic, entries in described.items()}
+        )
         if odd := sorted(topic for topic in held.keys() | told.keys() if held[topic] != told[topic]):
             shown = [f"{topic} {told[topic]} and {held[topic]}" for topic in odd[:5]]
             listed = ", ".join([*shown, "..."] if len(odd) > 5 else shown)
@@ -175,11 +179,12 @@ class Folder:
                 f"{METADATA} and the files differ in the number of messages ({listed}): "
                 "what the files hold is read; where a .db3 was copied without its -wal, copy that, too"
             )
-        types = {c.topic: c.msgtype for c in self.connections}
-        for topic, entry in described.items():
-            if held[topic] and topic in types and _ros_name(str(entry.get("type", types[topic]))) != types[topic]:
+        for connection in self.connections:
+            entries = [entry for entry in described.get(connection.topic, []) if "type" in entry]
+            if held[connection.topic] and entries and connection.msgtype not in map(_type_of, entries):
                 self._notes.append(
-                    f"{METADATA} has {topic} as {entry['type']}, the files as {types[topic]}: read as the latter"
+                    f"{METADATA} has {connection.topic} as {entries[-1]['type']}, the files as {connection.msgtype}: "
+                    "read as the latter"
                 )
 
 
@@ -198,15 +203,20 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     return information
 
 
-def _topics(information: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Topic -> its metadata with its message_count, of what can be understood."""
+def _topics(information: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+    """Topic -> its metadata with its message_count, for each of its types, of what can be understood."""
     entries = (information or {}).get("topics_with_message_count")
-    topics = {}
+    topics: dict[str, list[dict[str, Any]]] = {}
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and isinstance(told := entry.get("topic_metadata"), dict) and "name" in told:
             count = entry.get("message_count")
-            topics[str(told["name"])] = told | {"message_count": count if isinstance(count, int) else 0}
+            described = told | {"message_count": count if isinstance(count, int) else 0}
+            topics.setdefault(str(told["name"]), []).append(described)
     return topics
+
+
+def _type_of(described: dict[str, Any]) -> str:
+    return _ros_name(str(described.get("type", "")))
 
 
 def _is_cdr(connection: Connection) -> bool:

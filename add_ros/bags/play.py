@@ -31,12 +31,20 @@ from training.reported_errors import failed, print_notes
 _SETTLED = 0.5  # seconds without a new subscriber after which all are assumed to be there
 
 
-def playing_qos(recorded: list[Qos]) -> QoSProfile:
-    """The QoS to offer for what was recorded: reliable unless every publisher was best effort, latched if all were."""
+_DEEPEST = 1000  # messages that a publisher keeps
+
+
+def playing_qos(recorded: list[Qos], transforms: int = 0) -> QoSProfile:
+    """The QoS to offer for what was recorded: reliable unless every publisher was best effort, latched if all were.
+
+    As many messages are kept as all publishers together kept, and all of so many static transforms: each of their
+    publishers had one of its own, of which a recorder need not have known, and who subscribes late needs all.
+    """
     best_effort = bool(recorded) and all(qos.reliability is QosReliability.BEST_EFFORT for qos in recorded)
     latched = bool(recorded) and all(qos.durability is QosDurability.TRANSIENT_LOCAL for qos in recorded)
+    kept = sum(min(qos.depth, _DEEPEST) for qos in recorded)
     return QoSProfile(
-        depth=max([10, *(min(qos.depth, 1000) for qos in recorded)]),
+        depth=min(max(10, kept, transforms if latched else 0), _DEEPEST),
         reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
@@ -81,21 +89,22 @@ class Player:
                 continue
             self.playable.append(connection)
             name = remap.get(connection.topic, connection.topic)
+            other, msgtype = published.setdefault(resolve(node, name), (connection.topic, connection.msgtype))
+            if other == connection.topic and msgtype != connection.msgtype:
+                raise BagError(
+                    f"{other} has messages of two types in {reader.path}, {msgtype} and {connection.msgtype}, and can "
+                    "be played as one alone: leave it out with --topics"
+                )
+            if msgtype != connection.msgtype:
+                raise BagError(
+                    f"{other} ({msgtype}) and {connection.topic} ({connection.msgtype}) would both be published "
+                    f"as {name}, which has one type: give them different names with --remap"
+                )
             if connection.topic not in self._publishers:
-                recorded = [
-                    qos
-                    for same in reader.connections
-                    if same.topic == connection.topic
-                    for qos in same.ext.offered_qos_profiles
-                ]
-                cls = message_class(connection.msgtype)
-                other, msgtype = published.setdefault(resolve(node, name), (connection.topic, connection.msgtype))
-                if msgtype != connection.msgtype:
-                    raise BagError(
-                        f"{other} ({msgtype}) and {connection.topic} ({connection.msgtype}) would both be published "
-                        f"as {name}, which has one type: give them different names with --remap"
-                    )
-                self._publishers[connection.topic] = node.create_publisher(cls, name, playing_qos(recorded))
+                same = [c for c in reader.connections if c.topic == connection.topic]
+                recorded = [qos for c in same for qos in c.ext.offered_qos_profiles]
+                qos = playing_qos(recorded, connection.msgcount if msgtype == types.TRANSFORMS else 0)
+                self._publishers[connection.topic] = node.create_publisher(message_class(msgtype), name, qos)
 
     def wait_for_subscribers(self, timeout: float, nodes: list[str]) -> None:
         """Return once every played topic has a subscriber, each of `nodes` subscribes, and half a second has passed.

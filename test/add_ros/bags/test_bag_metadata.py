@@ -15,6 +15,7 @@ from support.bag_bench import STORE, drive, indices
 
 from add_ros.bags.errors import BagError
 from add_ros.bags.frames import BagFrames
+from add_ros.bags.play import Player
 from add_ros.bags.reading import open_bag, raw_messages
 
 TEXT = "std_msgs/msg/String"
@@ -306,3 +307,34 @@ def test_a_folder_of_bags_names_them(tmp_path):
     (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(BagError, match="rosbags-convert"):
         read(tmp_path)
+
+
+def two_types(path):
+    """One topic with a text and a number, as merged bags have it."""
+    with Writer(path, version=9) as writer:
+        for kind, value in ((TEXT, "hello"), ("std_msgs/msg/Int32", 7)):
+            connection = writer.add_connection("/x", kind, typestore=STORE)
+            writer.write(connection, 10, STORE.serialize_cdr(STORE.types[kind](value), kind))
+    return path
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_topic_of_two_types_has_each_ones_own_description(tmp_path, described):
+    bag = two_types(tmp_path / "bag")
+    with open_bag(bag) as reader:
+        expected = {c.msgtype: (c.digest, c.msgcount) for c in reader.connections}
+        assert not reader.notes
+    if not described:
+        (bag / "metadata.yaml").unlink()
+    with open_bag(bag) as reader:
+        found = {c.msgtype: (c.digest, c.msgcount) for c in reader.connections}
+    assert found.keys() == {TEXT, "std_msgs/msg/Int32"} and all(count == 1 for _, count in found.values())
+    assert not described or (found == expected and len({digest for digest, _ in found.values()}) == 2)
+    import rclpy
+
+    rclpy.init()
+    try:
+        with open_bag(bag) as reader, pytest.raises(BagError, match="/x has messages of two types"):
+            Player(rclpy.create_node("two_types"), reader, None, {}, 1.0, 0.0)
+    finally:
+        rclpy.try_shutdown()

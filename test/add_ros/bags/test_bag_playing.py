@@ -43,6 +43,15 @@ def test_player_offers_what_was_recorded():
     assert policies(offered(QosReliability.UNKNOWN, QosDurability.UNKNOWN, 0, QosHistory.UNKNOWN)) == default
 
 
+def test_player_keeps_what_all_recorded_publishers_kept():
+    static = offered(QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL)
+    moving = offered(QosReliability.RELIABLE, QosDurability.VOLATILE)
+    assert play.playing_qos([static] * 15).depth == 15
+    assert play.playing_qos([static], transforms=15).depth == 15  # of a recorder that knew one of the publishers
+    assert play.playing_qos([moving], transforms=5000).depth == play.playing_qos([static]).depth == 10
+    assert play.playing_qos([static], transforms=5000).depth == play.playing_qos([static] * 5000).depth == 1000
+
+
 class Process:
     """A command of the bag tools as a real process, which never outlives the test."""
 
