@@ -18,6 +18,7 @@ from add_ros.calibration import described_size
 from add_ros.stamps import ros_time
 
 PATIENCE = 0.08  # seconds that an image waits for the CameraInfo of its stamp
+LONG_PATIENCE = 1.0  # seconds, where the latest CameraInfo is of another size
 _REMEMBERED = 16
 _MOST_WAITING = 3  # after a stall the images are ahead of their CameraInfo; more of them would only add latency
 
@@ -125,6 +126,14 @@ class CameraInfoSynchronizer:
         self._patient = False
         self._on_fallback(image, self._latest)
         self._emit(image, self._latest)
+
+
+def synchronizer_of_recorded(
+    emit: Callable[[Any, Any], None], on_fallback: Callable[[Any, Any], None], on_unpaired: Callable[[], None]
+) -> CameraInfoSynchronizer:
+    """What pairs a bag's messages as the node pairs its own; times are those of recording, in nanoseconds."""
+    patience, long_patience = (round(seconds * 1e9) for seconds in (PATIENCE, LONG_PATIENCE))
+    return CameraInfoSynchronizer(emit, on_fallback, on_unpaired, patience, long_patience, same_size)
 
 
 def same_size(image: Any, info: Any) -> bool:

@@ -28,7 +28,7 @@ from add_ros.bags.frames import DARK, DOUBT, FALLBACK, NO_INFO
 from add_ros.bags.reading import open_bag, readable_messages
 from add_ros.bags.topics import Topics
 from add_ros.calibration import Calibrator
-from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
+from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, synchronizer_of_recorded
 from add_ros.errors import FrameRejectedError
 from add_ros.rectified_images import rectified_image
 from add_ros.transforms import TransformTree, odometry_transform
@@ -131,11 +131,10 @@ class Recording:
             sentence = f"no message had come on {camera.camera_info} {PATIENCE} s after the image"
             self.count(self.skipped, NO_INFO, sentence)
 
-        return CameraInfoSynchronizer(
+        return synchronizer_of_recorded(
             lambda image, info: waiting.append((self._now, RecordedFrame(self, camera, image, info))),
             fell_back,
             unpaired,
-            patience=round(PATIENCE * 1e9),
         )
 
     def _messages(self, cameras: set[str]) -> Iterator[tuple[str, int, Any]]:

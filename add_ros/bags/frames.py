@@ -26,7 +26,7 @@ from add_ros.bags.reading import open_bag, readable_messages
 from add_ros.bags.topics import TopicNames, Topics, find_topics
 from add_ros.bounds import require_bounded
 from add_ros.calibration import Calibrator
-from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer
+from add_ros.camera_info_sync import PATIENCE, synchronizer_of_recorded
 from add_ros.errors import FrameRejectedError
 from add_ros.rectified_images import HalfIsEnough, rectified_image
 from training.data.sample import Objects
@@ -228,9 +228,7 @@ class BagFrames:
                 self.skipped, NO_INFO, f"no message had come on {self.topics.camera_info} {PATIENCE} s after the image"
             )
 
-        synchronizer = CameraInfoSynchronizer(
-            lambda image, info: ready.append((image, info)), fell_back, unpaired, patience=round(PATIENCE * 1e9)
-        )
+        synchronizer = synchronizer_of_recorded(lambda image, info: ready.append((image, info)), fell_back, unpaired)
         for topic, time, message in self._messages(self.topics.image, self.topics.camera_info):
             synchronizer.expire(time)
             if topic == self.topics.camera_info:

@@ -35,7 +35,7 @@ class GroundPoses:
         self.malformed += 1
 
     def __call__(self, frame_id: str, stamp: int) -> np.ndarray | None:
-        """(4, 4) metres from a frame to the root of its tree, at a stamp in nanoseconds.
+        """(4, 4) metres from a frame to the one over ground (`TransformTree.ground`), at a stamp in nanoseconds.
 
         Returns:
             The pose, or None where no transform between them moves.
@@ -43,5 +43,5 @@ class GroundPoses:
         Raises:
             FrameRejectedError: where they move, and nothing is known at this stamp.
         """
-        root = self._tree.moving_root(frame_id)
-        return None if root is None else self._tree.lookup(root, frame_id, stamp)
+        ground = self._tree.ground(frame_id)
+        return None if ground is None else self._tree.lookup(ground, frame_id, stamp)

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from add_ros.bounds import printable, require_bounded
-from add_ros.camera_info_sync import PATIENCE, CameraInfoSynchronizer, same_size
+from add_ros.camera_info_sync import LONG_PATIENCE, PATIENCE, CameraInfoSynchronizer, same_size
 from add_ros.errors import FrameRejectedError
 from add_ros.message_times import seconds_text
 from add_ros.node.detection_filter import RateLimit
@@ -23,7 +23,7 @@ from add_ros.node.stream_diagnostics import MISSED, NEWER_FRAME, OVER_MAX_RATE, 
 IMAGE_DEPTH = 1  # the newest wins
 INFO_DEPTH = 10  # small, and the pair of an image that is still on its way must not be pushed out
 PATIENCE_TICKS = 4  # PATIENCE is counted in ticks: after a stall, messages that came meanwhile are read before it ends
-LONG_PATIENCE_TICKS = 50  # one second, where the latest CameraInfo is of another size
+LONG_PATIENCE_TICKS = round(LONG_PATIENCE / PATIENCE * PATIENCE_TICKS)
 SILENCE = 3.0  # seconds after which a topic without any message is reported
 REMINDER = 15.0  # seconds until it is reported again
 

@@ -6,7 +6,7 @@ from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from add_ros.camera_info_sync import CameraInfoSynchronizer, same_size
+from add_ros.camera_info_sync import CameraInfoSynchronizer, same_size, synchronizer_of_recorded
 
 PATIENCE = 4  # of the clock that these tests have
 
@@ -171,3 +171,28 @@ def test_binning_and_regions_are_of_the_size():
     info.roi = SimpleNamespace(width=64, height=96)
     assert not same_size(image, info)
     assert same_size(SimpleNamespace(data=b"jpeg"), info), "unknown before decoding"
+
+
+def test_recorded_images_of_a_new_mode_wait_for_its_late_camera_info_as_the_nodes_do():
+    """0.25 s late, while images take the latest CameraInfo since an earlier one of theirs never came."""
+    pairs, tenth = [], 10**8
+
+    def sized(moment, width):
+        header = SimpleNamespace(stamp=Time(sec=moment // 10**9, nanosec=moment % 10**9))
+        region = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+        return SimpleNamespace(header=header, width=width, height=480, binning_x=0, binning_y=0, roi=region)
+
+    synchronizer = synchronizer_of_recorded(
+        lambda image, info: pairs.append((image, info)), lambda image, info: None, lambda: None
+    )
+    events = [(k * tenth, False, sized(k * tenth, 640 if k < 10 else 1280)) for k in range(1, 20)]
+    events += [(time + tenth * 5 // 2, True, message) for time, _, message in events if time != 5 * tenth]
+    for time, is_info, one in sorted(events, key=lambda event: event[0]):
+        synchronizer.expire(time)
+        if is_info:
+            synchronizer.add_info(one)
+        else:
+            synchronizer.add_image(one, time)
+    synchronizer.flush()
+    assert [image.width for image, _ in pairs].count(1280) >= 8
+    assert all(image.width == info.width for image, info in pairs)

@@ -43,6 +43,18 @@ def test_a_chain_up_and_down_is_the_product_of_its_poses():
     assert tree.root("eye") == "odom" and tree.moving_root("eye") is None
 
 
+@pytest.mark.parametrize("odom", ["odom", "robot/odom"])
+def test_the_ground_is_odom_and_not_the_map_that_jumps_above_it(odom):
+    moving = [transform("map", odom, np.eye(4)), transform(odom, "base", np.eye(4), SECOND)]
+    tree = tree_of(transform("base", "eye", np.eye(4)), moving=moving)
+    assert tree.ground("eye") == odom and tree.moving_root("eye") == "map"
+    tree = tree_of(transform("earth", "map", np.eye(4)), moving=[transform("map", "base", np.eye(4))])
+    assert tree.ground("base") == "earth" and tree.ground("earth") is None
+    assert tree_of(transform(odom, "base", np.eye(4))).ground("base") is None  # nothing moves
+    still = tree_of(transform(odom, "base", np.eye(4)), moving=[transform("map", odom, np.eye(4))])
+    assert still.ground("base") == "map"  # what moves is above odom alone
+
+
 def test_between_two_stamps_position_is_linear_and_rotation_uniform():
     start = 1_700_000_000 * SECOND
     tree = tree_of(
