@@ -276,7 +276,8 @@ PARAMETERS = (
     Parameter(
         "covariance_scale",
         1.0,
-        "Factor on the position's standard deviations, for cameras and places that the network knows less well.",
+        "Factor on the position's standard deviations, for cameras and places that the network knows less well. Where "
+        "the ground is known, a larger one trusts the ground more.",
         limits=(0.1, 100.0),
         dynamic=True,
     ),
