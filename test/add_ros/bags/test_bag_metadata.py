@@ -332,9 +332,12 @@ def test_a_topic_of_two_types_has_each_ones_own_description(tmp_path, described)
     assert not described or (found == expected and len({digest for digest, _ in found.values()}) == 2)
     import rclpy
 
-    rclpy.init()
+    context = rclpy.Context()  # other tests of this process may have begun their own
+    rclpy.init(context=context)
     try:
+        node = rclpy.create_node("two_types", context=context)
         with open_bag(bag) as reader, pytest.raises(BagError, match="/x has messages of two types"):
-            Player(rclpy.create_node("two_types"), reader, None, {}, 1.0, 0.0)
+            Player(node, reader, None, {}, 1.0, 0.0)
+        node.destroy_node()
     finally:
-        rclpy.try_shutdown()
+        context.try_shutdown()
