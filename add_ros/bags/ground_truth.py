@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rosbags.typesys.store import Typestore
 
+from add_model.classes import DONT_CARE
 from add_ros.bags import messages
 from training.data.sample import NOT_GIVEN, Objects
 
@@ -73,8 +74,8 @@ def decode_with_ids(truth: Any, rectangles: Any | None = None) -> tuple[Objects,
         `faults`) is left out: NaN where the object has a 2D entry, else the object is.
 
     Raises:
-        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, and where none of the 3D
-            boxes can be used.
+        GroundTruthError: where an id is not unique among the 2D entries or among the 3D ones, where none of the 3D
+            boxes can be used, and where none of the 2D entries, but for DontCare, belongs to one of them.
     """
     names, _, boxes = messages.boxes_of(truth)
     usable = np.flatnonzero(np.isfinite(boxes).all(axis=1))
@@ -83,7 +84,12 @@ def decode_with_ids(truth: Any, rectangles: Any | None = None) -> tuple[Objects,
     entries = [] if rectangles is None else rectangles.detections
     row_of = _rows([detection.id for detection in truth.detections], "ground-truth boxes")
     _rows([entry.id for entry in entries if entry.id in row_of], "2D ground-truth boxes")
-    alone = np.setdiff1d(usable, [row_of[entry.id] for entry in entries if entry.id in row_of])
+    common = [row_of[entry.id] for entry in entries if entry.id in row_of]
+    if len(usable) and not common and any(_flat(entry)[0] != DONT_CARE for entry in entries):
+        raise GroundTruthError(
+            "none of the 2D ground-truth boxes has the id of a 3D one: an object has the same id in both messages"
+        )
+    alone = np.setdiff1d(usable, common)
     order = [row_of.get(entry.id) for entry in entries] + alone.tolist()
     flat = [_flat(entry) for entry in entries]
     ids = [entry.id for entry in entries] + [truth.detections[row].id for row in alone]

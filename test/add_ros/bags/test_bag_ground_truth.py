@@ -98,6 +98,19 @@ def test_boxes_without_a_rectangle_follow_those_with_one():
     assert np.isnan(found.boxes2d[2]).all() and found.occluded.tolist() == [1, 1, -1]
 
 
+@pytest.mark.parametrize("ids", [["", ""], ["0", "1"]])
+def test_rectangles_that_belong_to_no_box_are_no_further_objects(ids):
+    rows = [("Car", (i, 2, 3, 4, 5, 6, 0), (0, 0, 9, i), 0.5, 1) for i in range(1, 3)]
+    truth, rectangles = encode(STORE, objects_of(rows), ["a", "b"], 1, "eye")
+    for entry, identity in zip(rectangles.detections, ids, strict=True):
+        entry.id = identity
+    with pytest.raises(GroundTruthError, match="none of the 2D ground-truth boxes has the id of a 3D one"):
+        decode(truth, rectangles)
+    for entry in rectangles.detections:
+        entry.results[0].hypothesis.class_id = "DontCare"
+    assert decode(truth, rectangles).names.tolist() == ["DontCare", "DontCare", "Car", "Car"]
+
+
 @pytest.mark.parametrize("side", ["truth", "rectangles"])
 def test_contradictions_are_named(side):
     rows = [("Car", (i, 2, 3, 4, 5, 6, 0), (0, 0, 9, i), 0.5, 1) for i in range(2)]
