@@ -133,23 +133,16 @@ class TransformTree:
         """The frame at the top of a frame's tree; the frame itself where nothing is known of it."""
         return self._chain(frame)[-1]
 
-    def moving_root(self, frame: str) -> str | None:
-        """The root where a transform between it and the frame changes over time, such as odom; None where none does."""
-        chain = self._chain(frame)
-        moving = any(not self._edges[name].static for name in chain[:-1])
-        return chain[-1] if moving else None
-
     def ground(self, frame: str) -> str | None:
         """The frame over which the ground stands still for it; None where no transform above it changes over time.
 
         That is `odom`, also of a namespace, where something moves below it, else the root: by REP 105 `map` above it
         jumps whenever the robot is localised anew.
         """
-        root, chain = self.moving_root(frame), self._chain(frame)
-        for i, name in enumerate(chain):
-            if name.rpartition("/")[2] == "odom" and any(not self._edges[below].static for below in chain[:i]):
-                return name
-        return root
+        chain = self._chain(frame)
+        moves = [any(not self._edges[below].static for below in chain[:i]) for i in range(len(chain))]
+        odom = (name for name, moved in zip(chain, moves, strict=True) if moved and name.rpartition("/")[2] == "odom")
+        return next(odom, chain[-1] if moves[-1] else None)
 
     def lookup(self, target: str, source: str, stamps: int | np.ndarray) -> np.ndarray:
         """Points of the frame `source` to points of the frame `target`.

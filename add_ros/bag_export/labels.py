@@ -14,7 +14,8 @@ from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
 from add_model.geometry.level import LevelView
 from add_ros.bags import messages
-from add_ros.bags.ground_truth import GroundTruthError, decode
+from add_ros.bags.answers import DROPPED
+from add_ros.bags.ground_truth import GroundTruthError, decode, faults
 from add_ros.errors import FrameRejectedError
 from training.data.sample import NOT_GIVEN, Objects
 
@@ -22,6 +23,7 @@ _CUBE, _ADD = 1, 0  # Marker's type and action
 
 Lookup = Callable[[str], np.ndarray]  # a frame -> (4, 4), its points to the camera's frame
 MatrixFrom = Callable[[str], "np.ndarray | None"]
+Note = Callable[[str, str], None]  # a reason, and a sentence
 
 
 def is_box(marker: Any) -> bool:
@@ -32,9 +34,9 @@ def is_box(marker: Any) -> bool:
 def objects_of(
     message: Any,
     rectangles: Any | None,
-    frame_id: str,
     camera: Camera,
     lookup: Lookup,
+    note: Note,
     view: LevelView | None = None,
 ) -> Objects:
     """The labelled objects of one frame.
@@ -43,9 +45,9 @@ def objects_of(
         message: Detection3DArray, or MarkerArray whose cubes are boxes: the class is the marker's text, else its
             namespace.
         rectangles: Detection2DArray that belongs to a Detection3DArray (see add_ros/bags/ground_truth.py), or None.
-        frame_id: of the camera.
         camera: with points in its own frame; where there is a view, that one's.
-        lookup: tf at the stamp of the labels.
+        lookup: from the frame of the labels, at their stamp, to the camera's at the image's.
+        note: called for each box that is left out since it is none.
         view: that the camera's image is turned to, or None.
 
     Returns:
@@ -58,17 +60,16 @@ def objects_of(
 
     def matrix_from(frame: str) -> np.ndarray | None:
         """(4, 4) to the camera's frame, None where the boxes are in it."""
-        same = messages.same_frame(frame, frame_id)
-        if same and view is None:
-            return None
-        matrix = np.eye(4) if same else lookup(frame)
-        return matrix if view is None else view.matrix @ matrix
+        matrix = lookup(frame)
+        if view is not None:
+            return view.matrix @ matrix
+        return None if np.array_equal(matrix, np.eye(4)) else matrix
 
     try:
         if hasattr(message, "markers"):
             found = _of_markers(message, matrix_from)
         else:
-            found = _of_detections(message, rectangles, matrix_from)
+            found = _of_detections(message, rectangles, matrix_from, note)
     except GroundTruthError as error:
         raise FrameRejectedError("malformed labels", str(error)) from error
     if view is not None:
@@ -87,16 +88,27 @@ def _seen_level(found: Objects, view: LevelView) -> np.ndarray:
     return boxes2d
 
 
-def _of_detections(message: Any, rectangles: Any | None, matrix_from: MatrixFrom) -> Objects:
+def _of_detections(message: Any, rectangles: Any | None, matrix_from: MatrixFrom, note: Note) -> Objects:
     matrix = matrix_from(message.header.frame_id)
-    if matrix is None:
-        return decode(message, rectangles)
-    message = copy.deepcopy(message)  # other cameras are given it, too
-    for found in message.detections:
-        for pose in (found.bbox.center, *(result.pose.pose for result in found.results)):
-            if any((pose.position.x, pose.position.y, pose.position.z)):  # else it is not filled in
-                _turn(pose, matrix)
-    return decode(message, rectangles)
+    if matrix is not None:
+        message = copy.deepcopy(message)  # other cameras are given it, too
+        for found in message.detections:
+            for pose in (found.bbox.center, *(result.pose.pose for result in found.results)):
+                if any((pose.position.x, pose.position.y, pose.position.z)):  # else it is not filled in
+                    _turn(pose, matrix)
+    for kind, sentence in faults(message):
+        note(f"{DROPPED} {kind}", sentence)
+    objects = decode(message, rectangles)
+    names = [_one_word(str(name), f"box {number}", "class_id") for number, name in enumerate(objects.names, 1)]
+    return replace(objects, names=np.array(names, dtype=str))
+
+
+def _one_word(name: str, what: str, missing: str) -> str:
+    """The name of a class as label files can have it."""
+    word = "_".join(name.split())
+    if not word:
+        raise FrameRejectedError("malformed labels", f"{what} has no {missing} that could name its class")
+    return word
 
 
 def _turn(pose: Any, matrix: np.ndarray) -> None:
@@ -115,11 +127,7 @@ def _of_markers(message: Any, matrix_from: MatrixFrom) -> Objects:
     for marker in message.markers:
         if not is_box(marker):
             continue
-        name = "_".join((marker.text or marker.ns).split())
-        if not name:
-            raise FrameRejectedError(
-                "malformed labels", f"marker {marker.id} has neither a text nor a namespace that could name its class"
-            )
+        name = _one_word(marker.text or marker.ns, f"marker {marker.id}", "text or namespace")
         matrix, pose = matrix_from(marker.header.frame_id), marker.pose
         if matrix is not None:
             pose = copy.deepcopy(pose)

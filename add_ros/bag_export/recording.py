@@ -36,6 +36,7 @@ from training.data.sample import Objects
 
 WAIT = 500_000_000  # ns
 _MEMORY = 10_000_000_000  # ns of moving transforms that are kept
+_IMU_MEMORY = 3_000_000_000  # ns between an IMU's message and the last one that is kept
 _SCANS = 64
 _UPRIGHT = 0.5  # cosine: a frame whose z axis leans more than 60 degrees from the camera's up has no z up
 TF, TF_STATIC = "/tf", "/tf_static"
@@ -76,7 +77,7 @@ class Recording:
         self.delays: dict[str, Delays] = {}
         self.damage: str | None = None
         self._scans: deque[tuple[int, Any]] = deque(maxlen=_SCANS)
-        self._imu: deque[tuple[int, str, np.ndarray]] = deque(maxlen=256)
+        self._imu: deque[tuple[int, int, str, np.ndarray]] = deque()  # recorded, stamp, frame, up
         self._calibrators = {c.image: Calibrator(rectification, c.image) for c in self.sources.cameras}
         labelled = {topic for topic in self.sources.labels.values() if topic}
         self.labels = LabelStream(path, self.store, labelled, self._count_malformed)
@@ -103,7 +104,9 @@ class Recording:
             elif topic in (TF, self._wanted.odometry):
                 self.tree.add(message.transforms if topic == TF else [odometry_transform(message)], False, self._now)
             elif topic == self._wanted.imu:
-                self._imu.append((messages.stamp_of(message), message.header.frame_id, _up_of(message)))
+                self._imu.append((now, messages.stamp_of(message), message.header.frame_id, _up_of(message)))
+                while now - self._imu[0][0] > _IMU_MEMORY:
+                    self._imu.popleft()
             while waiting and self._now - waiting[0][0] >= WAIT:
                 yield self._given(waiting.popleft()[1])
         for pair in pairs.values():
@@ -167,15 +170,16 @@ class Recording:
     def up(self, frame_id: str, stamp: int) -> np.ndarray | None:
         """(3,) unit vector in a frame that points up, by the IMU where there is one, else by tf; None if unknown."""
         if self._imu:
-            near = [(frame, up) for time, frame, up in self._imu if abs(time - stamp) <= WAIT and np.isfinite(up).all()]
+            close = (row for row in self._imu if abs(row[1] - stamp) <= WAIT)
+            near = [(frame, up) for _, _, frame, up in close if np.isfinite(up).all()]
             if near:
                 up = np.mean([up for _, up in near], axis=0)
                 return self.tree.lookup(frame_id, near[0][0], stamp)[:3, :3] @ (up / np.linalg.norm(up))
             return None
-        root = self.tree.root(frame_id)
-        if root == frame_id:
+        top = self.tree.ground(frame_id) or self.tree.root(frame_id)
+        if top == frame_id:
             return None
-        up = self.tree.lookup(frame_id, root, stamp)[:3, 2]
+        up = self.tree.lookup(frame_id, top, stamp)[:3, 2]
         return up if -up[1] >= _UPRIGHT else None
 
 
@@ -204,13 +208,13 @@ class RecordedFrame:
     def place(self) -> np.ndarray:
         """(3,) metres: where the camera is, in the frame that does not move with it."""
         tree = self._recording.tree
-        root = tree.moving_root(self.frame_id)
-        if root is None:
+        ground = tree.ground(self.frame_id)
+        if ground is None:
             raise FrameRejectedError(
                 "no odometry",
                 f"nothing in /tf moves '{self.frame_id}': to choose frames by metres, record /tf or name --odometry",
             )
-        return tree.lookup(root, self.frame_id, self.stamp)[:3, 3]
+        return tree.lookup(ground, self.frame_id, self.stamp)[:3, 3]
 
     def up(self) -> np.ndarray | None:
         """(3,) unit vector in the camera's frame that points up, None where nothing tells."""
@@ -230,9 +234,18 @@ class RecordedFrame:
         for stamp in (self.stamp, scan_stamp):
             found = recording.labels.at(topic, stamp) if topic and stamp is not None else None
             if found is not None:
-                look_up = partial(recording.tree.lookup, self.frame_id, stamps=stamp)
-                return objects_of(*found, self.frame_id, camera, look_up, view)
+                note = partial(recording.count, recording.noted)
+                return objects_of(*found, camera, partial(self._brought, stamp=stamp), note, view)
         return None
+
+    def _brought(self, frame: str, stamp: int) -> np.ndarray:
+        """(4, 4) from a frame as it was at a stamp to the camera's at the image's, over ground where that is known."""
+        tree, same = self._recording.tree, messages.same_frame(frame, self.frame_id)
+        ground = None if stamp == self.stamp else tree.ground(self.frame_id)
+        if ground is None:
+            return np.eye(4) if same else tree.lookup(self.frame_id, frame, self.stamp)
+        there = tree.lookup(ground, self.frame_id if same else frame, stamp)
+        return np.linalg.inv(tree.lookup(ground, self.frame_id, self.stamp)) @ there
 
 
 def _up_of(imu: Any) -> np.ndarray:

@@ -151,7 +151,7 @@ def _export(
         image, camera = frame.load()
         if not chooser.sharp(image):
             raise FrameRejectedError("blurred", "sharpness below --min-sharpness")
-        up = frame.up()
+        up = _up(frame, level)
         view = _view(camera, up) if level else None
     except FrameRejectedError as problem:
         journal.add(Row("", number, frame.topic, frame.frame_id, frame.stamp, note=f"{problem.reason}: {problem}"))
@@ -174,6 +174,16 @@ def _export(
         )
     )  # fmt: skip
     chooser.taken(frame.stamp)
+
+
+def _up(frame: RecordedFrame, level: bool) -> np.ndarray | None:
+    """Where up is; an image whose attitude is not known, as that of a column alone, is exported without it."""
+    try:
+        return frame.up()
+    except FrameRejectedError:
+        if level:
+            raise
+        return None
 
 
 def _view(camera: Camera, up: np.ndarray | None) -> LevelView:

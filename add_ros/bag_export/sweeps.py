@@ -41,14 +41,14 @@ def sweep_of(message: Any, tree: TransformTree, frame_id: str, stamp: int) -> Sw
         FrameRejectedError: where the scan is malformed, or tf does not say where it is.
     """
     scanner, measured, cloud = message.header.frame_id, messages.stamp_of(message), cloud_of(message)
-    root = tree.moving_root(scanner)
-    if root is None or root != tree.moving_root(frame_id):
-        return Sweep(cloud, measured, tree.lookup(frame_id, scanner, measured)[:3])
-    points = _moved(tree, root, scanner, cloud, measured, stamp)
+    ground = tree.ground(scanner)
+    if ground is None or ground != tree.ground(frame_id):
+        return Sweep(cloud, measured, tree.lookup(frame_id, scanner, stamp)[:3])
+    points = _moved(tree, ground, scanner, cloud, measured, stamp)
     return Sweep(replace(cloud, points=points), measured, tree.lookup(frame_id, scanner, stamp)[:3])
 
 
-def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: int, to: int) -> np.ndarray:
+def _moved(tree: TransformTree, ground: str, scanner: str, cloud: Cloud, stamp: int, to: int) -> np.ndarray:
     """Points in the scanner's frame at the time `to`, each from where the scanner was when it was measured."""
     if cloud.stamps is None and stamp == to:
         return cloud.points
@@ -57,8 +57,8 @@ def _moved(tree: TransformTree, root: str, scanner: str, cloud: Cloud, stamp: in
     else:
         steps, which = np.unique(cloud.stamps // _STEP, return_inverse=True)
         times = steps * _STEP + _STEP // 2
-    back = np.linalg.inv(tree.lookup(root, scanner, to))
-    matrices = (back @ tree.lookup(root, scanner, times)).astype(np.float32)
+    back = np.linalg.inv(tree.lookup(ground, scanner, to))
+    matrices = (back @ tree.lookup(ground, scanner, times)).astype(np.float32)
     points = cloud.points.copy()
     chosen = matrices[which]
     points[:, :3] = np.einsum("nij,nj->ni", chosen[:, :3, :3], cloud.points[:, :3]) + chosen[:, :3, 3]

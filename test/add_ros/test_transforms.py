@@ -40,14 +40,14 @@ def test_a_chain_up_and_down_is_the_product_of_its_poses():
     np.testing.assert_allclose(tree.lookup("eye", "lidar", 5), np.linalg.inv(eye) @ lidar, atol=1e-12)
     np.testing.assert_allclose(tree.lookup("odom", "/lidar", 5), base @ lidar, atol=1e-12)
     np.testing.assert_allclose(tree.lookup("lidar", "odom", 5), np.linalg.inv(base @ lidar), atol=1e-12)
-    assert tree.root("eye") == "odom" and tree.moving_root("eye") is None
+    assert tree.root("eye") == "odom" and tree.ground("eye") is None
 
 
 @pytest.mark.parametrize("odom", ["odom", "robot/odom"])
 def test_the_ground_is_odom_and_not_the_map_that_jumps_above_it(odom):
     moving = [transform("map", odom, np.eye(4)), transform(odom, "base", np.eye(4), SECOND)]
     tree = tree_of(transform("base", "eye", np.eye(4)), moving=moving)
-    assert tree.ground("eye") == odom and tree.moving_root("eye") == "map"
+    assert tree.ground("eye") == odom and tree.root("eye") == "map"
     tree = tree_of(transform("earth", "map", np.eye(4)), moving=[transform("map", "base", np.eye(4))])
     assert tree.ground("base") == "earth" and tree.ground("earth") is None
     assert tree_of(transform(odom, "base", np.eye(4))).ground("base") is None  # nothing moves
@@ -63,7 +63,7 @@ def test_between_two_stamps_position_is_linear_and_rotation_uniform():
     stamps = start + np.array([0, SECOND // 4, SECOND // 2, SECOND])
     expected = [pose(90 * s, 8 * s, 0, 0) for s in (0, 0.25, 0.5, 1)]
     np.testing.assert_allclose(tree.lookup("odom", "base", stamps), expected, atol=1e-9)
-    assert tree.moving_root("base") == "odom"
+    assert tree.ground("base") == "odom"
 
 
 def test_nothing_is_extrapolated():

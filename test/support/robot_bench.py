@@ -107,9 +107,20 @@ def marker_labels(stamp, frame="odom"):
 
 
 def robot_bag(
-    path, count=8, labels=detection_labels, pitch=5.0, roll=0.0, cameras=("/front",), start=START, tf_late=True
+    path,
+    count=8,
+    labels=detection_labels,
+    pitch=5.0,
+    roll=0.0,
+    cameras=("/front",),
+    start=START,
+    tf_late=True,
+    edit=lambda events: events,
 ):
-    """Images at 10 Hz, each 30 ms after the start of a sweep; /tf at 50 Hz; /tf_static recorded last if `tf_late`."""
+    """Images at 10 Hz, each 30 ms after the start of a sweep; /tf at 50 Hz; /tf_static recorded last if `tf_late`.
+
+    `edit` makes other events (nanoseconds, topic, message) of these.
+    """
     events = []
     for i in range(count):
         stamp = start + i * PERIOD + 30_000_000
@@ -133,7 +144,7 @@ def robot_bag(
     events.append((when, "/tf_static", STORE.types["tf2_msgs/msg/TFMessage"](fixed)))
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}
-        for time, topic, message in sorted(events, key=lambda event: event[0]):
+        for time, topic, message in sorted(edit(events), key=lambda event: event[0]):
             kind = message.__msgtype__
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=STORE)

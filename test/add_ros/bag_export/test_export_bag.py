@@ -76,6 +76,104 @@ def test_labels_of_another_frame_come_into_the_cameras(labels, pitch, tmp_path):
         assert list(objects.occluded) == [-1] and row.objects == 1
 
 
+def localised_anew(events):
+    """With a `map` above odom, once a second, that jumps by a metre halfway."""
+    for k in range(-1, 5):
+        correction = np.eye(4)
+        correction[0, 3] = 0.0 if k < 1 else 1.0
+        message = robot_bench.STORE.types["tf2_msgs/msg/TFMessage"]([
+            robot_bench.stamped("map", "odom", correction, START + k * 10**9)
+        ])  # fmt: skip
+        events.append((START + k * 10**9 + 2000, "/tf", message))
+    return events
+
+
+def test_a_map_above_odom_moves_nothing_and_loses_nothing(tmp_path):
+    rows = exported(robot_bag(tmp_path / "bag", count=20, edit=localised_anew), tmp_path / "out")
+    assert len(rows) == 20
+    for row in rows:
+        folder = tmp_path / "out" / "training"
+        calib = read_calib(folder / "calib" / f"{row.id}.txt")
+        points = calib.velodyne_to_camera(read_velodyne(folder / "velodyne" / f"{row.id}.bin"))
+        np.testing.assert_allclose(points, in_camera(row.stamp, POINTS, 5.0), atol=0.01)
+        assert row.objects == 1 and row.up is not None
+
+
+def test_images_from_before_tf_are_exported_without_their_attitude(tmp_path):
+    def late(events):
+        return [event for event in events if event[1] != "/tf" or event[0] > START + 4 * PERIOD]
+
+    bag = robot_bag(tmp_path / "bag", labels=None, edit=late)
+    rows = exported(bag, tmp_path / "out", "--points", "")
+    assert len(rows) == 8 and [row.up is None for row in rows[:4]] == [True] * 4 and rows[-1].up is not None
+    assert len(exported(bag, tmp_path / "level", "--points", "", "--level")) < 8  # which needs it
+
+
+def test_labels_of_the_scan_are_brought_to_the_image(tmp_path):
+    """In the camera's own frame, as it saw the box 30 ms before its image."""
+
+    def of_the_scan(stamp):
+        message = robot_bench.detection_labels(stamp - 30_000_000, "front_optical")
+        there = np.linalg.inv(base_pose((stamp - 30_000_000 - START) / 1e9) @ eye_pose(0.0))
+        pose, world = message.detections[0].bbox.center, Rotation.from_euler("z", BOX[2])
+        turn = (Rotation.from_matrix(there[:3, :3]) * world).as_quat()
+        (pose.position.x, pose.position.y, pose.position.z) = map(float, moved(there, BOX[0]))
+        (q := pose.orientation).x, q.y, q.z, q.w = map(float, turn)
+        return message
+
+    rows = exported(robot_bag(tmp_path / "bag", labels=of_the_scan, pitch=0.0), tmp_path / "out")
+    frames = KittiFolder(tmp_path / "out")
+    assert [row.objects for row in rows] == [1] * 8
+    for i, row in enumerate(rows):
+        np.testing.assert_allclose(frames.objects(i).boxes[0, :3], in_camera(row.stamp, BOX[0], 0.0), atol=5e-3)
+
+
+@pytest.mark.parametrize(("name", "written"), [("traffic cone", "traffic_cone"), ("", None)])
+def test_class_names_are_one_word_in_label_files(name, written, tmp_path):
+    def named(stamp):
+        message = robot_bench.detection_labels(stamp)
+        message.detections[0].results[0].hypothesis.class_id = name
+        return message
+
+    rows = exported(robot_bag(tmp_path / "bag", count=3, labels=named), tmp_path / "out")
+    assert len(rows) == 3
+    if written is None:
+        assert all(row.note == "no labels, malformed labels" for row in rows)
+    else:
+        assert KittiFolder(tmp_path / "out").objects(0).names.tolist() == [written]
+
+
+def test_a_box_that_is_none_is_counted(tmp_path, capsys):
+    def with_a_flat_one(stamp):
+        message, flat = robot_bench.detection_labels(stamp), robot_bench.detection_labels(stamp)
+        flat.detections[0].bbox.size.z, flat.detections[0].id = 0.0, "8"
+        message.detections.append(flat.detections[0])
+        return message
+
+    rows = exported(robot_bag(tmp_path / "bag", count=3, labels=with_a_flat_one), tmp_path / "out")
+    assert [row.objects for row in rows] == [1] * 3
+    assert "a ground-truth box was dropped" in "".join(capsys.readouterr())
+
+
+def test_a_fast_imu_tells_the_attitude_of_images_that_are_recorded_late(tmp_path):
+    make = robot_bench.STORE.types
+    nothing, still = np.zeros(9), make["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.0)
+
+    def fast(events):
+        level, weight = make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0), make["geometry_msgs/msg/Vector3"]
+        for stamp in range(START - 10**9, START + 2 * 10**9, 10**6):
+            head = robot_bench.messages.header(robot_bench.STORE, stamp, "base_link")
+            message = make["sensor_msgs/msg/Imu"](head, level, nothing, still, nothing, weight(0.0, 0.0, 9.81), nothing)
+            events.append((stamp, "/imu", message))
+        return [(when + 300_000_000 * topic.startswith("/front"), topic, message) for when, topic, message in events]
+
+    bag = robot_bag(tmp_path / "bag", labels=None, edit=fast)
+    rows = exported(bag, tmp_path / "out", "--points", "", "--imu", "/imu")
+    assert len(rows) == 8
+    for row in rows:
+        np.testing.assert_allclose(row.up, [0, -np.cos(np.radians(5)), -np.sin(np.radians(5))], atol=1e-6)
+
+
 def test_a_level_export_stands_boxes_upright(tmp_path):
     bag = robot_bag(tmp_path / "bag", count=3, pitch=15.0, roll=8.0)
     rows = exported(bag, tmp_path / "out", "--level")
