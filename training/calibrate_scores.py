@@ -21,6 +21,7 @@ from training.data.kitti.dataset import KittiFolder
 from training.data.kitti.splits import read_ids
 from training.evaluation.association import associate, outcomes
 from training.evaluation.calibration import LEAST_HITS, fit_calibration, reliability
+from training.model_arguments import add_engine_arguments, predictor_options
 from training.progress_bar import counted
 from training.reported_errors import print_notes, reported
 
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
         "--ids", required=True, nargs="+", type=Path, metavar="FILE", help="frames of each model, one id a line"
     )
     files.add_argument("--out", required=True, type=Path, metavar="FILE", help="classes with calibration, JSON")
+    add_engine_arguments(options.add_argument_group("as the models will run: with the flip test, scores are others"))
     return options
 
 
@@ -113,7 +115,7 @@ def _run(options: argparse.Namespace) -> None:
     if len(options.model) != len(options.ids):
         raise ValueError(f"{len(options.model)} models but {len(options.ids)} files of --ids: give one for each")
     frames = [KittiFolder(options.data, read_ids(ids, options.data), trust_calibration=True) for ids in options.ids]
-    models = [Predictor(model, device="cpu") for model in options.model]
+    models = [Predictor(model, **predictor_options(options)) for model in options.model]
     print_notes([note for folder in frames for note in folder.notes] + [model.device_note for model in models])
     classes, text = calibrate(list(zip(models, frames, strict=True)))
     write_atomically(options.out, (classes.to_json() + "\n").encode())

@@ -54,6 +54,9 @@ def require_same(run_dir: Path, given: Mapping[str, Any]) -> None:
 
 
 def _changes(key: str, given: Any, started: Any) -> list[str]:
+    if _of_dicts(given) and _of_dicts(started) and len(given) == len(started):
+        pairs = enumerate(zip(given, started, strict=True))
+        return [change for i, pair in pairs for change in _changes(f"{key}.{i}", *pair)]
     if not (isinstance(given, dict) and isinstance(started, dict)):
         return [] if _bound(given) == _bound(started) else [f"{key[1:]} is {given} here, but {started}"]
     changes = []
@@ -62,6 +65,10 @@ def _changes(key: str, given: Any, started: Any) -> list[str]:
             below = key if name == "init_args" else f"{key}.{name}"  # as the command line names it
             changes += _changes(below, value, started[name])
     return changes
+
+
+def _of_dicts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(part, dict) for part in value)
 
 
 def _bound(value: Any) -> Any:

@@ -6,6 +6,7 @@ from 0 to 1 over the training, and c tells how much less the losses before it fa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -99,7 +100,9 @@ class HierarchicalTaskLearning(lightning.Callback):
             return
         if not self._first:
             self._first = {name: fall(values) for name, values in window.items()}
-        share = min(1.0, (trainer.current_epoch - _WINDOW) / max(1, trainer.max_epochs - _WINDOW))
+        steps_an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        epochs = trainer.estimated_stepping_batches / steps_an_epoch  # max_steps may end the training before max_epochs
+        share = min(1.0, (trainer.current_epoch - _WINDOW) / max(1, epochs - _WINDOW))
         pl_module.loss_weights = task_weights(window, self._first, share)
 
     def on_train_batch_end(

@@ -75,7 +75,9 @@ def assign(camera: Camera, labels: Labels, classes: ClassSpec, limits: Limits, s
         heading = boxes[:, 6] - np.arctan2(own[:, 0], own[:, 2])
     chosen = np.flatnonzero(used)
     chosen = chosen[np.argsort(depth[chosen], kind="stable")][:MAX_OBJECTS]
-    return Assignment(label, uvd[:, :2], depth, heading, chosen, _ignored(labels, label, used, classes))
+    trained = np.zeros_like(used)
+    trained[chosen] = True
+    return Assignment(label, uvd[:, :2], depth, heading, chosen, _ignored(labels, label, trained, classes))
 
 
 def box_headings(camera: Camera, boxes: np.ndarray, boxes2d: np.ndarray) -> np.ndarray:
@@ -93,11 +95,11 @@ def require_3d(labels: Labels, detector: str) -> None:
         raise ModelError(f"{detector} learns 3D boxes from all views: give data.augmentation.crop.train_3d true")
 
 
-def _ignored(labels: Labels, label: np.ndarray, used: np.ndarray, classes: ClassSpec) -> np.ndarray:
+def _ignored(labels: Labels, label: np.ndarray, trained: np.ndarray, classes: ClassSpec) -> np.ndarray:
     ignored = np.zeros((len(label), len(classes)), bool)
     if labels.background:
         return ignored
-    for k in np.flatnonzero(~used):
+    for k in np.flatnonzero(~trained):
         name = str(labels.names[k])
         kind = label[k] if label[k] >= 0 else classes.looks_like(name)
         if kind >= 0:

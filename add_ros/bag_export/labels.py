@@ -17,6 +17,7 @@ from add_ros.bags import messages
 from add_ros.bags.answers import DROPPED
 from add_ros.bags.ground_truth import GroundTruthError, decode, faults
 from add_ros.errors import FrameRejectedError
+from training.data.label_formats.cuboids import one_word
 from training.data.sample import NOT_GIVEN, Objects
 
 _CUBE, _ADD = 1, 0  # Marker's type and action
@@ -105,7 +106,7 @@ def _of_detections(message: Any, rectangles: Any | None, matrix_from: MatrixFrom
 
 def _one_word(name: str, what: str, missing: str) -> str:
     """The name of a class as label files can have it."""
-    word = "_".join(name.split())
+    word = one_word(name)
     if not word:
         raise FrameRejectedError("malformed labels", f"{what} has no {missing} that could name its class")
     return word

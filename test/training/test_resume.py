@@ -243,7 +243,12 @@ def test_only_where_files_lie_may_differ_in_what_a_run_is(tmp_path):
     given["trainer"]["max_epochs"] = 2
     require_same(tmp_path, given)
     given["data"]["init_args"]["train"][0]["count"] = 9
-    with pytest.raises(TrainingError, match=r"^data\.train is \[.*9.*\] here, but \["):
+    with pytest.raises(TrainingError, match=r"^data\.train\.0\.count is 9 here, but 2"):
+        require_same(tmp_path, given)
+    given["data"]["init_args"]["train"][0] = sources[0] | {"of_a_newer_version": 1}
+    require_same(tmp_path, given)
+    given["data"]["init_args"]["train"].append({"root": "d", "count": 1})
+    with pytest.raises(TrainingError, match=r"^data\.train is \[.*\] here, but \["):
         require_same(tmp_path, given)
     objective = {"class_path": "ADD", "init_args": {"teacher": "a.ckpt", "weight": 2.0, "of_a_newer_version": 1}}
     with pytest.raises(TrainingError, match=r"^seed_everything is 1 here, but 0; model\.objective\.weight is 2.0 here"):

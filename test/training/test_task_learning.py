@@ -43,7 +43,7 @@ def test_at_the_end_all_losses_count_in_full():
 NAMES = ("heatmap", "offset_2d", "size_2d", *WAITS_FOR)
 
 
-def run(callback, epochs, first=0, losses=lambda pass_, name: 10.0 / (1 + pass_), names=NAMES):
+def run(callback, epochs, first=0, length=20, losses=lambda pass_, name: 10.0 / (1 + pass_), names=NAMES):
     """The weights of each epoch; the callback sees two batches in each pass over the frames, the first of which is
     before training."""
 
@@ -52,7 +52,8 @@ def run(callback, epochs, first=0, losses=lambda pass_, name: 10.0 / (1 + pass_)
 
     module = SimpleNamespace(loss_weights={}, losses=lambda batch: at(0, batch))
     module.of_all_processes = lambda losses: torch.stack(list(losses.values()))
-    trainer = SimpleNamespace(num_training_batches=2, max_epochs=20, precision_plugin=Precision())
+    trainer = SimpleNamespace(num_training_batches=2, accumulate_grad_batches=1, precision_plugin=Precision())
+    trainer.estimated_stepping_batches = 2 * length  # by max_epochs or max_steps, whichever ends the training first
     trainer.datamodule = SimpleNamespace(train_dataloader=lambda: range(3))
     trainer.strategy = SimpleNamespace(batch_to_device=lambda batch: batch)
     callback.on_train_start(trainer, module)
@@ -83,6 +84,11 @@ def test_an_epochs_weights_are_those_of_the_losses_before_its_last_one():
     settled = 1 - eighth / first
     assert weights[7]["heading"] == pytest.approx((2 / 15) ** (1 - settled**2))
     assert weights[7]["depth"] == pytest.approx((2 / 15) ** (1 - settled**3))
+
+
+def test_losses_have_their_full_weight_at_the_end_however_the_training_is_ended():
+    for length in (10, 20, 40):
+        assert run(HierarchicalTaskLearning(), length, length=length)[-1]["depth"] > 0.8
 
 
 def test_a_resumed_run_has_the_same_weights():

@@ -65,10 +65,11 @@ class SetTargetEncoder:
         targets["size_3d"][:n] = labels.boxes[chosen, 3:6]
         heading = box_headings(camera, labels.boxes, boxes2d) if self.box_heading else choice.heading
         targets["heading_bin"][:n], targets["heading_residual"][:n] = encode_heading(heading[chosen])
-        ignored = np.flatnonzero(choice.ignored.any(axis=1))[:MAX_OBJECTS]
-        targets["ignored"][: len(ignored)] = boxes2d[ignored]
-        targets["ignored_class"][: len(ignored)] = choice.ignored[ignored]
+        ignored = np.flatnonzero(choice.ignored.any(axis=1))
         targets["depth_bin"] = self._depth_map(camera, boxes2d, choice.depth, chosen, ignored)
+        largest = _largest(boxes2d, ignored)
+        targets["ignored"][: len(largest)] = boxes2d[largest]
+        targets["ignored_class"][: len(largest)] = choice.ignored[largest]
         return targets
 
     def _depth_map(
@@ -84,3 +85,9 @@ class SetTargetEncoder:
             (left, top), (right, bottom) = np.floor(low).astype(int), np.ceil(high).astype(int)
             depth_bin[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = value
         return depth_bin
+
+
+def _largest(boxes2d: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Those of the rows, in their order, that have the largest 2D boxes, at most MAX_OBJECTS."""
+    areas = np.prod(boxes2d[rows, 2:] - boxes2d[rows, :2], axis=1)
+    return rows[np.sort(np.argsort(-areas, kind="stable")[:MAX_OBJECTS])]

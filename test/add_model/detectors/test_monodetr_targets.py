@@ -126,3 +126,15 @@ def test_an_object_beyond_the_bins_is_a_class_of_its_own_as_published():
 def test_no_labels_are_an_empty_map():
     t = ENCODER.encode(CAMERA, labels([]))
     assert (t["depth_bin"] == 20).all() and not t["mask"].any() and not t["ignored_class"].any()
+
+
+def test_more_ignored_labels_than_there_is_room_for_leave_none_of_their_depth_cells_as_background():
+    rng = np.random.default_rng(0)
+    rows = [("DontCare", (1.0, 1.0, 10.0), (u, v, u + w, v + 6)) for u, v, w in rng.uniform(4, (110, 80, 20), (70, 3))]
+    t = ENCODER.encode(CAMERA, labels(rows))
+    boxes2d = np.array([row[2] for row in rows])
+    for left, top, right, bottom in np.floor((boxes2d + 0.5) / ENCODER.stride).astype(int):
+        assert (t["depth_bin"][top : bottom + 1, left : right + 1] == -1).all()
+    areas = np.prod(boxes2d[:, 2:] - boxes2d[:, :2], axis=1)
+    kept = np.sort(np.argsort(-areas)[:MAX_OBJECTS])
+    np.testing.assert_allclose(t["ignored"], boxes2d[kept], rtol=1e-6)

@@ -83,7 +83,8 @@ def test_the_nearest_objects_are_chosen_and_headings_are_seen_from_the_camera():
     ray = np.arctan2(labels.boxes[:, 0], labels.boxes[:, 2])
     np.testing.assert_allclose(choice.heading, 0.3 - ray)
     assert not choice.ignored[choice.chosen].any()
-    assert choice.ignored.sum() == 0  # what is used, or would be if there were room, is no ignored region
+    # Those for which there is no room are seen all the same: they must not count as background.
+    assert set(np.flatnonzero(choice.ignored[:, 0])) == set(np.flatnonzero(depths >= 52)) and choice.ignored.sum() == 10
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,10 @@ def test_the_command_measures_labelled_frames(tmp_path, capsys):
     ]
     assert main([*arguments, "--out", str(out)]) == 0
     assert "Car:" in capsys.readouterr().out
+    once = tmp_path / "once.json"
+    assert main([*arguments, "--out", str(once), "--no-flip-test", "--device", "cpu"]) == 0
+    assert once.read_text() != out.read_text()  # scores are others without the flip test
+    capsys.readouterr()
     assert read_classes(out).names == KITTI_CLASSES.names and len(json.loads(out.read_text())) == 3
     halves = [tmp_path / "first.txt", tmp_path / "second.txt"]
     for half, part in zip(halves, parts, strict=True):

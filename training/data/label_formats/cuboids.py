@@ -83,6 +83,15 @@ def one_word(name: str) -> str:
     return "_".join(name.split())
 
 
+def require_new(name: str, source: str, taken: dict[str, str], where: str) -> None:
+    """Note that a frame's labels come from a source. Raises LabelFormatError where another one has given them."""
+    if name in taken:
+        raise LabelFormatError(
+            f"{where}: {taken[name]} and {source} both have labels of a frame {name}: export one drive at a time"
+        )
+    taken[name] = source
+
+
 def upright(where: str, rotation: tuple[float, float, float]) -> float:
     """The yaw of rotations about x, y and z, radians. Raises LabelFormatError where the box does not stand upright."""
     about_x, about_y, yaw = rotation

@@ -16,6 +16,7 @@ from training.data.label_formats.cuboids import (
     LabelFormatError,
     ReadLabels,
     one_word,
+    require_new,
     upright,
 )
 from training.data.label_formats.tool_files import entry, mapping, numbers, read_json, sides, stored_code
@@ -68,9 +69,11 @@ def read_datumaro(path: Path) -> ReadLabels:
     categories = entry(entry(content, "categories", dict, str(path)), "label", dict, f"{path}, categories")
     labels = entry(categories, "labels", list, f"{path}, categories, label")
     kinds = [entry(label, "name", str, f"{path}, label {i}") for i, label in enumerate(labels)]
-    read = ReadLabels()
+    read, taken = ReadLabels(), dict[str, str]()
     for number, item in enumerate(entry(content, "items", list, str(path))):
-        name = entry(item, "id", str, f"{path}, item {number}").rsplit("/", 1)[-1]
+        identity = entry(item, "id", str, f"{path}, item {number}")
+        name = identity.rsplit("/", 1)[-1]
+        require_new(name, identity, taken, str(path))
         rows, occluded = [], []
         for index, found in enumerate(entry(item, "annotations", list, f"{path}, item {name}")):
             where = f"{path}, item {name}, annotation {index}"

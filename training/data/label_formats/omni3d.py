@@ -13,7 +13,7 @@ import numpy as np
 from add_model.atomic_io import write_atomically
 from add_model.geometry import boxes as box3d
 from add_model.geometry.camera import Camera
-from training.data.label_formats.cuboids import Frames, LabelFormatError, ReadLabels, in_image, one_word
+from training.data.label_formats.cuboids import Frames, LabelFormatError, ReadLabels, in_image, one_word, require_new
 from training.data.label_formats.tool_files import (
     entry,
     mapping,
@@ -84,11 +84,13 @@ def read_omni3d(path: Path) -> ReadLabels:
     Frames are named by their images' files. Raises LabelFormatError.
     """
     content = read_json(path)
-    names, cameras, rows = {}, {}, {}
+    names, cameras, rows, taken = {}, {}, {}, dict[str, str]()
     for i, image in enumerate(entry(content, "images", list, str(path))):
         where = f"{path}, image {i}"
         number = entry(image, "id", int, where)
-        names[number] = Path(entry(image, "file_path", str, where)).stem
+        file = entry(image, "file_path", str, where)
+        names[number] = Path(file).stem
+        require_new(names[number], file, taken, str(path))
         cameras[number], rows[number] = _camera(image, where), []
     for i, found in enumerate(entry(content, "annotations", list, str(path))):
         found = mapping(found, f"{path}, annotation {i}")

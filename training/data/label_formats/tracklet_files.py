@@ -18,6 +18,7 @@ from training.data.label_formats.cuboids import (
     LabelFormatError,
     ReadLabels,
     one_word,
+    require_new,
     upright,
 )
 from training.data.label_formats.tool_files import sides
@@ -108,7 +109,7 @@ def read_tracklet_files(path: Path, ids: list[str], cvat: bool) -> ReadLabels:
 def _names(listed: Path, ids: list[str]) -> dict[int, str]:
     if not listed.is_file():
         return dict(enumerate(ids))
-    names = {}
+    names, taken = {}, dict[str, str]()
     for number, line in enumerate(read_text(listed).splitlines(), 1):
         index, _, name = line.strip().partition(" ")
         if not index.isdecimal() or not name:
@@ -116,4 +117,5 @@ def _names(listed: Path, ids: list[str]) -> dict[int, str]:
                 f"{listed}, line {number}: a number and a frame's name are needed, got {line[:40]!r}"
             )
         names[int(index)] = Path(name).stem
+        require_new(names[int(index)], name, taken, f"{listed}, line {number}")
     return names

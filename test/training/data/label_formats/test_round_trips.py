@@ -238,6 +238,17 @@ def test_faults_of_datumaro_files_are_named(change, sentence, tmp_path):
         FORMATS["datumaro"].read(path, IDS)
 
 
+@pytest.mark.parametrize("name", ["datumaro", "omni3d", "cvat"])
+def test_frames_of_two_drives_with_one_name_are_refused(name, tmp_path):
+    path = tmp_path / "labels"
+    FORMATS[name].write(path, told(VELODYNE_TO_CAMERA))
+    (file,) = (one for one in ([path] if path.is_file() else sorted(path.rglob("*"))) if IDS[1] in one.read_text())
+    text = file.read_text()
+    file.write_text(text.replace(IDS[1], f"drive2/{IDS[0]}"))
+    with pytest.raises(LabelFormatError, match=f"both have labels of a frame {IDS[0]}: export one drive at a time"):
+        FORMATS[name].read(path, IDS)
+
+
 def test_what_omni3d_does_not_give_is_derived_and_what_it_gives_stays_with_its_object(tmp_path):
     """The first object is behind the camera, and left out; of the others one is bare, and one has values of its own."""
     path = tmp_path / "o.json"
