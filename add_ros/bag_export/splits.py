@@ -1,4 +1,8 @@
-"""Splits of exported frames: by recording, or by gaps in time within one. Neighbours in time never come apart."""
+"""Splits of exported frames: by recording, or by gaps in time within one. Neighbours in time of one never come apart.
+
+Recordings count as apart whatever their stamps, since those of simulations all begin at 0. So a split bag has to be
+given as its folder, and the bags of one drive, one for each camera, may come apart.
+"""
 
 from __future__ import annotations
 
