@@ -114,3 +114,41 @@ def test_what_an_earlier_run_exported_is_read_past_and_not_held(tmp_path, monkey
         stream = LabelStream(tmp_path, STORE, {"/labels"}, fail)
         assert all(stream.at("/labels", i * 100_000_000)[0].number == i for i in asked)
         assert len(held) == 2000 and max(held) < 200
+
+
+def stream_of(monkeypatch, folder, stamps):
+    """Of labels with these stamps in 0.1 s, in their order."""
+
+    def recorded(*_):
+        for i, tenth in enumerate(stamps):
+            yield Of(topic="/labels"), 0, Of(header=Of(stamp=Of(sec=tenth // 10, nanosec=tenth % 10 * 10**8)), number=i)
+
+    monkeypatch.setattr(label_stream, "readable_messages", recorded)
+    return LabelStream(folder, STORE, {"/labels"}, fail)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("labelled", [1, 3])
+def test_a_clock_that_is_set_back_loses_no_labels(tmp_path, monkeypatch, every, labelled):
+    """By a minute halfway, of images and labels alike, of which each or each third has labels."""
+    images = [*range(1000, 1500), *range(900, 1400)]
+    stream = stream_of(monkeypatch, tmp_path, images[::labelled])
+    for place in range(0, len(images), every):
+        found = stream.at("/labels", images[place] * 10**8)
+        assert found is not None or place % labelled, (place, images[place])
+
+
+def test_one_label_from_the_future_loses_no_others(tmp_path, monkeypatch):
+    stamps = list(range(1000, 1400))
+    stream = stream_of(monkeypatch, tmp_path, [*stamps[:50], 99_999, *stamps[50:]])
+    assert all(stream.at("/labels", tenth * 10**8) is not None for tenth in stamps)
+    stream = stream_of(monkeypatch, tmp_path, [*stamps[:50:2], 99_999, *stamps[50::2]])
+    found = [stream.at("/labels", tenth * 10**8) is not None for tenth in stamps]
+    assert found == [True, False] * 200
+
+
+def test_one_image_from_the_future_loses_no_labels(tmp_path, monkeypatch):
+    stamps = list(range(1000, 1400))
+    stream = stream_of(monkeypatch, tmp_path, stamps)
+    for tenth in [*stamps[:50], 99_999, *stamps[50:]]:
+        assert (stream.at("/labels", tenth * 10**8) is not None) == (tenth != 99_999)
