@@ -51,7 +51,7 @@ def heading_std(detections: Detections) -> np.ndarray:
     """(N,) radians: standard deviation of the heading, by class and distance."""
     near = detections.boxes[:, 2] < _NEAR
     known = [_HEADING.get(str(name).lower(), (UNKNOWN_HEADING,) * 2) for name in detections.names]
-    pairs = np.array(known).reshape(-1, 2)
+    pairs: np.ndarray = np.array(known).reshape(-1, 2)
     return np.where(near, pairs[:, 0], pairs[:, 1])
 
 
