@@ -57,9 +57,14 @@ def heading_std(detections: Detections) -> np.ndarray:
 
 def pose_covariances(detections: Detections) -> np.ndarray:
     """(N, 6, 6) in the camera's optical frame, of x, y, z in metres and of rotations about these axes in radians."""
-    full = np.zeros((len(detections), 6, 6))
-    full[:, :3, :3] = position_covariances(detections)
-    full[:, 3:, 3:] = rotation_covariances(heading_std(detections), detections.up)
+    rotations = rotation_covariances(heading_std(detections), detections.up)
+    return joined_covariances(position_covariances(detections), rotations)
+
+
+def joined_covariances(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """(N, 6, 6) of positions (N, 3, 3) and of rotations (N, 3, 3) that are independent of them."""
+    full = np.zeros((len(positions), 6, 6))
+    full[:, :3, :3], full[:, 3:, 3:] = positions, rotations
     return full
 
 

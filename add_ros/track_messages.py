@@ -9,7 +9,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from add_model.pose_covariance import pose_covariances, rotation_covariances
+from add_model.pose_covariance import joined_covariances, rotation_covariances
 from add_model.tracking import Tracks
 from add_ros.messages import box_array, structured_cloud
 
@@ -29,9 +29,8 @@ def track_array(
         class_ids: class name -> class_id; the name itself where it is missing.
         covariance_scale: factor on the standard deviations of the position.
     """
-    covariances = pose_covariances(tracks.detections)
-    covariances[:, :3, :3] = covariance_scale**2 * tracks.position_covariances
-    covariances[:, 3:, 3:] = rotation_covariances(tracks.heading_std, tracks.up)
+    rotations = rotation_covariances(tracks.heading_std, tracks.up)
+    covariances = joined_covariances(covariance_scale**2 * tracks.position_covariances, rotations)
     return box_array(tracks.detections, covariances, header, class_ids, [str(i) for i in tracks.ids])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from types import SimpleNamespace as Of
 from typing import Any
 
@@ -139,10 +140,12 @@ class TransformTree:
         That is `odom`, also of a namespace, where something moves below it, else the root: by REP 105 `map` above it
         jumps whenever the robot is localised anew.
         """
-        chain = self._chain(frame)
-        moves = [any(not self._edges[below].static for below in chain[:i]) for i in range(len(chain))]
-        odom = (name for name, moved in zip(chain, moves, strict=True) if moved and name.rpartition("/")[2] == "odom")
-        return next(odom, chain[-1] if moves[-1] else None)
+        chain, moved = self._chain(frame), False
+        for below, name in pairwise(chain):
+            moved = moved or not self._edges[below].static
+            if moved and name.rpartition("/")[2] == "odom":
+                return name
+        return chain[-1] if moved else None
 
     def lookup(self, target: str, source: str, stamps: int | np.ndarray) -> np.ndarray:
         """Points of the frame `source` to points of the frame `target`.

@@ -174,7 +174,7 @@ def test_binning_and_regions_are_of_the_size():
 
 
 def test_recorded_images_of_a_new_mode_wait_for_its_late_camera_info_as_the_nodes_do():
-    """0.25 s late, while images take the latest CameraInfo since an earlier one of theirs never came."""
+    """Each CameraInfo comes 0.25 s after its image, and one of the old mode never came."""
     pairs, tenth = [], 10**8
 
     def sized(moment, width):
