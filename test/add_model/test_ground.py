@@ -30,9 +30,10 @@ def detections(centres, std, height=1.5, up=None):
 
 def test_a_box_whose_depth_is_vague_comes_to_stand_on_flat_ground_along_its_ray():
     truth = np.array([2.0, 1.65 - 0.75, 12.0])
-    wrong = detections(truth * 1.3, std=6.0)
+    wrong = detections(truth * 1.3, std=8.0)
     right = stood_on(wrong, Ground(LEVEL, 1.65, slope_std=0.01), CAMERA)
     np.testing.assert_allclose(right.boxes[0, :3], truth, rtol=0.03)
+    assert right.depth_std[0] < 0.2 * wrong.depth_std[0]
     # The bottom's height is wrong by the box's own error (0.5 pixels, 5%) and 5 cm of load, times depth over height.
     height = np.sqrt((0.5 * truth[2] / 720) ** 2 + (0.05 * 1.5) ** 2 + 0.05**2)
     stretched = height * truth[2] / truth[1]
